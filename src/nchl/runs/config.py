@@ -1,0 +1,312 @@
+"""What a run is asked to do: one dataclass that is the command line, its help, and the record `config.json` at once.
+
+`None` in an option means "not given". An option that has a meaning for the chosen network and strategy then takes its
+default; one that has none stays `None`, and giving it a value is an error, so that nothing is silently ignored.
+The module imports nothing heavy: the command line reads it to print its help.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from nchl.errors import InvalidArgument, RunError, UnknownName
+from nchl.runs.options import Option, at_least, check_kind, is_file_network, no_meaning, option
+from nchl.runs.presets import preset_settings
+
+NETWORKS = ("nchl", "hl", "wnchl", "static", "conv-thesis", "conv-hml")
+STRATEGIES = ("openai-es", "cma-es", "lm-ma-es", "elite")
+INITIAL_GENOMES = ("normal", "zeros", "uniform")
+
+INITIAL_WEIGHTS = ("uniform", "zeros", "normal", "xavier", "kaiming", "uniform-1", "sparse", "evolved")
+
+_TASK, _NETWORK, _SEARCH, _END = "task", "network", "search", "end of the run"  # headings of the help
+_MLPS = ("nchl", "hl", "wnchl", "static")
+_CONVS = ("conv-thesis", "conv-hml")
+_RULED = ("nchl", *_CONVS)
+_WITH_WEIGHTS = ("nchl", "hl", *_CONVS)  # these draw weights and change them
+
+
+@dataclass(frozen=True)
+class EvolveConfig:
+    """Everything that repeats a run, apart from the machine. Fields are the options of `nchl evolve`; see `options()`.
+
+    After construction each field that has a meaning holds its value, each that has none holds None. Constructing it
+    checks it: `InvalidArgument` says what was expected, what came, and what to do.
+    """
+
+    task: str = field(
+        metadata={
+            "kind": "str",
+            "default": None,
+            "help": "a Gymnasium id, for example CartPole-v1; `nchl tasks` lists them",
+            "group": "task",
+        }
+    )
+    simulator: str | None = option(
+        "str",
+        "auto",
+        "what plays the task; auto: EnvPool where it has the task, else Gymnasium",
+        _TASK,
+        choices=("auto", "envpool", "gymnasium"),
+    )
+    image_size: tuple[int, ...] | None = option(
+        "ints", None, "height and width of the image that a convolutional network sees", _TASK, metavar="PIXELS", networks=_CONVS
+    )
+    normalise_observations: bool | None = option("bool", False, "shift and scale observations by their running mean and deviation", _TASK)
+
+    network: str | None = option(
+        "str", "nchl", f"{', '.join(NETWORKS)}, or your own as FILE.py:NAME (which runs that file)", _NETWORK, metavar="NAME"
+    )
+    rule: str | None = option(
+        "str",
+        None,
+        "a rule of your own (which runs that file) in place of the network's",
+        _NETWORK,
+        metavar="FILE.py:NAME",
+        networks=_RULED,
+    )
+    hidden: tuple[int, ...] | None = option("ints", (128, 64), "neurons of each hidden layer", _NETWORK, metavar="NEURONS", networks=_MLPS)
+    window: int | None = option("int", 20, "steps whose updates make up the weights", _NETWORK, metavar="STEPS", networks=("wnchl",))
+    initial_weights: str | None = option(
+        "str", "uniform", "weights at the beginning of each life", _NETWORK, choices=INITIAL_WEIGHTS, metavar="NAME", networks=_WITH_WEIGHTS
+    )
+    normalise: str | None = option(
+        "str",
+        "none",
+        "after each update divide each layer by its largest absolute weight (max)",
+        _NETWORK,
+        choices=("none", "max"),
+        networks=_WITH_WEIGHTS,
+    )
+    sharing: str | None = option(
+        "str",
+        "max",
+        "how the connections of a kernel element agree on one update",
+        _NETWORK,
+        choices=("max", "min", "median", "mean"),
+        networks=_CONVS,
+    )
+    termwise: bool | None = option(
+        "bool", False, "share each term of the rule by itself: the thesis's cheaper form", _NETWORK, networks=_CONVS
+    )
+    backend: str | None = option(
+        "str", "auto", "how a step is computed; auto decides by the sizes alone", _NETWORK, choices=("auto", "eager", "compiled")
+    )
+    device: str | None = option("str", "cpu", "the torch device of the networks", _NETWORK, metavar="DEVICE")
+
+    strategy: str | None = option("str", "openai-es", "the search", _SEARCH, choices=STRATEGIES)
+    population: int | None = option("int", 200, "individuals in a generation", _SEARCH, metavar="P")
+    sigma: float | None = option("float", 0.1, "standard deviation of the first generation around its centre", _SEARCH, metavar="S")
+    sigma_decay: float | None = option(
+        "float", 0.999, "factor on sigma after each generation, down to 0.01", _SEARCH, metavar="F", strategies=("openai-es", "elite")
+    )
+    lr: float | None = option("float", 0.2, "learning rate of the centre", _SEARCH, metavar="LR", strategies=("openai-es",))
+    lr_decay: float | None = option(
+        "float", 0.995, "factor on the learning rate after each generation, down to 0.001", _SEARCH, metavar="F", strategies=("openai-es",)
+    )
+    antithetic: bool | None = option("bool", True, "draw perturbations in mirrored pairs", _SEARCH, strategies=("openai-es",))
+    initial_genome: str | None = option(
+        "str",
+        "normal",
+        "where to start: normal N(0, 1), zeros, uniform U(-1, 1), or the centre of another run's folder",
+        _SEARCH,
+        metavar="NAME|RUN",
+    )
+    episodes: int | None = option("int", 1, "episodes of each individual; its fitness is their mean return", _SEARCH, metavar="N")
+    validation_episodes: int | None = option(
+        "int",
+        0,
+        "episodes on other starts for each generation's best and centre; the best of the run is then chosen by their mean",
+        _SEARCH,
+        metavar="N",
+    )
+    seed: int | None = option("int", 0, "all randomness of the run follows from it", _SEARCH, metavar="SEED")
+
+    generations: int | None = option("int", 100, "end after this many generations", _END, metavar="G")
+    target: float | None = option(
+        "float",
+        None,
+        "end when the centre or the best individual has a mean return of at least R over 20 validation episodes",
+        _END,
+        metavar="R",
+    )
+    max_steps: int | None = option(
+        "int", None, "end with the generation in which this many environment steps were reached", _END, metavar="N"
+    )
+    max_minutes: float | None = option("float", None, "end with the generation in which this much time has passed", _END, metavar="M")
+    preset: str | None = option(
+        "str", None, "settings of a published experiment (`nchl presets` lists them); other options override it", "preset", metavar="NAME"
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("network", "strategy"):  # the others' meaning depends on these two
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, _BY_NAME[name].default)
+        check_kind(_BY_NAME["network"], self.network)
+        check_kind(_BY_NAME["strategy"], self.strategy)
+        if self.network not in NETWORKS and not is_file_network(str(self.network)):
+            raise UnknownName("network", str(self.network), [*NETWORKS, "FILE.py:NAME"])
+        if self.strategy not in STRATEGIES:
+            raise UnknownName("strategy", str(self.strategy), STRATEGIES)
+        for each in options():
+            self._settle(each)
+        _check_values(self)
+
+    def _settle(self, about: Option) -> None:
+        """Check the kind of one option, give it its default where it has a meaning, refuse it where it has none."""
+        value = getattr(self, about.name)
+        if about.kind == "ints" and isinstance(value, list):
+            value = tuple(value)
+            object.__setattr__(self, about.name, value)
+        network, strategy = str(self.network), str(self.strategy)
+        if value is not None:
+            if not about.applies(network, strategy):
+                raise InvalidArgument(no_meaning(about, network, strategy))
+            if about.kind == "float" and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+                object.__setattr__(self, about.name, value)
+            check_kind(about, value)
+        # What a network from a user's file can be told, and its defaults, only the file knows.
+        elif about.applies(network, strategy) and (about.networks is None or network in about.networks):
+            object.__setattr__(self, about.name, about.default)
+
+    @classmethod
+    def create(cls, task: str | None = None, *, preset: str | None = None, **given: Any) -> EvolveConfig:
+        """A configuration from what was given explicitly, over a preset where one is named.
+
+        Args:
+            task: a Gymnasium id; None: the preset's.
+            preset: name of a preset, or None.
+            **given: options by field name; None stands for "not given".
+
+        Raises:
+            UnknownName: no such option or preset.
+            InvalidArgument: a value that cannot be used, or an option without meaning for the network or strategy.
+        """
+        for name in given:
+            if name not in _BY_NAME:
+                raise UnknownName("option", name, _BY_NAME)
+        explicit = {name: value for name, value in given.items() if value is not None}
+        if task is not None:
+            explicit["task"] = task
+        settings = dict(explicit)
+        if preset is not None:
+            base = preset_settings(preset)
+            network = explicit.get("network", base.get("network", _BY_NAME["network"].default))
+            strategy = explicit.get("strategy", base.get("strategy", _BY_NAME["strategy"].default))
+            # The preset's own options fall away with the network or strategy that gave them a meaning.
+            kept = {name: value for name, value in base.items() if _BY_NAME[name].applies(str(network), str(strategy))}
+            settings = {**kept, **explicit, "preset": preset}
+        if "task" not in settings:
+            raise InvalidArgument("no task given: name a Gymnasium id, for example CartPole-v1, or a preset that brings one")
+        return cls(**settings)
+
+    def replace(self, **changes: Any) -> EvolveConfig:
+        """A copy with some options changed, checked anew."""
+        return dataclasses.replace(self, **changes)
+
+    def network_settings(self) -> dict[str, Any]:
+        """The options that say what the network is (fields of `networks.NetworkSpec`); None where not given."""
+        names = ("network", "rule", "hidden", "window", "initial_weights", "normalise", "sharing", "termwise")
+        return {name: getattr(self, name) for name in names}
+
+    def strategy_settings(self) -> dict[str, Any]:
+        """The options that only some strategies have, for `strategies.make`; those without meaning are left out."""
+        names = ("sigma", "sigma_decay", "lr", "lr_decay", "antithetic")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """The options as plain JSON values, in order; `from_json` is the inverse."""
+        return {f.name: list(value) if isinstance(value := getattr(self, f.name), tuple) else value for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, data: Any, *, file: Path | str = "config.json") -> EvolveConfig:
+        """The configuration from a record, read strictly.
+
+        Raises:
+            RunError: an unknown or missing key, a value of the wrong type or out of range; names the file and the key.
+        """
+        if not isinstance(data, dict):
+            raise RunError(f"{file}: the settings must be an object of options, got {type(data).__name__}")
+        names = [each.name for each in options()]
+        for key in data:
+            if key not in names:
+                raise RunError(f"{file}: unknown key {key!r} in the settings; the file was altered or written by another version of nchl")
+        for name in names:
+            if name not in data:
+                raise RunError(
+                    f"{file}: key {name!r} is missing from the settings; the file was altered or written by another version of nchl"
+                )
+        try:
+            return cls(**data)
+        except InvalidArgument as error:
+            raise RunError(f"{file}: {error}") from error
+
+
+def _read_options() -> tuple[Option, ...]:
+    return tuple(Option(name=f.name, **f.metadata) for f in fields(EvolveConfig))
+
+
+_OPTIONS = _read_options()
+_BY_NAME = {each.name: each for each in _OPTIONS}
+
+
+def options() -> tuple[Option, ...]:
+    """All options of `nchl evolve` in the order of its help; the task comes first."""
+    return _OPTIONS
+
+
+def _check_values(config: EvolveConfig) -> None:
+    """Refuse numbers that no run can use, with the number and what would do."""
+    if not config.task:
+        raise InvalidArgument("the task must be a Gymnasium id, for example CartPole-v1, got an empty text")
+    if config.hidden is not None:
+        at_least("hidden", config.hidden, 1, "sizes of hidden layers", allow_empty=True)
+    if config.image_size is not None:
+        if len(config.image_size) != 2:
+            raise InvalidArgument(
+                f"image_size must be two numbers, height and width, got {len(config.image_size)}: {list(config.image_size)}"
+            )
+        at_least("image_size", config.image_size, 1, "pixels")
+    least: dict[str, int] = {
+        "window": 1,
+        "population": 2,
+        "episodes": 1,
+        "validation_episodes": 0,
+        "generations": 1,
+        "max_steps": 1,
+        "seed": 0,
+    }
+    for name, bound in least.items():
+        value = getattr(config, name)
+        if value is not None and value < bound:
+            raise InvalidArgument(f"{name} must be at least {bound}, got {value}")
+    if config.antithetic and config.population is not None and config.population % 2:
+        raise InvalidArgument(
+            f"population must be even for antithetic sampling (each perturbation comes with its mirror image), got {config.population}; "
+            f"use {config.population + 1}, or --no-antithetic"
+        )
+    for name in ("sigma", "lr", "max_minutes"):
+        value = getattr(config, name)
+        if value is not None and not value > 0:
+            raise InvalidArgument(f"{name} must be greater than 0, got {value}")
+    for name in ("sigma_decay", "lr_decay"):
+        value = getattr(config, name)
+        if value is not None and not 0 < value <= 1:
+            raise InvalidArgument(f"{name} must be in (0, 1], got {value}")
+
+
+def read_json(text: str, *, file: Path | str) -> Mapping[str, Any]:
+    """An object from a JSON text, or `RunError` that names the file, what is wrong, and where."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{file} is not readable JSON ({error}); restore it from a copy: the run cannot be continued without it") from error
+    if not isinstance(data, dict):
+        raise RunError(f"{file} must hold one JSON object, got {type(data).__name__}")
+    return data

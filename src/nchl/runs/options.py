@@ -1,0 +1,102 @@
+"""What the command line must know of one option: its type, default, help, and for which network or strategy it has a meaning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from nchl.errors import InvalidArgument, UnknownName
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of `nchl evolve`.
+
+    Attributes:
+        name: field of `EvolveConfig`.
+        kind: `str`, `int`, `float`, `bool` (a flag) or `ints` (one number or more).
+        default: the value that it takes where it has a meaning and is not given; None: no value.
+        help: one sentence, with units and source where there are any; ends with the default.
+        group: heading under which the help shows it.
+        metavar: placeholder of the value, or None.
+        choices: the values that are allowed, or None.
+        networks: the networks for which it has a meaning; None: all.
+        strategies: the strategies for which it has a meaning; None: all.
+    """
+
+    name: str
+    kind: str
+    default: Any
+    help: str
+    group: str
+    metavar: str | None = None
+    choices: tuple[str, ...] | None = None
+    networks: tuple[str, ...] | None = None
+    strategies: tuple[str, ...] | None = None
+
+    @property
+    def flag(self) -> str:
+        """What is typed, for example `--initial-weights`."""
+        return "--" + self.name.replace("_", "-")
+
+    def applies(self, network: str, strategy: str) -> bool:
+        """Whether the option has a meaning; for a network from a user's file only the file can tell."""
+        if self.strategies is not None and strategy not in self.strategies:
+            return False
+        return self.networks is None or network in self.networks or is_file_network(network)
+
+
+def is_file_network(network: str) -> bool:
+    """Whether a network is named as a user's own, `FILE.py:NAME`."""
+    return ".py:" in network
+
+
+def option(kind: str, default: Any, help: str, group: str, **more: Any) -> Any:
+    """A dataclass field for one option, with `None` for "not given" and everything else in its metadata."""
+    if default is not None:
+        shown = {True: "on", False: "off"}[default] if isinstance(default, bool) else default
+        help += f" (default: {' '.join(map(str, shown)) if isinstance(shown, tuple) else shown})"
+    return field(default=None, metadata={"kind": kind, "default": default, "help": help, "group": group, **more})
+
+
+def no_meaning(option: Option, network: str, strategy: str) -> str:
+    """The message for an option that was given although it has no meaning."""
+    by_strategy = option.strategies is not None and strategy not in option.strategies
+    kind, chosen, allowed = ("strategy", strategy, option.strategies) if by_strategy else ("network", network, option.networks)
+    belongs = ", ".join(allowed or ())
+    return f"{option.flag} has no meaning for the {kind} {chosen}; it belongs to {belongs}. Leave it out, or choose another {kind}"
+
+
+def check_kind(option: Option, value: Any) -> None:
+    """Refuse a value of another type than the option's."""
+    is_int = isinstance(value, int) and not isinstance(value, bool)
+    fits = {
+        "str": isinstance(value, str),
+        "int": is_int,
+        "float": (is_int or isinstance(value, float)) and math.isfinite(value),
+        "bool": isinstance(value, bool),
+        "ints": isinstance(value, tuple) and all(isinstance(item, int) and not isinstance(item, bool) for item in value),
+    }[option.kind]
+    if not fits:
+        wanted = {
+            "str": "text",
+            "int": "a whole number",
+            "float": "a finite number",
+            "bool": "true or false",
+            "ints": "a list of whole numbers",
+        }[option.kind]
+        raise InvalidArgument(f"{option.name} must be {wanted}, got {value!r}")
+    if option.choices is not None and value not in option.choices:
+        raise UnknownName(option.name.replace("_", " "), str(value), option.choices)
+
+
+def at_least(name: str, values: Iterable[int], bound: int, what: str, *, allow_empty: bool = False) -> None:
+    """Refuse a list with a number below a bound, or an empty one."""
+    values = list(values)
+    if not values and not allow_empty:
+        raise InvalidArgument(f"{name} needs at least one number ({what}), got none")
+    for value in values:
+        if value < bound:
+            raise InvalidArgument(f"{name} must hold {what} of at least {bound}, got {value} in {values}")
