@@ -1,0 +1,125 @@
+"""The command line: the only place that prints, and one file per verb.
+
+A verb is a module with three functions: `add_arguments(parser)`, `run(args) -> dict` and `text(result) -> str`. What `run`
+returns is what `--json` prints; `text` says the same to a person. A verb with verbs of its own has `dispatch(words)` instead.
+Nothing is imported before the verb that needs it is known, so that `nchl --help` waits for neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nchl import __version__
+from nchl.errors import NchlError, UnknownName
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+INTERRUPTED, TERMINATED, MISTAKE = 130, 143, 2
+
+
+class Verb(NamedTuple):
+    """Where a verb lives and the line that `nchl --help` shows of it."""
+
+    module: str
+    help: str
+
+
+VERBS = {
+    "evolve": Verb("nchl.cli.evolve", "evolve a network on a task"),
+    "resume": Verb("nchl.cli.resume", "go on with a run that was stopped or killed"),
+    "evaluate": Verb("nchl.cli.evaluate", "play unseen episodes with what a run has found"),
+    "describe": Verb("nchl.cli.describe", "show the sizes and the genome of a network or a run"),
+    "tasks": Verb("nchl.cli.tasks", "list the tasks that this machine can run"),
+    "presets": Verb("nchl.cli.presets", "list the published settings, each with its source"),
+    "doctor": Verb("nchl.cli.doctor", "say what this machine has, and what to do about what it lacks"),
+    "bench": Verb("nchl.cli.bench", "measure the speed on this machine"),
+}
+
+FIRST = "nchl evolve CartPole-v1 --network nchl --hidden 10 --generations 100 --target 475"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 2 for a mistake of the user's, 130 or 143 when interrupted."""
+    set_waiting_policy()
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
+    except NchlError as error:
+        print(f"nchl: {error}", file=sys.stderr)
+        return MISTAKE
+    except KeyboardInterrupt:
+        print("nchl: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except SystemExit as leaving:  # argparse has shown a help text
+        return leaving.code if isinstance(leaving.code, int) else 0
+
+
+def set_waiting_policy() -> None:
+    """Make idle OpenMP threads wait briefly instead of spinning, unless the user has chosen otherwise.
+
+    Threads that spin between two steps of the network take the cores from the simulator. The variables are read when
+    torch is imported, so this must come first.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if words[0] == "--version":
+        print(f"nchl {__version__}")
+        return 0
+    name, rest = words[0], words[1:]
+    if name not in VERBS:
+        raise UnknownName("command", name, VERBS)
+    module = importlib.import_module(VERBS[name].module)
+    if hasattr(module, "dispatch"):
+        return int(module.dispatch(rest))
+    return run_verb(module, f"nchl {name}", VERBS[name].help, rest)
+
+
+def run_verb(module: ModuleType, program: str, summary: str, words: list[str]) -> int:
+    """Parse the words for one verb, run it, print its result, and return the exit code."""
+    from nchl.cli.parser import Parser
+
+    parser = Parser(program, getattr(module, "__doc__", None) or summary, getattr(module, "EPILOG", ""))
+    module.add_arguments(parser)
+    parser.add_json()
+    args = parser.parse_words(words)
+    result: dict[str, Any] = module.run(args)
+    if getattr(args, "json", False):
+        print(json.dumps(result, indent=2))
+    elif text := module.text(result):
+        print(text)
+    return int(module.exit_code(result)) if hasattr(module, "exit_code") else 0
+
+
+def overview() -> str:
+    """The text of `nchl --help`."""
+    width = max(map(len, VERBS))
+    lines = [f"  {name:<{width}}  {verb.help}" for name, verb in VERBS.items()]
+    return "\n".join(
+        [
+            f"nchl {__version__}: networks that rewire themselves while they act, and the evolution that finds their rules",
+            "",
+            "usage: nchl VERB ...",
+            "",
+            *lines,
+            "",
+            "`nchl VERB --help` explains one of them. Start here:",
+            f"  {FIRST}",
+        ]
+    )

@@ -1,0 +1,44 @@
+"""`nchl bench NAME`: measure the speed of one part on this machine, beside a yardstick of the same run."""
+
+from __future__ import annotations
+
+import importlib
+
+from nchl.errors import UnknownName
+
+BENCHES = {
+    "step": "microseconds per agent and step of each rule, beside the naive code",
+    "rollout": "steps per second of acting and rewiring networks, beside the bare simulator",
+    "conv": "plastic convolutions, beside their dense unrolled form",
+    "softhebb": "the unsupervised epoch, beside the machine's own matrix product",
+}
+
+
+def dispatch(words: list[str]) -> int:
+    """Hand the words to the benchmark that the first of them names; each is a verb of its own."""
+    from nchl.cli import run_verb
+
+    if not words or words[0] in ("-h", "--help"):
+        print(overview())
+        return 0
+    name, rest = words[0], words[1:]
+    if name not in BENCHES:
+        raise UnknownName("benchmark", name, BENCHES)
+    module = importlib.import_module(f"nchl.cli.bench_{name}")
+    return run_verb(module, f"nchl bench {name}", BENCHES[name], rest)
+
+
+def overview() -> str:
+    """The text of `nchl bench --help`."""
+    lines = [f"  {name:<9} {line}" for name, line in BENCHES.items()]
+    return "\n".join(
+        [
+            "usage: nchl bench NAME [options] [--json]",
+            "",
+            "Measure the speed of one part on this machine, which should be idle otherwise.",
+            "",
+            *lines,
+            "",
+            "`nchl bench NAME --help` lists the options of one of them.",
+        ]
+    )

@@ -1,0 +1,206 @@
+"""The questions that `nchl doctor` asks of a machine; each function answers one topic with a list of findings."""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+GOOD, POOR, ABSENT = "ok", "note", "missing"
+_SECONDS_FOR_AN_IMPORT = 120
+_SHORT_SPIN = 1_000_000  # turns of an idle loop: some milliseconds
+
+# Extra of pyproject.toml -> the distributions that it brings, and what they are for.
+EXTRAS = {
+    "sim": ("evolving on simulators", ("gymnasium", "mujoco", "box2d", "envpool", "cma", "rich", "tensorboard")),
+    "bullet": ("AntBulletEnv-v0", ("pybullet", "pybullet_envs_gymnasium")),
+    "vision": ("SoftHebb on images", ("datasets", "pillow")),
+    "report": ("films and reports", ("matplotlib", "imageio", "imageio-ffmpeg", "scipy", "networkx")),
+    "cluster": ("many machines", ("ray",)),
+}
+
+
+class Finding(NamedTuple):
+    """One thing looked at: its state (`ok`, `note` or `missing`), what was found, and what to do (empty: nothing)."""
+
+    topic: str
+    name: str
+    state: str
+    found: str
+    do: str = ""
+
+
+def processor() -> list[Finding]:
+    """The instruction set that torch's kernels use; results are bit-identical between machines that have the same."""
+    import torch
+
+    topic = "Processor"
+    capability = torch.backends.cpu.get_cpu_capability()
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cuda = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none; networks run on the processor"
+    return [
+        Finding(topic, "instruction set", GOOD, f"{capability} ({_model()})"),
+        Finding(topic, "cores for this process", GOOD, str(allowed)),
+        Finding(topic, "CUDA device", GOOD, cuda),
+    ]
+
+
+def threads() -> list[Finding]:
+    """How many threads torch uses, and how they wait between two steps."""
+    import torch
+
+    topic = "torch"
+    policy, spin = os.environ.get("OMP_WAIT_POLICY"), os.environ.get("GOMP_SPINCOUNT")
+    if policy:
+        waiting = Finding(topic, "OpenMP waiting", GOOD, f"OMP_WAIT_POLICY={policy}, from the environment")
+    elif spin and spin.isdigit() and int(spin) <= _SHORT_SPIN:
+        waiting = Finding(topic, "OpenMP waiting", GOOD, f"short (GOMP_SPINCOUNT={spin}), so that the simulator gets the cores")
+    else:
+        waiting = Finding(
+            topic,
+            "OpenMP waiting",
+            POOR,
+            f"GOMP_SPINCOUNT={spin}: idle threads keep the cores from the simulator",
+            "unset it, or set GOMP_SPINCOUNT=30000",
+        )
+    wanted = os.environ.get("OMP_NUM_THREADS")
+    return [
+        Finding(topic, "version", GOOD, torch.__version__),
+        Finding(topic, "threads", GOOD, f"{torch.get_num_threads()}" + (f" (OMP_NUM_THREADS={wanted})" if wanted else "")),
+        waiting,
+    ]
+
+
+def compiler() -> list[Finding]:
+    """The C++ compiler and the cache folder that the compiled population step needs."""
+    topic = "Compiled step"
+    wanted = os.environ.get("CXX")
+    found = next((path for name in (wanted, "g++", "clang++", "c++") if name and (path := shutil.which(name))), None)
+    if found:
+        first = Finding(topic, "C++ compiler", GOOD, f"{found} ({_first_line([found, '--version'])})")
+    else:
+        first = Finding(
+            topic,
+            "C++ compiler",
+            ABSENT,
+            "none; large populations run the same step uncompiled, several times slower",
+            "install one: apt install g++ (Debian, Ubuntu), dnf install gcc-c++ (Fedora), xcode-select --install (macOS)",
+        )
+    return [first, _cache(topic)]
+
+
+def simulators() -> list[Finding]:
+    """Whether the simulators can really be imported here."""
+    topic = "Simulators"
+    findings = []
+    for module, extra, otherwise in (
+        ("gymnasium", "sim", "needed for every task"),
+        ("envpool", "sim", "tasks run on Gymnasium, several times slower for small environments"),
+        ("pybullet_envs_gymnasium", "bullet", "only AntBulletEnv-v0 needs it"),
+    ):
+        problem = _import_elsewhere(module)
+        if problem is None:
+            findings.append(Finding(topic, module, GOOD, f"{_version(module)}, can be imported"))
+        else:
+            advice = f"pip install 'nchl[{extra}]'"
+            if module == "envpool" and (sys.platform, platform.machine()) == ("darwin", "x86_64"):
+                advice = "nothing: EnvPool has no wheel for Intel Macs"
+            findings.append(Finding(topic, module, ABSENT, f"{problem}; {otherwise}", advice))
+    return findings
+
+
+def graphics() -> list[Finding]:
+    """The OpenGL libraries that films of MuJoCo tasks are drawn with, without a display."""
+    topic = "Drawing without a display"
+    findings = []
+    for library, package in (("GL", "libgl1"), ("EGL", "libegl1"), ("OSMesa", "libosmesa6")):
+        path = ctypes.util.find_library(library)
+        if path:
+            findings.append(Finding(topic, f"lib{library}", GOOD, path))
+        else:
+            others = [finding.name for finding in findings if finding.state == GOOD]
+            if others:
+                findings.append(Finding(topic, f"lib{library}", GOOD, f"not found, and not needed beside {others[0]}"))
+            else:
+                findings.append(Finding(topic, f"lib{library}", ABSENT, "not found", f"for films of MuJoCo tasks: apt install {package}"))
+    return findings
+
+
+def packages() -> list[Finding]:
+    """The versions of the optional packages, by the extra that brings them."""
+    topic = "Packages"
+    base = ", ".join(f"{name} {_version(name)}" for name in ("nchl", "torch", "numpy", "safetensors"))
+    findings = [Finding(topic, "nchl itself", GOOD, base)]
+    for extra, (purpose, names) in EXTRAS.items():
+        versions = {name: _version(name) for name in names}
+        there = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+        missing = [name for name, version in versions.items() if not version]
+        if not missing:
+            findings.append(Finding(topic, f"{extra} ({purpose})", GOOD, there))
+        else:
+            found = f"without {', '.join(missing)}" + (f"; there are {there}" if there else "")
+            findings.append(Finding(topic, f"{extra} ({purpose})", ABSENT, found, f"pip install 'nchl[{extra}]'"))
+    return findings
+
+
+ALL = (processor, threads, compiler, simulators, graphics, packages)
+
+
+def _cache(topic: str) -> Finding:
+    configured = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    user = os.environ.get("LOGNAME") or os.environ.get("USER") or Path.home().name
+    folder = Path(configured or Path(tempfile.gettempdir()) / f"torchinductor_{user}")
+    parent = next(path for path in (folder, *folder.parents) if path.exists())
+    if os.access(parent, os.W_OK):
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.exists() else 0
+        return Finding(topic, "cache of compiled steps", GOOD, f"{folder} ({size / 2**20:.0f} MB)")
+    return Finding(
+        topic,
+        "cache of compiled steps",
+        POOR,
+        f"{folder} cannot be written, so every process compiles anew",
+        "set TORCHINDUCTOR_CACHE_DIR to a folder of your own",
+    )
+
+
+def _import_elsewhere(module: str) -> str | None:
+    """Import a module in a process of its own; None, or why it did not work."""
+    try:
+        done = subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, text=True, timeout=_SECONDS_FOR_AN_IMPORT)
+    except subprocess.TimeoutExpired:
+        return f"its import did not end within {_SECONDS_FOR_AN_IMPORT} s"
+    if done.returncode == 0:
+        return None
+    if done.returncode < 0:
+        return f"its import killed the process (signal {-done.returncode})"
+    lines = done.stderr.strip().splitlines()
+    return lines[-1] if lines else f"its import ended the process with code {done.returncode}"
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _first_line(command: list[str]) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.partition("\n")[0]
+    except (OSError, subprocess.TimeoutExpired):
+        return "does not start"
+
+
+def _model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown model"
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,0 +1,31 @@
+"""A configuration as the `nchl evolve` command that repeats it."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from nchl.runs.config import EvolveConfig, options
+from nchl.runs.options import Option
+
+
+def evolve_command(config: EvolveConfig, *extra: str) -> str:
+    """The command with every option that differs from its default, in the order of the help.
+
+    The preset is written out, so that the line stays true when a preset changes.
+    """
+    words = ["nchl", "evolve", config.task]
+    for option in options():
+        value = getattr(config, option.name)
+        if option.name in ("task", "preset") or value is None or value == option.default:
+            continue
+        words += _words(option, value)
+    return shlex.join([*words, *extra])
+
+
+def _words(option: Option, value: Any) -> list[str]:
+    if option.kind == "bool":
+        return [option.flag]  # the value differs from the default, which is what the flag says
+    if option.kind == "ints":
+        return [option.flag, *map(str, value)]
+    return [option.flag, str(value)]

@@ -1,0 +1,134 @@
+"""An argument parser that says what was meant: mistakes are `NchlError`s with a suggestion, never a screen of usage.
+
+Options that stand for the fields of a config dataclass are made from the dataclass, so that the command line, its help
+and the run's record cannot drift apart. They default to nothing at all: only what the user gave is in the namespace,
+and so an option that has no meaning for the chosen network can be told from one that was never given.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from nchl.errors import InvalidArgument, UnknownName
+
+if TYPE_CHECKING:
+    from nchl.runs.options import Option
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser of one verb's words."""
+
+    def __init__(self, program: str, description: str, epilog: str = "") -> None:
+        super().__init__(
+            prog=program,
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Turn argparse's own complaints into an error that the command line shows in one line."""
+        raise InvalidArgument(f"{message} (see: {self.prog} --help)")
+
+    def add_json(self) -> None:
+        """Add `--json`, unless the verb has defined it already."""
+        if "--json" not in self._option_string_actions:
+            self.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+    def options(self) -> list[str]:
+        """All long options that this parser knows."""
+        return [option for option in self._option_string_actions if option.startswith("--")]
+
+    def parse_words(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parse, and say which option was probably meant by one that does not exist."""
+        args, rest = self.parse_known_args(list(words))
+        for word in rest:
+            if word.startswith("--"):
+                raise UnknownName(f"option of {self.prog!r}", word.partition("=")[0], self.options())
+        if rest:
+            self.error(f"unexpected {' '.join(map(repr, rest))}")
+        return args
+
+
+def one_of(kind: str, choices: Iterable[str]) -> Callable[[str], str]:
+    """A converter that accepts the given words only and otherwise offers the nearest."""
+    known = list(choices)
+
+    def convert(word: str) -> str:
+        if word not in known:
+            raise argparse.ArgumentTypeError(str(UnknownName(kind, word, known)))
+        return word
+
+    return convert
+
+
+def whole_number(word: str) -> int:
+    """An integer, or a message that a person understands (`1_000` and `1e3` are not integers in Python)."""
+    try:
+        return int(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {word!r}") from None
+
+
+def number(word: str) -> float:
+    """A floating-point number."""
+    try:
+        return float(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, got {word!r}") from None
+
+
+_CONVERTERS: dict[str, Callable[[str], Any]] = {"int": whole_number, "ints": whole_number, "float": number, "str": str}
+
+
+def add_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:
+    """Add the options of a config dataclass under their headings; those that are not given leave no trace."""
+    groups: dict[str, Any] = {}
+    for option in options:
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(option.group)
+        _add_option(groups[option.group], option)
+
+
+def given(args: argparse.Namespace, options: Iterable[Option]) -> dict[str, Any]:
+    """The options that the user gave, by field name, and no others."""
+    names = {option.name for option in options}
+    return {name: value for name, value in vars(args).items() if name in names and value is not None}
+
+
+def _add_option(group: Any, option: Option) -> None:
+    text = option_help(option)
+    if not option.flag.startswith("-"):
+        group.add_argument(option.name, nargs="?", metavar=option.flag, help=text)
+        return
+    if option.kind == "bool":
+        group.add_argument(option.flag, dest=option.name, action="store_const", const=option.stores, default=argparse.SUPPRESS, help=text)
+        positive = "--" + option.name.replace("_", "-")
+        opposite = positive if option.flag != positive else positive.replace("--", "--no-", 1)
+        hidden = argparse.SUPPRESS  # only needed over a preset, and says nothing new
+        group.add_argument(opposite, dest=option.name, action="store_const", const=not option.stores, default=hidden, help=hidden)
+        return
+    group.add_argument(
+        option.flag,
+        dest=option.name,
+        type=one_of(option.name.replace("_", " "), option.choices) if option.choices else _CONVERTERS[option.kind],
+        nargs="*" if option.kind == "ints" else None,
+        metavar="|".join(option.choices) if option.choices else option.metavar,
+        default=argparse.SUPPRESS,
+        help=text,
+    )
+
+
+def option_help(option: Option) -> str:
+    """The sentence of one option with its default and, where it is not for all, the networks or strategies it is for."""
+    text = option.help
+    if option.kind != "bool" and option.default not in (None, ()) and "(default" not in text:
+        shown = " ".join(map(str, option.default)) if isinstance(option.default, tuple) else str(option.default)
+        text += f" (default: {shown})"
+    only = option.networks or option.strategies
+    if only:
+        text += f" [only {', '.join(only)}]"
+    return text.replace("%", "%%")
