@@ -1,0 +1,18 @@
+"""Searches over vectors by their scores, one file per algorithm, all behind `ask` and `tell`.
+
+strategy = make("openai-es", size=1104, population=200, seed=0, sigma=0.1)
+population = strategy.ask()
+strategy.tell([fitness(genome) for genome in population.rows()])
+"""
+
+from nchl.strategies.base import Strategy as Strategy
+from nchl.strategies.initial import CENTRES as CENTRES
+from nchl.strategies.initial import initial_centre as initial_centre
+from nchl.strategies.openai_es import OpenAIES as OpenAIES
+from nchl.strategies.population import GaussianPopulation as GaussianPopulation
+from nchl.strategies.population import MatrixPopulation as MatrixPopulation
+from nchl.strategies.population import Population as Population
+from nchl.strategies.registry import STRATEGIES as STRATEGIES
+from nchl.strategies.registry import make as make
+from nchl.strategies.registry import population_from as population_from
+from nchl.strategies.registry import settings as settings

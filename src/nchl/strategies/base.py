@@ -1,0 +1,165 @@
+"""What all strategies share: the ask/tell protocol, the counter, the best ever, failed scores, and an exact state.
+
+A strategy maximises. It sees vectors and scores and never a network. A leaf writes `_ask`, `_tell`, `_state` and
+`_restore`, and nothing is more than one class away from this file.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from nchl.errors import InvalidArgument, NchlError, OrderError, ShapeError
+from nchl.strategies.initial import initial_centre
+from nchl.strategies.population import Population
+
+State = dict[str, np.ndarray]
+
+
+class Strategy(ABC):
+    """Searches for the vector with the highest score.
+
+        population = strategy.ask()
+        strategy.tell([score(row) for row in population.rows()])
+
+    All that happens follows from the constructor's arguments and the scores told: the noise of a generation is a function
+    of (seed, generation, row), so a strategy restored between two generations continues bit by bit.
+
+    Args:
+        size: numbers in a vector.
+        population: individuals per generation, at least 2.
+        seed: seed of the run.
+        centre: where to begin, see `initial_centre`.
+
+    Attributes:
+        centre: (size,) float64, the mean that the search has reached.
+        sigma: standard deviation of the coming generation's steps.
+        lr: learning rate of the coming generation, NaN for a strategy that has none.
+        generation: generations told so far.
+        best: (size,) the vector with the highest score so far; None before the first `tell`.
+        best_score: its score; `-inf` before the first `tell`.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, size: int, population: int, seed: int, *, centre: str | ArrayLike, sigma: float) -> None:
+        if size < 1:
+            raise InvalidArgument(f"a vector needs at least 1 number to be searched; got size {size}")
+        if population < 2:
+            raise InvalidArgument(f"population {population} leaves nobody to be compared with; use at least 2")
+        if not (np.isfinite(sigma) and sigma > 0):
+            raise InvalidArgument(f"sigma must be a finite number above 0; got {sigma}")
+        self.size = size
+        self.population = population
+        self.seed = seed
+        self.centre: Float[np.ndarray, " size"] = initial_centre(centre, size, seed)
+        self.sigma = float(sigma)
+        self.lr = float("nan")
+        self.generation = 0
+        self.best: Float[np.ndarray, " size"] | None = None
+        self.best_score = float("-inf")
+        self._asked: Population | None = None
+
+    @property
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What `make(name, size, population, seed, **settings)` was given or took by default, ready for JSON."""
+
+    @abstractmethod
+    def _ask(self) -> Population:
+        """The coming generation, as a function of the state; asked again without a `tell`, the same."""
+
+    @abstractmethod
+    def _tell(self, population: Population, scores: Float[np.ndarray, " population"]) -> None:
+        """Move; at least one score is finite, the others may be NaN or infinite (`shaping` ranks them last)."""
+
+    def _state(self) -> State:
+        """Arrays beyond those that the base saves; numbers as arrays without axes."""
+        return {}
+
+    def _restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take back what `_state` gave."""
+        del state  # the base's own are restored by then
+
+    @final
+    def ask(self) -> Population:
+        """The individuals to evaluate now; the same ones until `tell`."""
+        if self._asked is None:
+            self._asked = self._ask()
+        return self._asked
+
+    @final
+    def tell(self, scores: ArrayLike) -> None:
+        """Move by the scores of the population that was asked for.
+
+        Args:
+            scores: (population,), higher is better, in the order of the rows. One that is not finite ranks last.
+
+        Raises:
+            OrderError: nothing was asked for since the last `tell`.
+            ShapeError: not one score per individual.
+            NchlError: no score is finite.
+        """
+        if self._asked is None:
+            raise OrderError("tell() came before ask(); each generation is: population = ask(), evaluate its rows, tell(scores)")
+        values = np.array(scores, dtype=np.float64)
+        if values.shape != (self.population,):
+            raise ShapeError(f"scores must have shape ({self.population},), one per individual; got {values.shape}")
+        finite = np.isfinite(values)
+        if not finite.any():
+            nan = int(np.isnan(values).sum())
+            raise NchlError(
+                f"generation {self.generation} has no finite score ({nan} NaN, {self.population - nan} infinite), "
+                "so there is nothing to rank; look at what the fitness computes, or begin with a smaller sigma"
+            )
+        leader = int(np.argmax(np.where(finite, values, -np.inf)))
+        if values[leader] > self.best_score:
+            self.best_score = float(values[leader])
+            self.best = self._asked.rows(leader, leader + 1)[0].astype(np.float64)
+        self._tell(self._asked, values)
+        self._asked = None
+        self.generation += 1
+
+    @final
+    def state(self) -> State:
+        """All that the search has learnt, as copies in numpy arrays; between `ask` and `tell` it stands before the `ask`."""
+        own = {
+            "centre": self.centre,
+            "sigma": np.float64(self.sigma),
+            "lr": np.float64(self.lr),
+            "generation": np.int64(self.generation),
+            "best": np.zeros(0) if self.best is None else self.best,
+            "best_score": np.float64(self.best_score),
+        }
+        return {key: np.array(value) for key, value in (own | self._state()).items()}
+
+    @final
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue exactly where `state` was taken, by a strategy with the same arguments.
+
+        Raises:
+            InvalidArgument: an array is missing, too many, or of another shape than this strategy's.
+        """
+        mine = self.state()
+        if set(state) != set(mine):
+            raise InvalidArgument(
+                f"this state is not one of {self.name}: missing {sorted(set(mine) - set(state))}, unknown {sorted(set(state) - set(mine))}"
+            )
+        for key, value in mine.items():
+            given = np.shape(state[key])
+            if given != value.shape and not (key == "best" and given in ((0,), (self.size,))):
+                raise ShapeError(f"the state's {key!r} must have shape {value.shape}; got {given}")
+        taken = {key: np.array(value) for key, value in state.items()}
+        self.centre = taken["centre"]
+        self.sigma = float(taken["sigma"])
+        self.lr = float(taken["lr"])
+        self.generation = int(taken["generation"])
+        self.best = taken["best"] if taken["best"].size else None
+        self.best_score = float(taken["best_score"])
+        self._asked = None
+        self._restore(taken)

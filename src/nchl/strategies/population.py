@@ -1,0 +1,154 @@
+"""The individuals of one generation, each made when it is asked for and the same wherever that happens.
+
+`row i = centre + sigma * noise(run seed, generation, i)`: a few numbers and one vector describe a population of any size,
+so ten thousand individuals of 173,284 numbers never exist at once, and a worker elsewhere needs the centre only.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from jaxtyping import Float
+
+from nchl import seeds
+from nchl.errors import InvalidArgument
+
+# Below this many numbers, handing noise to threads costs more than drawing it.
+_WORTH_THREADS = 1 << 20
+
+
+class Population(ABC):
+    """`len(population)` individuals of `size` numbers; `rows` makes any of them, `describe` is all that another process needs."""
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Numbers per individual."""
+
+    @abstractmethod
+    def _rows(self, start: int, stop: int) -> Float[np.ndarray, "rows size"]: ...
+
+    def rows(self, start: int = 0, stop: int | None = None) -> Float[np.ndarray, "rows size"]:
+        """Individuals `start` to `stop` (without `stop`; None: to the last), the same bits however the range is cut.
+
+        Raises:
+            InvalidArgument: the range does not lie within the population.
+        """
+        stop = len(self) if stop is None else stop
+        if not 0 <= start <= stop <= len(self):
+            raise InvalidArgument(f"rows({start}, {stop}) is outside of this population; use 0 <= start <= stop <= {len(self)}")
+        return self._rows(start, stop)
+
+    def describe(self) -> dict[str, Any]:
+        """Arrays and plain numbers from which `strategies.population_from` makes this very population again, anywhere."""
+        return {"kind": self.kind} | {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> Self:
+        """The population that `describe` described."""
+        return cls(**{key: value for key, value in description.items() if key != "kind"})
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianPopulation(Population):
+    """Gaussian noise around a centre; one Philox stream per row, or per antithetic pair of rows.
+
+    With `antithetic`, rows 2k and 2k + 1 are `centre + sigma * noise_k` and `centre - sigma * noise_k`. Rows and noise are
+    float32, which is all that a network of float32 can see.
+
+    Attributes:
+        centre: (size,) float64.
+        sigma: standard deviation of the noise in every coordinate.
+        count: number of individuals.
+        seed: seed of the run.
+        generation: counted from 0.
+        antithetic: whether noise comes in pairs of opposite sign.
+        first: (size,) an individual that stands unperturbed as row 0, or None.
+    """
+
+    kind: ClassVar[str] = "gaussian"
+
+    centre: Float[np.ndarray, " size"]
+    sigma: float
+    count: int
+    seed: int
+    generation: int
+    antithetic: bool = False
+    first: Float[np.ndarray, " size"] | None = None
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def size(self) -> int:
+        """Numbers per individual."""
+        return len(self.centre)
+
+    def noise(self, stream: int) -> Float[np.ndarray, " size"]:
+        """Standard normal float32 numbers of one stream: row `stream`, or with `antithetic` rows 2 stream and 2 stream + 1."""
+        return seeds.generator(self.seed, seeds.Purpose.NOISE, self.generation, stream).standard_normal(self.size, dtype=np.float32)
+
+    def noises(self, streams: list[int]) -> Iterator[Float[np.ndarray, " size"]]:
+        """`noise` of each stream, in the order given; drawn ahead by threads where that pays, without any effect on the numbers."""
+        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if threads == 1 or len(streams) == 1 or len(streams) * self.size < _WORTH_THREADS:
+            yield from map(self.noise, streams)
+            return
+        ahead = 2 * threads  # bounds the memory: at most this many vectors wait
+        with ThreadPoolExecutor(threads) as pool:
+            waiting = [pool.submit(self.noise, stream) for stream in streams[:ahead]]
+            for later in range(ahead, len(streams) + ahead):
+                drawn = waiting.pop(0).result()
+                if later < len(streams):
+                    waiting.append(pool.submit(self.noise, streams[later]))
+                yield drawn
+                if not waiting:
+                    return
+
+    def _rows(self, start: int, stop: int) -> Float[np.ndarray, "rows size"]:
+        rows = np.empty((stop - start, self.size), dtype=np.float32)
+        if start == stop:
+            return rows
+        centre, sigma = self.centre.astype(np.float32), np.float32(self.sigma)
+        per_stream = 2 if self.antithetic else 1
+        streams = list(range(start // per_stream, (stop - 1) // per_stream + 1))
+        for stream, noise in zip(streams, self.noises(streams), strict=True):
+            noise *= sigma
+            for sign in range(per_stream):
+                row = stream * per_stream + sign
+                if start <= row < stop:
+                    (np.subtract if sign else np.add)(centre, noise, out=rows[row - start])
+        if start == 0 and self.first is not None:
+            rows[0] = self.first
+        return rows
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixPopulation(Population):
+    """Individuals that exist already, as the rows of a matrix (count, size)."""
+
+    kind: ClassVar[str] = "matrix"
+
+    matrix: Float[np.ndarray, "count size"]
+
+    def __len__(self) -> int:
+        return len(self.matrix)
+
+    @property
+    def size(self) -> int:
+        """Numbers per individual."""
+        return int(self.matrix.shape[1])
+
+    def _rows(self, start: int, stop: int) -> Float[np.ndarray, "rows size"]:
+        return self.matrix[start:stop].copy()

@@ -1,0 +1,41 @@
+"""What a strategy sees of fitness: ranks. Ties and failures are decided here, once, for every strategy.
+
+- `order`: rows from best to worst; a score that is not finite comes last.
+- `average_ranks`: 0 for the worst; equal scores share the mean of their ranks; all failures share the lowest.
+- `centred_ranks`: `u_i = (r_i - mean r) / std r`; all tied: zeros, hence no step.
+
+Each depends on the order of the scores only, so any order-preserving change of fitness leaves it as it is, bit by bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+def order(scores: Float[np.ndarray, " population"]) -> Int[np.ndarray, " population"]:
+    """Row numbers from best to worst; equal scores stay in the order of their rows, failures come last."""
+    return np.argsort(-_with_failures_last(scores), kind="stable")
+
+
+def average_ranks(scores: Float[np.ndarray, " population"]) -> Float[np.ndarray, " population"]:
+    """Rank of each row, 0 for the worst; equal scores share the mean of the ranks that they occupy together."""
+    _, group, sizes = np.unique(_with_failures_last(scores), return_inverse=True, return_counts=True)
+    below = np.cumsum(sizes) - sizes
+    shared: Float[np.ndarray, " population"] = (below + (sizes - 1) / 2)[group]
+    return shared
+
+
+def centred_ranks(scores: Float[np.ndarray, " population"]) -> Float[np.ndarray, " population"]:
+    """Ranks with mean 0 and standard deviation 1; zeros where all scores are tied.
+
+    Without averaging, equal scores (CartPole ends at 500 for everyone who balances) would push the search
+    along the order in which the rows happen to stand.
+    """
+    centred = average_ranks(scores) - (len(scores) - 1) / 2  # halves of integers: exact
+    spread = np.sqrt(np.mean(centred * centred))
+    return centred / spread if spread > 0 else np.zeros_like(centred)
+
+
+def _with_failures_last(scores: Float[np.ndarray, " population"]) -> Float[np.ndarray, " population"]:
+    return np.where(np.isfinite(scores), scores, -np.inf)
