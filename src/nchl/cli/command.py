@@ -25,7 +25,7 @@ def evolve_command(config: EvolveConfig, *extra: str) -> str:
 
 def _words(option: Option, value: Any) -> list[str]:
     if option.kind == "bool":
-        return [option.flag]  # the value differs from the default, which is what the flag says
+        return [option.flag if value else option.flag.replace("--", "--no-", 1)]
     if option.kind == "ints":
         return [option.flag, *map(str, value)]
     return [option.flag, str(value)]

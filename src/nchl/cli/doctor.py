@@ -15,8 +15,7 @@ from typing import Any
 from nchl.cli import checks
 from nchl.cli.parser import Parser
 
-GOOD, POOR, ABSENT = "ok", "note", "missing"
-_MARKS = {GOOD: "ok     ", POOR: "note   ", ABSENT: "missing"}
+_MARKS = {checks.GOOD: "ok     ", checks.POOR: "note   ", checks.ABSENT: "missing"}
 
 
 def add_arguments(parser: Parser) -> None:
@@ -46,11 +45,7 @@ def text(result: dict[str, Any]) -> str:
         lines.append(f"  {_MARKS[finding['state']]}  {finding['name']}: {finding['found']}")
         if finding["do"]:
             lines.append(f"           -> {finding['do']}")
-    wanting = [finding for finding in result["findings"] if finding["state"] == ABSENT]
-    lines += [
-        "",
-        f"{len(wanting)} of {len(result['findings'])} things are missing; the lines with -> say what to do."
-        if wanting
-        else "Nothing is missing.",
-    ]
+    wanting = [finding for finding in result["findings"] if finding["state"] == checks.ABSENT]
+    verdict = f"{len(wanting)} of {len(result['findings'])} things are missing; the lines with -> say what to do."
+    lines += ["", verdict if wanting else "Nothing is missing."]
     return "\n".join(lines)

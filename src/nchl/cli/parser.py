@@ -101,15 +101,9 @@ def given(args: argparse.Namespace, options: Iterable[Option]) -> dict[str, Any]
 
 def _add_option(group: Any, option: Option) -> None:
     text = option_help(option)
-    if not option.flag.startswith("-"):
-        group.add_argument(option.name, nargs="?", metavar=option.flag, help=text)
-        return
     if option.kind == "bool":
-        group.add_argument(option.flag, dest=option.name, action="store_const", const=option.stores, default=argparse.SUPPRESS, help=text)
-        positive = "--" + option.name.replace("_", "-")
-        opposite = positive if option.flag != positive else positive.replace("--", "--no-", 1)
-        hidden = argparse.SUPPRESS  # only needed over a preset, and says nothing new
-        group.add_argument(opposite, dest=option.name, action="store_const", const=not option.stores, default=hidden, help=hidden)
+        # Both forms exist, because either may be needed to override a preset.
+        group.add_argument(option.flag, dest=option.name, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
         return
     group.add_argument(
         option.flag,
@@ -125,10 +119,15 @@ def _add_option(group: Any, option: Option) -> None:
 def option_help(option: Option) -> str:
     """The sentence of one option with its default and, where it is not for all, the networks or strategies it is for."""
     text = option.help
-    if option.kind != "bool" and option.default not in (None, ()) and "(default" not in text:
-        shown = " ".join(map(str, option.default)) if isinstance(option.default, tuple) else str(option.default)
-        text += f" (default: {shown})"
+    if option.default not in (None, ()) and "(default" not in text:
+        text += f" (default: {_shown(option.default)})"
     only = option.networks or option.strategies
     if only:
         text += f" [only {', '.join(only)}]"
     return text.replace("%", "%%")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

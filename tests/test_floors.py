@@ -1,0 +1,152 @@
+"""The house rules that no other tool checks: who may import whom, who may print, what may never be read."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import nchl
+
+SOURCE = Path(nchl.__file__).parent
+FILES = sorted(SOURCE.rglob("*.py"))
+
+# Each may import itself and those before it.
+FLOORS = (
+    "errors",
+    "seeds",
+    "genome",
+    "rules",
+    "unroll",
+    "networks",
+    "tasks",
+    "rollout",
+    "strategies",
+    "workers",
+    "evolve",
+    "runs",
+    "vision",
+    "report",
+    "cli",
+)
+# Strategies see vectors and scores; that they never see a network is what makes them usable for anything.
+NARROW = {"strategies": {"errors", "seeds", "strategies"}}
+LONGEST_FILE = 320
+
+
+def floor_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(tree: ast.AST, path: Path) -> Iterator[tuple[int, str]]:
+    """(line, floor) of every import of the package, also of those inside functions and behind TYPE_CHECKING."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path.name}:{node.lineno}: relative import; name the module in full"
+            names = [f"nchl.{alias.name}" for alias in node.names] if node.module == "nchl" else [node.module or ""]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "nchl" and len(parts) > 1 and parts[1] != "__version__":
+                yield node.lineno, parts[1]
+
+
+def breaches(path: Path, source: str) -> list[str]:
+    floor = floor_of(path)
+    allowed = NARROW.get(floor, set(FLOORS[: FLOORS.index(floor) + 1]))
+    found = imports(ast.parse(source), path)
+    return [f"{path.relative_to(SOURCE)}:{line}: {floor} imports {other}" for line, other in found if other not in allowed]
+
+
+def test_every_file_imports_from_its_own_floor_or_an_earlier_one() -> None:
+    inside = [path for path in FILES if path.name not in ("__init__.py", "__main__.py") or path.parent != SOURCE]
+    unknown = {floor_of(path) for path in inside} - set(FLOORS)
+    assert not unknown, f"no floor is named for {unknown}; add it to FLOORS in the right place"
+    found = [breach for path in inside for breach in breaches(path, path.read_text())]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from nchl.cli import main",
+        "import nchl.runs.config",
+        "from nchl import runs",
+        "def late():\n    from nchl.evolve import evolve",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from nchl.workers import local",
+    ],
+)
+def test_the_walk_sees_every_kind_of_import(source: str) -> None:
+    assert breaches(SOURCE / "networks" / "example.py", source)
+
+
+def test_strategies_never_see_a_network() -> None:
+    assert breaches(SOURCE / "strategies" / "example.py", "from nchl.networks import build")
+    assert not breaches(SOURCE / "strategies" / "example.py", "from nchl.errors import NchlError")
+
+
+def calls(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield node.lineno, ast.unparse(node.func)
+
+
+def test_only_the_command_line_prints() -> None:
+    found = [
+        f"{path.relative_to(SOURCE)}:{line}: {name}"
+        for path in FILES
+        if floor_of(path) != "cli"
+        for line, name in calls(ast.parse(path.read_text()))
+        if name in ("print", "sys.stdout.write", "sys.stderr.write", "sys.exit", "exit", "quit")
+    ]
+    found = [line for line in found if not line.startswith("__main__.py")]
+    assert not found, "\n".join(found)
+
+
+def test_nothing_that_is_read_can_execute() -> None:
+    modules_that_execute = {"pickle", "cloudpickle", "dill", "shelve", "marshal"}
+    forbidden = {"torch.load", "eval", "exec", "pickle.load", "pickle.loads", "np.load", "yaml.load", "joblib.load", "marshal.loads"}
+    found = []
+    for path in FILES:
+        tree = ast.parse(path.read_text())
+        name = path.relative_to(SOURCE)
+        found += [f"{name}:{line}: {call}()" for line, call in calls(tree) if call in forbidden]
+        for node in ast.walk(tree):
+            modules = {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
+            modules |= {node.module or ""} if isinstance(node, ast.ImportFrom) else set()
+            found += [
+                f"{name}:{node.lineno}: import {module}" for module in modules & {"pickle", "cloudpickle", "dill", "shelve", "marshal"}
+            ]
+    assert not found, "\n".join(found)
+
+
+def test_no_randomness_is_global() -> None:
+    forbidden = {"torch.manual_seed", "np.random.seed", "random.seed", "torch.seed"}
+    allowed = {
+        "np.random.default_rng",
+        "np.random.Generator",
+        "np.random.Philox",
+        "np.random.SeedSequence",
+        "np.random.PCG64",
+        "np.random.RandomState",
+    }
+    found = [
+        f"{path.relative_to(SOURCE)}:{line}: {call}"
+        for path in FILES
+        for line, call in calls(ast.parse(path.read_text()))
+        if call in forbidden or (call.startswith(("np.random.", "numpy.random.")) and call not in allowed)
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_files_are_short_and_say_what_they_hold() -> None:
+    for path in FILES:
+        source = path.read_text()
+        length = len(source.splitlines())
+        assert length <= LONGEST_FILE, f"{path.relative_to(SOURCE)} has {length} lines; {LONGEST_FILE} is the most"
+        assert ast.get_docstring(ast.parse(source)), f"{path.relative_to(SOURCE)} does not say what it holds"
