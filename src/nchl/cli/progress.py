@@ -1,0 +1,171 @@
+"""How a run is followed: one line that stays in place on a terminal, or a plain line every few seconds elsewhere.
+
+Progress goes to stderr, results go to stdout, so that `nchl evolve ... --json > result.json` works.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Protocol
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress(Protocol):
+    """What shows the generations as they come."""
+
+    def __enter__(self) -> Progress: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+    def show(self, record: Any) -> None:
+        """Take in one finished generation."""
+
+    def say(self, line: str) -> None:
+        """Show one line that stays."""
+
+
+def progress(first: int, total: int, limit_s: float | None = None) -> Progress:
+    """The progress that suits where stderr goes.
+
+    Args:
+        first: generations that the run has already done.
+        total: generations that it will have done at the end.
+        limit_s: seconds after which it ends anyway, or None.
+    """
+    pace = Pace(first, total, limit_s)
+    if sys.stderr.isatty():
+        try:
+            return TerminalProgress(pace)
+        except ImportError:  # rich comes with the extra sim; plain lines do without it
+            pass
+    return PlainProgress(pace)
+
+
+class Pace:
+    """Steps per second and time left, from the last generations' own speed."""
+
+    def __init__(self, first: int, total: int, limit_s: float | None, clock: Any = time.monotonic) -> None:
+        self.total = total
+        self._clock = clock
+        self._limit_s = limit_s
+        self._done = first
+        self._start = self._last = clock()
+        self._steps: int | None = None
+        self._seconds_each: float | None = None
+        self.steps_per_s: float | None = None
+
+    def tick(self, generation: int, env_steps: int) -> None:
+        """Take in that a generation has ended with this many environment steps from the start of the run."""
+        now = self._clock()
+        seconds = max(now - self._last, 1e-9)
+        each = seconds / max(generation - self._done, 1)
+        self._seconds_each = each if self._seconds_each is None else 0.8 * self._seconds_each + 0.2 * each
+        if self._steps is not None:
+            rate = (env_steps - self._steps) / seconds
+            self.steps_per_s = rate if self.steps_per_s is None else 0.8 * self.steps_per_s + 0.2 * rate
+        self._steps, self._done, self._last = env_steps, generation, now
+
+    def left_s(self) -> float | None:
+        """Seconds to the end, if the pace stays what it is and the target is not reached."""
+        if self._seconds_each is None:
+            return None
+        left = self._seconds_each * max(self.total - self._done, 0)
+        if self._limit_s is not None:
+            left = min(left, max(self._limit_s - (self._clock() - self._start), 0.0))
+        return left
+
+    def line(self, record: Any) -> str:
+        """One generation as a line of text."""
+        parts = [
+            f"generation {record.generation}/{self.total}",
+            f"best {figure(record.best)}",
+            f"mean {figure(record.mean)}",
+            f"best so far {figure(record.best_so_far)}",
+        ]
+        if self.steps_per_s is not None:
+            parts.append(f"{self.steps_per_s:,.0f} steps/s")
+        if (left := self.left_s()) is not None and record.generation < self.total:
+            parts.append(f"{duration(left)} left")
+        return " · ".join(parts)
+
+
+class PlainProgress:
+    """A line for the first generation, then one every few seconds, and one for the last."""
+
+    def __init__(self, pace: Pace, clock: Any = time.monotonic) -> None:
+        self._pace = pace
+        self._clock = clock
+        self._said: float | None = None
+        self._unsaid: str | None = None
+
+    def __enter__(self) -> PlainProgress:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._unsaid:
+            self.say(self._unsaid)
+
+    def show(self, record: Any) -> None:
+        """Write the generation's line if enough time has passed; keep it otherwise, for it may be the last."""
+        self._pace.tick(record.generation, record.env_steps)
+        self._unsaid = self._pace.line(record)
+        if self._said is None or self._clock() - self._said >= _SECONDS_BETWEEN_LINES:
+            self.say(self._unsaid)
+            self._said, self._unsaid = self._clock(), None
+
+    def say(self, line: str) -> None:
+        """Write one line."""
+        print(line, file=sys.stderr, flush=True)
+
+
+class TerminalProgress:
+    """A bar with the last generation's figures, by rich."""
+
+    def __init__(self, pace: Pace) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as Bar
+
+        self._pace = pace
+        self._bar = Bar(
+            BarColumn(bar_width=20), TextColumn("{task.description}", markup=False), console=Console(stderr=True), refresh_per_second=8
+        )
+        self._task = self._bar.add_task("the first generation is on its way ...", total=pace.total)
+
+    def __enter__(self) -> TerminalProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.stop()
+
+    def show(self, record: Any) -> None:
+        """Move the bar and renew the line."""
+        self._pace.tick(record.generation, record.env_steps)
+        self._bar.update(self._task, completed=record.generation, description=self._pace.line(record))
+
+    def say(self, line: str) -> None:
+        """Write one line above the bar."""
+        self._bar.console.print(line, markup=False, highlight=False)
+
+
+def figure(value: float) -> str:
+    """A fitness in as few digits as tell it apart: 1234567, 512.3, 0.0123."""
+    if value != value or value in (float("inf"), float("-inf")):
+        return str(value)
+    size = abs(value)
+    return f"{value:.0f}" if size >= 10_000 else f"{value:.1f}" if size >= 10 else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person would say them: 48 s, 12 min, 3 h 20 min."""
+    whole = round(seconds)
+    if whole < 100:
+        return f"{whole} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,88 @@
+"""The command line's reference page, made from the parsers themselves: `python -m nchl.cli.reference > docs/cli.md`.
+
+A test compares the page with what this module makes, so that the documentation cannot say anything but `--help`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+
+from nchl.cli import VERBS
+from nchl.cli.bench import BENCHES
+from nchl.cli.parser import Parser
+
+_HEAD = """# Command line
+
+Every command is `nchl VERB ...`. Results go to stdout, progress and errors to stderr; `--json` prints one JSON object in place of text.
+
+| exit code | meaning |
+| --- | --- |
+| 0 | done; also when a first Ctrl-C let the generation finish |
+| 2 | a mistake in what was asked; one or two lines on stderr say what to write instead |
+| 130 | ended by a second Ctrl-C; the run can be resumed |
+| 143 | ended by SIGTERM, as a cluster's scheduler sends; the run can be resumed |
+
+`--network FILE.py:NAME` and `--rule FILE.py:NAME` run the code of that file. Nothing else that nchl reads is ever executed.
+"""
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    parts = [_HEAD]
+    for name, verb in VERBS.items():
+        if name == "bench":
+            parts.append("## nchl bench\n\nMeasure the speed of one part on this machine, which should be idle otherwise.\n")
+            for bench, summary in BENCHES.items():
+                if importlib.util.find_spec(f"nchl.cli.bench_{bench}"):
+                    parts.append(section(f"nchl.cli.bench_{bench}", f"nchl bench {bench}", summary, level=3))
+        else:
+            parts.append(section(verb.module, f"nchl {name}", verb.help))
+    return "\n".join(parts)
+
+
+def section(module_name: str, program: str, summary: str, level: int = 2) -> str:
+    """One verb: its description, its positional arguments and a table for each group of its options."""
+    module = importlib.import_module(module_name)
+    parser = Parser(program, module.__doc__ or summary)
+    module.add_arguments(parser)
+    parser.add_json()
+    shown = [action for action in parser._actions if action.help != argparse.SUPPRESS and action.dest != "help"]
+    positional = " ".join(_placeholder(action) for action in shown if not action.option_strings)
+    lines = [
+        f"{'#' * level} {program}",
+        "",
+        (module.__doc__ or summary).strip(),
+        "",
+        "```text",
+        f"{program} {positional} [options]".replace("  ", " "),
+        "```",
+    ]
+    for group in parser._action_groups:
+        rows = [_row(action) for action in group._group_actions if action in shown]
+        if rows:
+            title = {"positional arguments": "argument", "options": "option"}.get(str(group.title), str(group.title))
+            lines += ["", f"| {title} | meaning |", "| --- | --- |", *rows]
+    return "\n".join([*lines, ""])
+
+
+def _row(action: argparse.Action) -> str:
+    names = ", ".join(f"`{option}`" for option in action.option_strings) or f"`{action.metavar or action.dest}`"
+    if action.option_strings and action.nargs != 0 and action.metavar:
+        names = f"`{action.option_strings[0]} {_placeholder(action)}`"
+    meaning = (action.help or "").replace("%%", "%")
+    return f"| {_cell(names)} | {_cell(meaning)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _placeholder(action: argparse.Action) -> str:
+    name = str(action.metavar or action.dest.upper())
+    return {"?": f"[{name}]", "*": f"[{name} ...]", "+": f"{name} ..."}.get(str(action.nargs), name)
+
+
+if __name__ == "__main__":
+    print(page(), end="")
