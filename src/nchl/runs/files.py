@@ -1,0 +1,156 @@
+"""Reading and writing so that no fault loses the last good state and nothing that is read can execute.
+
+Writing: beside the file, fsync, rename, fsync of the folder; whoever looks, and whenever the power goes, finds the old
+file or the new one. Reading: JSON and safetensors only; a file that holds a pickle is refused unread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from nchl.errors import CheckpointError, RunError
+
+# safetensors may order several metadata keys anyhow; one key with sorted JSON in it gives equal runs equal bytes.
+_KEY = "nchl"
+_LARGEST_HEADER = 16 << 20
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file by new content, whole or not at all, and on the disk when this returns.
+
+    Raises:
+        RunError: the disk is full or the folder cannot be written to; the old file is untouched.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> RunError:
+    """The error for a file that could not be written: the system's reason, and that nothing earlier is lost."""
+    return RunError(
+        f"cannot write {path}: {error.strerror or error}. What the run had saved before is untouched; "
+        "make room or give write permission, then continue with: nchl resume"
+    )
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write an object as readable JSON, atomically. NaN and infinity become null, which JSON has instead."""
+    write_atomically(path, (json.dumps(_finite(data), indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
+    """Write arrays and a JSON object about them as safetensors, atomically, with a checksum over both."""
+    arrays = {name: np.array(array, order="C", copy=True) for name, array in tensors.items()}
+    text = json.dumps({**about, "sha256": _digest(arrays, about)}, sort_keys=True)
+    write_atomically(path, save(arrays, {_KEY: text}))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of a file by `write_tensors`, and the JSON object about them.
+
+    Raises:
+        CheckpointError: not such a file, truncated, altered, or a pickle; the message names the file and which it is.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    refuse_pickle(path, data[:64])
+    header = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or header > len(data) - 8 or header > _LARGEST_HEADER:
+        raise CheckpointError(f"{path} is truncated or no safetensors file: {len(data)} bytes do not hold the header that they announce")
+    try:
+        text = json.loads(data[8 : 8 + header])["__metadata__"][_KEY]
+        about = json.loads(text)
+        stated = about.pop("sha256")
+        tensors = load(data)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is truncated, altered, or not written by nchl ({type(error).__name__}: {error})") from error
+    if stated != _digest(tensors, about):
+        raise CheckpointError(f"{path} was altered after it was written: its checksum does not match its content")
+    return tensors, about
+
+
+def refuse_pickle(path: Path, start: bytes) -> None:
+    """Refuse a file that begins like a pickle or like one of the archives that hold pickles.
+
+    Raises:
+        CheckpointError: it does; reading a pickle can run any program.
+    """
+    protocol = start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05"
+    textual = start[:2] in (b"(d", b"(l", b"(i", b"]q", b"}q") or (start[:1] == b"c" and b"\n" in start)
+    if protocol or textual or start[:4] == b"PK\x03\x04":
+        raise CheckpointError(
+            f"{path} holds a pickle or an archive, as torch.save and numpy.save write them, and not safetensors. "
+            "Reading one can run any program that its author put there, so nchl never does. "
+            "Convert it in a place that you trust, with safetensors.numpy.save_file"
+        )
+
+
+def read_text(path: Path, *, largest: int = 16 << 20) -> str:
+    """The text of a small file.
+
+    Raises:
+        RunError: it cannot be read, is no text, is far too large, or holds a pickle.
+    """
+    try:
+        if path.stat().st_size > largest:
+            raise RunError(f"{path} has {path.stat().st_size} bytes; a file of its kind has at most {largest}")
+        data = path.read_bytes()
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+    refuse_pickle(path, data[:64])
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise RunError(f"{path} is not text: byte {error.start} is not UTF-8") from error
+
+
+def _digest(tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> str:
+    """SHA-256 over names, types, shapes and bytes of all arrays, and over what is said about them."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        digest.update(f"\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows cannot open a folder; its rename is on the disk with the file
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
