@@ -11,16 +11,30 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nchl import rules as rules
     from nchl.errors import NchlError as NchlError
+    from nchl.networks.base import PlasticNetwork as PlasticNetwork
+    from nchl.networks.mlp import HL as HL
+    from nchl.networks.mlp import NHCL as NHCL
+    from nchl.networks.mlp import NcHL as NcHL
+    from nchl.networks.mlp import PlasticMLP as PlasticMLP
+    from nchl.networks.static import StaticMLP as StaticMLP
+    from nchl.networks.weightless import WNcHL as WNcHL
 
 __version__ = "0.1.0"
 
 # Public name -> the module that defines it.
 _HOMES = {
+    "HL": "nchl.networks.mlp",
+    "NHCL": "nchl.networks.mlp",
+    "NcHL": "nchl.networks.mlp",
     "NchlError": "nchl.errors",
+    "PlasticMLP": "nchl.networks.mlp",
+    "PlasticNetwork": "nchl.networks.base",
+    "StaticMLP": "nchl.networks.static",
+    "WNcHL": "nchl.networks.weightless",
 }
 _SUBMODULES = ("rules", "networks", "tasks", "strategies")
 
-__all__ = ["NchlError", "__version__", "rules"]
+__all__ = ["HL", "NHCL", "NcHL", "NchlError", "PlasticMLP", "PlasticNetwork", "StaticMLP", "WNcHL", "__version__", "rules"]
 
 
 def __getattr__(name: str) -> Any:

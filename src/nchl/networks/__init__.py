@@ -1,0 +1,1 @@
+"""Plastic networks as `nn.Module`s: they own sizes, weights and genome, and call the rules."""

@@ -1,0 +1,208 @@
+"""What every plastic network promises to those who act with it, evaluate it and record it.
+
+One step is `forward` with the weights as they are, then `update` from this step's activations; `step` does both at once. A
+plastic network learns by its local rule alone, so nothing here records a graph: `forward`, `update` and `step` run without
+autograd wherever they are called.
+
+Axes: one individual has none in front; a population is a leading axis; a batch comes after it: `(population, batch, n)`.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Shaped
+from torch import Tensor, nn
+
+from nchl.errors import InvalidArgument, OrderError, ShapeError
+from nchl.genome import Layout
+
+
+class PlasticNetwork(nn.Module, abc.ABC):
+    """A network, or a population of networks, whose weights change while it acts.
+
+    Subclasses hold the weights and the mathematics. They call `_store_activations` in `forward`, and implement the methods
+    below that are abstract. What they register as a buffer is in the `state_dict`.
+
+    Attributes:
+        layout: the named blocks of the genome.
+        population: how many individuals, or None for one without the axis.
+        input_shape: one observation of one individual.
+        output_size: numbers that one individual gives back.
+        output_bounded: whether the last operation is tanh.
+        weights_per_individual: how many weights move.
+        backend: `"eager"` or `"compiled"`: how `step` runs.
+        plastic: False switches the rule off: `step` is then `forward` alone.
+        notes: lines that a user should be told once, for example that there is no compiler.
+        genome: buffer, `(nparams,)` or `(population, nparams)`.
+    """
+
+    genome: Tensor
+
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        input_shape: tuple[int, ...],
+        output_size: int,
+        output_bounded: bool,
+        weights_per_individual: int,
+        population: int | None,
+        dtype: torch.dtype | None,
+        device: torch.device | str | None,
+        generator: torch.Generator | None,
+    ) -> None:
+        super().__init__()
+        if population is not None and population < 1:
+            raise InvalidArgument(f"population: expected at least 1 or None for a single network without the axis, got {population}")
+        dtype = torch.get_default_dtype() if dtype is None else dtype
+        if dtype not in (torch.float32, torch.float64):
+            raise InvalidArgument(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
+        self.layout = layout
+        self.population = population
+        self.input_shape = input_shape
+        self.output_size = output_size
+        self.output_bounded = output_bounded
+        self.weights_per_individual = weights_per_individual
+        self.backend = "eager"
+        self.plastic = True
+        self.notes: list[str] = []
+        # A generator of our own begins at torch's fixed default seed: without an argument, every run draws the same weights.
+        self._generator = torch.Generator() if generator is None else generator
+        self.register_buffer("genome", torch.zeros(*self.lead, layout.size, dtype=dtype, device=device))
+
+    @property
+    def lead(self) -> tuple[int, ...]:
+        """The leading axes of weights, rules and outputs: `()` or `(population,)`."""
+        return () if self.population is None else (self.population,)
+
+    @property
+    def nparams(self) -> int:
+        """Length of the genome."""
+        return self.layout.size
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating point type of weights, rules and outputs."""
+        return self.genome.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where weights and rules are."""
+        return self.genome.device
+
+    @torch.no_grad()
+    def set_hrules(self, vector: Shaped[Tensor, "*lead nparams"] | np.ndarray | Sequence[Any]) -> None:
+        """Replace the genome; the weights stay as they are (where the genome holds them, the next `reset` takes them up).
+
+        Args:
+            vector: `(nparams,)`, for a population the same for everyone, or `(population, nparams)`.
+
+        Raises:
+            ShapeError: another length or population.
+            InvalidArgument: a number is not finite; then nothing has changed.
+        """
+        new = torch.as_tensor(np.asarray(vector) if not isinstance(vector, Tensor) else vector)
+        allowed = [(self.nparams,)] if self.population is None else [(self.population, self.nparams), (self.nparams,)]
+        if tuple(new.shape) not in allowed:
+            raise ShapeError(
+                f"set_hrules: expected shape {' or '.join(map(str, allowed))}, got {tuple(new.shape)}; `layout` names the parts of a genome"
+            )
+        new = new.to(dtype=self.dtype, device=self.device)
+        if not bool(torch.isfinite(new).all()):
+            bad = int((~torch.isfinite(new)).sum())
+            raise InvalidArgument(f"set_hrules: expected finite numbers, got {bad} that are not (as {self.dtype}); the rules are unchanged")
+        self._before_genome_changes()
+        self.genome.copy_(new)
+        self._genome_changed()
+
+    @abc.abstractmethod
+    def reset(self, weights: Sequence[Tensor] | None = None, generator: torch.Generator | None = None) -> None:
+        """Begin a new lifetime: initial weights, no activations.
+
+        Args:
+            weights: one tensor per plastic layer, `(out, in)` for everyone or `(population, out, in)`; they are copied. None: draw them.
+            generator: what to draw from; None: the generator given to the constructor.
+        """
+
+    @abc.abstractmethod
+    def draw_weights(self, generator: torch.Generator) -> list[Tensor]:
+        """Initial weights of one individual, fit for `reset`; an empty list where nothing is drawn."""
+
+    @property
+    @abc.abstractmethod
+    def weights(self) -> list[Tensor]:
+        """The weights as they are now, one `(*lead, out, in)` per plastic layer."""
+
+    @abc.abstractmethod
+    def forward(self, x: Shaped[Tensor, "*observations"]) -> Shaped[Tensor, "*outputs"]:
+        """Outputs for the observations `x`; keeps the activations for `update`."""
+
+    @abc.abstractmethod
+    def update(self) -> None:
+        """Move the weights by the rule, from the activations of the last `forward`.
+
+        Raises:
+            OrderError: there was no `forward` in this lifetime.
+        """
+
+    def step(self, x: Shaped[Tensor, "*observations"], active: Shaped[Tensor, " population"] | None = None) -> Shaped[Tensor, "*outputs"]:
+        """`forward`, then `update`.
+
+        Args:
+            x: as for `forward`.
+            active: for a population, who still needs its output. The rows of the others may come back as anything finite, and
+                their weights are undefined from then on, until `reset`.
+        """
+        y = self.forward(x)
+        if self.plastic:
+            self.update()
+        return y
+
+    def _genome_changed(self) -> None:
+        """Recompute what is derived from `self.genome`."""
+
+    def _before_genome_changes(self) -> None:
+        """Finish what still needs the old genome."""
+
+    def _observe(self, x: Tensor) -> tuple[Tensor, bool]:
+        """A copy of `x` as `(*lead, *input_shape)` or, with a batch, `(*lead, batch, *input_shape)`; and whether there is a batch.
+
+        It is a copy because simulators write the next observation into the same memory before the update has seen this one.
+        """
+        observation = torch.as_tensor(x)
+        extra = observation.ndim - len(self.input_shape)
+        if extra < 0 or tuple(observation.shape[extra:]) != self.input_shape or extra > len(self.lead) + 1:
+            self._refuse_shape(observation)
+        if extra == 0:
+            observation = observation.expand(*self.lead, *self.input_shape)
+        elif self.lead and observation.shape[0] != self.population:
+            self._refuse_shape(observation)
+        batched = extra == len(self.lead) + 1
+        if batched and observation.shape[extra - 1] == 0:
+            self._refuse_shape(observation)
+        copied = torch.empty(observation.shape, dtype=self.dtype, device=self.device)
+        copied.copy_(observation.detach())
+        return copied, batched
+
+    def _refuse_shape(self, x: Tensor) -> None:
+        single = (*self.lead, *self.input_shape)
+        batched = (*map(str, self.lead), "batch", *map(str, self.input_shape))
+        raise ShapeError(f"expected an observation of shape {single}, or ({', '.join(batched)}), got {tuple(x.shape)}")
+
+    @staticmethod
+    def _order_error() -> OrderError:
+        return OrderError("update needs the activations of a forward in this lifetime, got none; call forward(x) or step(x) first")
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        """Load, letting activations take the shape that was saved (a batch, or nothing yet), then recompute what is derived."""
+        for name, buffer in list(self._buffers.items()):
+            saved = state_dict.get(prefix + name)
+            if name.startswith("activations_") and buffer is not None and saved is not None and saved.shape != buffer.shape:
+                self._buffers[name] = buffer.new_empty(saved.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self._genome_changed()

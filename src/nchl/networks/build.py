@@ -1,0 +1,160 @@
+"""A network from a description that can be written down: what the command line, run folders and workers share.
+
+Promise: an option that has no meaning for the chosen network, given explicitly, is an error and never ignored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from nchl.errors import InvalidArgument, UnknownName
+from nchl.networks.base import PlasticNetwork
+
+MLPS = ("nchl", "hl", "wnchl", "static")
+CONVOLUTIONAL = ("conv-thesis", "conv-hml")
+
+# Which options mean something to which network.
+_MEANING: dict[str, frozenset[str]] = {
+    "nchl": frozenset({"rule", "hidden", "initial_weights", "normalise"}),
+    "hl": frozenset({"hidden", "initial_weights", "normalise"}),
+    "wnchl": frozenset({"hidden", "window"}),
+    "static": frozenset({"hidden"}),
+    "conv-thesis": frozenset({"rule", "initial_weights", "normalise", "sharing", "termwise"}),
+    "conv-hml": frozenset({"rule", "initial_weights", "normalise", "sharing", "termwise"}),
+    "file": frozenset({"rule", "initial_weights", "normalise", "sharing", "termwise"}),
+}
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """What network to build; None means that the option was not given.
+
+    Attributes:
+        network: `"nchl"`, `"hl"`, `"wnchl"`, `"static"`, `"conv-thesis"`, `"conv-hml"`, or `"FILE.py:NAME"`, a function that returns
+            an `nn.Sequential`.
+        rule: `"nchl"`, `"hl"` or `"FILE.py:NAME"`, in place of the neuron-centric rule.
+        hidden: sizes of the hidden layers; () for none; None: the default 128, 64.
+        window: steps that the weightless network looks back; None: its default.
+        initial_weights: a name of `nchl.networks.initial`.
+        normalise: `"none"` or `"max"`.
+        sharing: how the connections of a kernel element agree: max, min, median or mean.
+        termwise: the cheaper sharing, term by term.
+    """
+
+    network: str = "nchl"
+    rule: str | None = None
+    hidden: tuple[int, ...] | None = None
+    window: int | None = None
+    initial_weights: str | None = None
+    normalise: str | None = None
+    sharing: str | None = None
+    termwise: bool | None = None
+
+    @property
+    def kind(self) -> str:
+        """The network's name, or `"file"` for a user's own.
+
+        Raises:
+            UnknownName: neither a known name nor FILE.py:NAME.
+        """
+        if self.network in _MEANING and self.network != "file":
+            return self.network
+        if ":" in self.network:
+            return "file"
+        raise UnknownName("network", self.network, [*MLPS, *CONVOLUTIONAL, "FILE.py:NAME"])
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that were given, without `network`."""
+        options = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "network"}
+        return {name: value for name, value in options.items() if value is not None}
+
+    def check(self) -> None:
+        """Raise an InvalidArgument for an option without meaning for this network, or with a value out of range."""
+        allowed = _MEANING[self.kind]
+        for name in self.given:
+            if name not in allowed:
+                has = ", ".join(sorted(other for other, names in _MEANING.items() if name in names))
+                raise InvalidArgument(f"{name} has no meaning for the network {self.network!r} (it has for: {has}); leave it out")
+        for size in self.hidden or ():
+            if size < 1:
+                raise InvalidArgument(f"hidden: expected sizes of at least 1, got {' '.join(map(str, self.hidden or ()))}")
+
+
+def build(
+    spec: NetworkSpec,
+    input_shape: tuple[int, ...],
+    output_size: int,
+    population: int | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    generator: torch.Generator | None = None,
+    backend: str = "auto",
+) -> PlasticNetwork:
+    """Make the network that `spec` describes, for observations and actions of these sizes.
+
+    Args:
+        spec: what to build.
+        input_shape: one observation: `(n,)` for an MLP, `(channels, height, width)` for a convolutional network.
+        output_size: how many numbers the task wants.
+        population: number of individuals, or None.
+        dtype: torch.float32 or torch.float64; None: torch's default.
+        device: where everything lives.
+        generator: CPU generator of the initial weights.
+        backend: `"auto"`, `"eager"` or `"compiled"`; only the MLPs with a rule have a compiled step.
+
+    Raises:
+        InvalidArgument: an option without meaning, or a shape that the network cannot take.
+    """
+    spec.check()
+    common: dict[str, Any] = {"population": population, "dtype": dtype, "device": device, "generator": generator}
+    if spec.kind in MLPS:
+        return _build_mlp(spec, input_shape, output_size, common, backend)
+    options: dict[str, Any] = {name: spec.given[name] for name in ("rule", "sharing", "termwise", "initial_weights") if name in spec.given}
+    if spec.normalise is not None:
+        options["normalise"] = None if spec.normalise == "none" else spec.normalise
+    if spec.kind == "file":
+        return _build_own(spec.network, input_shape, output_size, {**options, **common})
+    presets = importlib.import_module("nchl.networks.conv_presets")
+    make: Callable[..., PlasticNetwork] = presets.PRESETS[spec.kind]
+    return make(input_shape, output_size, **options, **common)
+
+
+def _build_mlp(spec: NetworkSpec, input_shape: tuple[int, ...], output_size: int, common: dict[str, Any], backend: str) -> PlasticNetwork:
+    if len(input_shape) != 1:
+        raise InvalidArgument(
+            f"the network {spec.network!r} takes flat observations (n,), got {input_shape}; choose a convolutional network"
+        )
+    nodes = [input_shape[0], *((128, 64) if spec.hidden is None else spec.hidden), output_size]
+    if spec.kind == "wnchl":
+        from nchl.networks.weightless import WNcHL
+
+        return WNcHL(nodes, **({} if spec.window is None else {"window": spec.window}), **common)
+    if spec.kind == "static":
+        from nchl.networks.static import StaticMLP
+
+        return StaticMLP(nodes, **common)
+    from nchl.networks.mlp import PlasticMLP
+
+    options: dict[str, Any] = {} if spec.initial_weights is None else {"initial_weights": spec.initial_weights}
+    rule = spec.kind if spec.rule is None else spec.rule
+    return PlasticMLP(nodes, rule, normalise=spec.normalise, backend=backend, **options, **common)
+
+
+def _build_own(place: str, input_shape: tuple[int, ...], output_size: int, options: dict[str, Any]) -> PlasticNetwork:
+    from nchl.rules.declaration import load_object
+
+    make = load_object(place, "a network")
+    conv = importlib.import_module("nchl.networks.conv")
+    sequential = make(input_shape, output_size)
+    network: PlasticNetwork = conv.from_module(sequential, input_shape, **options)
+    if network.output_size != output_size:
+        raise InvalidArgument(f"{place}: the task wants {output_size} outputs, the network gives {network.output_size}")
+    return network

@@ -1,0 +1,262 @@
+"""Plastic multilayer perceptrons: tanh(W x) in every layer, no biases, and a local rule that moves W after each step.
+
+`NcHL` (5N - n_in - n_out numbers) and `HL` (5 numbers per weight) are the two published rules; `PlasticMLP` takes any.
+Promise: `step` equals `forward` then `update`, and an individual's numbers do not depend on who shares the population.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from nchl.errors import InvalidArgument, ShapeError
+from nchl.genome import Layout
+from nchl.networks import initial
+from nchl.networks.base import PlasticNetwork
+from nchl.rules import ABCD, NCHL, Rule, get
+
+
+def check_nodes(nodes: Sequence[int]) -> tuple[int, ...]:
+    """The layer sizes as a tuple.
+
+    Raises:
+        InvalidArgument: fewer than two, or one that is not a positive integer.
+    """
+    sizes = tuple(int(n) for n in nodes)
+    if len(sizes) < 2 or any(n != given or n < 1 for n, given in zip(sizes, nodes, strict=True)):
+        raise InvalidArgument(f"nodes: expected at least two positive layer sizes (inputs first, outputs last), got {list(nodes)}")
+    return sizes
+
+
+def group_names(nodes: Sequence[int]) -> list[str]:
+    """Names of the groups of neurons: input, hidden0, ..., output."""
+    return ["input", *(f"hidden{k}" for k in range(len(nodes) - 2)), "output"]
+
+
+def mlp_layout(nodes: Sequence[int], rule: Rule, *, coevolved: bool = False) -> Layout:
+    """The genome of an MLP: neurons' parameters group by group, synapses' layer by layer, then co-evolved weights.
+
+    A block that would be empty (a group of neurons none of whose numbers the rule uses) is left out.
+    """
+    blocks: list[tuple[str, tuple[int, ...], tuple[str, ...]]] = []
+    for k, (name, size) in enumerate(zip(group_names(nodes), nodes, strict=True)):
+        parameters = rule.neuron_parameters(presynaptic=k < len(nodes) - 1, postsynaptic=k > 0)
+        if parameters:
+            blocks.append((name, (size, len(parameters)), parameters))
+    layers = list(itertools.pairwise(nodes))
+    if rule.synapse:
+        blocks += [(f"layer{k}", (n_out, n_in, len(rule.synapse)), rule.synapse) for k, (n_in, n_out) in enumerate(layers)]
+    if coevolved:
+        blocks += [(f"weights{k}", (n_out, n_in), ()) for k, (n_in, n_out) in enumerate(layers)]
+    return Layout(blocks)
+
+
+def check_weights(weights: Sequence[Tensor], nodes: Sequence[int], lead: tuple[int, ...]) -> None:
+    """Raise a ShapeError unless there is one tensor `(out, in)` or `(*lead, out, in)` per layer."""
+    if len(weights) != len(nodes) - 1:
+        raise ShapeError(f"reset: expected {len(nodes) - 1} weight tensors, one per layer, got {len(weights)}")
+    for k, weight in enumerate(weights):
+        shape = (nodes[k + 1], nodes[k])
+        if tuple(weight.shape) not in {shape, (*lead, *shape)}:
+            also = f" or {(*lead, *shape)}" if lead else ""
+            raise ShapeError(f"reset: layer {k} expects weights of shape {shape}{also}, got {tuple(weight.shape)}")
+
+
+def product(weight: Shaped[Tensor, "*lead outputs inputs"], x: Shaped[Tensor, "*lead inputs"]) -> Shaped[Tensor, "*lead outputs"]:
+    """W x, as a multiplication and a sum: unlike a matrix product, its bits depend neither on threads nor on the population."""
+    return (weight * x.unsqueeze(-2)).sum(-1)
+
+
+class PlasticMLP(PlasticNetwork):
+    """A multilayer perceptron that any local rule rewires.
+
+    Args:
+        nodes: layer sizes, inputs first.
+        rule: a `Rule`, a function whose signature declares one, a name, or `"FILE.py:NAME"`.
+        population: number of individuals, or None for one.
+        initial_weights: a name of `nchl.networks.initial`; `"coevolved"` puts them at the genome's end.
+        normalise: None, or `"max"`: after each update, an individual's layer is divided by its largest absolute weight.
+        dtype: torch.float32 or torch.float64; None: torch's default.
+        device: where everything lives.
+        generator: CPU generator that `reset` draws from.
+        backend: `"auto"`, `"eager"` or `"compiled"`.
+
+    Raises:
+        InvalidArgument: a value out of its range, naming it.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[int],
+        rule: str | Rule | Callable[..., Tensor],
+        *,
+        population: int | None = None,
+        initial_weights: str = initial.DEFAULT,
+        normalise: str | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        generator: torch.Generator | None = None,
+        backend: str = "auto",
+    ) -> None:
+        self.nodes = check_nodes(nodes)
+        self.rule = get(rule)
+        self.initial_weights = initial.check(initial_weights)
+        self.normalise = check_normalise(normalise)
+        layers = list(itertools.pairwise(self.nodes))
+        super().__init__(
+            mlp_layout(self.nodes, self.rule, coevolved=initial_weights == initial.COEVOLVED),
+            input_shape=self.nodes[:1],
+            output_size=self.nodes[-1],
+            output_bounded=True,
+            weights_per_individual=sum(n_in * n_out for n_in, n_out in layers),
+            population=population,
+            dtype=dtype,
+            device=device,
+            generator=generator,
+        )
+        for k, (n_in, n_out) in enumerate(layers):
+            self.register_buffer(f"weights_{k}", torch.zeros(*self.lead, n_out, n_in, dtype=self.dtype, device=device))
+        for k in range(len(self.nodes)):
+            self.register_buffer(f"activations_{k}", torch.empty(0, dtype=self.dtype, device=device))
+        self._genome_changed()
+        self.reset()
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """The weights as they are now, `(*lead, out, in)` per layer: the network's own memory, not a copy."""
+        return [self.get_buffer(f"weights_{k}") for k in range(len(self.nodes) - 1)]
+
+    @property
+    def activations(self) -> list[Tensor]:
+        """The groups' activations of the last step, inputs first, each `(*lead, n)` or `(*lead, batch, n)`; empty before any."""
+        return [self.get_buffer(f"activations_{k}") for k in range(len(self.nodes))]
+
+    @torch.no_grad()
+    def reset(self, weights: Sequence[Tensor] | None = None, generator: torch.Generator | None = None) -> None:
+        """See `PlasticNetwork.reset`; co-evolved weights are read from the genome unless others are given.
+
+        Raises:
+            ShapeError: a weight tensor too many or too few, or of another shape.
+        """
+        if weights is None or (not len(weights) and self.initial_weights == initial.COEVOLVED):
+            if self.initial_weights == initial.COEVOLVED:
+                named = self.layout.unpack(self.genome)
+                weights = [named[f"weights{k}"] for k in range(len(self.nodes) - 1)]
+            else:
+                weights = self.draw_weights(self._generator if generator is None else generator)
+        check_weights(weights, self.nodes, self.lead)
+        for mine, given in zip(self.weights, weights, strict=True):
+            mine.copy_(given)
+        for k in range(len(self.nodes)):
+            self._buffers[f"activations_{k}"] = self.genome.new_empty(0)
+
+    def draw_weights(self, generator: torch.Generator) -> list[Tensor]:
+        """See `PlasticNetwork.draw_weights`."""
+        if self.initial_weights == initial.COEVOLVED:
+            return []
+        shapes = zip(self.nodes[1:], self.nodes[:-1], strict=True)
+        return [initial.draw(self.initial_weights, shape, generator, self.dtype) for shape in shapes]
+
+    @torch.no_grad()
+    def forward(self, x: Shaped[Tensor, "*lead inputs"]) -> Shaped[Tensor, "*lead outputs"]:
+        """Outputs in [-1, 1] for `x` of shape `(inputs,)`, `(population, inputs)`, or with a batch axis before the inputs."""
+        a, batched = self._observe(x)
+        self._buffers["activations_0"] = a
+        for k, weight in enumerate(self.weights):
+            a = torch.tanh(product(weight.unsqueeze(-3) if batched else weight, a))
+            self._buffers[f"activations_{k + 1}"] = a
+        return a.clone()
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """See `PlasticNetwork.update`; over a batch, each connection's update is averaged."""
+        activations = self.activations
+        if not activations[0].numel():
+            raise self._order_error()
+        batched = activations[0].ndim > len(self.lead) + 1
+        for k, weight in enumerate(self.weights):
+            delta = self._delta(k, activations[k], activations[k + 1], weight, batched)
+            weight.add_(delta)
+            if self.normalise:
+                normalise_by_max(weight)
+
+    def _delta(self, k: int, pre: Tensor, post: Tensor, weight: Tensor, batched: bool) -> Tensor:
+        axis = -2 if batched else None
+        delta = self.rule.delta(
+            pre,
+            post,
+            weight.unsqueeze(-3) if batched else weight,
+            by_name(self.rule.neuron_parameters(presynaptic=True, postsynaptic=k > 0), self._neurons[k], axis),
+            by_name(self.rule.neuron_parameters(presynaptic=k < len(self.nodes) - 2, postsynaptic=True), self._neurons[k + 1], axis),
+            by_name(self.rule.synapse, self._synapses[k], -3 if batched else None, trailing=2),
+        )
+        return delta.mean(-3) if batched else delta
+
+    def _genome_changed(self) -> None:
+        """Unpack the genome once, parameter by parameter: `(*lead, k, n)` per group, `(*lead, k, out, in)` per layer, contiguous."""
+        named = self.layout.unpack(self.genome)
+        self._neurons = [named[name].mT.contiguous() if name in named else None for name in group_names(self.nodes)]
+        self._synapses = [
+            named[f"layer{k}"].movedim(-1, -3).contiguous() if self.rule.synapse else None for k in range(len(self.nodes) - 1)
+        ]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        # `to`, `double`, `cuda`: what is derived from the genome follows it.
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._genome_changed()
+        return self
+
+    def extra_repr(self) -> str:
+        """What `print(network)` says."""
+        return (
+            f"nodes={list(self.nodes)}, rule={self.rule.name}, population={self.population}, nparams={self.nparams}, backend={self.backend}"
+        )
+
+
+class NcHL(PlasticMLP):
+    """Neuron-centric Hebbian learning: five numbers per neuron (four for inputs and outputs). Arguments as `PlasticMLP`."""
+
+    def __init__(self, nodes: Sequence[int], **keywords: Any) -> None:
+        super().__init__(nodes, NCHL, **keywords)
+
+
+class HL(PlasticMLP):
+    """Synapse-centric ABCD Hebbian learning: five numbers per weight. Arguments as `PlasticMLP`."""
+
+    def __init__(self, nodes: Sequence[int], **keywords: Any) -> None:
+        super().__init__(nodes, ABCD, **keywords)
+
+
+NHCL = NcHL  # the paper's spelling
+
+
+def check_normalise(normalise: str | None) -> str | None:
+    """None or `"max"`; the command line's word `"none"` counts as None.
+
+    Raises:
+        InvalidArgument: anything else.
+    """
+    if normalise in (None, "none"):
+        return None
+    if normalise != "max":
+        raise InvalidArgument(f"normalise: expected None or 'max', got {normalise!r}")
+    return normalise
+
+
+def normalise_by_max(weight: Shaped[Tensor, "*lead outputs inputs"]) -> None:
+    """Divide each individual's layer by its largest absolute weight, in place; a layer of zeros stays."""
+    largest = weight.abs().amax(dim=(-2, -1), keepdim=True)
+    weight.div_(torch.where(largest > 0, largest, 1))
+
+
+def by_name(names: tuple[str, ...], block: Tensor | None, batch_axis: int | None = None, trailing: int = 1) -> dict[str, Tensor]:
+    """Split `(*lead, k, n)` (or with `trailing` 2, `(*lead, k, out, in)`) into named tensors, with an axis of 1 for a batch if asked."""
+    if block is None:
+        return {}
+    tensors = dict(zip(names, block.unbind(-1 - trailing), strict=True))
+    return {name: t.unsqueeze(batch_axis) for name, t in tensors.items()} if batch_axis is not None else tensors

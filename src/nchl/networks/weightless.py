@@ -1,0 +1,200 @@
+"""WNcHL: no weight is ever stored. With a window of M steps the weights *are* the updates of the last M steps,
+
+    W(t) = sum over s = t-M .. t-1 of dW(s),    dW the NcHL rule,
+
+and W(t) x needs no W, since every term of dW(s) is a product of a vector over i and one over j. Written out, with a(s) the
+presynaptic and b(s) the postsynaptic activations of step s, m the number of steps in the window, and every sum over i for
+both u_i = 1 and u_i = eta_i,
+
+    (W x)_j = 1/2 sum over (u, v) in {(eta_i, 1), (1, eta_j)} of v_j * (
+        sum_s sum_i u_i A_i a_i(s) x_i  +  (sum_i u_i x_i) B_j sum_s b_j(s)
+        + C_j sum_s b_j(s) (sum_i u_i C_i a_i(s) x_i)  +  m D_j sum_i u_i D_i x_i )
+
+So one step costs O(M (n_in + n_out)) in time and memory. What is stored is the activations of the last M steps.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from nchl.errors import InvalidArgument, ShapeError
+from nchl.networks.base import PlasticNetwork
+from nchl.networks.mlp import by_name, check_nodes, group_names, mlp_layout
+from nchl.rules import NCHL
+
+DEFAULT_WINDOW = 5
+
+
+class WNcHL(PlasticNetwork):
+    """Weightless neuron-centric Hebbian learning. Its first output is 0, whatever it sees.
+
+    Args:
+        nodes: layer sizes, inputs first.
+        window: M, how many past steps the weights are the sum of; at least 1.
+        population: number of individuals, or None for one.
+        dtype: torch.float32 or torch.float64; None: torch's default.
+        device: where everything lives.
+        generator: taken so that all networks are made alike; nothing is drawn.
+        initial_weights: refused: there are none.
+        normalise: refused: there is nothing to normalise.
+        rule: refused: the factorisation is that of the neuron-centric rule.
+
+    Raises:
+        InvalidArgument: a value out of its range, or one of the last three.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[int],
+        window: int = DEFAULT_WINDOW,
+        *,
+        population: int | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        generator: torch.Generator | None = None,
+        initial_weights: str | None = None,
+        normalise: str | None = None,
+        rule: object | None = None,
+    ) -> None:
+        for name, value in (("initial_weights", initial_weights), ("normalise", normalise), ("rule", rule)):
+            if value is not None:
+                raise InvalidArgument(f"{name} has no meaning for a weightless network, got {value!r}; leave it out, or use NcHL")
+        if int(window) != window or window < 1:
+            raise InvalidArgument(f"window: expected a whole number of steps, at least 1, got {window}")
+        self.nodes = check_nodes(nodes)
+        self.window = int(window)
+        super().__init__(
+            mlp_layout(self.nodes, NCHL),
+            input_shape=self.nodes[:1],
+            output_size=self.nodes[-1],
+            output_bounded=True,
+            weights_per_individual=sum(n_in * n_out for n_in, n_out in itertools.pairwise(self.nodes)),
+            population=population,
+            dtype=dtype,
+            device=device,
+            generator=generator,
+        )
+        for k in range(len(self.nodes)):
+            self.register_buffer(f"activations_{k}", self.genome.new_empty(0))
+            self.register_buffer(f"activations_history_{k}", self.genome.new_empty(0))
+        self._genome_changed()
+        self.reset()
+
+    def reset(self, weights: Sequence[Tensor] | None = None, generator: torch.Generator | None = None) -> None:
+        """Begin a new lifetime: an empty window.
+
+        Raises:
+            InvalidArgument: weights are given; there are none to set.
+        """
+        if weights:
+            raise InvalidArgument("a weightless network has no initial weights, got some; call reset() without them, or use NcHL")
+        self._steps = 0
+        for k in range(len(self.nodes)):
+            self._buffers[f"activations_{k}"] = self.genome.new_empty(0)
+            self._buffers[f"activations_history_{k}"] = self.genome.new_empty(0)
+
+    def draw_weights(self, generator: torch.Generator) -> list[Tensor]:
+        """An empty list: nothing is drawn."""
+        return []
+
+    @torch.no_grad()
+    def forward(self, x: Shaped[Tensor, "*lead inputs"]) -> Shaped[Tensor, "*lead outputs"]:
+        """Outputs in [-1, 1] for `x` of shape `(inputs,)`, `(population, inputs)`, or with a batch axis before the inputs.
+
+        Raises:
+            ShapeError: the batch is of another size than that of the steps in the window.
+        """
+        a, batched = self._observe(x)
+        a = a if batched else a.unsqueeze(-2)
+        self._make_room(a.shape[-2], batched)
+        groups = [a]
+        for k in range(len(self.nodes) - 1):
+            groups.append(torch.tanh(self._product(k, groups[-1])))
+        for k, group in enumerate(groups):
+            self._buffers[f"activations_{k}"] = group
+        return groups[-1].clone() if batched else groups[-1].squeeze(-2).clone()
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Let this step's activations take the place of the oldest in the window.
+
+        Raises:
+            OrderError: there was no `forward` in this lifetime.
+        """
+        if not self.get_buffer("activations_0").numel():
+            raise self._order_error()
+        for k in range(len(self.nodes)):
+            self.get_buffer(f"activations_history_{k}")[..., self._steps % self.window, :, :] = self.get_buffer(f"activations_{k}")
+        self._steps += 1
+
+    @property
+    @torch.no_grad()
+    def weights(self) -> list[Tensor]:
+        """W(t), `(*lead, out, in)` per layer, computed now: O(M n_in n_out), for looking at and for tests."""
+        made = []
+        for k, (n_in, n_out) in enumerate(itertools.pairwise(self.nodes)):
+            total = self.genome.new_zeros(*self.lead, n_out, n_in)
+            for slot in range(min(self._steps, self.window)):
+                pre, post = (self.get_buffer(f"activations_history_{j}")[..., slot, :, :] for j in (k, k + 1))
+                pre_parameters, post_parameters = ({name: t.unsqueeze(-2) for name, t in self._parameters[j].items()} for j in (k, k + 1))
+                total += NCHL.delta(pre, post, pre, pre_parameters, post_parameters, {}).mean(-3)
+            made.append(total)
+        return made
+
+    def _product(self, k: int, x: Tensor) -> Tensor:
+        """W(t) x of layer k for `x (*lead, batch, n_in)`, by the equation at the top; `(*lead, batch, n_out)`."""
+        steps = min(self._steps, self.window)
+        pre, post = (self.get_buffer(f"activations_history_{j}") for j in (k, k + 1))
+        # Steps and the samples of their batches are one long axis; a step's update is the mean over its batch.
+        batch = pre.shape[-2]
+        a, b = pre.flatten(-3, -2), post.flatten(-3, -2)
+        mine, other = ({name: t.unsqueeze(-2) for name, t in self._parameters[j].items()} for j in (k, k + 1))
+        sum_a, sum_b = a.sum(-2, keepdim=True) / batch, b.sum(-2, keepdim=True) / batch
+
+        def half(x: Tensor) -> Tensor:
+            coincidence = ((mine["C"] * x).unsqueeze(-2) * a.unsqueeze(-3)).sum(-1)
+            return (
+                (mine["A"] * sum_a * x).sum(-1, keepdim=True)
+                + x.sum(-1, keepdim=True) * other["B"] * sum_b
+                + other["C"] * (coincidence.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2) / batch
+                + steps * other["D"] * (mine["D"] * x).sum(-1, keepdim=True)
+            )
+
+        return (half(mine["eta"] * x) + other["eta"] * half(x)) / 2
+
+    def _make_room(self, batch: int, batched: bool) -> None:
+        for k, n in enumerate(self.nodes):
+            shape = (*self.lead, self.window, batch, n)
+            if self._steps == 0 and self.get_buffer(f"activations_history_{k}").shape != shape:
+                self._buffers[f"activations_history_{k}"] = self.genome.new_zeros(shape)
+        held = self.get_buffer("activations_history_0").shape[-2]
+        if held != batch:
+            raise ShapeError(f"the window holds steps with a batch of {held}, got one of {batch}; keep to one size, or reset() first")
+
+    def _genome_changed(self) -> None:
+        named = self.layout.unpack(self.genome)
+        self._parameters = [by_name(self.layout.block(g).parameters, named[g].mT.contiguous()) for g in group_names(self.nodes)]
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._genome_changed()
+        return self
+
+    # The clock is a Python number while the network runs (a tensor would have to be read back at each step), a tensor in a state_dict.
+    def get_extra_state(self) -> Tensor:
+        """Steps made in this lifetime, for `state_dict`."""
+        return torch.tensor(self._steps)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """The inverse of `get_extra_state`."""
+        self._steps = int(state)
+
+    def extra_repr(self) -> str:
+        """What `print(network)` says."""
+        return f"nodes={list(self.nodes)}, window={self.window}, population={self.population}, nparams={self.nparams}"

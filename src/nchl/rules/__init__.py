@@ -1,0 +1,56 @@
+"""Local rules as pure functions of tensors, batched over leading axes; nothing is mutated.
+
+`abcd` and `neuron_centric` (and, for convolutions, `neuron_centric_conv` and `softhebb_conv`) are the updates of whole
+layers; `Rule` is the declaration that networks read; `get` finds one by name, file or function.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from nchl.errors import UnknownName
+from nchl.rules.declaration import Rule as Rule
+from nchl.rules.declaration import load as load
+from nchl.rules.neuronal import NCHL as NCHL
+from nchl.rules.neuronal import neuron_centric as neuron_centric
+from nchl.rules.synaptic import ABCD as ABCD
+from nchl.rules.synaptic import abcd as abcd
+
+if TYPE_CHECKING:
+    from nchl.rules.shared import neuron_centric_conv as neuron_centric_conv
+    from nchl.rules.soft_wta import softhebb_conv as softhebb_conv
+
+BUILT_IN = {"nchl": NCHL, "hl": ABCD}
+
+# Loaded when first used: most networks have no convolution.
+_HOMES = {"neuron_centric_conv": "nchl.rules.shared", "softhebb_conv": "nchl.rules.soft_wta"}
+
+__all__ = ["ABCD", "BUILT_IN", "NCHL", "Rule", "abcd", "get", "load", "neuron_centric", "neuron_centric_conv", "softhebb_conv"]
+
+
+def get(rule: str | Callable[..., Tensor] | Rule) -> Rule:
+    """A rule by name (`"nchl"`, `"hl"`), by place (`"FILE.py:NAME"`), or made of a function.
+
+    Raises:
+        UnknownName: a string that is neither a known name nor a place.
+        InvalidArgument: the file or the function's signature cannot be used.
+    """
+    if isinstance(rule, Rule):
+        return rule
+    if not isinstance(rule, str):
+        return Rule.from_function(rule)
+    if rule in BUILT_IN:
+        return BUILT_IN[rule]
+    if ":" in rule:
+        return load(rule)
+    raise UnknownName("rule", rule, [*BUILT_IN, "FILE.py:NAME"])
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

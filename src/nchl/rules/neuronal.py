@@ -1,0 +1,54 @@
+"""NcHL, the neuron-centric Hebbian rule: five numbers per neuron instead of five per synapse.
+
+    dW[j,i] = (eta_i + eta_j) / 2 * (A_i a_i + B_j a_j + C_i C_j a_i a_j + D_i D_j)
+
+i is the presynaptic neuron, j the postsynaptic one (Ferigo, Cunegatti, Iacca, GECCO 2024, arXiv 2403.12076).
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from nchl.rules.declaration import Rule
+
+
+def nchl(
+    pre: Tensor,
+    post: Tensor,
+    A_pre: Tensor,
+    B_post: Tensor,
+    C_pre: Tensor,
+    C_post: Tensor,
+    D_pre: Tensor,
+    D_post: Tensor,
+    eta_pre: Tensor,
+    eta_post: Tensor,
+) -> Tensor:
+    """The equation above, elementwise."""
+    return (eta_pre + eta_post) / 2 * (A_pre * pre + B_post * post + C_pre * C_post * pre * post + D_pre * D_post)
+
+
+NCHL = Rule.from_function(nchl)
+
+
+def neuron_centric(
+    pre: Float[Tensor, "*#lead inputs"],
+    post: Float[Tensor, "*#lead outputs"],
+    rules_in: Float[Tensor, "*#lead inputs 5"],
+    rules_out: Float[Tensor, "*#lead outputs 5"],
+) -> Float[Tensor, "*_lead outputs inputs"]:
+    """The NcHL update of a dense layer.
+
+    Args:
+        pre: activations of the presynaptic neurons.
+        post: activations of the postsynaptic neurons.
+        rules_in: (A, B, C, D, eta) of each presynaptic neuron; its B is not used.
+        rules_out: (A, B, C, D, eta) of each postsynaptic neuron; its A is not used.
+
+    Returns:
+        The change of the weights `(..., out, in)`.
+    """
+    named_in = dict(zip(NCHL.names, rules_in.unbind(-1), strict=True))
+    named_out = dict(zip(NCHL.names, rules_out.unbind(-1), strict=True))
+    return NCHL.delta(pre, post, pre, named_in, named_out, {})

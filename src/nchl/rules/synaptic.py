@@ -1,0 +1,41 @@
+"""HL, the synapse-centric ABCD rule: five numbers per synapse.
+
+    dW[j,i] = eta[j,i] * (A[j,i] a_i + B[j,i] a_j + C[j,i] a_i a_j + D[j,i])
+
+i is the presynaptic neuron, j the postsynaptic one (Najarro & Risi, NeurIPS 2020, arXiv 2007.02686).
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from nchl.rules.declaration import Rule
+
+
+def hl(
+    pre: Tensor, post: Tensor, A_synapse: Tensor, B_synapse: Tensor, C_synapse: Tensor, D_synapse: Tensor, eta_synapse: Tensor
+) -> Tensor:
+    """The equation above, elementwise."""
+    return eta_synapse * (A_synapse * pre + B_synapse * post + C_synapse * pre * post + D_synapse)
+
+
+ABCD = Rule.from_function(hl)
+
+
+def abcd(
+    pre: Float[Tensor, "*#lead inputs"],
+    post: Float[Tensor, "*#lead outputs"],
+    rules: Float[Tensor, "*#lead outputs inputs 5"],
+) -> Float[Tensor, "*_lead outputs inputs"]:
+    """The ABCD update of a dense layer.
+
+    Args:
+        pre: activations of the presynaptic neurons.
+        post: activations of the postsynaptic neurons.
+        rules: (A, B, C, D, eta) of each synapse.
+
+    Returns:
+        The change of the weights `(..., out, in)`.
+    """
+    return ABCD.delta(pre, post, rules[..., 0], {}, {}, dict(zip(ABCD.synapse, rules.unbind(-1), strict=True)))
