@@ -1,0 +1,205 @@
+"""From genomes to scores: the population in slices, episodes averaged, seeds by name, NaN for what went wrong.
+
+Nothing here depends on how the population is cut, on threads or on processes: the start of a life and the initial
+weights are functions of (run seed, purpose, generation, episode), and each individual's numbers come from it alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+from nchl.errors import InvalidArgument, ShapeError
+from nchl.rollout.play import Played, Recorder, play
+from nchl.rollout.statistics import ObservationStatistics, ObservationSums
+from nchl.seeds import Purpose, environment_seed, weights_seed
+from nchl.tasks import Start, Task
+
+
+@dataclass
+class Rollout:
+    """Scores of a population.
+
+    Attributes:
+        fitness: mean of the episodes' returns (P,), float64; NaN where something was not finite.
+        returns: (P, episodes), float64.
+        lengths: steps of each episode (P, episodes).
+        non_finite: number of individuals with an action, reward, weight or rule that was not finite.
+        observation_sums: what was seen, for the next generation's normalisation; None without normalisation.
+    """
+
+    fitness: Float[np.ndarray, " p"]
+    returns: Float[np.ndarray, "p episodes"]
+    lengths: Int[np.ndarray, "p episodes"]
+    non_finite: int
+    observation_sums: ObservationSums | None = None
+
+    @property
+    def env_steps(self) -> int:
+        """Steps taken in the simulator."""
+        return int(self.lengths.sum())
+
+    @classmethod
+    def concatenate(cls, parts: list[Rollout]) -> Rollout:
+        """Put slices of a population together, in the order of the individuals."""
+        sums = [part.observation_sums for part in parts if part.observation_sums is not None]
+        return cls(
+            np.concatenate([part.fitness for part in parts]),
+            np.concatenate([part.returns for part in parts]),
+            np.concatenate([part.lengths for part in parts]),
+            sum(part.non_finite for part in parts),
+            ObservationSums.concatenate(sums) if sums else None,
+        )
+
+
+def rollout(
+    network: Any,
+    task: Task,
+    genomes: Any,
+    *,
+    run_seed: int,
+    purpose: Purpose = Purpose.TRAINING,
+    generation: int = 0,
+    episodes: int = 1,
+    statistics: ObservationStatistics | None = None,
+    recorder: Recorder | None = None,
+) -> Rollout:
+    """Score a population: everyone meets the same starts and the same initial weights.
+
+    Args:
+        network: a plastic network with a population; a larger population is played in slices of that size. It is
+            used again and again: do not make a new one for each generation.
+        task: what to play.
+        genomes: (P, nparams) array, or an object with `len()` and `rows(start, stop)` that gives such an array.
+        run_seed: the run's seed.
+        purpose: training, validation or evaluation; their seeds never meet.
+        generation: starts and initial weights are new in each.
+        episodes: lives of each individual; weights begin anew in each.
+        statistics: normalisation of observations. They are not changed here: give `observation_sums` to `update` afterwards.
+        recorder: keeps the actions.
+
+    Raises:
+        ShapeError: genomes of another length than the network's, or a network that does not fit the task.
+        InvalidArgument: a network without a population, or numbers that cannot be.
+    """
+    check(network, task)
+    population = len(genomes)
+    if population < 1 or episodes < 1:
+        raise InvalidArgument(f"a rollout needs at least one individual and one episode, got {population} and {episodes}")
+    parts = []
+    for start in range(0, population, network.population):
+        stop = min(start + network.population, population)
+        rows = np.asarray(genomes.rows(start, stop) if hasattr(genomes, "rows") else genomes[start:stop])
+        sound = _set_rules(network, rows)
+        sums = None if statistics is None else ObservationSums.zeros(stop - start, task.observation_shape)
+        played = []
+        for episode in range(episodes):
+            _reset(network, [weights_seed(run_seed, purpose, generation, episode)])
+            named = Start(run_seed, purpose, generation, episode, episodes, slot=start)
+            lives, first = task.back_end.common(stop - start, named)
+            played.append(play(network, task, lives, first, sound, statistics=statistics, sums=sums, recorder=recorder))
+            del lives, first  # a pool that is made anew each time goes before the next one comes
+        parts.append(_scores(played, sound, sums))
+    return Rollout.concatenate(parts)
+
+
+def evaluate(
+    network: Any,
+    task: Task,
+    genome: Float[np.ndarray, " nparams"],
+    *,
+    run_seed: int,
+    purpose: Purpose = Purpose.EVALUATION,
+    generation: int = 0,
+    episodes: int = 100,
+    statistics: ObservationStatistics | None = None,
+    freeze_after: int | None = None,
+    recorder: Recorder | None = None,
+) -> Rollout:
+    """Score one individual on many starts, side by side: each episode has a start and initial weights of its own.
+
+    Args:
+        network: a plastic network with a population; so many episodes are played at a time.
+        task: what to play.
+        genome: (nparams,).
+        run_seed: seed of the evaluation.
+        purpose: validation or evaluation.
+        generation: validation after different generations meets different starts.
+        episodes: number of episodes.
+        statistics: normalisation of observations.
+        freeze_after: number of steps after which the weights stay as they are.
+        recorder: keeps the actions.
+
+    Returns:
+        Scores of one individual: `returns` is (1, episodes).
+    """
+    check(network, task)
+    if episodes < 1:
+        raise InvalidArgument(f"an evaluation needs at least one episode, got {episodes}")
+    sound = _set_rules(network, np.repeat(np.asarray(genome)[None], network.population, axis=0))
+    parts = []
+    for start in range(0, episodes, network.population):
+        indices = range(start, min(start + network.population, episodes))
+        _reset(network, [weights_seed(run_seed, purpose, generation, episode) for episode in indices])
+        lives, first = task.back_end.separate([environment_seed(run_seed, purpose, generation, episode) for episode in indices])
+        playing = sound[: len(indices)]
+        parts.append(play(network, task, lives, first, playing, statistics=statistics, freeze_after=freeze_after, recorder=recorder))
+        del lives, first
+    returns = np.concatenate([part.returns for part in parts])[None]
+    lengths = np.concatenate([part.lengths for part in parts])[None]
+    return Rollout(returns.mean(axis=1), returns, lengths, int(np.isnan(returns).any()))
+
+
+def check(network: Any, task: Task) -> None:
+    """Refuse a network that cannot play a task.
+
+    Raises:
+        InvalidArgument: a network without a population.
+        ShapeError: other numbers of inputs or outputs than the task's.
+    """
+    # Before any other thread is started, so that all inherit it; see nchl.tasks.arithmetic.
+    torch.set_flush_denormal(True)
+    if network.population is None:
+        raise InvalidArgument("a rollout needs a network with a population: build it with population=N")
+    if tuple(network.input_shape) != task.observation_shape:
+        raise ShapeError(f"{task.id} gives observations of shape {task.observation_shape}, the network takes {tuple(network.input_shape)}")
+    if network.output_size != task.action_size:
+        raise ShapeError(f"{task.id} needs {task.action_size} outputs, the network has {network.output_size}")
+
+
+def _set_rules(network: Any, rows: Float[np.ndarray, "n nparams"]) -> Bool[np.ndarray, " n"]:
+    """Give rules to the first n individuals, zeros to the rest; who has finite ones."""
+    if rows.ndim != 2 or rows.shape[1] != network.nparams:
+        raise ShapeError(f"genomes: expected (population, {network.nparams}), got {rows.shape}")
+    sound: np.ndarray = np.isfinite(rows).all(axis=1)
+    if len(rows) < network.population or not sound.all():
+        padded = np.zeros((network.population, network.nparams), dtype=rows.dtype)
+        padded[np.flatnonzero(sound)] = rows[sound]
+        rows = padded
+    with torch.no_grad():
+        network.set_hrules(rows)
+    return sound
+
+
+def _reset(network: Any, seeds: list[int]) -> None:
+    """A new lifetime for everyone: one seed for all, or one for each of the first rows (the rest get the last one's)."""
+    drawn = [network.draw_weights(torch.Generator().manual_seed(seed)) for seed in seeds]
+    with torch.no_grad():
+        if not drawn[0]:
+            network.reset()
+        elif len(drawn) == 1:
+            network.reset(weights=drawn[0])
+        else:
+            drawn += [drawn[-1]] * (network.population - len(drawn))
+            network.reset(weights=[torch.stack(layer) for layer in zip(*drawn, strict=True)])
+
+
+def _scores(played: list[Played], sound: Bool[np.ndarray, " n"], sums: ObservationSums | None) -> Rollout:
+    returns = np.stack([life.returns for life in played], axis=1)
+    lengths = np.stack([life.lengths for life in played], axis=1)
+    bad = ~sound | np.any([life.non_finite for life in played], axis=0)
+    return Rollout(returns.mean(axis=1), returns, lengths, int(bad.sum()), sums)

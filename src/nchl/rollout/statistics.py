@@ -1,0 +1,121 @@
+"""Running normalisation of observations: the statistics of generation g are used in generation g + 1.
+
+Sums are taken per individual in double precision and added in the order of the individuals, so that they do not depend
+on who computed them. Inputs become `clip((observation - mean) / sqrt(variance + 1e-8), -5, 5)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from nchl.errors import CheckpointError, ShapeError
+
+CLIP = 5.0
+_EPSILON = 1e-8
+
+
+@dataclass
+class ObservationSums:
+    """What each individual saw, summed over its steps.
+
+    Attributes:
+        count: number of observations (P,).
+        total: their sum (P, *observation).
+        squares: the sum of their squares (P, *observation).
+    """
+
+    count: Int[np.ndarray, " p"]
+    total: Float[np.ndarray, "p ..."]
+    squares: Float[np.ndarray, "p ..."]
+
+    @classmethod
+    def zeros(cls, population: int, shape: tuple[int, ...]) -> ObservationSums:
+        """Nothing seen yet."""
+        return cls(np.zeros(population, dtype=np.int64), np.zeros((population, *shape)), np.zeros((population, *shape)))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[ObservationSums]) -> ObservationSums:
+        """Put slices of a population together, in the order of the individuals."""
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("count", "total", "squares")))
+
+    def add(self, rows: Int[np.ndarray, " k"], observations: Shaped[np.ndarray, "k ..."]) -> None:
+        """One more observation for each of `rows` (all different)."""
+        values = observations.astype(np.float64)
+        self.count[rows] += 1
+        self.total[rows] += values
+        self.squares[rows] += np.square(values)
+
+
+class ObservationStatistics:
+    """Mean and variance of all observations so far.
+
+    Args:
+        shape: of one observation.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.count = 0
+        self.mean = np.zeros(shape)
+        self.deviation = np.zeros(shape)  # sum of squared differences from the mean
+        self._prepare()
+
+    @property
+    def variance(self) -> np.ndarray:
+        """Variance of each coordinate; ones as long as nothing was seen."""
+        return self.deviation / self.count if self.count else np.ones_like(self.mean)
+
+    def _prepare(self) -> None:
+        self._scale = 1 / np.sqrt(self.variance + _EPSILON)
+
+    def update(self, sums: ObservationSums) -> None:
+        """Take in what a generation saw; individuals that saw something that is not finite are left out.
+
+        Raises:
+            ShapeError: sums of observations of another shape.
+        """
+        if sums.total.shape[1:] != self.mean.shape:
+            raise ShapeError(f"observation sums: expected observations of shape {self.mean.shape}, got {sums.total.shape[1:]}")
+        axes = tuple(range(1, sums.squares.ndim))
+        sound = np.isfinite(sums.squares).all(axis=axes) & np.isfinite(sums.total).all(axis=axes) & (sums.count > 0)
+        count = int(sums.count[sound].sum())
+        if not count:
+            return
+        mean = sums.total[sound].sum(axis=0) / count
+        deviation = np.maximum(sums.squares[sound].sum(axis=0) - count * np.square(mean), 0)
+        # Chan, Golub, LeVeque: two sets of numbers become one.
+        whole, difference = self.count + count, mean - self.mean
+        self.deviation = self.deviation + deviation + np.square(difference) * (self.count * count / whole)
+        self.mean = self.mean + difference * (count / whole)
+        self.count = whole
+        self._prepare()
+
+    def normalise(self, observations: Shaped[np.ndarray, "k ..."]) -> Float[np.ndarray, "k ..."]:
+        """k observations -> k network inputs in [-5, 5]; unchanged as long as nothing was seen."""
+        if not self.count:
+            return observations
+        scaled: np.ndarray = (observations - self.mean) * self._scale
+        return np.clip(scaled, -CLIP, CLIP, out=scaled)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Everything, as arrays, exactly."""
+        return {"count": np.array(self.count, dtype=np.int64), "mean": self.mean.copy(), "deviation": self.deviation.copy()}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from `state_dict()`.
+
+        Raises:
+            CheckpointError: arrays that are missing or of another shape.
+        """
+        missing = {"count", "mean", "deviation"} - set(state)
+        if missing:
+            raise CheckpointError(f"observation statistics: {sorted(missing)} are missing")
+        for name in ("mean", "deviation"):
+            if state[name].shape != self.mean.shape:
+                raise CheckpointError(f"observation statistics: expected {name} of shape {self.mean.shape}, got {state[name].shape}")
+        self.count = int(state["count"])
+        self.mean, self.deviation = state["mean"].astype(np.float64), state["deviation"].astype(np.float64)
+        self._prepare()

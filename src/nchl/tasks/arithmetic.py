@@ -1,0 +1,23 @@
+"""Simulators compute with IEEE numbers, networks without denormals: a promise about bits.
+
+Denormal numbers slow a plastic network down by twenty times, so rollouts flush them. The flag belongs to a thread and is
+inherited by the threads that it starts; a simulator that met it would depend on who started whom. So the flag is off while a
+simulator is made or stepped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def simulator_arithmetic() -> Iterator[None]:
+    """Denormal numbers are kept inside, and flushed afterwards (as rollouts want it)."""
+    torch.set_flush_denormal(False)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(True)

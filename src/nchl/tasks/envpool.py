@@ -1,0 +1,148 @@
+"""EnvPool as simulator: a pool's life is a function of (run, generation), so that a resumed run meets the same starts.
+
+EnvPool takes seeds only when a pool is made; every further reset continues the random numbers of each environment.
+Where steps draw random numbers too, or a pool costs little, it is made anew for each episode. Where resets alone draw
+them and a pool is dear (MuJoCo: 1 ms an environment; CarRacing: memory is lost at each making), it lives for `LIFETIME`
+generations, and a run that was resumed in the middle makes it and passes over the resets that it missed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+
+from nchl.errors import InvalidArgument, TaskError, require
+from nchl.seeds import environment_seed
+from nchl.tasks.arithmetic import simulator_arithmetic
+from nchl.tasks.base import Lives, Simulator, Start, Step
+
+LIFETIME = 20
+# Tested one by one: equal bits after passing over resets, and no random number drawn by a step.
+_PERSISTENT = frozenset(
+    f"{robot}-v{version}"
+    for version in (4, 5)
+    for robot in ("Ant", "HalfCheetah", "Hopper", "Walker2d", "Swimmer", "Humanoid", "InvertedPendulum", "InvertedDoublePendulum")
+) | {"CarRacing-v3"}
+# What EnvPool writes where an environment has no limit.
+_NO_LIMIT = 2**31 - 1
+
+
+def persistent(task: str) -> bool:
+    """Whether a pool of this task outlives a generation."""
+    return task in _PERSISTENT
+
+
+def known_ids() -> list[str]:
+    """All ids of the installed EnvPool.
+
+    Raises:
+        MissingExtra: EnvPool is not installed.
+    """
+    return list(require("envpool", "sim").list_all_envs())
+
+
+class _Pool(Lives):
+    """One EnvPool in synchronous mode, stepped by subsets."""
+
+    def __init__(self, task: str, seeds: list[int], threads: int, options: dict[str, Any]) -> None:
+        envpool = require("envpool", "sim")
+        if not seeds or threads < 1:
+            raise InvalidArgument(f"a pool needs at least one environment and one thread, got {len(seeds)} and {threads}")
+        with simulator_arithmetic(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Gymnasium's spaces complain of EnvPool's double precision bounds.
+            try:
+                self._env = envpool.make(
+                    task, env_type="gymnasium", num_envs=len(seeds), num_threads=min(threads, len(seeds)), seed=seeds, **options
+                )
+                spaces = self._env.observation_space, self._env.action_space
+            except (TypeError, AssertionError, RuntimeError, ValueError) as error:
+                raise TaskError(f"EnvPool cannot make {task!r} with {options}: {error or type(error).__name__}") from error
+        super().__init__(len(seeds), *spaces)
+        self.resets = 0
+        limit = int(self._env.config.get("max_episode_steps", _NO_LIMIT))
+        self.step_limit = None if limit >= _NO_LIMIT else limit
+
+    def reset(self) -> np.ndarray:
+        """Begin a new life in every row; continues each environment's random numbers."""
+        self.resets += 1
+        observations: np.ndarray = self._env.reset()[0]
+        return observations
+
+    def _step(self, actions: np.ndarray, rows: np.ndarray) -> Step:
+        observations, rewards, terminated, truncated, _ = self._env.step(actions, rows)
+        return Step(observations, rewards, terminated, truncated)
+
+
+class EnvPool(Simulator):
+    """Pools of one task, one for each part of the population.
+
+    Args:
+        task: EnvPool's id.
+        threads: threads of each pool; the results do not depend on them.
+        max_episode_steps: another limit than the task's own.
+    """
+
+    name = "envpool"
+
+    def __init__(self, task: str, threads: int, max_episode_steps: int | None) -> None:
+        self._task, self._threads = task, threads
+        self._options = {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
+        probe = _Pool(task, [0], 1, self._options)
+        self.observation_space, self.action_space, self.step_limit = probe.observation_space, probe.action_space, probe.step_limit
+        # Key: purpose and slot. Value: what the pool was made from, and the pool.
+        self._pools: dict[tuple[int, int], tuple[tuple[int, ...], _Pool]] = {}
+
+    def common(self, size: int, start: Start) -> tuple[Lives, np.ndarray]:
+        """See `Simulator.common`."""
+        if not persistent(self._task):
+            seed = environment_seed(start.run_seed, start.purpose, start.generation, start.episode)
+            return self.separate([seed] * size)
+        born, age = start.generation - start.generation % LIFETIME, start.generation % LIFETIME
+        index = age * start.episodes + start.episode
+        made_from = (size, start.run_seed, born, start.episodes)
+        key = (int(start.purpose), start.slot)
+        held = self._pools.get(key)
+        if held is None or held[0] != made_from or held[1].resets > index:
+            del held
+            if self._pools.pop(key, None) is not None:
+                release_memory()
+            seed = environment_seed(start.run_seed, start.purpose, born, 0)
+            held = made_from, _Pool(self._task, [seed] * size, self._threads, self._options)
+            self._pools[key] = held
+        pool = held[1]
+        while pool.resets <= index:
+            observations = pool.reset()
+        return pool, observations
+
+    def separate(self, seeds: list[int]) -> tuple[Lives, np.ndarray]:
+        """See `Simulator.separate`."""
+        release_memory()  # of the pool that the caller has just let go
+        pool = _Pool(self._task, seeds, self._threads, self._options)
+        return pool, pool.reset()
+
+    def close(self) -> None:
+        """See `Simulator.close`."""
+        self._pools.clear()
+        release_memory()
+
+
+def release_memory() -> None:
+    """Hand freed memory back to the system. Pools that come and go fragment glibc's heap: it grew by 5 MB for each 200 ants."""
+    if sys.platform != "linux":
+        return
+    gc.collect(0)
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):  # another C library: nothing to trim
+        return
+
+
+def default_threads() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)

@@ -1,0 +1,231 @@
+"""Gymnasium as simulator: plain environments, of which only the living are stepped, spread over processes.
+
+A life is a function of its seed, so it does not matter which process plays it, nor how many there are. Light
+environments, and those that only this process knows, are played in this process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import warnings
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nchl.errors import MissingExtra, TaskError, UnknownName, require
+from nchl.seeds import environment_seed
+from nchl.tasks import gym_worker
+from nchl.tasks.arithmetic import simulator_arithmetic
+from nchl.tasks.base import Lives, Simulator, Start, Step
+
+# A process must have some work to be worth its pipe.
+_ROWS_PER_PROCESS = 4
+_LIGHT = ("gymnasium.envs.classic_control", "gymnasium.envs.toy_text")
+
+
+class _InProcess(Lives):
+    """Environments in this process."""
+
+    def __init__(self, recipe: Mapping[str, Any], size: int, spaces: tuple[Any, Any]) -> None:
+        super().__init__(size, *spaces)
+        with simulator_arithmetic():
+            self._environments = gym_worker.Environments(recipe, size)
+
+    def reset(self, seeds: list[int]) -> np.ndarray:
+        with simulator_arithmetic():
+            return self._environments.reset(seeds)
+
+    def _step(self, actions: np.ndarray, rows: np.ndarray) -> Step:
+        try:
+            with simulator_arithmetic():
+                return Step(*self._environments.step(rows.tolist(), actions))
+        except Exception as error:
+            raise TaskError(f"the environment failed in a step: {type(error).__name__}: {error}") from error
+
+    def close(self) -> None:
+        self._environments.close()
+
+
+class _Processes(Lives):
+    """Environments in several processes; row `i` lives in process `i % processes`, so that the dying spread."""
+
+    def __init__(self, recipe: Mapping[str, Any], size: int, spaces: tuple[Any, Any], processes: int) -> None:
+        super().__init__(size, *spaces)
+        # -P: the script's folder must not hide packages of the same names as its neighbours.
+        command = [sys.executable, "-P", str(Path(gym_worker.__file__))]
+        self._children = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(processes)]
+        self._finalizer = weakref.finalize(self, _end, self._children)
+        for k in range(processes):
+            count = len(range(k, size, processes))
+            self._ask(k, {"do": "make", "recipe": dict(recipe), "count": count, "path": sys.path})
+        for k in range(processes):
+            self._answer(k)
+
+    def reset(self, seeds: list[int]) -> np.ndarray:
+        count = len(self._children)
+        busy = [k for k in range(count) if seeds[k::count]]
+        for k in busy:
+            self._ask(k, {"do": "reset"}, [np.array(seeds[k::count], dtype=np.int64)])
+        parts = [self._answer(k)[0] for k in busy]
+        observations = np.empty((len(seeds), *parts[0].shape[1:]), dtype=parts[0].dtype)
+        for k, part in zip(busy, parts, strict=True):
+            observations[k::count] = part
+        return observations
+
+    def _step(self, actions: np.ndarray, rows: np.ndarray) -> Step:
+        count = len(self._children)
+        places = [np.flatnonzero(rows % count == k) for k in range(count)]
+        busy = [k for k in range(count) if len(places[k])]
+        for k in busy:
+            self._ask(k, {"do": "step"}, [rows[places[k]] // count, actions[places[k]]])
+        parts = [self._answer(k) for k in busy]
+        merged = [np.empty((len(rows), *array.shape[1:]), dtype=array.dtype) for array in parts[0]]
+        for k, part in zip(busy, parts, strict=True):
+            for whole, array in zip(merged, part, strict=True):
+                whole[places[k]] = array
+        return Step(*merged)
+
+    def _ask(self, k: int, header: dict[str, Any], arrays: list[np.ndarray] | None = None) -> None:
+        try:
+            gym_worker.send(self._children[k].stdin, header, arrays or [])  # type: ignore[arg-type]
+        except (BrokenPipeError, OSError) as error:
+            raise self._gone(k) from error
+
+    def _answer(self, k: int) -> list[np.ndarray]:
+        try:
+            header, arrays = gym_worker.receive(self._children[k].stdout)  # type: ignore[arg-type]
+        except EOFError as error:
+            raise self._gone(k) from error
+        if "error" in header:
+            self.close()
+            raise TaskError(f"an environment failed in its process: {header['error']}\n{header['traceback']}")
+        return arrays
+
+    def _gone(self, k: int) -> TaskError:
+        child = self._children[k]
+        self.close()
+        return TaskError(f"a process of environments ended unexpectedly (exit status {child.returncode}); its last words are above")
+
+    def close(self) -> None:
+        self._finalizer()
+
+
+def _end(children: list[subprocess.Popen[bytes]]) -> None:
+    """Close the input of each child and wait; one that does not go is killed."""
+    for child in children:
+        for pipe in (child.stdin, child.stdout):
+            try:
+                if pipe is not None:
+                    pipe.close()
+            except OSError:  # the child went first
+                pass
+    for child in children:
+        try:
+            child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+class Gymnasium(Simulator):
+    """Environments of one task, made once and reset with a seed for each life.
+
+    Args:
+        recipe: plain data from which an environment is made, see `gym_worker.make_environment`.
+        spaces: observation space and action space of one environment.
+        step_limit: steps after which an environment truncates; None where it never does.
+        threads: most processes to use; the results do not depend on them.
+        where: "here", "processes", or "auto": processes where there are environments enough.
+    """
+
+    name = "gymnasium"
+
+    def __init__(self, recipe: Mapping[str, Any], spaces: tuple[Any, Any], step_limit: int | None, threads: int, where: str) -> None:
+        self._recipe, self._threads, self._where = recipe, threads, where
+        self.observation_space, self.action_space = spaces
+        self.step_limit = step_limit
+        self._lives: _InProcess | _Processes | None = None
+
+    def common(self, size: int, start: Start) -> tuple[Lives, np.ndarray]:
+        """See `Simulator.common`."""
+        return self.separate([environment_seed(start.run_seed, start.purpose, start.generation, start.episode)] * size)
+
+    def separate(self, seeds: list[int]) -> tuple[Lives, np.ndarray]:
+        """See `Simulator.separate`."""
+        if self._lives is None or self._lives.size < len(seeds):
+            self.close()
+            self._lives = self._make(len(seeds))
+        return self._lives, self._lives.reset(seeds)
+
+    def _make(self, size: int) -> _InProcess | _Processes:
+        processes = min(self._threads, max(1, size // _ROWS_PER_PROCESS))
+        if self._where == "processes" or (self._where == "auto" and processes > 1):
+            return _Processes(self._recipe, size, (self.observation_space, self.action_space), processes)
+        return _InProcess(self._recipe, size, (self.observation_space, self.action_space))
+
+    def close(self) -> None:
+        """See `Simulator.close`."""
+        if self._lives is not None:
+            self._lives.close()
+            self._lives = None
+
+
+def make(name: str, threads: int, max_episode_steps: int | None, notes: list[str]) -> Gymnasium:
+    """Gymnasium environments of `name`, an id or `module:Id`; Gymnasium's own warnings are added to `notes`."""
+    module, _, plain_id = name.rpartition(":")
+    options = {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
+    with warnings.catch_warnings(record=True) as caught, simulator_arithmetic():
+        warnings.simplefilter("always")
+        probe = plain(name, **options)
+    notes.extend(
+        str(warning.message).replace("\x1b[33m", "").replace("\x1b[0m", "")
+        for warning in caught
+        if issubclass(warning.category, UserWarning)
+    )
+    spec, spaces = probe.spec, (probe.observation_space, probe.action_space)
+    probe.close()
+    recipe: dict[str, Any] = {"id": plain_id, "module": module, "options": options}
+    where = "auto"
+    if not isinstance(spec.entry_point, str) or spec.entry_point.startswith("__main__"):
+        where = "here"
+        notes.append(f"{name} was registered with a class of this process: its environments share one processor; 'module:Id' spreads them")
+    elif spec.entry_point.startswith(_LIGHT):
+        where = "here"
+    else:
+        try:
+            recipe["spec"] = spec.to_json()
+        except (TypeError, ValueError):  # keywords that are no plain data
+            where = "auto" if module else "here"
+    return Gymnasium(recipe, spaces, spec.max_episode_steps, threads, where)
+
+
+def plain(name: str, **options: Any) -> Any:
+    """One Gymnasium environment, with this package's errors in place of Gymnasium's.
+
+    Raises:
+        UnknownName: no such id is registered.
+        MissingExtra: Gymnasium, or what the environment needs, is not installed.
+        TaskError: the module of `module:Id` cannot be imported, or the environment cannot be made.
+    """
+    gymnasium = require("gymnasium", "sim")
+    module, _, plain_id = name.rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise TaskError(f"the module of {name!r} could not be imported: {error}") from error
+    try:
+        return gymnasium.make(plain_id, disable_env_checker=True, **options)
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise MissingExtra(
+            f"{plain_id} needs a package that is not installed ({error}); install it with: pip install 'nchl[sim]'"
+        ) from error
+    except gymnasium.error.UnregisteredEnv as error:
+        raise UnknownName("task", name, sorted(gymnasium.registry)) from error
+    except (gymnasium.error.Error, TypeError, ValueError, AttributeError, ImportError) as error:
+        raise TaskError(f"Gymnasium cannot make {name!r}: {type(error).__name__}: {error}") from error

@@ -1,0 +1,145 @@
+"""Plain Gymnasium environments, and the process that holds some of them.
+
+Runs as a script of its own, so that a process costs numpy and Gymnasium, not torch, and so that the user's main module is
+not run a second time. It talks over its standard input and output: JSON headers and raw arrays, no pickle. When the
+parent dies, however suddenly, its input ends and so does the process: no orphans.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import struct
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+import numpy as np
+
+_SIZES = struct.Struct("<II")
+
+
+def send(pipe: IO[bytes], header: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()) -> None:
+    """Write one message: a JSON header and arrays."""
+    arrays = [np.ascontiguousarray(array) for array in arrays]
+    described = json.dumps({**header, "arrays": [[array.dtype.str, array.shape] for array in arrays]}).encode()
+    payload = b"".join(array.tobytes() for array in arrays)
+    pipe.write(_SIZES.pack(len(described), len(payload)) + described + payload)
+    pipe.flush()
+
+
+def receive(pipe: IO[bytes]) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """Read one message.
+
+    Raises:
+        EOFError: the other side is gone.
+    """
+    header_size, payload_size = _SIZES.unpack(_exactly(pipe, _SIZES.size))
+    header: dict[str, Any] = json.loads(_exactly(pipe, header_size))
+    payload, offset, arrays = _exactly(pipe, payload_size), 0, []
+    for name, shape in header.pop("arrays"):
+        dtype = np.dtype(name)
+        count = int(np.prod(shape, dtype=np.int64))
+        arrays.append(np.frombuffer(payload, dtype, count, offset).reshape(shape))
+        offset += count * dtype.itemsize
+    return header, arrays
+
+
+def _exactly(pipe: IO[bytes], size: int) -> bytes:
+    data = pipe.read(size)
+    if len(data) != size:
+        raise EOFError("the other process is gone")
+    return data
+
+
+def make_environment(recipe: Mapping[str, Any]) -> Any:
+    """One environment from plain data.
+
+    Args:
+        recipe: `id`, and optionally `module` (imported first), `spec` (Gymnasium's own JSON, where the id may be unknown
+            here), `options` (keywords of `gymnasium.make`) and `warm_up` (reset once, because the first life of some
+            simulators differs from all later ones).
+    """
+    gymnasium = importlib.import_module("gymnasium")
+    if recipe.get("module"):
+        importlib.import_module(recipe["module"])
+    spec = recipe.get("spec")
+    what = gymnasium.envs.registration.EnvSpec.from_json(spec) if spec else recipe["id"]
+    environment = gymnasium.make(what, disable_env_checker=True, **recipe.get("options", {}))
+    if recipe.get("warm_up"):
+        environment.reset(seed=0)
+    return environment
+
+
+class Environments:
+    """Some environments of one kind, stepped one after the other.
+
+    Args:
+        recipe: see `make_environment`; `reward` is "own" or "progress" (PyBullet's walkers: the second of the summands).
+        count: how many.
+    """
+
+    def __init__(self, recipe: Mapping[str, Any], count: int) -> None:
+        self._environments = [make_environment(recipe) for _ in range(count)]
+        self._progress = recipe.get("reward") == "progress"
+
+    def reset(self, seeds: Sequence[int]) -> np.ndarray:
+        """Begin a life in the first `len(seeds)` environments; a life is a function of its seed."""
+        return np.stack([np.asarray(self._environments[row].reset(seed=int(seed))[0]) for row, seed in enumerate(seeds)])
+
+    def step(self, rows: Sequence[int], actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Step some; observations, rewards (float64), terminated, truncated in the order of `rows`."""
+        observations, rewards, ends = [], np.empty(len(rows)), np.empty((2, len(rows)), dtype=np.bool_)
+        for k, row in enumerate(rows):
+            environment = self._environments[row]
+            action = actions[k] if actions.ndim > 1 else int(actions[k])
+            observation, reward, terminated, truncated, _ = environment.step(action)
+            observations.append(np.asarray(observation))
+            rewards[k] = environment.unwrapped.rewards[1] if self._progress else reward
+            ends[:, k] = terminated, truncated
+        return np.stack(observations), rewards, ends[0], ends[1]
+
+    def close(self) -> None:
+        """Close all."""
+        for environment in self._environments:
+            environment.close()
+
+
+def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
+    """Answer until the input ends."""
+    environments: Environments | None = None
+    while True:
+        try:
+            request, arrays = receive(requests)
+        except EOFError:
+            break
+        try:
+            if request["do"] == "make":
+                sys.path[:] = request["path"]
+                environments = Environments(request["recipe"], request["count"])
+                send(replies, {})
+            elif environments is None:
+                raise RuntimeError(f"{request['do']!r} before 'make'")
+            elif request["do"] == "reset":
+                send(replies, {}, [environments.reset(arrays[0].tolist())])
+            else:
+                send(replies, {}, environments.step(arrays[0].tolist(), arrays[1]))
+        except Exception as error:  # of the user's environment: told to the parent, who ends the run with it
+            send(replies, {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()})
+    if environments is not None:
+        environments.close()
+
+
+def main() -> None:
+    """Serve standard input; what environments print goes to standard error."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    serve(sys.stdin.buffer, replies)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""From a name to a task: which simulator, which extra is missing, and what the user may have meant."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from nchl.errors import InvalidArgument, MissingExtra, TaskError, UnknownName
+from nchl.tasks import bullet, envpool, gym
+from nchl.tasks.base import EarlyStop, Simulator
+from nchl.tasks.spaces import action_map, observation_map
+from nchl.tasks.task import FALLBACK_LIMIT, Task
+
+_ALIASES = {
+    "CarRacing": "CarRacing-v3",
+    "CarRacing-v2": "CarRacing-v3",
+    "AntBulletEnv": bullet.ID,
+    f"{bullet.MODULE}:{bullet.ID}": bullet.ID,
+}
+_SIMULATORS = ("auto", "envpool", "gymnasium")
+
+
+class TaskInfo(NamedTuple):
+    """A line of the table of tasks."""
+
+    id: str
+    simulators: str
+    observation: str
+    action: str
+    note: str
+
+
+_BOTH = "envpool, gymnasium"
+_KNOWN = (
+    TaskInfo("CartPole-v1", _BOTH, "4", "2 choices", "balance a pole; 500 is perfect"),
+    TaskInfo("Acrobot-v1", _BOTH, "6", "3 choices", "swing up; fewer steps are better"),
+    TaskInfo("MountainCarContinuous-v0", _BOTH, "2", "1 number", "drive out of a valley"),
+    TaskInfo("Pendulum-v1", _BOTH, "3", "1 number", "swing up; 0 is perfect"),
+    TaskInfo("FrozenLake-v1", _BOTH, "16 (one-hot)", "4 choices", "walk over ice"),
+    TaskInfo("LunarLander-v3", _BOTH, "8", "4 choices", "land; 200 is good"),
+    TaskInfo("BipedalWalker-v3", _BOTH, "24", "4 numbers", "walk; 300 is good"),
+    TaskInfo("HalfCheetah-v5", _BOTH, "17", "6 numbers", "run"),
+    TaskInfo("Hopper-v5", _BOTH, "11", "3 numbers", "hop"),
+    TaskInfo("Walker2d-v5", _BOTH, "17", "6 numbers", "walk on two legs"),
+    TaskInfo("Swimmer-v5", _BOTH, "8", "2 numbers", "swim"),
+    TaskInfo("Ant-v5", _BOTH, "105", "8 numbers", "walk on four legs"),
+    TaskInfo("Humanoid-v5", _BOTH, "348", "17 numbers", "walk upright"),
+    TaskInfo("CarRacing-v3", _BOTH, "picture 96x96x3", "3 numbers", "drive; early stop after more than 20 negative rewards in a row"),
+    TaskInfo(bullet.ID, "gymnasium", "28", "8 numbers", "extra bullet; fitness is the progress reward; early stop as published"),
+)
+
+
+def known() -> list[TaskInfo]:
+    """The tasks that are looked after here; any other id of EnvPool or Gymnasium, and `module:Id`, works too."""
+    return list(_KNOWN)
+
+
+def make(
+    id: str,
+    simulator: str = "auto",
+    max_episode_steps: int | None = None,
+    image_size: Sequence[int] | None = None,
+    threads: int | None = None,
+) -> Task:
+    """Make a task by name.
+
+    Args:
+        id: an id of EnvPool or Gymnasium, `module:Id` (the module is imported first), or an id that you registered.
+        simulator: "envpool", "gymnasium", or "auto": EnvPool for what it has, Gymnasium otherwise.
+        max_episode_steps: another limit of steps than the task's own.
+        image_size: (height, width) for tasks with pictures; None gives the network a vector.
+        threads: threads or processes of the simulator, by default one per processor. Results do not depend on them.
+
+    Raises:
+        UnknownName: no such task or simulator; the message offers the nearest.
+        MissingExtra: the task's package is not installed; the message names the extra.
+        TaskError: a task that cannot be used, for example for its spaces.
+        InvalidArgument: a number that cannot be.
+    """
+    if simulator not in _SIMULATORS:
+        raise UnknownName("simulator", simulator, _SIMULATORS)
+    limit = _positive("max_episode_steps", max_episode_steps)
+    if image_size is not None and len(image_size) != 2:
+        raise InvalidArgument(f"image_size: expected two numbers (height, width), got {image_size}")
+    name = _ALIASES.get(id, id)
+    notes: list[str] = []
+    back_end = _back_end(name, simulator, limit, _positive("threads", threads) or envpool.default_threads(), notes)
+    size = None if image_size is None else (int(image_size[0]), int(image_size[1]))
+    step_limit = limit or back_end.step_limit
+    if step_limit is None:
+        step_limit = FALLBACK_LIMIT
+        notes.append(f"{name} sets no limit to an episode: here it ends after {FALLBACK_LIMIT:,} steps; max_episode_steps sets another")
+    return Task(
+        id=name,
+        back_end=back_end,
+        observation=observation_map(back_end.observation_space, size, name),
+        action=action_map(back_end.action_space, name),
+        early_stop=_early_stop(name),
+        step_limit=step_limit,
+        # A car needs 3 MB in the simulator and as much again in its network; PyBullet has room for a limited number of worlds.
+        largest_slice={"CarRacing-v3": 64, bullet.ID: bullet.LARGEST_SLICE}.get(name, 1024),
+        notes=notes,
+    )
+
+
+def _positive(name: str, value: int | None) -> int | None:
+    if value is not None and (isinstance(value, bool) or int(value) != value or not 1 <= value < 2**31):
+        raise InvalidArgument(f"{name}: expected a positive whole number, got {value!r}")
+    return None if value is None else int(value)
+
+
+def _early_stop(name: str) -> EarlyStop | None:
+    if name == bullet.ID:
+        return bullet.EARLY_STOP
+    return EarlyStop(in_a_row=20) if name == "CarRacing-v3" else None
+
+
+def _back_end(name: str, simulator: str, limit: int | None, threads: int, notes: list[str]) -> Simulator:
+    if name == bullet.ID:
+        if simulator == "envpool":
+            raise TaskError(f"EnvPool does not have {name}; use the simulator 'gymnasium' or 'auto'")
+        return bullet.make(threads, limit)
+    if simulator == "gymnasium" or ":" in name:
+        if simulator == "envpool":
+            raise TaskError(f"{name!r} names a module of Gymnasium environments; use the simulator 'gymnasium' or 'auto'")
+        return gym.make(name, threads, limit, notes)
+    problem = _envpool_problem()
+    if problem is None:
+        if name in envpool.known_ids():
+            return envpool.EnvPool(name, threads, limit)
+        if simulator == "envpool":
+            raise UnknownName("EnvPool task", name, envpool.known_ids())
+    elif simulator == "envpool":
+        raise MissingExtra(problem)
+    try:
+        back_end = gym.make(name, threads, limit, notes)
+    except UnknownName as error:
+        choices = sorted({*error.choices, *([] if problem else envpool.known_ids()), *(row.id for row in _KNOWN)})
+        raise UnknownName("task", name, choices) from None
+    if problem is not None:
+        notes.append(f"EnvPool is not available here, so {name} runs on Gymnasium (slower)")
+    return back_end
+
+
+def _envpool_problem() -> str | None:
+    """Why EnvPool cannot be used, or None."""
+    if importlib.util.find_spec("envpool") is None:
+        return (
+            "'envpool' is needed here but is not installed; install it with: pip install 'nchl[sim]' (there is no wheel for some machines)"
+        )
+    try:
+        envpool.known_ids()
+    except MissingExtra as error:
+        return str(error)
+    return None
+
+
+def gymnasium_make(id: str, **options: Any) -> Any:
+    """One plain Gymnasium environment, for films and for loops of one's own; missing packages as in `make`."""
+    return gym.plain(_ALIASES.get(id, id), **options)

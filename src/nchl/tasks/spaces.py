@@ -1,0 +1,188 @@
+"""From a simulator's observations to a network's inputs, and from a network's outputs to actions.
+
+Observations: Box of one axis as it is, Box of several axes flattened, Discrete one-hot; pictures (Box, uint8, three
+axes) as (channels, height, width) in [0, 1] where an image size is given.
+
+Actions, `y` being the outputs: a Box coordinate with two bounds gets `low + (high - low) (1 + y) / 2`, where linear
+outputs are squashed by tanh first; a coordinate without two bounds gets `y`; Discrete gets the index of the largest.
+Whatever comes out lies in the space.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+
+from nchl.errors import InvalidArgument, TaskError
+
+
+class ObservationMap(Protocol):
+    """Turns k raw observations into k network inputs of shape `shape`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one network input."""
+        ...
+
+    def __call__(self, raw: Shaped[np.ndarray, "k ..."]) -> Shaped[np.ndarray, "k ..."]:
+        """Map k observations; the result may share memory with `raw`."""
+        ...
+
+
+class Flat:
+    """A Box of any axes as a vector. Pictures are divided by 255."""
+
+    def __init__(self, space: Any) -> None:
+        self.shape = (math.prod(space.shape),)
+        self._picture = space.dtype == np.uint8 and len(space.shape) == 3
+
+    def __call__(self, raw: Shaped[np.ndarray, "k ..."]) -> Shaped[np.ndarray, "k n"]:
+        """(k, *axes) -> (k, n)."""
+        flat = raw.reshape(len(raw), -1)
+        return flat.astype(np.float32) / np.float32(255) if self._picture else flat
+
+
+class OneHot:
+    """A Discrete observation as a vector with one 1."""
+
+    def __init__(self, space: Any) -> None:
+        self.shape = (int(space.n),)
+        self._start = int(getattr(space, "start", 0))
+
+    def __call__(self, raw: Shaped[np.ndarray, "k ..."]) -> Float[np.ndarray, "k n"]:
+        """(k,) -> (k, n)."""
+        hot = np.zeros((len(raw), *self.shape), dtype=np.float32)
+        hot[np.arange(len(raw)), raw.reshape(-1).astype(np.int64) - self._start] = 1
+        return hot
+
+
+class Picture:
+    """A picture as (channels, height, width) in [0, 1], resized by antialiased bilinear interpolation."""
+
+    def __init__(self, space: Any, image_size: tuple[int, int]) -> None:
+        self._channels_last = space.shape[2] <= 4
+        height, width, channels = space.shape if self._channels_last else (*space.shape[1:], space.shape[0])
+        self._resize = (height, width) != image_size
+        self.shape = (channels, *image_size)
+
+    def __call__(self, raw: Shaped[np.ndarray, "k ..."]) -> Float[np.ndarray, "k c h w"]:
+        """(k, height, width, channels) or (k, channels, height, width), uint8 -> (k, channels, *image_size)."""
+        frames = torch.from_numpy(raw)
+        if self._channels_last:
+            frames = frames.permute(0, 3, 1, 2)
+        # Contiguous, so that one kernel does the work whatever the number of frames: equal bits for every slice.
+        frames = frames.to(torch.float32, memory_format=torch.contiguous_format)
+        if self._resize:
+            frames = torch.nn.functional.interpolate(frames, size=self.shape[1:], mode="bilinear", antialias=True, align_corners=False)
+        return frames.mul_(1 / 255).clamp_(0, 1).numpy()
+
+
+def observation_map(space: Any, image_size: tuple[int, int] | None, task: str) -> ObservationMap:
+    """The map that fits a Gymnasium observation space.
+
+    Args:
+        space: the space of one observation.
+        image_size: (height, width) that the network wants, or None for a vector.
+        task: name for the message.
+
+    Raises:
+        TaskError: a space that is not supported, or an image size for something that is no picture.
+    """
+    kind = type(space).__name__
+    if kind == "Box" and space.dtype.kind in "fiub":
+        picture = space.dtype == np.uint8 and len(space.shape) == 3
+        if image_size is None:
+            return Flat(space)
+        if picture:
+            height, width = (int(side) for side in image_size)
+            if min(height, width) < 1:
+                raise InvalidArgument(f"image size: expected two positive numbers (height, width), got {image_size}")
+            return Picture(space, (height, width))
+    if image_size is not None:
+        raise TaskError(f"{task} has no pictures to resize: its observations are {space}; leave out the image size")
+    if kind == "Discrete":
+        return OneHot(space)
+    raise TaskError(f"{task}: observations of type {kind} are not supported ({space}); expected Box or Discrete: wrap the environment")
+
+
+class ActionMap(Protocol):
+    """Turns k rows of network outputs into k actions."""
+
+    size: int
+
+    def __call__(self, outputs: Float[np.ndarray, "k size"], bounded: bool) -> Shaped[np.ndarray, "k ..."]:
+        """Map k rows of finite outputs; `bounded` says that they lie in [-1, 1] already."""
+        ...
+
+
+class Argmax:
+    """Discrete: the index of the largest output; the first among equals."""
+
+    def __init__(self, space: Any) -> None:
+        self.size = int(space.n)
+        self._start = int(getattr(space, "start", 0))
+        self._dtype = np.int32 if space.dtype == np.int32 else np.int64
+
+    def __call__(self, outputs: Float[np.ndarray, "k size"], bounded: bool) -> Shaped[np.ndarray, " k"]:
+        """(k, n) -> (k,) whole numbers."""
+        actions: np.ndarray = (outputs.argmax(axis=1) + self._start).astype(self._dtype)
+        return actions
+
+
+class Scaled:
+    """Box: bounded coordinates are scaled to their bounds, the others take the output as it is; all are clipped."""
+
+    def __init__(self, space: Any) -> None:
+        self.size = math.prod(space.shape)
+        self._shape = tuple(space.shape)
+        self._dtype = space.dtype
+        self.low = space.low.reshape(-1).astype(np.float64)
+        self.high = space.high.reshape(-1).astype(np.float64)
+        self._two = np.isfinite(self.low) & np.isfinite(self.high)
+        low, high = np.where(self._two, self.low, -1), np.where(self._two, self.high, 1)
+        self._half, self._middle = (high - low) / 2, (high + low) / 2
+        # Most robots use [-1, 1]: then there is nothing to scale.
+        self._unit = bool((self._half == 1).all() and (self._middle == 0).all())
+
+    def __call__(self, outputs: Float[np.ndarray, "k size"], bounded: bool) -> Shaped[np.ndarray, "k ..."]:
+        """(k, size) -> (k, *axes), within the bounds."""
+        # Squashing in double precision: the rounding to single precision then hides which kernel the machine has.
+        y = outputs.astype(np.float64)
+        if not bounded:
+            y = np.where(self._two, self._squash(y), y)
+        if not self._unit:
+            y = y * self._half + self._middle
+        np.clip(y, self.low, self.high, out=y)
+        return y.reshape(len(y), *self._shape).astype(self._dtype, copy=False)
+
+    def _squash(self, y: Float[np.ndarray, "k size"]) -> Float[np.ndarray, "k size"]:
+        squashed: np.ndarray = np.tanh(y)
+        return squashed
+
+
+class Driver(Scaled):
+    """CarRacing: linear outputs become steering by tanh, gas and brake by sigmoid (the published experiments)."""
+
+    def _squash(self, y: Float[np.ndarray, "k size"]) -> Float[np.ndarray, "k size"]:
+        squashed: np.ndarray = np.tanh(y)
+        # sigmoid(y) = (1 + tanh(y / 2)) / 2, and the scaling from [-1, 1] to [0, 1] adds the outer half.
+        squashed[:, 1:] = np.tanh(y[:, 1:] / 2)
+        return squashed
+
+
+def action_map(space: Any, task: str) -> ActionMap:
+    """The map that fits a Gymnasium action space.
+
+    Raises:
+        TaskError: a space that is not supported.
+    """
+    kind = type(space).__name__
+    if kind == "Discrete":
+        return Argmax(space)
+    if kind == "Box" and space.dtype.kind == "f":
+        return Driver(space) if task.startswith("CarRacing") else Scaled(space)
+    raise TaskError(f"{task}: actions of type {kind} are not supported ({space}); expected Discrete or a Box of floating point numbers")

@@ -1,0 +1,67 @@
+"""A task: a simulator, and what stands between it and a network (observation map, action map, early stop)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from nchl.tasks.base import EarlyStop, Simulator
+from nchl.tasks.spaces import ActionMap, ObservationMap
+
+# A life must end. Where neither the task nor the user sets a limit, this one holds (and a note says so).
+FALLBACK_LIMIT = 10_000
+
+
+@dataclass
+class Task:
+    """What a rollout needs to know of a task.
+
+    Attributes:
+        id: the task's name.
+        simulator: "envpool" or "gymnasium".
+        back_end: makes lives.
+        observation_shape: of what a network gets: (n,) or (channels, height, width).
+        action_size: number of outputs that a network needs.
+        early_stop: rule that ends hopeless lives, or None.
+        step_limit: no life is longer.
+        largest_slice: individuals that should live side by side at most (memory); a larger population is cut.
+        notes: lines that the user should see once.
+    """
+
+    id: str
+    back_end: Simulator
+    observation: ObservationMap
+    action: ActionMap
+    early_stop: EarlyStop | None = None
+    step_limit: int = FALLBACK_LIMIT
+    largest_slice: int = 1024
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def simulator(self) -> str:
+        """Name of the simulator."""
+        return self.back_end.name
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        """Shape of one network input."""
+        return self.observation.shape
+
+    @property
+    def action_size(self) -> int:
+        """Number of network outputs."""
+        return self.action.size
+
+    def map_observations(self, raw: Shaped[np.ndarray, "k ..."]) -> Shaped[np.ndarray, "k ..."]:
+        """k raw observations -> k network inputs."""
+        return self.observation(raw)
+
+    def map_actions(self, outputs: Float[np.ndarray, "k size"], bounded: bool) -> Shaped[np.ndarray, "k ..."]:
+        """k rows of finite network outputs -> k actions within the space; `bounded`: the outputs lie in [-1, 1] already."""
+        return self.action(outputs, bounded)
+
+    def close(self) -> None:
+        """Give back memory, threads and processes."""
+        self.back_end.close()
