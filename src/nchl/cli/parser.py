@@ -8,6 +8,7 @@ and so an option that has no meaning for the chosen network can be told from one
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,6 +16,13 @@ from nchl.errors import InvalidArgument, UnknownName
 
 if TYPE_CHECKING:
     from nchl.runs.options import Option
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Descriptions as they are written, and room for long options."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=36, width=min(shutil.get_terminal_size().columns, 120) - 2)
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,13 +33,19 @@ class Parser(argparse.ArgumentParser):
             prog=program,
             description=description,
             epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Formatter,
             allow_abbrev=False,
         )
 
     def error(self, message: str) -> NoReturn:
         """Turn argparse's own complaints into an error that the command line shows in one line."""
         raise InvalidArgument(f"{message} (see: {self.prog} --help)")
+
+    def format_help(self) -> str:
+        """The help, with a first line that names the arguments and not each of the options."""
+        words = [action.metavar or action.dest for action in self._actions if not action.option_strings]
+        self.usage = " ".join([self.prog.replace("%", "%%"), *(str(word).replace("%", "%%") for word in words), "[options]"])
+        return super().format_help()
 
     def add_json(self) -> None:
         """Add `--json`, unless the verb has defined it already."""
@@ -81,6 +95,7 @@ def number(word: str) -> float:
         raise argparse.ArgumentTypeError(f"expected a number, got {word!r}") from None
 
 
+_SHORT_LIST = 4  # longer lists of choices stand in the help's sentence instead of the usage
 _CONVERTERS: dict[str, Callable[[str], Any]] = {"int": whole_number, "ints": whole_number, "float": number, "str": str}
 
 
@@ -110,7 +125,7 @@ def _add_option(group: Any, option: Option) -> None:
         dest=option.name,
         type=one_of(option.name.replace("_", " "), option.choices) if option.choices else _CONVERTERS[option.kind],
         nargs="*" if option.kind == "ints" else None,
-        metavar="|".join(option.choices) if option.choices else option.metavar,
+        metavar="|".join(option.choices) if option.choices and len(option.choices) <= _SHORT_LIST else option.metavar or "NAME",
         default=argparse.SUPPRESS,
         help=text,
     )
@@ -121,9 +136,11 @@ def option_help(option: Option) -> str:
     text = option.help
     if option.default not in (None, ()) and "(default" not in text:
         text += f" (default: {_shown(option.default)})"
+    if option.choices and len(option.choices) > _SHORT_LIST:
+        text += f"; one of {', '.join(option.choices)}"
     only = option.networks or option.strategies
     if only:
-        text += f" [only {', '.join(only)}]"
+        text += f" [only for {', '.join(only)}]"
     return text.replace("%", "%%")
 
 

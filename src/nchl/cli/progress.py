@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from nchl.evolve import Generation
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -20,7 +24,7 @@ class Progress(Protocol):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
-    def show(self, record: Any) -> None:
+    def show(self, record: Generation) -> None:
         """Take in one finished generation."""
 
     def say(self, line: str) -> None:
@@ -45,28 +49,22 @@ def progress(first: int, total: int, limit_s: float | None = None) -> Progress:
 
 
 class Pace:
-    """Steps per second and time left, from the last generations' own speed."""
+    """Time left, from the last generations' own duration; and a generation as a line of text."""
 
-    def __init__(self, first: int, total: int, limit_s: float | None, clock: Any = time.monotonic) -> None:
+    def __init__(self, first: int, total: int, limit_s: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self.total = total
         self._clock = clock
         self._limit_s = limit_s
         self._done = first
         self._start = self._last = clock()
-        self._steps: int | None = None
         self._seconds_each: float | None = None
-        self.steps_per_s: float | None = None
 
-    def tick(self, generation: int, env_steps: int) -> None:
-        """Take in that a generation has ended with this many environment steps from the start of the run."""
+    def tick(self, generation: int) -> None:
+        """Take in that a generation has ended."""
         now = self._clock()
-        seconds = max(now - self._last, 1e-9)
-        each = seconds / max(generation - self._done, 1)
+        each = (now - self._last) / max(generation - self._done, 1)
         self._seconds_each = each if self._seconds_each is None else 0.8 * self._seconds_each + 0.2 * each
-        if self._steps is not None:
-            rate = (env_steps - self._steps) / seconds
-            self.steps_per_s = rate if self.steps_per_s is None else 0.8 * self.steps_per_s + 0.2 * rate
-        self._steps, self._done, self._last = env_steps, generation, now
+        self._done, self._last = generation, now
 
     def left_s(self) -> float | None:
         """Seconds to the end, if the pace stays what it is and the target is not reached."""
@@ -77,16 +75,17 @@ class Pace:
             left = min(left, max(self._limit_s - (self._clock() - self._start), 0.0))
         return left
 
-    def line(self, record: Any) -> str:
+    def line(self, record: Generation) -> str:
         """One generation as a line of text."""
         parts = [
             f"generation {record.generation}/{self.total}",
             f"best {figure(record.best)}",
             f"mean {figure(record.mean)}",
             f"best so far {figure(record.best_so_far)}",
+            f"{record.steps_per_s:,.0f} steps/s",
         ]
-        if self.steps_per_s is not None:
-            parts.append(f"{self.steps_per_s:,.0f} steps/s")
+        if record.non_finite:
+            parts.append(f"{record.non_finite} not finite")
         if (left := self.left_s()) is not None and record.generation < self.total:
             parts.append(f"{duration(left)} left")
         return " · ".join(parts)
@@ -95,7 +94,7 @@ class Pace:
 class PlainProgress:
     """A line for the first generation, then one every few seconds, and one for the last."""
 
-    def __init__(self, pace: Pace, clock: Any = time.monotonic) -> None:
+    def __init__(self, pace: Pace, clock: Callable[[], float] = time.monotonic) -> None:
         self._pace = pace
         self._clock = clock
         self._said: float | None = None
@@ -108,9 +107,9 @@ class PlainProgress:
         if self._unsaid:
             self.say(self._unsaid)
 
-    def show(self, record: Any) -> None:
+    def show(self, record: Generation) -> None:
         """Write the generation's line if enough time has passed; keep it otherwise, for it may be the last."""
-        self._pace.tick(record.generation, record.env_steps)
+        self._pace.tick(record.generation)
         self._unsaid = self._pace.line(record)
         if self._said is None or self._clock() - self._said >= _SECONDS_BETWEEN_LINES:
             self.say(self._unsaid)
@@ -142,9 +141,9 @@ class TerminalProgress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bar.stop()
 
-    def show(self, record: Any) -> None:
+    def show(self, record: Generation) -> None:
         """Move the bar and renew the line."""
-        self._pace.tick(record.generation, record.env_steps)
+        self._pace.tick(record.generation)
         self._bar.update(self._task, completed=record.generation, description=self._pace.line(record))
 
     def say(self, line: str) -> None:

@@ -50,15 +50,9 @@ def section(module_name: str, program: str, summary: str, level: int = 2) -> str
     parser.add_json()
     shown = [action for action in parser._actions if action.help != argparse.SUPPRESS and action.dest != "help"]
     positional = " ".join(_placeholder(action) for action in shown if not action.option_strings)
-    lines = [
-        f"{'#' * level} {program}",
-        "",
-        (module.__doc__ or summary).strip(),
-        "",
-        "```text",
-        f"{program} {positional} [options]".replace("  ", " "),
-        "```",
-    ]
+    usage = " ".join(word for word in (program, positional, "[options]") if word)
+    description = (module.__doc__ or summary).strip()
+    lines = [f"{'#' * level} {program}", "", description, "", "```text", usage, "```"]
     for group in parser._action_groups:
         rows = [_row(action) for action in group._group_actions if action in shown]
         if rows:

@@ -1,0 +1,108 @@
+"""Show a network's sizes and the named blocks of its genome.
+
+For example:
+
+    nchl describe nchl 28 128 64 8      an MLP, by its layers
+    nchl describe conv-thesis           a convolutional network; or conv-thesis CHANNELS HEIGHT WIDTH OUTPUTS
+    nchl describe halfcheetah           the network of a preset
+    nchl describe runs/my-run           the network of a run folder
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nchl.cli.parser import Parser, add_options, given, whole_number
+from nchl.errors import InvalidArgument, UnknownName
+from nchl.runs.config import NETWORKS, EvolveConfig, options
+from nchl.runs.presets import PRESETS
+
+if TYPE_CHECKING:
+    from nchl.networks.build import NetworkSpec
+
+_OPTIONS = [each for each in options() if each.name in ("rule", "window", "initial_weights", "normalise", "sharing", "termwise")]
+# (channels, height, width, outputs) of the tasks that the two were published for.
+_PICTURES = {"conv-thesis": (3, 64, 64, 3), "conv-hml": (3, 84, 84, 3)}
+
+
+def add_arguments(parser: Parser) -> None:
+    """What to describe, its sizes, and the options that say what a network is."""
+    parser.add_argument("what", metavar="NETWORK|PRESET|RUN", help=f"{', '.join(NETWORKS)}, FILE.py:NAME, a preset or a run folder")
+    parser.add_argument("sizes", nargs="*", type=whole_number, metavar="N", help="neurons of each layer, from the input to the output")
+    add_options(parser, _OPTIONS)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Build one individual of the network and read off its sizes."""
+    from nchl.networks.build import build
+
+    spec, input_shape, outputs = _subject(args.what, tuple(args.sizes), given(args, _OPTIONS))
+    network = build(spec, input_shape, outputs)
+    details = getattr(network, "describe", None)
+    return {
+        "network": spec.network,
+        "input_shape": list(input_shape),
+        "outputs": outputs,
+        "nparams": network.nparams,
+        "weights": network.weights_per_individual,
+        "blocks": [
+            {"name": block.name, "start": block.start, "stop": block.stop, "shape": list(block.shape), "parameters": list(block.parameters)}
+            for block in network.layout.blocks
+        ],
+        "details": details() if callable(details) else "",
+        "table": network.layout.describe(),
+    }
+
+
+def text(result: dict[str, Any]) -> str:
+    """A line of totals, then the genome block by block."""
+    shape = " x ".join(map(str, result["input_shape"]))
+    lines = [
+        f"{result['network']}: {shape} inputs, {result['outputs']} outputs",
+        f"{result['nparams']:,} numbers in the genome, {result['weights']:,} weights",
+    ]
+    if result["details"]:
+        lines += ["", result["details"]]
+    return "\n".join([*lines, "", "The genome:", result["table"]])
+
+
+def _subject(what: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple[NetworkSpec, tuple[int, ...], int]:
+    """What to build: its description, the shape of an observation, the number of outputs."""
+    if what in NETWORKS or ".py:" in what:
+        return _network(what, sizes, chosen)
+    folder = Path(what)
+    if what not in PRESETS and not folder.exists():
+        raise UnknownName("network, preset or run folder", what, [*NETWORKS, *PRESETS])
+    if sizes or chosen:
+        raise InvalidArgument(f"{what!r} says itself what its network is; leave out sizes and options, or name a network")
+    if what in PRESETS:
+        return _of_config(EvolveConfig.create(preset=what))
+    from nchl.runs.folder import RunFolder
+
+    return _of_config(RunFolder.open(folder).read_record().settings)
+
+
+def _network(name: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple[NetworkSpec, tuple[int, ...], int]:
+    from nchl.networks.build import NetworkSpec
+
+    spec = NetworkSpec(network=name, **chosen)
+    spec.check()
+    if name in ("nchl", "hl", "wnchl", "static"):
+        if len(sizes) < 2 or min(sizes) < 1:
+            shown = " ".join(map(str, sizes)) or "none"
+            raise InvalidArgument(f"expected two layers or more, each of 1 neuron at least, for example {name} 28 128 64 8; got {shown}")
+        return NetworkSpec(network=name, hidden=sizes[1:-1], **chosen), sizes[:1], sizes[-1]
+    sizes = sizes or _PICTURES.get(name, ())
+    if len(sizes) != 4 or min(sizes) < 1:
+        raise InvalidArgument(f"expected CHANNELS HEIGHT WIDTH OUTPUTS, for example {name} 3 64 64 3; got {' '.join(map(str, sizes))}")
+    return spec, sizes[:3], sizes[3]
+
+
+def _of_config(config: EvolveConfig) -> tuple[NetworkSpec, tuple[int, ...], int]:
+    from nchl import tasks
+    from nchl.networks.build import NetworkSpec
+
+    task = tasks.make(config.task, config.simulator or "auto", image_size=config.image_size)
+    return NetworkSpec(**config.network_settings()), task.observation_shape, task.action_size

@@ -1,0 +1,127 @@
+"""`nchl` itself: what it says of itself, how fast, and what it makes of words that it does not know."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+import nchl
+from nchl import cli
+from nchl.cli import VERBS, main
+from nchl.errors import RunError
+
+
+def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {verb}" in shown for verb in VERBS)
+    assert main([]) == 0
+    assert capsys.readouterr().out == shown
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"nchl {nchl.__version__}\n"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"usage: nchl {verb}" in shown
+    assert "--json" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evolv"], "did you mean 'evolve'"),
+        (["evolve", "CartPole-v1", "--popultion", "100"], "did you mean '--population'"),
+        (["evolve", "CartPole-v1", "--population", "many"], "expected a whole number, got 'many'"),
+        (["evolve", "CartPole-v1", "--sigma", "much"], "expected a number, got 'much'"),
+        (["evolve", "CartPole-v1", "Ant-v5"], "unexpected 'Ant-v5'"),
+        (["bench", "stepp"], "did you mean 'step'"),
+        (["presets", "cartpol"], "did you mean 'cartpole'"),
+        (["describe", "ncl", "4", "2"], "did you mean 'nchl'"),
+        (["describe", "nchl", "4", "0", "2"], "got 4 0 2"),
+        (["describe", "nchl", "4"], "expected two layers or more"),
+        (["describe", "nchl", "4", "2", "--window", "3"], "window has no meaning"),
+        (["describe", "cartpole", "--rule", "hl"], "leave out sizes and options"),
+        (["tasks", "CartPoole-v1"], "did you mean 'CartPole-v1'"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_exit_code_2(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("nchl: ")
+    assert said in shown.err
+    assert len(shown.err.splitlines()) <= 2
+
+
+def test_help_is_fast_and_imports_nothing_heavy() -> None:
+    code = "import sys; from nchl.cli import main; main(['--help']); print(sorted(sys.modules))"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    for heavy in ("torch", "numpy", "rich", "gymnasium", "envpool", "cma"):
+        assert f"'{heavy}'" not in modules, f"nchl --help imports {heavy}"
+    # The promise is 0.5 s of wall time on an idle machine; the time that this process itself used does not depend on others.
+    before = os.times()
+    subprocess.run([sys.executable, "-m", "nchl", "--help"], capture_output=True, check=True)
+    after = os.times()
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 0.5
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "bench"])
+def test_help_of_a_verb_imports_no_torch(verb: str) -> None:
+    code = f"import sys; from nchl.cli import main; main(['{verb}', '--help']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [({}, "30000"), ({"OMP_WAIT_POLICY": "PASSIVE"}, None), ({"GOMP_SPINCOUNT": "7"}, "7")],
+)
+def test_idle_threads_wait_shortly_unless_the_user_decides(
+    environment: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "")  # so that monkeypatch puts back what was there
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    cli.set_waiting_policy()
+    assert os.environ.get("GOMP_SPINCOUNT") == expected
+
+
+def test_results_are_json_where_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    module = SimpleNamespace(add_arguments=lambda parser: None, run=lambda args: {"a": 1}, text=lambda result: "one")
+    assert cli.run_verb(module, "nchl example", "", ["--json"]) == 0  # type: ignore[arg-type]
+    assert json.loads(capsys.readouterr().out) == {"a": 1}
+    assert cli.run_verb(module, "nchl example", "", []) == 0  # type: ignore[arg-type]
+    assert capsys.readouterr().out == "one\n"
+
+
+def test_a_defect_of_ours_keeps_its_traceback_and_a_mistake_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(error: Exception) -> None:
+        def run(args: object) -> None:
+            raise error
+
+        monkeypatch.setattr("nchl.cli.presets.run", run)
+
+    fails(RunError("expected this, got that"))
+    assert main(["presets"]) == 2
+    fails(KeyError("ours"))
+    with pytest.raises(KeyError):
+        main(["presets"])
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    command = f"{sys.executable} -m nchl presets | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
