@@ -22,7 +22,8 @@ NETWORKS = ("nchl", "hl", "wnchl", "static", "conv-thesis", "conv-hml")
 STRATEGIES = ("openai-es", "cma-es", "lm-ma-es", "elite")
 INITIAL_GENOMES = ("normal", "zeros", "uniform")
 
-INITIAL_WEIGHTS = ("uniform", "zeros", "normal", "xavier", "kaiming", "uniform-1", "sparse", "evolved")
+IMAGE_SIZES = {"conv-thesis": (64, 64), "conv-hml": (84, 84)}  # what the published networks see
+INITIAL_WEIGHTS = ("uniform", "zeros", "normal", "xavier", "kaiming", "uniform1", "sparse", "coevolved")
 
 _TASK, _NETWORK, _SEARCH, _END = "task", "network", "search", "end of the run"  # headings of the help
 _MLPS = ("nchl", "hl", "wnchl", "static")
@@ -173,7 +174,7 @@ class EvolveConfig:
             check_kind(about, value)
         # What a network from a user's file can be told, and its defaults, only the file knows.
         elif about.applies(network, strategy) and (about.networks is None or network in about.networks):
-            object.__setattr__(self, about.name, about.default)
+            object.__setattr__(self, about.name, IMAGE_SIZES.get(network) if about.name == "image_size" else about.default)
 
     @classmethod
     def create(cls, task: str | None = None, *, preset: str | None = None, **given: Any) -> EvolveConfig:

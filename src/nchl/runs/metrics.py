@@ -22,7 +22,7 @@ from nchl.runs.files import cannot_write, read_text, write_atomically
 COLUMNS = {
     "generation": "number of the generation, from 1",
     "evaluations": "individuals evaluated since the start",
-    "env_steps": "environment steps since the start, validation included",
+    "env_steps": "environment steps of the search since the start, validation left out",
     "seconds": "wall-clock seconds since the start, those of earlier sessions included",
     "best": "highest fitness in this generation",
     "mean": "mean fitness of this generation",
@@ -32,7 +32,7 @@ COLUMNS = {
     "lr": "learning rate of the search in this generation",
     "non_finite": "individuals of this generation whose life ended with a number that is not finite",
     "length": "mean episode length in this generation, in steps",
-    "validation_best": "mean return of this generation's best over the validation episodes",
+    "validation_best": "mean return of this generation's best over its validation episodes",
     "validation_centre": "mean return of the centre over the validation episodes",
     "evaluate_seconds": "seconds spent in the rollouts of this generation",
     "search_seconds": "seconds spent in the strategy's ask and tell",

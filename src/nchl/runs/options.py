@@ -50,7 +50,7 @@ class Option:
 
 def is_file_network(network: str) -> bool:
     """Whether a network is named as a user's own, `FILE.py:NAME`."""
-    return ".py:" in network
+    return ":" in network
 
 
 def option(kind: str, default: Any, help: str, group: str, **more: Any) -> Any:

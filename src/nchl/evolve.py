@@ -1,0 +1,343 @@
+"""The loop: ask the strategy, let the workers evaluate, tell the strategy; a generator of generations.
+
+    for generation in evolution:
+        print(generation.generation, generation.mean)
+
+Promise: everything but the time columns follows from the settings. The clock reaches a result through `max_minutes` alone,
+which ends the run after a whole generation. Between two generations `state` and `restore` continue it bit by bit.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from nchl.errors import CheckpointError, InvalidArgument
+from nchl.rollout import ObservationStatistics
+from nchl.seeds import Purpose
+from nchl.strategies import Strategy
+from nchl.workers import Workers
+
+TARGET_EPISODES = 20
+
+_STRATEGY, _STATISTICS, _BEST, _BEST_STATISTICS = "strategy.", "statistics.", "best.genome", "best.statistics."
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What one generation was.
+
+    Attributes:
+        generation: its number, from 1.
+        fitness: (population,), NaN where a life ended with a number that is not finite.
+        best: highest finite fitness.
+        mean: mean of the finite ones.
+        std: their standard deviation.
+        best_so_far: highest fitness of any generation so far.
+        sigma: standard deviation of the search, as used in this generation.
+        lr: learning rate, as used in this generation; NaN where the strategy has none.
+        evaluations: individuals evaluated since the start.
+        env_steps: environment steps of the search since the start.
+        non_finite: lives of this generation that ended with a number that is not finite.
+        length: mean length of its episodes, in steps.
+        validation_best: mean return of its best individual over its validation episodes; NaN without validation.
+        validation_centre: likewise of the centre that the generation has led to.
+        centre: (nparams,) that centre.
+        seconds: wall-clock seconds since the start of the run.
+        evaluate_seconds: seconds in this generation's rollouts.
+        search_seconds: seconds in the strategy.
+        steps_per_s: environment steps per second in this generation's rollouts.
+        reason: why the run ends here: generations, target, max_steps or max_minutes; None where it goes on.
+    """
+
+    generation: int
+    fitness: Float[np.ndarray, " population"]
+    best: float
+    mean: float
+    std: float
+    best_so_far: float
+    sigma: float
+    lr: float
+    evaluations: int
+    env_steps: int
+    non_finite: int
+    length: float
+    validation_best: float
+    validation_centre: float
+    centre: Float[np.ndarray, " nparams"] = field(repr=False)
+    seconds: float
+    evaluate_seconds: float
+    search_seconds: float
+    steps_per_s: float
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best individual of a run so far: the highest validated mean where there is validation, else the highest fitness.
+
+    Attributes:
+        genome: (nparams,), as it was evaluated.
+        fitness: its fitness; None for a centre, which was validated only.
+        validated: its mean return over validation episodes; None where it was not validated.
+        generation: when it was found, from 1.
+        statistics: the observation statistics that it acted with, or None.
+    """
+
+    genome: Float[np.ndarray, " nparams"]
+    fitness: float | None
+    validated: float | None
+    generation: int
+    statistics: ObservationStatistics | None
+
+    def gives_way_to(self, other: Best) -> bool:
+        """Whether `other`, a later one, is better. Among equals the later one, from a search that knows more, is taken."""
+        if self.validated is not None or other.validated is not None:
+            return other.validated is not None and (self.validated is None or other.validated >= self.validated)
+        return other.fitness is not None and (self.fitness is None or other.fitness >= self.fitness)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a run ends, and how its best is validated; None: no such limit.
+
+    Attributes:
+        generations: the total, those of earlier sessions included.
+        target: the mean return that the centre or a best individual must reach over at least 20 validation episodes.
+        max_steps: environment steps of the search.
+        max_minutes: wall-clock minutes.
+        validation_episodes: for each generation's best and centre, whatever they reached; 0: only for a target.
+    """
+
+    generations: int | None = 100
+    target: float | None = None
+    max_steps: int | None = None
+    max_minutes: float | None = None
+    validation_episodes: int = 0
+
+
+class Evolution:
+    """A search on a task: an iterable of generations that goes on where it was left.
+
+    Args:
+        strategy: the search over genomes.
+        workers: who evaluates them.
+        limits: when to end.
+        episodes: episodes of each individual in a generation.
+        statistics: running statistics of the observations, where they are to be normalised.
+        clock: seconds that only ever grow.
+
+    Attributes:
+        best: the best individual so far; None before the first generation.
+        statistics: the observation statistics for the coming generation.
+        reason: why it has ended, or None.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        workers: Workers,
+        limits: Limits,
+        *,
+        episodes: int = 1,
+        statistics: ObservationStatistics | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.strategy = strategy
+        self.workers = workers
+        self.limits = limits
+        self.statistics = statistics
+        self.best: Best | None = None
+        self.reason: str | None = None
+        self.evaluations = 0
+        self.env_steps = 0
+        self.best_so_far = float("-inf")
+        self._episodes = episodes
+        self._clock = clock
+        self._begun = clock()
+
+    @property
+    def generation(self) -> int:
+        """Generations that are done."""
+        return self.strategy.generation
+
+    @property
+    def centre(self) -> Float[np.ndarray, " nparams"]:
+        """Where the search is."""
+        return self.strategy.centre
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds since the start of the run, those of earlier sessions included."""
+        return self._clock() - self._begun
+
+    def __iter__(self) -> Iterator[Generation]:
+        self.reason = self.reason or self._limit_reached()
+        while self.reason is None:
+            yield self.step()
+
+    def step(self) -> Generation:
+        """One generation.
+
+        Raises:
+            NchlError: no individual had a finite fitness.
+        """
+        number, sigma, lr, statistics = self.strategy.generation, self.strategy.sigma, self.strategy.lr, self.statistics
+        begin = self._clock()
+        population = self.strategy.ask()
+        asked = self._clock()
+        scores = self.workers.evaluate(population, generation=number, episodes=self._episodes, statistics=statistics)
+        evaluated = self._clock()
+        self.strategy.tell(scores.fitness)
+        told = self._clock()
+        if statistics is not None:
+            # A new object: the best individual keeps those that it acted with.
+            self.statistics = copy.deepcopy(statistics)
+            if scores.observation_sums is not None:
+                self.statistics.update(scores.observation_sums)
+        finite = scores.fitness[np.isfinite(scores.fitness)]
+        leader = int(np.argmax(np.where(np.isfinite(scores.fitness), scores.fitness, -np.inf)))
+        champion = Best(population.rows(leader, leader + 1)[0], float(scores.fitness[leader]), None, number + 1, statistics)
+        validations = self._validate(champion, float(finite.mean()))
+        self.best_so_far = max(self.best_so_far, float(finite.max()))
+        self.evaluations += len(population)
+        self.env_steps += scores.env_steps
+        self.reason = self._reason(validations)
+        return Generation(
+            generation=number + 1,
+            fitness=scores.fitness,
+            best=float(finite.max()),
+            mean=float(finite.mean()),
+            std=float(finite.std()),
+            best_so_far=self.best_so_far,
+            sigma=sigma,
+            lr=lr,
+            evaluations=self.evaluations,
+            env_steps=self.env_steps,
+            non_finite=scores.non_finite,
+            length=scores.env_steps / (len(population) * self._episodes),
+            validation_best=validations[0],
+            validation_centre=validations[1],
+            centre=self.centre.copy(),
+            seconds=self.seconds,
+            evaluate_seconds=evaluated - asked,
+            search_seconds=(asked - begin) + (told - evaluated),
+            steps_per_s=scores.env_steps / max(evaluated - asked, 1e-9),
+            reason=self.reason,
+        )
+
+    def _validate(self, champion: Best, mean: float) -> tuple[float, float]:
+        """Let the generation's best and the new centre play on starts of their own, where that is due; keep the best.
+
+        Returns their means, NaN where they did not play or were not finite.
+        """
+        episodes, target = self.limits.validation_episodes, self.limits.target
+        assert champion.fitness is not None
+        if target is not None and max(champion.fitness, mean) >= target:
+            episodes = max(episodes, TARGET_EPISODES)
+        if episodes == 0:
+            self._consider(champion)
+            return float("nan"), float("nan")
+        means = []
+        centre = Best(self.centre.copy(), None, None, champion.generation, self.statistics)
+        for candidate in (champion, centre):
+            returns = self.workers.play(
+                candidate.genome,
+                generation=champion.generation - 1,
+                purpose=Purpose.VALIDATION,
+                episodes=episodes,
+                statistics=candidate.statistics,
+            )
+            validated = float(returns.mean())
+            means.append(validated)
+            if np.isfinite(validated):
+                self._consider(Best(candidate.genome, candidate.fitness, validated, candidate.generation, candidate.statistics))
+        if self.best is None:
+            self._consider(champion)
+        return means[0], means[1]
+
+    def _consider(self, candidate: Best) -> None:
+        if self.best is None or self.best.gives_way_to(candidate):
+            self.best = candidate
+
+    def _reason(self, validations: tuple[float, float]) -> str | None:
+        target = self.limits.target
+        # Comparisons with NaN are false: who was not validated reaches no target.
+        if target is not None and any(validation >= target for validation in validations):
+            return "target"
+        return self._limit_reached()
+
+    def _limit_reached(self) -> str | None:
+        limits = self.limits
+        if limits.generations is not None and self.generation >= limits.generations:
+            return "generations"
+        if limits.max_steps is not None and self.env_steps >= limits.max_steps:
+            return "max_steps"
+        if limits.max_minutes is not None and self.seconds >= 60 * limits.max_minutes:
+            return "max_minutes"
+        return None
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Everything that continues the run: arrays by name, and plain JSON. Take it between two generations."""
+        tensors = {_STRATEGY + name: array for name, array in self.strategy.state().items()}
+        if self.statistics is not None:
+            tensors |= {_STATISTICS + name: array for name, array in self.statistics.state_dict().items()}
+        about: dict[str, Any] = {
+            "strategy": self.strategy.name,
+            "evaluations": self.evaluations,
+            "env_steps": self.env_steps,
+            "seconds": self.seconds,
+            "best_so_far": self.best_so_far if np.isfinite(self.best_so_far) else None,
+            "reason": self.reason,
+            "best": None,
+        }
+        if self.best is not None:
+            tensors[_BEST] = self.best.genome
+            if self.best.statistics is not None:
+                tensors |= {_BEST_STATISTICS + name: array for name, array in self.best.statistics.state_dict().items()}
+            about["best"] = {name: getattr(self.best, name) for name in ("fitness", "validated", "generation")}
+        return tensors, about
+
+    def _statistics(self, state: Mapping[str, np.ndarray]) -> ObservationStatistics:
+        restored = ObservationStatistics(self.workers.observation_shape)
+        restored.load_state_dict(state)
+        return restored
+
+    def restore(self, tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
+        """Continue where `state` was taken, with a strategy and workers of the same settings.
+
+        Raises:
+            CheckpointError: the state belongs to another search or network; names both.
+        """
+        if about.get("strategy") != self.strategy.name:
+            raise CheckpointError(f"this state is one of the strategy {about.get('strategy')!r}, the run's is {self.strategy.name!r}")
+        saved = np.shape(tensors.get(_STRATEGY + "centre", ()))
+        if saved != self.centre.shape:
+            raise CheckpointError(
+                f"this state is one of another network: its genome has shape {saved}, the run's network needs {self.centre.shape}"
+            )
+        try:
+            self.strategy.restore(_under(tensors, _STRATEGY))
+            if self.statistics is not None:
+                self.statistics = self._statistics(_under(tensors, _STATISTICS))
+            self.evaluations, self.env_steps = int(about["evaluations"]), int(about["env_steps"])
+            self.best_so_far = float("-inf") if about["best_so_far"] is None else float(about["best_so_far"])
+            self.reason = about["reason"]
+            self.best = None
+            if about["best"] is not None:
+                statistics = None if self.statistics is None else self._statistics(_under(tensors, _BEST_STATISTICS))
+                self.best = Best(genome=tensors[_BEST], statistics=statistics, **about["best"])
+            self._begun = self._clock() - float(about["seconds"])
+        except (KeyError, TypeError, ValueError, InvalidArgument) as error:
+            raise CheckpointError(f"this state does not fit the run: {error}") from error
+
+
+def _under(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The arrays whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}

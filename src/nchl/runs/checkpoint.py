@@ -1,0 +1,100 @@
+"""Checkpoints: everything that continues a run, so that a resumed run ends with the bits of one that was never stopped.
+
+Each is one safetensors file with a JSON object in its header and a checksum over both. It is written beside its place,
+brought to the disk and renamed; the newest two stay. One that is truncated or altered is named, and the one before is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nchl.errors import CheckpointError
+from nchl.runs.files import cannot_write, read_tensors, write_tensors
+
+FORMAT = 1
+KEPT = 2
+_NAME = re.compile(r"generation-(\d{6,})\.safetensors")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a run after a generation.
+
+    Attributes:
+        generation: generations that are done.
+        tensors: arrays by name.
+        about: counters and names, plain JSON.
+    """
+
+    generation: int
+    tensors: dict[str, np.ndarray]
+    about: dict[str, Any]
+
+
+def write_checkpoint(folder: Path, generation: int, tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> Path:
+    """Write a checkpoint, then remove all but the newest two.
+
+    Raises:
+        RunError: the disk is full or the folder not writable; the earlier checkpoints are untouched.
+    """
+    path = folder / f"generation-{generation:06d}.safetensors"
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    write_tensors(path, tensors, {"format": FORMAT, "generation": generation, **about})
+    for old in _checkpoints(folder)[KEPT:]:
+        with contextlib.suppress(OSError):  # an old one too many harms nobody
+            old.unlink()
+    for torn in folder.glob(".generation-*.tmp"):
+        with contextlib.suppress(OSError):
+            torn.unlink()
+    return path
+
+
+def read_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest checkpoint that is whole, and a line for each newer one that is not; None where there is none at all.
+
+    Raises:
+        CheckpointError: there are checkpoints and not one of them is whole.
+    """
+    found = _checkpoints(folder)
+    problems: list[str] = []
+    for path in found:
+        try:
+            return read_checkpoint(path), problems
+        except CheckpointError as error:
+            problems.append(str(error))
+    if found:
+        raise CheckpointError(f"no checkpoint in {folder} can be used: {'; '.join(problems)}")
+    return None, []
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """One checkpoint.
+
+    Raises:
+        CheckpointError: truncated, altered, of another version, or no checkpoint.
+    """
+    tensors, about = read_tensors(path)
+    if about.get("format") != FORMAT or not isinstance(about.get("generation"), int):
+        raise CheckpointError(f"{path} is not a checkpoint of format {FORMAT}, the one that this version of nchl reads")
+    match = _NAME.fullmatch(path.name)
+    if match is not None and int(match[1]) != about["generation"]:
+        raise CheckpointError(f"{path} holds generation {about['generation']}, which its name denies")
+    return Checkpoint(about.pop("generation"), tensors, about)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints' paths, newest generation first."""
+    if not folder.is_dir():
+        return []
+    named = [(int(match[1]), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
+    return [path for _, path in sorted(named, reverse=True)]

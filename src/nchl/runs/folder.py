@@ -1,0 +1,220 @@
+"""The run folder: what lies where, made for a new run or opened for an old one.
+
+config.json          written first and whole: settings, versions, command, machine
+metrics.csv          a row per generation
+checkpoints/         generation-000040.safetensors: everything that continues the run; the newest two
+best.safetensors     the best individual, with the observation statistics that it acted with
+centre.safetensors   where the search is, likewise; neither holds anything that differs between equal runs
+summary.json         written at the end
+tensorboard/         the same figures, and histograms
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nchl.errors import InvalidArgument, RunError
+from nchl.runs import machine
+from nchl.runs.config import EvolveConfig, read_json
+from nchl.runs.files import cannot_write, read_text, write_json
+
+FORMAT = 1
+_KEYS = ("format", "settings", "same_bits", "files", "versions", "command", "started")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What `config.json` holds.
+
+    Attributes:
+        settings: the options of the run.
+        same_bits: what the bits of the results depend on besides the settings, see `machine.same_bits`.
+        files: a user's own files that the run uses (and the genome that it began with): path -> SHA-256.
+        versions: of nchl, Python and the packages.
+        command: the words that began the run.
+        started: local time, for people.
+    """
+
+    settings: EvolveConfig
+    same_bits: dict[str, str]
+    files: dict[str, str]
+    versions: dict[str, str]
+    command: list[str]
+    started: str
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """`config.json`."""
+        return self.path / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        """`metrics.csv`."""
+        return self.path / "metrics.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """`best.safetensors`."""
+        return self.path / "best.safetensors"
+
+    @property
+    def centre(self) -> Path:
+        """`centre.safetensors`."""
+        return self.path / "centre.safetensors"
+
+    @property
+    def summary(self) -> Path:
+        """`summary.json`."""
+        return self.path / "summary.json"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's events."""
+        return self.path / "tensorboard"
+
+    @classmethod
+    def create(cls, path: Path, record: Record) -> RunFolder:
+        """Make the folder of a new run, with `config.json` in it.
+
+        Raises:
+            RunError: the folder exists already, or cannot be made.
+        """
+        folder = cls(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir()
+        except FileExistsError as error:
+            hint = f"continue it with: nchl resume {path}" if folder.config.exists() else "it is not a run folder"
+            raise RunError(f"{path} exists already ({hint}); name another folder, or remove this one") from error
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        try:
+            folder.write_record(record)
+            folder.checkpoints.mkdir()
+        except RunError:
+            _remove_empty(folder)
+            raise
+        except OSError as error:
+            raise cannot_write(folder.checkpoints, error) from error
+        return folder
+
+    @classmethod
+    def open(cls, path: Path | str) -> RunFolder:
+        """The folder of a run that exists.
+
+        Raises:
+            RunError: there is no such folder, or it is not a run folder.
+        """
+        folder = cls(Path(path))
+        if not folder.path.is_dir():
+            raise RunError(f"there is no run folder {folder.path}; give the folder that `nchl evolve` made (see its --out)")
+        if not folder.config.is_file():
+            raise RunError(f"{folder.path} is not a run folder: it has no config.json; give the folder that `nchl evolve` made")
+        return folder
+
+    def write_record(self, record: Record) -> None:
+        """Write `config.json`, whole."""
+        write_json(self.config, {"format": FORMAT, **vars(record), "settings": record.settings.to_json()})
+
+    def read_record(self) -> Record:
+        """Read `config.json`, strictly.
+
+        Raises:
+            RunError: not readable, altered, or of another version; names the file and the key.
+        """
+        data = read_json(read_text(self.config), file=self.config)
+        for key in _KEYS:
+            if key not in data:
+                raise RunError(f"{self.config}: key {key!r} is missing; the file was altered or written by another version of nchl")
+        for key in data:
+            if key not in _KEYS:
+                raise RunError(f"{self.config}: unknown key {key!r}; the file was altered or written by another version of nchl")
+        if data["format"] != FORMAT:
+            raise RunError(f"{self.config}: format {data['format']!r} is not {FORMAT}, the one that this version of nchl reads")
+        for key in ("same_bits", "files", "versions"):
+            _check(self.config, key, data[key], dict, "an object of texts")
+        _check(self.config, "command", data["command"], list, "a list of texts")
+        if not isinstance(data["started"], str):
+            raise RunError(f"{self.config}: key 'started' must be text, got {data['started']!r}")
+        settings = EvolveConfig.from_json(data["settings"], file=self.config)
+        return Record(settings, **{key: data[key] for key in _KEYS if key not in ("format", "settings")})
+
+
+def new_record(config: EvolveConfig, same_bits: dict[str, str], files: dict[str, str], command: list[str] | None = None) -> Record:
+    """The record of a run that begins now."""
+    started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    return Record(config, same_bits, files, machine.versions(), list(sys.argv) if command is None else command, started)
+
+
+def default_path(config: EvolveConfig) -> Path:
+    """`runs/<task>-<network>-<seed>-<time>`, of characters that every file system takes."""
+    network = str(config.network).rpartition(":")[2]
+    task = config.task.rpartition(":")[2]
+    words = [re.sub(r"[^A-Za-z0-9._-]+", "_", word) for word in (task, network, str(config.seed))]
+    path = Path("runs") / "-".join([*words, time.strftime("%Y%m%d-%H%M%S")])
+    count = 2
+    unique = path
+    while unique.exists():  # a second run in the same second
+        unique = path.with_name(f"{path.name}-{count}")
+        count += 1
+    return unique
+
+
+def own_files(config: EvolveConfig) -> dict[str, str]:
+    """The user's own files that a configuration names (`FILE.py:NAME`) -> SHA-256 of their content.
+
+    Raises:
+        InvalidArgument: such a file cannot be read.
+    """
+    files = {}
+    for place in (config.network, config.rule):
+        if place is not None and ":" in place:
+            path = Path(place.rpartition(":")[0])
+            try:
+                files[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+            except OSError as error:
+                raise InvalidArgument(f"cannot read {path} ({error.strerror or error}), named by {place!r}") from error
+    return files
+
+
+def with_absolute_paths(config: EvolveConfig) -> EvolveConfig:
+    """The configuration with the user's own files named absolutely, so that a run can be continued from anywhere."""
+    changes: dict[str, Any] = {}
+    for name in ("network", "rule"):
+        place = getattr(config, name)
+        if place is not None and ":" in place:
+            file, _, attribute = place.rpartition(":")
+            changes[name] = f"{Path(file).absolute()}:{attribute}"
+    return config.replace(**changes) if changes else config
+
+
+def _check(file: Path, key: str, value: Any, kind: type, wanted: str) -> None:
+    items = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, kind) or not all(isinstance(item, str) for item in items):
+        raise RunError(f"{file}: key {key!r} must be {wanted}, got {value!r}")
+
+
+def _remove_empty(folder: RunFolder) -> None:
+    """Take away a folder that was just made and could not be filled."""
+    with contextlib.suppress(OSError):
+        folder.config.unlink(missing_ok=True)
+        folder.path.rmdir()

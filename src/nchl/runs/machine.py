@@ -1,0 +1,65 @@
+"""What the bits of a result depend on besides the settings, and how a difference is told to the user.
+
+Floating point numbers depend on the order of additions, and that on the compiled code: another version of torch, another
+instruction set, another simulator or another back end may give another last digit, and evolution amplifies it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+
+from nchl.errors import RunError
+
+_PACKAGES = ("nchl", "torch", "numpy", "safetensors", "gymnasium", "envpool", "mujoco", "pybullet", "cma", "ray")
+# Simulators and searches whose version may change a result; nchl's own and safetensors' do not by promise.
+_MATTER = ("torch", "numpy", "gymnasium", "envpool", "mujoco", "pybullet", "cma")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the installed packages that a run can use."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def same_bits(*, backend: str, simulator: str) -> dict[str, str]:
+    """What must be equal for two runs with the same settings to give the same bits.
+
+    Args:
+        backend: how the step is computed: `eager` or `compiled`.
+        simulator: what plays the task.
+    """
+    import torch
+
+    installed = versions()
+    return {
+        "backend": backend,
+        "simulator": simulator,
+        "instruction set": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        **{package: installed[package] for package in _MATTER if package in installed},
+    }
+
+
+def check_same_bits(before: Mapping[str, str], now: Mapping[str, str], *, allow: bool) -> list[str]:
+    """What differs between the machine that began a run and this one, as lines for the user.
+
+    Raises:
+        RunError: something differs and `allow` is false.
+    """
+    differences = [
+        f"{name} was {before.get(name, 'absent')} and is {now.get(name, 'absent')}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+    if differences and not allow:
+        raise RunError(
+            f"this machine would not continue the run with the same bits: {'; '.join(differences)}. "
+            "Continue it where it began, or accept other digits with --allow-other-machine"
+        )
+    return differences

@@ -1,0 +1,5 @@
+"""Who evaluates a generation: this process, other processes, other machines, all behind one protocol and with the same bits."""
+
+from nchl.workers.base import Recipe as Recipe
+from nchl.workers.base import Workers as Workers
+from nchl.workers.local import LocalWorkers as LocalWorkers

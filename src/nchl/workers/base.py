@@ -1,0 +1,89 @@
+"""The protocol between the loop and whoever evaluates.
+
+The loop hands over a population and gets scores; it does not know who computed them. What a worker needs beside the
+population is a `Recipe`, plain data from which it builds task and network by itself, so that later per generation only
+the population's description (`Population.describe`) has to travel.
+
+Promise: scores follow from (recipe, population, generation) alone. Whoever cuts a population into slices does it at
+multiples of the recipe's block, so that no kernel ever sees another shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from nchl.networks.build import NetworkSpec
+from nchl.rollout import ObservationStatistics, Rollout
+from nchl.seeds import Purpose
+from nchl.strategies import Population
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """From what a worker builds its task and its network.
+
+    Attributes:
+        task: the task's id.
+        network: what network.
+        seed: the run's seed.
+        population: individuals in a generation.
+        simulator: "auto", "envpool" or "gymnasium".
+        image_size: (height, width) for networks that see pictures.
+        backend: "auto", "eager" or "compiled".
+        device: of the networks.
+        threads: of the simulator; None: one per processor. Scores do not depend on it.
+    """
+
+    task: str
+    network: NetworkSpec
+    seed: int
+    population: int
+    simulator: str = "auto"
+    image_size: tuple[int, int] | None = None
+    backend: str = "auto"
+    device: str = "cpu"
+    threads: int | None = None
+
+
+class Workers(Protocol):
+    """Whoever evaluates.
+
+    Attributes:
+        nparams: length of a genome.
+        observation_shape: of what the network gets.
+        backend: "eager" or "compiled": how the networks' step is computed.
+        simulator: what plays the task.
+        notes: lines that the user should see once.
+    """
+
+    nparams: int
+    observation_shape: tuple[int, ...]
+    backend: str
+    simulator: str
+    notes: list[str]
+
+    def evaluate(
+        self, population: Population, *, generation: int, episodes: int = 1, statistics: ObservationStatistics | None = None
+    ) -> Rollout:
+        """Score every individual on the training starts of a generation (counted from 0)."""
+        ...
+
+    def play(
+        self,
+        genome: Float[np.ndarray, " nparams"],
+        *,
+        generation: int,
+        purpose: Purpose,
+        episodes: int,
+        statistics: ObservationStatistics | None = None,
+    ) -> Float[np.ndarray, " episodes"]:
+        """Returns of one individual, each episode on a start of its own; NaN for an episode that was not finite."""
+        ...
+
+    def close(self) -> None:
+        """Give back processes, threads and memory."""
+        ...
