@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 
+from nchl.networks.weightless import WNcHL
 from nchl.rollout.statistics import ObservationStatistics, ObservationSums
 from nchl.tasks import Lives, Task
 
@@ -142,7 +143,7 @@ def _kind(network: Any) -> tuple[torch.dtype, torch.device]:
 def _broken(network: Any, rows: Int[np.ndarray, " k"]) -> Bool[np.ndarray, " k"]:
     """Who of `rows` has a weight that is not finite."""
     broken = np.zeros(len(rows), dtype=np.bool_)
-    if not network.weights_per_individual:  # weightless: W(t) would have to be computed first, and tanh bounds its activations
+    if isinstance(network, WNcHL):  # stores no weights; what they would be shows in its outputs
         return broken
     for weight in network.weights:
         if weight.ndim > 2 and weight.shape[0] == network.population:

@@ -7,6 +7,7 @@ parent dies, however suddenly, its input ends and so does the process: no orphan
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -14,7 +15,8 @@ import signal
 import struct
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -74,6 +76,29 @@ def make_environment(recipe: Mapping[str, Any]) -> Any:
     return environment
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what C and C++ libraries print: PyBullet and MuJoCo write the same line for each environment made."""
+    kept = os.dup(1), os.dup(2)
+    with Path(os.devnull).open("wb") as nothing:
+        _flush()
+        os.dup2(nothing.fileno(), 1)
+        os.dup2(nothing.fileno(), 2)
+        try:
+            yield
+        finally:
+            _flush()
+            for place, descriptor in zip((1, 2), kept, strict=True):
+                os.dup2(descriptor, place)
+                os.close(descriptor)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+
+
 class Environments:
     """Some environments of one kind, stepped one after the other.
 
@@ -83,7 +108,8 @@ class Environments:
     """
 
     def __init__(self, recipe: Mapping[str, Any], count: int) -> None:
-        self._environments = [make_environment(recipe) for _ in range(count)]
+        with _quiet():
+            self._environments = [make_environment(recipe) for _ in range(count)]
         self._progress = recipe.get("reward") == "progress"
 
     def reset(self, seeds: Sequence[int]) -> np.ndarray:
