@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from nchl import networks, tasks
+from nchl import tasks
+from nchl.networks.base import PlasticNetwork
+from nchl.networks.build import build
 from nchl.rollout import ObservationStatistics, Rollout, evaluate, rollout
 from nchl.rollout.scores import check
 from nchl.seeds import Purpose
@@ -28,20 +30,34 @@ class LocalWorkers:
         self.task = tasks.make(recipe.task, recipe.simulator, image_size=recipe.image_size, threads=recipe.threads)
         # A function of the settings alone: the shapes of the kernels, and with them the bits, follow from it.
         block = min(recipe.population, self.task.largest_slice)
-        self.network = networks.build(
-            recipe.network,
-            self.task.observation_shape,
-            self.task.action_size,
-            population=block,
-            device=recipe.device,
-            backend=recipe.backend,
-        )
+        self._block = block
+        self.network = self._build(block)
         check(self.network, self.task)
+        self._players: dict[int, PlasticNetwork] = {}
         self.nparams = self.network.nparams
         self.observation_shape = self.task.observation_shape
         self.backend = self.network.backend
         self.simulator = self.task.simulator
         self.notes = [*self.task.notes, *self.network.notes]
+
+    def _build(self, population: int) -> PlasticNetwork:
+        recipe, task = self._recipe, self.task
+        return build(
+            recipe.network,
+            task.observation_shape,
+            task.action_size,
+            population=population,
+            device=recipe.device,
+            backend=recipe.backend,
+        )
+
+    def _player(self, episodes: int) -> PlasticNetwork:
+        """A network for so many episodes side by side. Where a step is compiled, once is enough: then it is the whole block."""
+        if self.backend == "compiled" or episodes >= self._block:
+            return self.network
+        if episodes not in self._players:
+            self._players[episodes] = self._build(episodes)
+        return self._players[episodes]
 
     def evaluate(
         self, population: Population, *, generation: int, episodes: int = 1, statistics: ObservationStatistics | None = None
@@ -69,7 +85,7 @@ class LocalWorkers:
     ) -> Float[np.ndarray, " episodes"]:
         """See `Workers.play`."""
         played = evaluate(
-            self.network,
+            self._player(episodes),
             self.task,
             genome,
             run_seed=self._recipe.seed,
@@ -78,7 +94,8 @@ class LocalWorkers:
             episodes=episodes,
             statistics=statistics,
         )
-        return played.returns[0]
+        returns: Float[np.ndarray, " episodes"] = played.returns[0]
+        return returns
 
     def close(self) -> None:
         """See `Workers.close`."""
