@@ -6,8 +6,11 @@ strategy.tell([fitness(genome) for genome in population.rows()])
 """
 
 from nchl.strategies.base import Strategy as Strategy
+from nchl.strategies.cma_es import CMAES as CMAES
+from nchl.strategies.elite import Elite as Elite
 from nchl.strategies.initial import CENTRES as CENTRES
 from nchl.strategies.initial import initial_centre as initial_centre
+from nchl.strategies.lm_ma_es import LMMAES as LMMAES
 from nchl.strategies.openai_es import OpenAIES as OpenAIES
 from nchl.strategies.population import GaussianPopulation as GaussianPopulation
 from nchl.strategies.population import MatrixPopulation as MatrixPopulation

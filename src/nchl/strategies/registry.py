@@ -8,11 +8,16 @@ from typing import Any
 
 from nchl.errors import InvalidArgument, UnknownName
 from nchl.strategies.base import Strategy
+from nchl.strategies.cma_es import CMAES
+from nchl.strategies.elite import Elite
+from nchl.strategies.lm_ma_es import LMMAES, AdaptedPopulation
 from nchl.strategies.openai_es import OpenAIES
 from nchl.strategies.population import GaussianPopulation, MatrixPopulation, Population
 
-STRATEGIES: dict[str, type[Strategy]] = {strategy.name: strategy for strategy in (OpenAIES,)}
-_POPULATIONS: dict[str, type[Population]] = {population.kind: population for population in (GaussianPopulation, MatrixPopulation)}
+STRATEGIES: dict[str, type[Strategy]] = {each.name: each for each in (OpenAIES, CMAES, LMMAES, Elite)}
+_POPULATIONS: dict[str, type[Population]] = {
+    population.kind: population for population in (GaussianPopulation, AdaptedPopulation, MatrixPopulation)
+}
 
 
 def settings(name: str) -> dict[str, Any]:
