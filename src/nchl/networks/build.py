@@ -136,7 +136,7 @@ def _build_mlp(spec: NetworkSpec, input_shape: tuple[int, ...], output_size: int
     if spec.kind == "wnchl":
         from nchl.networks.weightless import WNcHL
 
-        return WNcHL(nodes, **({} if spec.window is None else {"window": spec.window}), **common)
+        return WNcHL(nodes, **{**common, **({} if spec.window is None else {"window": spec.window})})
     if spec.kind == "static":
         from nchl.networks.static import StaticMLP
 

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from nchl.errors import InvalidArgument, ShapeError
+from nchl.errors import InvalidArgument, ShapeError, UnknownName
 from nchl.genome import Layout
-from nchl.networks import initial
+from nchl.networks import initial, step
 from nchl.networks.base import PlasticNetwork
 from nchl.rules import ABCD, NCHL, Rule, get
 
@@ -123,12 +123,18 @@ class PlasticMLP(PlasticNetwork):
             self.register_buffer(f"weights_{k}", torch.zeros(*self.lead, n_out, n_in, dtype=self.dtype, device=device))
         for k in range(len(self.nodes)):
             self.register_buffer(f"activations_{k}", torch.empty(0, dtype=self.dtype, device=device))
+        self._choose_backend(backend)
         self._genome_changed()
         self.reset()
 
     @property
     def weights(self) -> list[Tensor]:
         """The weights as they are now, `(*lead, out, in)` per layer: the network's own memory, not a copy."""
+        self._catch_up()
+        return self._stored_weights
+
+    @property
+    def _stored_weights(self) -> list[Tensor]:
         return [self.get_buffer(f"weights_{k}") for k in range(len(self.nodes) - 1)]
 
     @property
@@ -150,7 +156,8 @@ class PlasticMLP(PlasticNetwork):
             else:
                 weights = self.draw_weights(self._generator if generator is None else generator)
         check_weights(weights, self.nodes, self.lead)
-        for mine, given in zip(self.weights, weights, strict=True):
+        self._waiting = False
+        for mine, given in zip(self._stored_weights, weights, strict=True):
             mine.copy_(given)
         for k in range(len(self.nodes)):
             self._buffers[f"activations_{k}"] = self.genome.new_empty(0)
@@ -175,11 +182,64 @@ class PlasticMLP(PlasticNetwork):
     @torch.no_grad()
     def update(self) -> None:
         """See `PlasticNetwork.update`; over a batch, each connection's update is averaged."""
+        self._catch_up()
+        self._move()
+
+    @torch.no_grad()
+    def step(self, x: Shaped[Tensor, "*lead inputs"], active: Shaped[Tensor, " population"] | None = None) -> Shaped[Tensor, "*lead outputs"]:
+        """See `PlasticNetwork.step`; for a population with `backend="compiled"`, in one pass over the weights."""
+        if self.backend == "compiled":
+            observation = torch.as_tensor(x)
+            if observation.ndim <= 2:
+                return self._step_fused(observation, active)
+        return super().step(x, active)
+
+    def _step_fused(self, x: Tensor, active: Tensor | None) -> Tensor:
+        x, _ = self._observe(x)
+        first = self._fused is None
+        if self._fused is None:
+            blocks = [t for t in (*self._neurons, *self._synapses) if t is not None]
+            kernel = step.population_kernel(self.rule, self.nodes, self.normalise is not None)
+            self._fused = step.PopulationStep(kernel, [*self._stored_weights, *blocks], self.nodes, int(self.population or 0))
+        try:
+            y = self._fused(x, self._waiting, active)
+        except Exception as error:
+            if not first:
+                raise
+            # Compiling comes before running, so nothing has moved yet; if it is the rule that fails, it fails again below.
+            reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+            self.notes.append(step.tell_once(f"the population step could not be compiled and runs unfused ({reason})"))
+            self.backend = "eager"
+            return super().step(x, active)
+        for k, group in enumerate(self._fused.activations):
+            self._buffers[f"activations_{k}"] = group
+        self._waiting = self.plastic
+        return y
+
+    def _choose_backend(self, backend: str) -> None:
+        if backend not in step.BACKENDS:
+            raise UnknownName("backend", backend, step.BACKENDS)
+        if backend == "compiled" and self.population is None:
+            raise InvalidArgument("backend 'compiled' is the step of a population, got population None; give population=1, or backend='eager'")
+        self.backend = step.choose_backend(self.population, self.weights_per_individual) if backend == "auto" else backend
+        missing = step.missing_compiler(self.device) if self.backend == "compiled" else None
+        if missing:
+            self.backend = "eager"
+            self.notes.append(step.tell_once(missing))
+
+    @torch.no_grad()
+    def _catch_up(self) -> None:
+        """Do the update that the fused step has put off."""
+        if self._waiting:
+            self._waiting = False
+            self._move()
+
+    def _move(self) -> None:
         activations = self.activations
         if not activations[0].numel():
             raise self._order_error()
         batched = activations[0].ndim > len(self.lead) + 1
-        for k, weight in enumerate(self.weights):
+        for k, weight in enumerate(self._stored_weights):
             delta = self._delta(k, activations[k], activations[k + 1], weight, batched)
             weight.add_(delta)
             if self.normalise:
@@ -197,8 +257,18 @@ class PlasticMLP(PlasticNetwork):
         )
         return delta.mean(-3) if batched else delta
 
+    def state_dict(self, *args: Any, **keywords: Any) -> Any:
+        """As of any module: genome, weights, and the activations of the last step."""
+        self._catch_up()
+        return super().state_dict(*args, **keywords)
+
+    def _before_genome_changes(self) -> None:
+        self._catch_up()
+
     def _genome_changed(self) -> None:
         """Unpack the genome once, parameter by parameter: `(*lead, k, n)` per group, `(*lead, k, out, in)` per layer, contiguous."""
+        self._fused: step.PopulationStep | None = None
+        self._waiting = False
         named = self.layout.unpack(self.genome)
         self._neurons = [named[name].mT.contiguous() if name in named else None for name in group_names(self.nodes)]
         self._synapses = [
@@ -207,7 +277,8 @@ class PlasticMLP(PlasticNetwork):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         # `to`, `double`, `cuda`: what is derived from the genome follows it.
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._catch_up()
+        super()._apply(fn, recurse)
         self._genome_changed()
         return self
 

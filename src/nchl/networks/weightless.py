@@ -142,7 +142,7 @@ class WNcHL(PlasticNetwork):
             total = self.genome.new_zeros(*self.lead, n_out, n_in)
             for slot in range(min(self._steps, self.window)):
                 pre, post = (self.get_buffer(f"activations_history_{j}")[..., slot, :, :] for j in (k, k + 1))
-                pre_parameters, post_parameters = ({name: t.unsqueeze(-2) for name, t in self._parameters[j].items()} for j in (k, k + 1))
+                pre_parameters, post_parameters = ({name: t.unsqueeze(-2) for name, t in self._neurons[j].items()} for j in (k, k + 1))
                 total += NCHL.delta(pre, post, pre, pre_parameters, post_parameters, {}).mean(-3)
             made.append(total)
         return made
@@ -154,7 +154,7 @@ class WNcHL(PlasticNetwork):
         # Steps and the samples of their batches are one long axis; a step's update is the mean over its batch.
         batch = pre.shape[-2]
         a, b = pre.flatten(-3, -2), post.flatten(-3, -2)
-        mine, other = ({name: t.unsqueeze(-2) for name, t in self._parameters[j].items()} for j in (k, k + 1))
+        mine, other = ({name: t.unsqueeze(-2) for name, t in self._neurons[j].items()} for j in (k, k + 1))
         sum_a, sum_b = a.sum(-2, keepdim=True) / batch, b.sum(-2, keepdim=True) / batch
 
         def half(x: Tensor) -> Tensor:
@@ -179,10 +179,10 @@ class WNcHL(PlasticNetwork):
 
     def _genome_changed(self) -> None:
         named = self.layout.unpack(self.genome)
-        self._parameters = [by_name(self.layout.block(g).parameters, named[g].mT.contiguous()) for g in group_names(self.nodes)]
+        self._neurons = [by_name(self.layout.block(g).parameters, named[g].mT.contiguous()) for g in group_names(self.nodes)]
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)
         self._genome_changed()
         return self
 

@@ -161,4 +161,4 @@ def load_object(place: str, what: str) -> Callable[..., Tensor]:
     found = getattr(module, name, None)
     if not callable(found) and not isinstance(found, Rule):
         raise InvalidArgument(f"{what}: {file!r} holds no function {name!r}")
-    return found  # type: ignore[no-any-return, return-value]
+    return found  # type: ignore[no-any-return]

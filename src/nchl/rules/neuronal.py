@@ -26,7 +26,7 @@ def nchl(
     eta_post: Tensor,
 ) -> Tensor:
     """The equation above, elementwise."""
-    return (eta_pre + eta_post) / 2 * (A_pre * pre + B_post * post + C_pre * C_post * pre * post + D_pre * D_post)
+    return 0.5 * (eta_pre + eta_post) * (A_pre * pre + B_post * post + C_pre * C_post * pre * post + D_pre * D_post)
 
 
 NCHL = Rule.from_function(nchl)
