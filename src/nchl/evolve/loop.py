@@ -85,7 +85,7 @@ class Evolution:
         return self._clock() - self._begun
 
     def __iter__(self) -> Iterator[Generation]:
-        self.reason = self.reason or self._limit_reached()
+        self.reason = self.reason or self.limit_reached()
         while self.reason is None:
             yield self.step()
 
@@ -178,9 +178,10 @@ class Evolution:
         # Comparisons with NaN are false: who was not validated reaches no target.
         if target is not None and any(validation >= target for validation in validations):
             return "target"
-        return self._limit_reached()
+        return self.limit_reached()
 
-    def _limit_reached(self) -> str | None:
+    def limit_reached(self) -> str | None:
+        """Which limit other than the target is reached now, or None."""
         limits = self.limits
         if limits.generations is not None and self.generation >= limits.generations:
             return "generations"

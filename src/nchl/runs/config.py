@@ -26,8 +26,9 @@ IMAGE_SIZES = {"conv-thesis": (64, 64), "conv-hml": (84, 84)}  # what the publis
 INITIAL_WEIGHTS = ("uniform", "zeros", "normal", "xavier", "kaiming", "uniform1", "sparse", "coevolved")
 
 _TASK, _NETWORK, _SEARCH, _END = "task", "network", "search", "end of the run"  # headings of the help
+_OWN = "FILE.py:NAME"
 _MLPS = ("nchl", "hl", "wnchl", "static")
-_CONVS = ("conv-thesis", "conv-hml")
+_CONVS = ("conv-thesis", "conv-hml", _OWN)
 _RULED = ("nchl", *_CONVS)
 _WITH_WEIGHTS = ("nchl", "hl", *_CONVS)  # these draw weights and change them
 
@@ -96,7 +97,12 @@ class EvolveConfig:
         "bool", False, "share each term of the rule by itself: the thesis's cheaper form", _NETWORK, networks=_CONVS
     )
     backend: str | None = option(
-        "str", "auto", "how a step is computed; auto decides by the sizes alone", _NETWORK, choices=("auto", "eager", "compiled")
+        "str",
+        "auto",
+        "how a step is computed; auto decides by the sizes alone",
+        _NETWORK,
+        choices=("auto", "eager", "compiled"),
+        networks=("nchl", "hl"),
     )
     device: str | None = option("str", "cpu", "the torch device of the networks", _NETWORK, metavar="DEVICE")
 
@@ -151,7 +157,7 @@ class EvolveConfig:
         check_kind(_BY_NAME["network"], self.network)
         check_kind(_BY_NAME["strategy"], self.strategy)
         if self.network not in NETWORKS and not is_file_network(str(self.network)):
-            raise UnknownName("network", str(self.network), [*NETWORKS, "FILE.py:NAME"])
+            raise UnknownName("network", str(self.network), [*NETWORKS, _OWN])
         if self.strategy not in STRATEGIES:
             raise UnknownName("strategy", str(self.strategy), STRATEGIES)
         for each in options():
@@ -172,9 +178,8 @@ class EvolveConfig:
                 value = float(value)
                 object.__setattr__(self, about.name, value)
             check_kind(about, value)
-        # What a network from a user's file can be told, and its defaults, only the file knows.
-        elif about.applies(network, strategy) and (about.networks is None or network in about.networks):
-            object.__setattr__(self, about.name, IMAGE_SIZES.get(network) if about.name == "image_size" else about.default)
+        elif about.applies(network, strategy):
+            object.__setattr__(self, about.name, _default(about, network))
 
     @classmethod
     def create(cls, task: str | None = None, *, preset: str | None = None, **given: Any) -> EvolveConfig:
@@ -255,6 +260,15 @@ def _read_options() -> tuple[Option, ...]:
 
 _OPTIONS = _read_options()
 _BY_NAME = {each.name: each for each in _OPTIONS}
+
+
+def _default(about: Option, network: str) -> Any:
+    """The default of an option that has a meaning; convolutional networks have two of their own."""
+    if about.name == "image_size":
+        return IMAGE_SIZES.get(network)
+    if about.name == "normalise" and (network in _CONVS or is_file_network(network)):
+        return "max"
+    return about.default
 
 
 def options() -> tuple[Option, ...]:

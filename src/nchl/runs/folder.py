@@ -22,7 +22,7 @@ from typing import Any
 
 from nchl.errors import InvalidArgument, RunError
 from nchl.runs import machine
-from nchl.runs.config import EvolveConfig, read_json
+from nchl.runs.config import INITIAL_GENOMES, EvolveConfig, read_json
 from nchl.runs.files import cannot_write, read_text, write_json
 
 FORMAT = 1
@@ -179,31 +179,33 @@ def default_path(config: EvolveConfig) -> Path:
     return unique
 
 
-def own_files(config: EvolveConfig) -> dict[str, str]:
-    """The user's own files that a configuration names (`FILE.py:NAME`) -> SHA-256 of their content.
+def own_files(config: EvolveConfig, *others: Path) -> dict[str, str]:
+    """The user's own files that a configuration names (`FILE.py:NAME`), and others -> SHA-256 of their content.
 
     Raises:
         InvalidArgument: such a file cannot be read.
     """
+    named = [Path(place.rpartition(":")[0]) for place in (config.network, config.rule) if place is not None and ":" in place]
     files = {}
-    for place in (config.network, config.rule):
-        if place is not None and ":" in place:
-            path = Path(place.rpartition(":")[0])
-            try:
-                files[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
-            except OSError as error:
-                raise InvalidArgument(f"cannot read {path} ({error.strerror or error}), named by {place!r}") from error
+    for path in (*named, *others):
+        try:
+            files[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise InvalidArgument(f"cannot read {path}: {error.strerror or error}") from error
     return files
 
 
 def with_absolute_paths(config: EvolveConfig) -> EvolveConfig:
-    """The configuration with the user's own files named absolutely, so that a run can be continued from anywhere."""
+    """The configuration with files and folders named absolutely, so that a run can be continued from anywhere."""
     changes: dict[str, Any] = {}
     for name in ("network", "rule"):
         place = getattr(config, name)
         if place is not None and ":" in place:
             file, _, attribute = place.rpartition(":")
             changes[name] = f"{Path(file).absolute()}:{attribute}"
+    start = config.initial_genome
+    if start is not None and start not in INITIAL_GENOMES:
+        changes["initial_genome"] = str(Path(start).absolute())
     return config.replace(**changes) if changes else config
 
 

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from nchl.errors import RunError
 
 _PACKAGES = ("nchl", "torch", "numpy", "safetensors", "gymnasium", "envpool", "mujoco", "pybullet", "cma", "ray")
-# Simulators and searches whose version may change a result; nchl's own and safetensors' do not by promise.
-_MATTER = ("torch", "numpy", "gymnasium", "envpool", "mujoco", "pybullet", "cma")
+# Whose version may change a result, beside torch's and numpy's; nchl's own and safetensors' do not, by promise.
+_BY_SIMULATOR = {"envpool": ("envpool",), "gymnasium": ("gymnasium", "mujoco", "pybullet")}
+_BY_STRATEGY = {"cma-es": ("cma",)}
 
 
 def versions() -> dict[str, str]:
@@ -28,21 +29,23 @@ def versions() -> dict[str, str]:
     return found
 
 
-def same_bits(*, backend: str, simulator: str) -> dict[str, str]:
+def same_bits(*, backend: str, simulator: str, strategy: str) -> dict[str, str]:
     """What must be equal for two runs with the same settings to give the same bits.
 
     Args:
         backend: how the step is computed: `eager` or `compiled`.
         simulator: what plays the task.
+        strategy: the search.
     """
     import torch
 
     installed = versions()
+    matter = ("torch", "numpy", *_BY_SIMULATOR.get(simulator, ()), *_BY_STRATEGY.get(strategy, ()))
     return {
         "backend": backend,
         "simulator": simulator,
         "instruction set": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
-        **{package: installed[package] for package in _MATTER if package in installed},
+        **{package: installed[package] for package in matter if package in installed},
     }
 
 

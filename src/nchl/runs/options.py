@@ -42,10 +42,10 @@ class Option:
         return "--" + self.name.replace("_", "-")
 
     def applies(self, network: str, strategy: str) -> bool:
-        """Whether the option has a meaning; for a network from a user's file only the file can tell."""
+        """Whether the option has a meaning for this network (a user's own stands as `FILE.py:NAME`) and this strategy."""
         if self.strategies is not None and strategy not in self.strategies:
             return False
-        return self.networks is None or network in self.networks or is_file_network(network)
+        return self.networks is None or ("FILE.py:NAME" if is_file_network(network) else network) in self.networks
 
 
 def is_file_network(network: str) -> bool:

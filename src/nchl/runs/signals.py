@@ -31,6 +31,7 @@ class Signals:
         self.on_first_interrupt = on_first_interrupt
         self._holding = 0
         self._drop = False
+        self._settled = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -62,6 +63,10 @@ class Signals:
             self._holding -= 1
         self._raise_if_due()
 
+    def settle(self) -> None:
+        """From now on nothing is dropped: what is left to do is to write and to leave."""
+        self._settled = True
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del frame
         first = self.received is None
@@ -76,6 +81,6 @@ class Signals:
         self._raise_if_due()
 
     def _raise_if_due(self) -> None:
-        if self._drop and not self._holding:
-            self._drop = False
+        if self._drop and not self._holding and not self._settled:
+            self._settled = True  # once: what catches it must not be interrupted in turn
             raise Dropped

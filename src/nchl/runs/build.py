@@ -1,0 +1,129 @@
+"""From a configuration to what it describes: the workers, the strategy at its first centre, and the loop over both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nchl import strategies
+from nchl.errors import InvalidArgument, RunError, ShapeError
+from nchl.evolve import Evolution, Limits
+from nchl.networks.build import NetworkSpec
+from nchl.rollout import ObservationStatistics
+from nchl.runs.config import INITIAL_GENOMES, EvolveConfig
+from nchl.runs.files import read_tensors
+from nchl.runs.folder import RunFolder
+from nchl.workers import LocalWorkers, Recipe
+
+
+def evolution(task: str | None = None, **options: Any) -> Evolution:
+    """A search as an iterable of generations, without a run folder; for notebooks and programs.
+
+        search = nchl.evolution("CartPole-v1", network="nchl", hidden=[10], population=200, target=475)
+        for generation in search:
+            print(generation.generation, generation.mean)
+        search.best.genome
+
+    Args:
+        task: a Gymnasium id; None: the preset's.
+        **options: the options of `nchl evolve` by field name of `EvolveConfig`; `preset` among them.
+
+    Raises:
+        NchlError: an option that cannot be used, a task or network that cannot be made.
+    """
+    return build(EvolveConfig.create(task, **options))
+
+
+def build(config: EvolveConfig) -> Evolution:
+    """The loop that a configuration describes, before its first generation.
+
+    Raises:
+        NchlError: the task, the network, the strategy or the first centre cannot be made.
+    """
+    workers = LocalWorkers(recipe(config))
+    strategy = strategies.make(
+        str(config.strategy),
+        workers.nparams,
+        _given(config.population),
+        _given(config.seed),
+        centre=first_centre(config, workers.nparams),
+        **config.strategy_settings(),
+    )
+    statistics = ObservationStatistics(workers.observation_shape) if config.normalise_observations else None
+    return Evolution(strategy, workers, limits(config), episodes=_given(config.episodes), statistics=statistics)
+
+
+def recipe(config: EvolveConfig) -> Recipe:
+    """What a worker needs to build its task and its network.
+
+    Raises:
+        InvalidArgument: a device that torch does not have here.
+    """
+    try:
+        torch.zeros(1, device=config.device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InvalidArgument(f"device {config.device!r} cannot be used here ({str(error).splitlines()[0]}); cpu always can") from error
+    size = config.image_size
+    return Recipe(
+        task=config.task,
+        network=NetworkSpec(**config.network_settings()),
+        seed=_given(config.seed),
+        population=_given(config.population),
+        simulator=str(config.simulator),
+        image_size=None if size is None else (size[0], size[1]),
+        backend=config.backend or "auto",
+        device=str(config.device),
+    )
+
+
+def limits(config: EvolveConfig) -> Limits:
+    """When the run ends."""
+    return Limits(config.generations, config.target, config.max_steps, config.max_minutes, _given(config.validation_episodes))
+
+
+def initial_run(config: EvolveConfig) -> RunFolder | None:
+    """The run whose centre this one begins with; None where it begins with numbers of its own.
+
+    Raises:
+        InvalidArgument: `initial_genome` is neither a known name nor a run folder.
+    """
+    name = str(config.initial_genome)
+    if name in INITIAL_GENOMES:
+        return None
+    try:
+        return RunFolder.open(Path(name))
+    except RunError as error:
+        raise InvalidArgument(f"initial genome {name!r} is none of {', '.join(INITIAL_GENOMES)}, and as a run: {error}") from error
+
+
+def first_centre(config: EvolveConfig, nparams: int) -> str | np.ndarray:
+    """The name of the first centre, or the vector that another run has reached.
+
+    Raises:
+        ShapeError: that run's genome is of another length; names both.
+    """
+    run = initial_run(config)
+    if run is None:
+        return str(config.initial_genome)
+    genome = read_tensors(run.centre)[0].get("genome")
+    if genome is None or genome.shape != (nparams,):
+        other = run.read_record().settings
+        raise ShapeError(
+            f"the initial genome in {run.centre} has shape {None if genome is None else genome.shape} ({_network(other)}), "
+            f"but this run's network needs ({nparams},) ({_network(config)}); choose the network and task of that run"
+        )
+    return genome.astype(np.float64)
+
+
+def _network(config: EvolveConfig) -> str:
+    hidden = "" if config.hidden is None else f", hidden {' '.join(map(str, config.hidden))}"
+    return f"network {config.network}{hidden}, task {config.task}"
+
+
+def _given(value: int | None) -> int:
+    """A number that every settled configuration has."""
+    assert value is not None
+    return value

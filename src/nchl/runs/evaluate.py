@@ -1,0 +1,111 @@
+"""What a run's result is worth on starts that it never saw, and what of it is the rewiring's doing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from nchl import rollout, tasks
+from nchl.errors import InvalidArgument
+from nchl.networks.build import build
+from nchl.rollout import Rollout
+from nchl.runs.build import recipe
+from nchl.runs.folder import RunFolder
+from nchl.runs.load import check_length, read_result
+from nchl.runs.recorder import statistics_from
+from nchl.seeds import Purpose
+
+
+def evaluate(
+    run: Path | str,
+    *,
+    episodes: int = 100,
+    seed: int = 10000,
+    which: str = "best",
+    simulator: str | None = None,
+    controls: bool = False,
+) -> dict[str, Any]:
+    """Let a run's result play, each episode on a start and with initial weights of its own.
+
+    Evaluation has random streams of its own: whatever the seed, training and validation never met these starts.
+
+    Args:
+        run: the run folder.
+        episodes: how many, at least 1.
+        seed: of the evaluation; equal seeds give equal starts for any run.
+        which: "best" or "centre".
+        simulator: None: the run's own.
+        controls: also with plasticity off from the first step, and with the weights frozen half-way through a life.
+
+    Returns:
+        A JSON object: task, simulator, which, episodes, seed, then of the returns mean, std, iqm (interquartile mean), min, max,
+        length (mean, in steps), non_finite (episodes that were not finite and are in none of the figures), and returns; with
+        `controls` the same figures for `plasticity_off` and `frozen_half_way`.
+
+    Raises:
+        NchlError: no such run or result, or controls for a network that never rewires itself.
+    """
+    for name, value, least in (("episodes", episodes, 1), ("seed", seed, 0)):
+        if value < least:
+            raise InvalidArgument(f"{name} must be at least {least}, got {value}")
+    config, genome, tensors = read_result(run, which)
+    if controls and config.network == "static":
+        raise InvalidArgument("controls have no meaning for the network static: its weights never change; leave --controls out")
+    about = recipe(config)
+    task = tasks.make(about.task, about.simulator if simulator is None else simulator, image_size=about.image_size)
+    together = min(episodes, task.largest_slice)
+    network = build(
+        about.network, task.observation_shape, task.action_size, population=together, device=about.device, backend=about.backend
+    )
+    check_length(genome, network, RunFolder(Path(run)))
+    statistics = statistics_from(tensors, task.observation_shape)
+
+    def play(freeze_after: int | None = None) -> Rollout:
+        return rollout.evaluate(
+            network,
+            task,
+            genome,
+            run_seed=seed,
+            purpose=Purpose.EVALUATION,
+            episodes=episodes,
+            statistics=statistics,
+            freeze_after=freeze_after,
+        )
+
+    try:
+        plastic = play()
+        result: dict[str, Any] = {"task": config.task, "simulator": task.simulator, "which": which, "episodes": episodes, "seed": seed}
+        result |= {**figures(plastic), "returns": plastic.returns[0].tolist()}
+        if controls:
+            half = max(1, round(float(plastic.lengths.mean()) / 2))
+            result["plasticity_off"] = figures(play(freeze_after=0))
+            result["frozen_half_way"] = {"after_steps": half, **figures(play(freeze_after=half))}
+        return result
+    finally:
+        task.close()
+
+
+def figures(played: Rollout) -> dict[str, Any]:
+    """Mean, spread and extremes of the finite returns; None where there are none."""
+    returns = played.returns[0]
+    finite = returns[np.isfinite(returns)]
+    about = {"length": float(played.lengths.mean()), "non_finite": int(len(returns) - len(finite))}
+    if not len(finite):
+        return dict.fromkeys(("mean", "std", "iqm", "min", "max")) | about
+    return {
+        "mean": float(finite.mean()),
+        "std": float(finite.std()),
+        "iqm": interquartile_mean(finite),
+        "min": float(finite.min()),
+        "max": float(finite.max()),
+        **about,
+    }
+
+
+def interquartile_mean(values: Float[np.ndarray, " n"]) -> float:
+    """Mean of what is left without the lowest and the highest quarter (rounded down to whole values)."""
+    cut = len(values) // 4
+    return float(np.sort(values)[cut : len(values) - cut].mean())

@@ -1,0 +1,142 @@
+"""`net, task = nchl.load(RUN)`: what a run has found, ready for anyone's own loop or robot.
+
+net, task = nchl.load("runs/first")
+net.reset()                         # before each episode
+action = net.act(observation)       # the network also rewires itself here
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nchl import tasks
+from nchl.errors import InvalidArgument, NchlError, RunError, ShapeError, UnknownName
+from nchl.networks.base import PlasticNetwork
+from nchl.networks.build import build
+from nchl.rollout import ObservationStatistics
+from nchl.runs.build import recipe
+from nchl.runs.config import EvolveConfig
+from nchl.runs.files import read_tensors
+from nchl.runs.folder import RunFolder
+from nchl.runs.recorder import statistics_from
+from nchl.tasks import Task
+
+WHICH = ("best", "centre")
+
+
+class Agent:
+    """A network together with what stands between it and its task. All else that it is asked for, the network answers.
+
+    Attributes:
+        network: the plastic network of one individual, with its rules set.
+        statistics: the normalisation of its observations, or None.
+    """
+
+    def __init__(self, network: PlasticNetwork, task: Task, statistics: ObservationStatistics | None) -> None:
+        self.network = network
+        self.statistics = statistics
+        self._task = task
+        self.reset()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "network":  # not there yet: while it is being copied
+            raise AttributeError(name)
+        return getattr(self.network, name)
+
+    def reset(self, seed: int | None = None) -> None:
+        """Begin a new life: initial weights, as each episode of the evolution began.
+
+        Args:
+            seed: of the initial weights; None: those that come next from the network's generator.
+        """
+        self.network.reset(generator=None if seed is None else torch.Generator().manual_seed(seed))
+
+    def act(self, observation: Any) -> Any:
+        """The action for one observation, and one step of rewiring.
+
+        Args:
+            observation: as the Gymnasium environment gives it, without any leading axis.
+
+        Returns:
+            An action for `env.step`: an integer for Discrete, an array within the bounds for Box.
+
+        Raises:
+            ShapeError: an observation of another shape than the task's.
+            NchlError: the network's outputs are no longer finite.
+        """
+        space = self._task.back_end.observation_space
+        raw = np.asarray(observation)
+        if raw.shape != space.shape:
+            raise ShapeError(f"{self._task.id} gives observations of shape {space.shape}, got {raw.shape}; act takes one at a time")
+        seen = self._task.map_observations(raw[None])
+        if self.statistics is not None:
+            seen = self.statistics.normalise(seen)
+        inputs = torch.as_tensor(np.asarray(seen[0]), dtype=self.network.dtype, device=self.network.device)
+        outputs = self.network.step(inputs).detach().cpu().numpy()[None]
+        if not np.isfinite(outputs).all():
+            raise NchlError("the network's outputs are not finite: its weights have grown beyond all bounds; reset() begins a new life")
+        action = self._task.map_actions(outputs, self.network.output_bounded)[0]
+        # EnvPool's spaces are of double precision where Gymnasium's, which an own loop uses, are of single.
+        return action.astype(np.float32) if action.dtype == np.float64 else action
+
+
+def load(
+    run: Path | str, which: str = "best", *, simulator: str | None = None, generator: torch.Generator | None = None
+) -> tuple[Agent, Task]:
+    """The individual that a run has found, and its task.
+
+    Args:
+        run: the run folder.
+        which: "best" (the best individual) or "centre" (where the search is).
+        simulator: for `task`; None: the run's own.
+        generator: of the initial weights; None: a new one, always the same.
+
+    Raises:
+        RunError: no run folder, an altered one, or nothing found yet.
+    """
+    config, genome, tensors = read_result(run, which)
+    about = recipe(config)
+    task = tasks.make(about.task, about.simulator if simulator is None else simulator, image_size=about.image_size)
+    network = build(about.network, task.observation_shape, task.action_size, device=about.device, generator=generator, backend="eager")
+    check_length(genome, network, RunFolder(Path(run)))
+    network.set_hrules(genome)
+    return Agent(network, task, statistics_from(tensors, task.observation_shape)), task
+
+
+def read_result(run: Path | str, which: str) -> tuple[EvolveConfig, np.ndarray, dict[str, np.ndarray]]:
+    """Configuration, genome and all arrays of a run's result.
+
+    Raises:
+        UnknownName: `which` is neither best nor centre.
+        RunError: no run folder, an altered one, or nothing found yet.
+    """
+    if which not in WHICH:
+        raise UnknownName("result of a run", which, WHICH)
+    folder = RunFolder.open(run)
+    config = folder.read_record().settings
+    path = folder.best if which == "best" else folder.centre
+    if not path.exists():
+        raise RunError(
+            f"{folder.path} has no {path.name} yet: no generation was finished and saved; continue it with: nchl resume {folder.path}"
+        )
+    tensors, _ = read_tensors(path)
+    if "genome" not in tensors:
+        raise RunError(f"{path} holds no genome, only {sorted(tensors)}; it was not written by a run")
+    return config, tensors["genome"], tensors
+
+
+def check_length(genome: np.ndarray, network: PlasticNetwork, folder: RunFolder) -> None:
+    """Refuse a genome that is not one of this network.
+
+    Raises:
+        InvalidArgument: another length; names both.
+    """
+    if genome.shape != (network.nparams,):
+        raise InvalidArgument(
+            f"{folder.path} holds a genome of shape {genome.shape}, but the network in its config.json needs ({network.nparams},); "
+            "one of the two files was replaced"
+        )

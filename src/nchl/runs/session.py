@@ -1,0 +1,214 @@
+"""A run in its folder: begun, recorded, ended by its limits or by a signal, and continued with the same bits.
+
+Promise: a run that was killed any number of times and resumed ends with the same `centre.safetensors` and the same
+metrics (the machine's columns aside) as one that was not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nchl.errors import CheckpointError, RunError
+from nchl.evolve import Evolution, Generation
+from nchl.runs import machine
+from nchl.runs.build import build, initial_run
+from nchl.runs.checkpoint import read_newest
+from nchl.runs.config import EvolveConfig
+from nchl.runs.folder import Record, RunFolder, default_path, new_record, own_files, with_absolute_paths
+from nchl.runs.recorder import Recorder
+from nchl.runs.signals import Dropped, Signals
+
+OnGeneration = Callable[[Generation], None]
+OnNote = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run, or one session of it, has ended.
+
+    Attributes:
+        folder: the run folder.
+        generations: that are done, those of earlier sessions included.
+        reason: generations, target, max_steps or max_minutes; None where a signal ended the session.
+        exit_code: 0, or 128 plus the signal's number: 130 after Ctrl-C, 143 after SIGTERM.
+        summary: what `summary.json` holds, for a session that was ended by a signal as well.
+    """
+
+    folder: Path
+    generations: int
+    reason: str | None
+    exit_code: int
+    summary: dict[str, Any]
+
+    @property
+    def resume_command(self) -> str | None:
+        """What continues the run; None where it has ended by itself."""
+        return None if self.reason is not None else f"nchl resume {self.folder}"
+
+
+def run(
+    config: EvolveConfig | str,
+    out: Path | str | None = None,
+    *,
+    on_generation: OnGeneration | None = None,
+    on_note: OnNote | None = None,
+    command: list[str] | None = None,
+    **options: Any,
+) -> RunResult:
+    """Evolve, and keep everything in a run folder.
+
+        result = nchl.run("CartPole-v1", hidden=[10], target=475, out="runs/first")
+        net, task = nchl.load(result.folder)
+
+    Args:
+        config: the configuration, or the task's id with `options`.
+        out: folder of the run; None: `runs/<task>-<network>-<seed>-<time>`.
+        on_generation: called with each generation when it is recorded.
+        on_note: called with lines that a user should see.
+        command: the words that began the run; None: those of this process.
+        **options: the options of `nchl evolve` by field name, where `config` is a task's id.
+
+    Raises:
+        NchlError: an option, task or network that cannot be used: then there is no folder. Or a folder that exists, a full
+            disk: then the last good checkpoint stays.
+    """
+    if isinstance(config, str):
+        config = EvolveConfig.create(config, **options)
+    elif options:
+        config = config.replace(**options)
+    config = with_absolute_paths(config)
+    evolution = build(config)
+    with contextlib.closing(evolution.workers):
+        record = new_record(config, _same_bits(evolution), _files(config), command)
+        folder = RunFolder.create(default_path(config) if out is None else Path(out), record)
+        _tell(on_note, evolution.workers.notes)
+        return _session(folder, evolution, begun=False, on_generation=on_generation, on_note=on_note)
+
+
+def resume(
+    path: Path | str,
+    *,
+    generations: int | None = None,
+    allow_other_machine: bool = False,
+    on_generation: OnGeneration | None = None,
+    on_note: OnNote | None = None,
+) -> RunResult:
+    """Continue a run from its newest whole checkpoint.
+
+    Args:
+        path: the run folder.
+        generations: a new total; None: the run's own.
+        allow_other_machine: go on where other digits are to be expected (another torch, instruction set, ...).
+        on_generation: called with each generation when it is recorded.
+        on_note: called with lines that a user should see.
+
+    Raises:
+        RunError: no run folder, an altered one, one that has ended already, or a machine with other digits.
+    """
+    folder = RunFolder.open(path)
+    record = folder.read_record()
+    config = record.settings if generations is None else record.settings.replace(generations=generations)
+    _check_files(folder, record, own_files(config))
+    evolution = build(config)
+    with contextlib.closing(evolution.workers):
+        same_bits = _same_bits(evolution)
+        notes = machine.check_same_bits(record.same_bits, same_bits, allow=allow_other_machine)
+        _tell(on_note, [*evolution.workers.notes, *notes])
+        _tell(on_note, _restore(folder, record, evolution))
+        _reopen(folder, evolution, generations)
+        if config != record.settings or same_bits != record.same_bits:
+            folder.write_record(replace(record, settings=config, same_bits=same_bits))
+        return _session(folder, evolution, begun=True, on_generation=on_generation, on_note=on_note)
+
+
+def _restore(folder: RunFolder, record: Record, evolution: Evolution) -> list[str]:
+    """Take up the newest whole checkpoint; returns what the user should know."""
+    checkpoint, problems = read_newest(folder.checkpoints)
+    notes = [f"{problem}; the checkpoint before it is used" for problem in problems]
+    if checkpoint is None:
+        # Nothing was saved yet: begin anew, which gives the same bits if the run begins with the same genome.
+        _check_files(folder, record, _files(record.settings))
+        return ["there is no checkpoint yet; the run begins anew"]
+    try:
+        evolution.restore(checkpoint.tensors, checkpoint.about)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder.checkpoints}, generation {checkpoint.generation}: {error}") from error
+    return notes
+
+
+def _reopen(folder: RunFolder, evolution: Evolution, generations: int | None) -> None:
+    """Refuse to continue what has ended, unless a new total of generations asks for more."""
+    if generations is not None and generations < evolution.generation:
+        raise RunError(f"{folder.path} has {evolution.generation} generations already; --generations is the new total, got {generations}")
+    ended = evolution.reason
+    if generations is not None and generations > evolution.generation:
+        evolution.reason = None
+        ended = evolution.limit_reached()
+    if ended is not None and folder.summary.exists():
+        raise RunError(
+            f"{folder.path} has ended after {evolution.generation} generations (reason: {ended}); "
+            "to go on, give a new total: nchl resume RUN --generations N"
+        )
+
+
+def _session(
+    folder: RunFolder, evolution: Evolution, *, begun: bool, on_generation: OnGeneration | None, on_note: OnNote | None
+) -> RunResult:
+    """Play generations until the run ends, a signal comes, or something fails; leave the folder ready to be continued."""
+
+    def finishing() -> None:
+        _tell(on_note, ["finishing this generation (Ctrl-C again drops it)"])
+
+    with Signals(finishing) as signals, contextlib.ExitStack() as stack:
+        dropped = False
+        with signals.held():
+            recorder = Recorder(folder, evolution, begun=begun, clock=time.monotonic)
+            stack.callback(recorder.close)
+        try:
+            for generation in evolution:
+                with signals.held():
+                    recorder.keep(generation)
+                if on_generation is not None:
+                    on_generation(generation)
+                if signals.received is not None:
+                    break
+            signals.settle()
+        except Dropped:
+            dropped = True
+        except BaseException:
+            signals.settle()
+            # The state after the last whole generation. What went wrong is told, not a second failure to write.
+            with contextlib.suppress(RunError):
+                recorder.checkpoint()
+            raise
+        reason = None if dropped else evolution.reason
+        summary = recorder.finish(reason)
+        return RunResult(folder.path, summary["generations"], reason, 0 if reason else signals.exit_code, summary)
+
+
+def _same_bits(evolution: Evolution) -> dict[str, str]:
+    workers = evolution.workers
+    return machine.same_bits(backend=workers.backend, simulator=workers.simulator, strategy=evolution.strategy.name)
+
+
+def _files(config: EvolveConfig) -> dict[str, str]:
+    """Everything outside of the folder that the run begins with -> SHA-256."""
+    start = initial_run(config)
+    return own_files(config) if start is None else own_files(config, start.centre)
+
+
+def _check_files(folder: RunFolder, record: Record, files: dict[str, str]) -> None:
+    for path, digest in files.items():
+        if record.files.get(path, digest) != digest:
+            raise RunError(f"{path} has changed since {folder.path} was begun with it; restore it, or begin a new run")
+
+
+def _tell(on_note: OnNote | None, lines: list[str]) -> None:
+    if on_note is not None:
+        for line in lines:
+            on_note(line)
