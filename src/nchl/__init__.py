@@ -18,11 +18,18 @@ if TYPE_CHECKING:
     from nchl.networks.mlp import PlasticMLP as PlasticMLP
     from nchl.networks.static import StaticMLP as StaticMLP
     from nchl.networks.weightless import WNcHL as WNcHL
+    from nchl.runs.build import evolution as evolution
+    from nchl.runs.config import EvolveConfig as EvolveConfig
+    from nchl.runs.evaluate import evaluate as evaluate
+    from nchl.runs.load import load as load
+    from nchl.runs.session import resume as resume
+    from nchl.runs.session import run as run
 
 __version__ = "0.1.0"
 
 # Public name -> the module that defines it.
 _HOMES = {
+    "EvolveConfig": "nchl.runs.config",
     "HL": "nchl.networks.mlp",
     "NHCL": "nchl.networks.mlp",
     "NcHL": "nchl.networks.mlp",
@@ -31,10 +38,32 @@ _HOMES = {
     "PlasticNetwork": "nchl.networks.base",
     "StaticMLP": "nchl.networks.static",
     "WNcHL": "nchl.networks.weightless",
+    "evaluate": "nchl.runs.evaluate",
+    "evolution": "nchl.runs.build",
+    "load": "nchl.runs.load",
+    "resume": "nchl.runs.session",
+    "run": "nchl.runs.session",
 }
 _SUBMODULES = ("rules", "networks", "tasks", "strategies")
 
-__all__ = ["HL", "NHCL", "NcHL", "NchlError", "PlasticMLP", "PlasticNetwork", "StaticMLP", "WNcHL", "__version__", "rules"]
+__all__ = [
+    "HL",
+    "NHCL",
+    "EvolveConfig",
+    "NcHL",
+    "NchlError",
+    "PlasticMLP",
+    "PlasticNetwork",
+    "StaticMLP",
+    "WNcHL",
+    "__version__",
+    "evaluate",
+    "evolution",
+    "load",
+    "resume",
+    "rules",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:
