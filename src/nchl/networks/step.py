@@ -140,15 +140,18 @@ class PopulationStep:
         return y
 
     def _runs(self, active: Tensor | None) -> list[tuple[int, int]]:
-        """Stretches of neighbouring blocks in which somebody is active."""
-        if active is None or self._population % BLOCK:
+        """Stretches of neighbouring blocks in which somebody is active; what is left over belongs to the last block."""
+        last = (self._population // BLOCK - 1) * BLOCK
+        if active is None or last <= 0:
             return [(0, self._population)]
         runs: list[tuple[int, int]] = []
-        for block, needed in enumerate(active.reshape(-1, BLOCK).any(dim=1).tolist()):
-            if needed and runs and runs[-1][1] == block * BLOCK:
-                runs[-1] = (runs[-1][0], (block + 1) * BLOCK)
-            elif needed:
-                runs.append((block * BLOCK, (block + 1) * BLOCK))
+        needed = [*active[:last].reshape(-1, BLOCK).any(dim=1).tolist(), bool(active[last:].any())]
+        for start in (BLOCK * block for block, somebody in enumerate(needed) if somebody):
+            stop = self._population if start == last else start + BLOCK
+            if runs and runs[-1][1] == start:
+                runs[-1] = (runs[-1][0], stop)
+            else:
+                runs.append((start, stop))
         return runs
 
     def _slice(self, start: int, stop: int) -> tuple[Tensor, ...]:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 
-from nchl.networks.weightless import WNcHL
 from nchl.rollout.statistics import ObservationStatistics, ObservationSums
 from nchl.tasks import Lives, Task
 
@@ -141,13 +140,14 @@ def _kind(network: Any) -> tuple[torch.dtype, torch.device]:
 
 
 def _broken(network: Any, rows: Int[np.ndarray, " k"]) -> Bool[np.ndarray, " k"]:
-    """Who of `rows` has a weight that is not finite."""
+    """Who of `rows` has a stored weight that is not finite.
+
+    The buffers are read instead of `network.weights`, which may first have to do an update that a fused step has put off.
+    """
     broken = np.zeros(len(rows), dtype=np.bool_)
-    if isinstance(network, WNcHL):  # stores no weights; what they would be shows in its outputs
-        return broken
-    for weight in network.weights:
-        if weight.ndim > 2 and weight.shape[0] == network.population:
-            whole = weight.detach().cpu().numpy()
+    for name, weight in network.named_buffers():
+        if name.startswith("weights_"):
+            whole = weight.cpu().numpy()
             mine = whole if len(rows) == len(whole) else whole[rows]
             finite = np.isfinite(mine)
             if not finite.all():

@@ -98,7 +98,7 @@ def rollout(
         sums = None if statistics is None else ObservationSums.zeros(stop - start, task.observation_shape)
         played = []
         for episode in range(episodes):
-            _reset(network, [weights_seed(run_seed, purpose, generation, episode)])
+            begin(network, [weights_seed(run_seed, purpose, generation, episode)])
             named = Start(run_seed, purpose, generation, episode, episodes, slot=start)
             lives, first = task.back_end.common(stop - start, named)
             played.append(play(network, task, lives, first, sound, statistics=statistics, sums=sums, recorder=recorder))
@@ -144,7 +144,7 @@ def evaluate(
     parts = []
     for start in range(0, episodes, network.population):
         indices = range(start, min(start + network.population, episodes))
-        _reset(network, [weights_seed(run_seed, purpose, generation, episode) for episode in indices])
+        begin(network, [weights_seed(run_seed, purpose, generation, episode) for episode in indices])
         lives, first = task.back_end.separate([environment_seed(run_seed, purpose, generation, episode) for episode in indices])
         playing = sound[: len(indices)]
         parts.append(play(network, task, lives, first, playing, statistics=statistics, freeze_after=freeze_after, recorder=recorder))
@@ -185,7 +185,7 @@ def _set_rules(network: Any, rows: Float[np.ndarray, "n nparams"]) -> Bool[np.nd
     return sound
 
 
-def _reset(network: Any, seeds: list[int]) -> None:
+def begin(network: Any, seeds: list[int]) -> None:
     """A new lifetime for everyone: one seed for all, or one for each of the first rows (the rest get the last one's)."""
     drawn = [network.draw_weights(torch.Generator().manual_seed(seed)) for seed in seeds]
     with torch.no_grad():

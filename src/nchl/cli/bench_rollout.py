@@ -1,0 +1,147 @@
+"""Steps per second of a population that acts and rewires, beside the bare simulator.
+
+The bare run steps the same simulator with the actions that were recorded in the full run just before, so both do the same
+physics: a simulator's speed depends on the actions. Full and bare runs alternate; medians are shown. Making the simulator
+(and a compilation) is not inside. Use an idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+from nchl.cli.parser import Parser, one_of, whole_number
+from nchl.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from nchl.networks.base import PlasticNetwork
+    from nchl.tasks import Task
+
+EPILOG = "example: nchl bench rollout HalfCheetah-v5 --json"
+
+
+def add_arguments(parser: Parser) -> None:
+    """The task, and what plays it."""
+    parser.add_argument("task", metavar="TASK", help="a task, for example Ant-v5")
+    parser.add_argument("--population", type=whole_number, metavar="P", help="individuals side by side (default: 256; CarRacing-v3: 64)")
+    parser.add_argument("--network", default="nchl", metavar="NAME", help="as for `nchl evolve` (default: nchl)")
+    parser.add_argument("--hidden", type=whole_number, nargs="*", metavar="N", help="sizes of the hidden layers (default: 128 64)")
+    parser.add_argument("--normalise", metavar="NAME", help="as for `nchl evolve`")
+    parser.add_argument("--sharing", metavar="NAME", help="as for `nchl evolve`")
+    parser.add_argument("--termwise", action="store_true", default=None, help="as for `nchl evolve`")
+    parser.add_argument("--image-size", type=whole_number, nargs=2, metavar=("H", "W"), help="default: what the network was published with")
+    parser.add_argument("--simulator", default="auto", type=one_of("simulator", ("auto", "envpool", "gymnasium")), metavar="NAME")
+    parser.add_argument("--threads", type=whole_number, metavar="N", help="threads of the simulator (default: one per processor)")
+    parser.add_argument("--steps", type=whole_number, default=300, metavar="N", help="longest life (default: 300)")
+    parser.add_argument("--repetitions", type=whole_number, default=3, metavar="N", help="full and bare runs (default: 3 of each)")
+    parser.add_argument("--seed", type=whole_number, default=0, metavar="N", help="of rules, starts and weights (default: 0)")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure; the keys that matter are `full_steps_per_s`, `bare_steps_per_s`, `ratio` and `population`."""
+    if args.repetitions < 1 or args.steps < 1 or (args.population is not None and args.population < 1):
+        raise InvalidArgument("expected at least one repetition, one step and one individual")
+    import torch
+
+    from nchl import tasks
+    from nchl.networks.build import NetworkSpec, build
+
+    size = args.image_size or {"conv-thesis": (64, 64), "conv-hml": (84, 84)}.get(args.network)
+    task = tasks.make(args.task, args.simulator, max_episode_steps=args.steps, image_size=size, threads=args.threads)
+    population = args.population or min(256, task.largest_slice)
+    spec = NetworkSpec(
+        network=args.network,
+        hidden=None if args.hidden is None else tuple(args.hidden),
+        normalise=args.normalise,
+        sharing=args.sharing,
+        termwise=args.termwise,
+    )
+    network = build(spec, task.observation_shape, task.action_size, population=population)
+    full, bare, steps = _measure(network, task, args.seed, args.repetitions)
+    waiting = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ}
+    result = {
+        "full_steps_per_s": statistics.median(full),
+        "bare_steps_per_s": statistics.median(bare),
+        "ratio": statistics.median(full) / statistics.median(bare),
+        "population": population,
+        "task": task.id,
+        "simulator": task.simulator,
+        "network": args.network,
+        "network_back_end": network.backend,
+        "env_steps_per_run": steps,
+        "repetitions": args.repetitions,
+        "all_full_steps_per_s": full,
+        "all_bare_steps_per_s": bare,
+        "pool_making_inside": False,
+        "torch_threads": torch.get_num_threads(),
+        "waiting": waiting,
+        "notes": [*task.notes, *getattr(network, "notes", [])],
+    }
+    if not waiting.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
+        result["notes"].append("OMP_WAIT_POLICY and GOMP_SPINCOUNT are not set: idle threads spin and take time from the simulator")
+    task.close()
+    return result
+
+
+def _measure(network: PlasticNetwork, task: Task, seed: int, repetitions: int) -> tuple[list[float], list[float], int]:
+    """Steps per second of the full and of the bare runs, and steps of one run."""
+    import dataclasses
+
+    import numpy as np
+
+    from nchl.rollout import Recorder
+    from nchl.rollout.play import play
+    from nchl.rollout.scores import begin, check
+    from nchl.seeds import Purpose
+    from nchl.tasks import Start
+
+    check(network, task)
+    population = int(network.population or 1)
+    generator = np.random.default_rng(seed)
+    # N(0, 1), where every search begins.
+    network.set_hrules(generator.standard_normal((population, network.nparams), dtype=np.float32))
+    everyone = np.ones(population, dtype=np.bool_)
+    start = Start(seed, Purpose.TRAINING, 0)
+
+    def full(limit: int) -> tuple[float, int, float, Recorder]:
+        begin(network, [seed])
+        lives, first = task.back_end.common(population, start)
+        recorder = Recorder()
+        clock = time.perf_counter()
+        played = play(network, dataclasses.replace(task, step_limit=limit), lives, first, everyone, recorder=recorder)
+        return time.perf_counter() - clock, int(played.lengths.sum()), float(np.nansum(played.returns)), recorder
+
+    def bare(recorder: Recorder) -> tuple[float, float]:
+        lives, _ = task.back_end.common(population, start)
+        total, clock = 0.0, time.perf_counter()
+        for rows, actions in recorder.steps:
+            total += float(lives.replay(actions, rows).rewards.sum(dtype=np.float64))
+        return time.perf_counter() - clock, total
+
+    full(min(5, task.step_limit))  # compiles, where that is done
+    fast, slow, steps = [], [], 0
+    for _ in range(repetitions):
+        seconds, steps, returns, recorder = full(task.step_limit)
+        fast.append(steps / seconds)
+        seconds, total = bare(recorder)
+        slow.append(steps / seconds)
+        # The same physics, or the comparison means nothing.
+        assert not np.isfinite(returns) or abs(total - returns) <= 1e-3 * max(1.0, abs(returns)), (total, returns)
+    return fast, slow, steps
+
+
+def text(result: dict[str, Any]) -> str:
+    """Three lines and the notes."""
+    return "\n".join(
+        [
+            f"{result['task']} on {result['simulator']}, {result['population']} individuals, network {result['network']} "
+            f"({result['network_back_end']}), {result['env_steps_per_run']:,} steps a run, median of {result['repetitions']}",
+            f"acting and rewiring  {result['full_steps_per_s']:>12,.0f} steps/s",
+            f"bare simulator       {result['bare_steps_per_s']:>12,.0f} steps/s (replaying the same actions; making it is not inside)",
+            f"ratio                {result['ratio']:>12.3f}",
+            *result["notes"],
+        ]
+    )
