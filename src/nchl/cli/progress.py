@@ -31,15 +31,14 @@ class Progress(Protocol):
         """Show one line that stays."""
 
 
-def progress(first: int, total: int, limit_s: float | None = None) -> Progress:
+def progress(total: int | None, limit_minutes: float | None = None) -> Progress:
     """The progress that suits where stderr goes.
 
     Args:
-        first: generations that the run has already done.
-        total: generations that it will have done at the end.
-        limit_s: seconds after which it ends anyway, or None.
+        total: generations that the run will have done at the end.
+        limit_minutes: minutes after which it ends anyway, or None.
     """
-    pace = Pace(first, total, limit_s)
+    pace = Pace(total, limit_minutes)
     if sys.stderr.isatty():
         try:
             return TerminalProgress(pace)
@@ -51,34 +50,35 @@ def progress(first: int, total: int, limit_s: float | None = None) -> Progress:
 class Pace:
     """Time left, from the last generations' own duration; and a generation as a line of text."""
 
-    def __init__(self, first: int, total: int, limit_s: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, total: int | None, limit_minutes: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.total = total
+        self._limit_minutes = limit_minutes
         self._clock = clock
-        self._limit_s = limit_s
-        self._done = first
-        self._start = self._last = clock()
-        self._seconds_each: float | None = None
+        self._last: float | None = None
+        self._seconds_each = 0.0
 
-    def tick(self, generation: int) -> None:
+    def tick(self, record: Generation) -> None:
         """Take in that a generation has ended."""
         now = self._clock()
-        each = (now - self._last) / max(generation - self._done, 1)
-        self._seconds_each = each if self._seconds_each is None else 0.8 * self._seconds_each + 0.2 * each
-        self._done, self._last = generation, now
+        if self._last is None:  # what came before it was not a generation
+            self._seconds_each = record.evaluate_seconds + record.search_seconds
+        else:
+            self._seconds_each = 0.5 * self._seconds_each + 0.5 * (now - self._last)
+        self._last = now
 
-    def left_s(self) -> float | None:
-        """Seconds to the end, if the pace stays what it is and the target is not reached."""
-        if self._seconds_each is None:
-            return None
-        left = self._seconds_each * max(self.total - self._done, 0)
-        if self._limit_s is not None:
-            left = min(left, max(self._limit_s - (self._clock() - self._start), 0.0))
-        return left
+    def left_s(self, record: Generation) -> float | None:
+        """Seconds to the end, if the pace stays what it is and the target is not reached; None where nothing ends it."""
+        ends = []
+        if self.total is not None:
+            ends.append(self._seconds_each * max(self.total - record.generation, 0))
+        if self._limit_minutes is not None:
+            ends.append(max(60 * self._limit_minutes - record.seconds, 0.0))
+        return min(ends, default=None)
 
     def line(self, record: Generation) -> str:
         """One generation as a line of text."""
         parts = [
-            f"generation {record.generation}/{self.total}",
+            f"generation {record.generation}" + (f"/{self.total}" if self.total else ""),
             f"best {figure(record.best)}",
             f"mean {figure(record.mean)}",
             f"best so far {figure(record.best_so_far)}",
@@ -86,7 +86,7 @@ class Pace:
         ]
         if record.non_finite:
             parts.append(f"{record.non_finite} not finite")
-        if (left := self.left_s()) is not None and record.generation < self.total:
+        if (left := self.left_s(record)) is not None and record.reason is None:
             parts.append(f"{duration(left)} left")
         return " · ".join(parts)
 
@@ -109,7 +109,7 @@ class PlainProgress:
 
     def show(self, record: Generation) -> None:
         """Write the generation's line if enough time has passed; keep it otherwise, for it may be the last."""
-        self._pace.tick(record.generation)
+        self._pace.tick(record)
         self._unsaid = self._pace.line(record)
         if self._said is None or self._clock() - self._said >= _SECONDS_BETWEEN_LINES:
             self.say(self._unsaid)
@@ -132,7 +132,7 @@ class TerminalProgress:
         self._bar = Bar(
             BarColumn(bar_width=20), TextColumn("{task.description}", markup=False), console=Console(stderr=True), refresh_per_second=8
         )
-        self._task = self._bar.add_task("the first generation is on its way ...", total=pace.total)
+        self._task = self._bar.add_task("starting ...", total=pace.total)
 
     def __enter__(self) -> TerminalProgress:
         self._bar.start()
@@ -143,7 +143,7 @@ class TerminalProgress:
 
     def show(self, record: Generation) -> None:
         """Move the bar and renew the line."""
-        self._pace.tick(record.generation)
+        self._pace.tick(record)
         self._bar.update(self._task, completed=record.generation, description=self._pace.line(record))
 
     def say(self, line: str) -> None:

@@ -19,10 +19,10 @@ Every command is `nchl VERB ...`. Results go to stdout, progress and errors to s
 
 | exit code | meaning |
 | --- | --- |
-| 0 | done; also when a first Ctrl-C let the generation finish |
+| 0 | done |
 | 2 | a mistake in what was asked; one or two lines on stderr say what to write instead |
-| 130 | ended by a second Ctrl-C; the run can be resumed |
-| 143 | ended by SIGTERM, as a cluster's scheduler sends; the run can be resumed |
+| 130 | stopped by Ctrl-C; the run can be resumed |
+| 143 | stopped by SIGTERM, as a cluster's scheduler sends; the run can be resumed |
 
 `--network FILE.py:NAME` and `--rule FILE.py:NAME` run the code of that file. Nothing else that nchl reads is ever executed.
 """

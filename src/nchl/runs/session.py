@@ -86,7 +86,7 @@ def run(
     with contextlib.closing(evolution.workers):
         record = new_record(config, _same_bits(evolution), _files(config), command)
         folder = RunFolder.create(default_path(config) if out is None else Path(out), record)
-        _tell(on_note, evolution.workers.notes)
+        _tell(on_note, [f"the run is in {folder.path}", *evolution.workers.notes])
         return _session(folder, evolution, begun=False, on_generation=on_generation, on_note=on_note)
 
 

@@ -1,0 +1,76 @@
+"""Play unseen episodes with what a run has found.
+
+Neither the search nor its validation has met these starts. With `--controls` the same individual also plays with its rule
+switched off, and with its weights frozen as they are half-way through a life: so one sees what the rewiring does.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from nchl.cli.parser import Parser, one_of, whole_number
+from nchl.cli.progress import figure
+
+_COLUMNS = ("mean", "std", "iqm", "min", "max", "length")
+
+
+def add_arguments(parser: Parser) -> None:
+    """The run folder, and what to play."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run folder that `nchl evolve` made")
+    parser.add_argument("--episodes", type=whole_number, default=100, metavar="N", help="episodes to play (default: 100)")
+    parser.add_argument("--seed", type=whole_number, default=10000, metavar="SEED", help="of the starts (default: 10000)")
+    parser.add_argument(
+        "--which",
+        type=one_of("result of a run", ("best", "centre")),
+        default="best",
+        metavar="best|centre",
+        help="the best individual, or the mean that the search has reached (default: best)",
+    )
+    parser.add_argument("--controls", action="store_true", help="also play without the rule, and with weights frozen half-way")
+    parser.add_argument(
+        "--simulator",
+        type=one_of("simulator", ("auto", "envpool", "gymnasium")),
+        metavar="auto|envpool|gymnasium",
+        help="another simulator than the run's own",
+    )
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Look whether it is a run folder first, then load what is heavy, then play."""
+    from nchl.runs.folder import RunFolder
+
+    RunFolder.open(args.run).read_record()
+    from nchl.runs.evaluate import evaluate
+
+    return evaluate(args.run, episodes=args.episodes, seed=args.seed, which=args.which, simulator=args.simulator, controls=args.controls)
+
+
+def text(result: dict[str, Any]) -> str:
+    """A small table: as evolved, and below it the controls."""
+    rows = [("", *_COLUMNS), ("as evolved", *_figures(result))]
+    explained = []
+    if "plasticity_off" in result:
+        frozen = result["frozen_half_way"]
+        rows += [("plasticity off", *_figures(result["plasticity_off"])), ("frozen half-way", *_figures(frozen))]
+        explained = [
+            "",
+            "plasticity off: the rule never acts, the weights stay as each life begins",
+            f"frozen half-way: the weights stay as they are after {frozen['after_steps']} steps",
+        ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    table = [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]).rstrip()
+        for row in rows
+    ]
+    who = "best individual" if result["which"] == "best" else "centre of the search"
+    title = f"{result['task']} on {result['simulator']}: the {who}, {result['episodes']} unseen episodes, seed {result['seed']}"
+    lines = [title, "", *table, *explained]
+    if result["non_finite"]:
+        lines += ["", f"{result['non_finite']} episodes were not finite; they are in none of the figures"]
+    return "\n".join(lines)
+
+
+def _figures(about: dict[str, Any]) -> list[str]:
+    return ["-" if about[column] is None else figure(about[column]) for column in _COLUMNS]

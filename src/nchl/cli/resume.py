@@ -1,0 +1,46 @@
+"""Go on with a run that was stopped, killed, or that should become longer.
+
+It continues from the newest checkpoint that is whole, with the bits that it would have had without the interruption.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from nchl.cli.parser import Parser, whole_number
+from nchl.cli.progress import progress
+from nchl.cli.summary import exit_code as exit_code
+from nchl.cli.summary import result
+from nchl.cli.summary import text as text
+
+
+def add_arguments(parser: Parser) -> None:
+    """The run folder, and what may differ from its first session."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run folder that `nchl evolve` made")
+    parser.add_argument("--generations", type=whole_number, metavar="G", help="the new total of generations (default: the run's own)")
+    parser.add_argument(
+        "--allow-other-machine",
+        action="store_true",
+        help="go on although torch, the simulator or the processor's instruction set has changed, and with it the last digits",
+    )
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Look whether it is a run folder first, then load what is heavy, then go on."""
+    from nchl.runs.folder import RunFolder
+
+    settings = RunFolder.open(args.run).read_record().settings
+    with progress(args.generations or settings.generations, settings.max_minutes) as shown:
+        from nchl.runs import session
+
+        return result(
+            session.resume(
+                args.run,
+                generations=args.generations,
+                allow_other_machine=args.allow_other_machine,
+                on_generation=shown.show,
+                on_note=shown.say,
+            )
+        )

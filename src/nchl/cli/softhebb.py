@@ -1,0 +1,155 @@
+"""Train a convolutional classifier whose layers learn without feedback, under a linear head.
+
+Layers learn by SoftHebb without labels, then the features of all images are computed once, then a linear head learns
+from them. A run that was stopped or killed goes on with `nchl softhebb --resume RUN`, and ends with the same bits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from nchl.cli.parser import Parser, add_options, given
+from nchl.errors import InvalidArgument
+from nchl.vision.settings import SoftHebbSettings, options
+
+EPILOG = "first try: nchl softhebb cifar10 --network softhebb-small --limit 5000 --epochs-head 10"
+
+
+def add_arguments(parser: Parser) -> None:
+    """DATA, and an option for every other setting."""
+    parser.add_argument(
+        "data",
+        nargs="?",
+        metavar="DATA",
+        help="a folder of parquet files or of one folder per class, or a Hugging Face name (cifar10, cifar100, ...)",
+    )
+    add_options(parser, [option for option in options() if option.name not in ("data", "method", "schedule")])
+    method = parser.add_mutually_exclusive_group()
+    method.add_argument(
+        "--backprop", dest="method", action="store_const", const="backprop", help="train the same network end to end instead"
+    )
+    method.add_argument("--random", dest="method", action="store_const", const="random", help="leave the layers untrained, as a baseline")
+    schedule = parser.add_mutually_exclusive_group()
+    schedule.add_argument("--layerwise", dest="schedule", action="store_const", const="layerwise", help="train one layer after the other")
+    schedule.add_argument(
+        "--together", dest="schedule", action="store_const", const="together", help="train all layers in one pass (default)"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder to make (default: runs/softhebb-NETWORK-SEED-TIME)")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run that was stopped or killed; takes no other settings")
+    parser.add_argument(
+        "--allow-other-machine", action="store_true", help="resume although other threads or versions would give other digits"
+    )
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Run or resume the experiment; the result is its summary."""
+    chosen = given(args, options())
+    from nchl.vision import experiment
+
+    reporter = make_reporter()
+    with reporter:
+        if args.resume is not None:
+            if chosen or args.out is not None:
+                names = [*(f"--{name}".replace("_", "-") for name in chosen), *(["--out"] if args.out else [])]
+                raise InvalidArgument(f"--resume takes the settings from the run's config.json; leave {', '.join(names)} out")
+            out = args.resume
+            summary = experiment.resume(out, reporter, allow_other_machine=args.allow_other_machine)
+        else:
+            if "data" not in chosen:
+                raise InvalidArgument("expected DATA: a folder or a Hugging Face name (see: nchl softhebb --help)")
+            if args.allow_other_machine:
+                raise InvalidArgument("--allow-other-machine belongs to --resume; leave it out")
+            settings = SoftHebbSettings(**chosen)
+            name = Path(str(settings.network).split(":")[0]).stem
+            out = args.out or Path("runs") / f"softhebb-{name}-{settings.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+            summary = experiment.start(settings, out, reporter)
+    return {"run": str(out), **summary}
+
+
+def text(result: dict[str, Any]) -> str:
+    """The summary for a person."""
+    seconds = ", ".join(f"{name} {value:.0f} s" for name, value in result["seconds"].items())
+    return (
+        f"test accuracy {result['test_accuracy']:.2%} ({result['test_correct']:,} of {result['test_images']:,}); {seconds}\n{result['run']}"
+    )
+
+
+def make_reporter() -> Any:
+    """Bars on a terminal, plain lines every few seconds elsewhere; both on stderr."""
+    if sys.stderr.isatty():
+        try:
+            return BarReporter()
+        except ImportError:  # rich comes with an extra; plain lines do without it
+            pass
+    return LineReporter()
+
+
+class LineReporter:
+    """A line every ten seconds."""
+
+    def __init__(self, every_s: float = 10.0) -> None:
+        self._every_s, self._said, self._name, self._total, self._began = every_s, 0.0, "", 0, 0.0
+
+    def __enter__(self) -> LineReporter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def say(self, line: str) -> None:
+        """Write one line."""
+        print(line, file=sys.stderr, flush=True)
+
+    def start(self, name: str, total: int) -> None:
+        """Begin a new count."""
+        self._name, self._total, self._said, self._began = name, total, time.monotonic(), time.monotonic()
+
+    def advance(self, done: int, text: str = "") -> None:
+        """Write how far it is, if enough time has passed."""
+        now = time.monotonic()
+        if now - self._said >= self._every_s:
+            self._said = now
+            self.say(" · ".join(part for part in (f"{self._name}: {done:,}/{self._total:,} images", text) if part))
+
+
+class BarReporter:
+    """A bar with images per second and time left, by rich."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.fields[name]}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}", markup=False),
+        )
+        self._bar = Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
+        self._task: Any = None
+
+    def __enter__(self) -> BarReporter:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def say(self, line: str) -> None:
+        """Write one line above the bar."""
+        self._bar.console.print(line, markup=False, highlight=False)
+
+    def start(self, name: str, total: int) -> None:
+        """Replace the bar."""
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task("", total=total, name=name)
+
+    def advance(self, done: int, text: str = "") -> None:
+        """Move the bar."""
+        self._bar.update(self._task, completed=done, description=text)

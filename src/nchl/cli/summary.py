@@ -1,0 +1,58 @@
+"""The last words of `nchl evolve` and `nchl resume`: how the run ended, where it is, and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from nchl.cli.progress import duration, figure
+
+if TYPE_CHECKING:
+    from nchl.runs.session import RunResult
+
+_REASONS = {
+    "generations": "all generations are done",
+    "target": "the target was reached on validation starts",
+    "max_steps": "the limit of environment steps was reached",
+    "max_minutes": "the time limit was reached",
+}
+
+
+def result(ended: RunResult) -> dict[str, Any]:
+    """What `--json` prints: the summary, the folder and, where the run can be resumed, the command."""
+    resume = None if ended.reason is not None else f"nchl resume {shlex.quote(str(ended.folder))}"
+    return {"run": str(ended.folder), "exit_code": ended.exit_code, **ended.summary, "resume": resume}
+
+
+def exit_code(result: dict[str, Any]) -> int:
+    """0, or 128 plus the number of the signal that ended the session."""
+    return int(result["exit_code"])
+
+
+def text(result: dict[str, Any]) -> str:
+    """Three short paragraphs for a person."""
+    done = f"{result['generations']} generations, {result['env_steps']:,} environment steps, {duration(result['seconds'])}"
+    lines = [f"Stopped: {done}." if result["resume"] else f"Done, {_REASONS[result['reason']]}: {done}."]
+    if result["best"] is not None:
+        lines.append(_best(result["best"]))
+    folder = shlex.quote(result["run"])
+    lines += [f"The run is in {result['run']}", ""]
+    if result["resume"]:
+        lines += ["Go on with:", f"  {result['resume']}"]
+    else:
+        lines += ["Try next:"]
+    if result["best"] is not None:
+        lines.append(f"  nchl evaluate {folder} --controls")
+    if result["reason"] == "generations":
+        lines.append(f"  nchl resume {folder} --generations {2 * result['generations']}")
+    lines.append(f"  tensorboard --logdir {folder}")
+    return "\n".join(lines)
+
+
+def _best(best: dict[str, Any]) -> str:
+    line = f"Best individual: generation {best['generation']}"
+    if best["fitness"] is not None:
+        line += f", fitness {figure(best['fitness'])}"
+    if best["validated"] is not None:
+        line += f", mean {figure(best['validated'])} on validation starts"
+    return line + "."

@@ -1,0 +1,84 @@
+"""The progress line: what it says, how often, and what of it depends on the clock."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from nchl.cli.progress import Pace, PlainProgress, duration, figure, progress
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def record(generation: int, **more: float) -> SimpleNamespace:
+    return SimpleNamespace(
+        **{"generation": generation, "best": 200.0, "mean": 12.345, "best_so_far": 321.0, "steps_per_s": 12345.6, "non_finite": 0, **more}
+    )
+
+
+def test_a_line_says_how_far_how_good_how_fast_and_how_long() -> None:
+    clock = Clock()
+    pace = Pace(0, 10, None, clock)
+    assert pace.left_s() is None
+    clock.now += 60
+    pace.tick(1)
+    assert pace.line(record(1)) == "generation 1/10 · best 200.0 · mean 12.3 · best so far 321.0 · 12,346 steps/s · 9 min left"
+    assert "3 not finite" in pace.line(record(1, non_finite=3))
+    assert "left" not in pace.line(record(10))
+
+
+def test_time_left_ends_with_the_limit_and_counts_from_a_resume() -> None:
+    clock = Clock()
+    pace = Pace(90, 100, 30.0, clock)
+    clock.now += 10
+    pace.tick(91)
+    assert pace.left_s() == pytest.approx(20)
+    pace = Pace(90, 100, None, clock)
+    clock.now += 10
+    pace.tick(91)
+    assert pace.left_s() == pytest.approx(90)
+
+
+def test_plain_progress_says_the_first_some_and_the_last(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    with PlainProgress(Pace(0, 30, None, clock), clock) as shown:
+        for generation in range(1, 31):
+            clock.now += 1
+            shown.show(record(generation))  # type: ignore[arg-type]
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert [line.split()[1] for line in said.err.splitlines()] == ["1/30", "11/30", "21/30", "30/30"]
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("rich")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with progress(0, 2) as shown:
+        shown.show(record(1))  # type: ignore[arg-type]
+        shown.say("a line [that] stays")
+        shown.show(record(2))  # type: ignore[arg-type]
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "a line [that] stays" in said.err
+    assert "generation 2/2" in said.err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (5_900, "98 min"), (12_000, "3 h 20 min"), (360_000, "100 h 00 min")]
+)
+def test_durations(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(1234567.8, "1234568"), (512.34, "512.3"), (0.01234, "0.0123"), (-3.0, "-3"), (float("nan"), "nan")]
+)
+def test_figures(value: float, said: str) -> None:
+    assert figure(value) == said
