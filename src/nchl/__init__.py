@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from nchl import rules as rules
     from nchl.errors import NchlError as NchlError
     from nchl.networks.base import PlasticNetwork as PlasticNetwork
+    from nchl.networks.conv import from_module as from_module
     from nchl.networks.mlp import HL as HL
     from nchl.networks.mlp import NHCL as NHCL
     from nchl.networks.mlp import NcHL as NcHL
     from nchl.networks.mlp import PlasticMLP as PlasticMLP
     from nchl.networks.static import StaticMLP as StaticMLP
     from nchl.networks.weightless import WNcHL as WNcHL
+    from nchl.unroll import unroll as unroll
     from nchl.runs.build import evolution as evolution
     from nchl.runs.config import EvolveConfig as EvolveConfig
     from nchl.runs.evaluate import evaluate as evaluate
@@ -38,6 +40,8 @@ _HOMES = {
     "PlasticNetwork": "nchl.networks.base",
     "StaticMLP": "nchl.networks.static",
     "WNcHL": "nchl.networks.weightless",
+    "from_module": "nchl.networks.conv",
+    "unroll": "nchl.unroll",
     "evaluate": "nchl.runs.evaluate",
     "evolution": "nchl.runs.build",
     "load": "nchl.runs.load",

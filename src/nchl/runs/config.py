@@ -117,6 +117,9 @@ class EvolveConfig:
         "float", 0.995, "factor on the learning rate after each generation, down to 0.001", _SEARCH, metavar="F", strategies=("openai-es",)
     )
     antithetic: bool | None = option("bool", True, "draw perturbations in mirrored pairs", _SEARCH, strategies=("openai-es",))
+    diagonal: bool | None = option(
+        "bool", False, "learn variances only, no covariances: for genomes of more than 3,000 numbers", _SEARCH, strategies=("cma-es",)
+    )
     initial_genome: str | None = option(
         "str",
         "normal",
@@ -223,7 +226,7 @@ class EvolveConfig:
 
     def strategy_settings(self) -> dict[str, Any]:
         """The options that only some strategies have, for `strategies.make`; those without meaning are left out."""
-        names = ("sigma", "sigma_decay", "lr", "lr_decay", "antithetic")
+        names = ("sigma", "sigma_decay", "lr", "lr_decay", "antithetic", "diagonal")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     def to_json(self) -> dict[str, Any]:
