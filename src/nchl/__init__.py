@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from nchl.networks.mlp import PlasticMLP as PlasticMLP
     from nchl.networks.static import StaticMLP as StaticMLP
     from nchl.networks.weightless import WNcHL as WNcHL
-    from nchl.unroll import unroll as unroll
     from nchl.runs.build import evolution as evolution
     from nchl.runs.config import EvolveConfig as EvolveConfig
     from nchl.runs.evaluate import evaluate as evaluate
     from nchl.runs.load import load as load
     from nchl.runs.session import resume as resume
     from nchl.runs.session import run as run
+    from nchl.unroll import unroll as unroll
 
 __version__ = "0.1.0"
 

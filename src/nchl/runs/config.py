@@ -8,8 +8,6 @@ The module imports nothing heavy: the command line reads it to print its help.
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -317,14 +315,3 @@ def _check_values(config: EvolveConfig) -> None:
         value = getattr(config, name)
         if value is not None and not 0 < value <= 1:
             raise InvalidArgument(f"{name} must be in (0, 1], got {value}")
-
-
-def read_json(text: str, *, file: Path | str) -> Mapping[str, Any]:
-    """An object from a JSON text, or `RunError` that names the file, what is wrong, and where."""
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{file} is not readable JSON ({error}); restore it from a copy: the run cannot be continued without it") from error
-    if not isinstance(data, dict):
-        raise RunError(f"{file} must hold one JSON object, got {type(data).__name__}")
-    return data

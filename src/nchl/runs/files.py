@@ -126,6 +126,17 @@ def read_text(path: Path, *, largest: int = 16 << 20) -> str:
         raise RunError(f"{path} is not text: byte {error.start} is not UTF-8") from error
 
 
+def read_json(text: str, *, file: Path | str) -> Mapping[str, Any]:
+    """An object from a JSON text, or `RunError` that names the file, what is wrong, and where."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{file} is not readable JSON ({error}); restore it from a copy: the run cannot be continued without it") from error
+    if not isinstance(data, dict):
+        raise RunError(f"{file} must hold one JSON object, got {type(data).__name__}")
+    return data
+
+
 def _digest(tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> str:
     """SHA-256 over names, types, shapes and bytes of all arrays, and over what is said about them."""
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())

@@ -22,8 +22,8 @@ from typing import Any
 
 from nchl.errors import InvalidArgument, RunError
 from nchl.runs import machine
-from nchl.runs.config import INITIAL_GENOMES, EvolveConfig, read_json
-from nchl.runs.files import cannot_write, read_text, write_json
+from nchl.runs.config import INITIAL_GENOMES, EvolveConfig
+from nchl.runs.files import cannot_write, read_json, read_text, write_json
 
 FORMAT = 1
 _KEYS = ("format", "settings", "same_bits", "files", "versions", "command", "started")
