@@ -1,0 +1,251 @@
+"""A feed-forward `nn.Sequential` as a plastic network: seen unrolled, its every connection obeys the local rule, yet each kernel
+stays one kernel, whose elements move by the aggregate over their connections.
+
+Promise: one such network is a plastic network like the others, and never builds an unrolled matrix.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor, nn
+
+from nchl.errors import ShapeError
+from nchl.networks import conv_ops, initial
+from nchl.networks.base import PlasticNetwork
+from nchl.networks.conv_plan import plan
+from nchl.networks.conv_update import SharedRule, check_backend
+from nchl.networks.mlp import check_normalise
+from nchl.rules import Rule, get, kernels
+from nchl.rules.shared import check_sharing, check_termwise
+from nchl.unroll import Unrolled, unroll
+
+
+def from_module(
+    sequential: nn.Sequential,
+    input_shape: Sequence[int],
+    sharing: str = "max",
+    termwise: bool = False,
+    normalise: str | None = "max",
+    rule: str | Rule | Callable[..., Tensor] = "nchl",
+    static: Sequence[int | str | nn.Module] = (),
+    initial_weights: str = initial.DEFAULT,
+    population: int | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    generator: torch.Generator | None = None,
+    backend: str = "auto",
+) -> PlasticSequential:
+    """A plastic network with the structure of a sequential.
+
+    Args:
+        sequential: Conv2d, Linear, MaxPool2d, AvgPool2d, Flatten, Tanh, ReLU, Sigmoid, Identity, BatchNorm2d (with its evaluation
+            statistics) and Dropout (off). It is copied: its weights are not used, its biases and statistics stay constants.
+        input_shape: (channels, height, width) of one observation, or (n,).
+        sharing: how the connections of a kernel element agree: `"max"`, `"min"`, `"median"` or `"mean"`.
+        termwise: share each term of the rule by itself, which is cheaper (rules `"nchl"` and `"hl"` only).
+        normalise: None, or `"max"`: after each update, an individual's layer is divided by its largest absolute weight.
+        rule: `"nchl"`, `"hl"` (a synapse is then a kernel element, five numbers each), `"FILE.py:NAME"`, a `Rule` or a function.
+        static: weight layers that do not move in a life, by place in the sequential, name, or module; their weights are evolved.
+        initial_weights: a name of `nchl.networks.initial`; `"coevolved"` puts the weights at the genome's end.
+        population: number of individuals, or None for one without the axis.
+        dtype: torch.float32 or torch.float64; None: that of the module.
+        device: where everything lives; None: where the module is.
+        generator: CPU generator that `reset` draws from.
+        backend: `"compiled"`: kernels for the CPU (rule `"nchl"`), `"eager"`: torch, `"auto"`: compiled where it can be.
+
+    Raises:
+        InvalidArgument: a module that is not supported, or a value out of its range, by name.
+        ShapeError: a module that does not fit the values that reach it.
+    """
+    return PlasticSequential(
+        sequential,
+        input_shape,
+        sharing=sharing,
+        termwise=termwise,
+        normalise=normalise,
+        rule=rule,
+        static=static,
+        initial_weights=initial_weights,
+        population=population,
+        dtype=dtype,
+        device=device,
+        generator=generator,
+        backend=backend,
+    )
+
+
+class PlasticSequential(PlasticNetwork):
+    """What `from_module` makes; see there for the arguments."""
+
+    def __init__(
+        self,
+        sequential: nn.Sequential,
+        input_shape: Sequence[int],
+        *,
+        sharing: str,
+        termwise: bool,
+        normalise: str | None,
+        rule: str | Rule | Callable[..., Tensor],
+        static: Sequence[int | str | nn.Module],
+        initial_weights: str,
+        population: int | None,
+        dtype: torch.dtype | None,
+        device: torch.device | str | None,
+        generator: torch.Generator | None,
+        backend: str,
+    ) -> None:
+        taken = plan(sequential, input_shape, static)
+        self.rule = get(rule)
+        self.sharing, self.termwise, self.normalise = check_sharing(sharing), termwise, check_normalise(normalise)
+        if termwise:
+            check_termwise(self.rule)
+        self.initial_weights = initial.check(initial_weights)
+        example = taken.layers[0].module.weight
+        super().__init__(
+            taken.layout(self.rule, coevolved=initial_weights == initial.COEVOLVED),
+            input_shape=taken.groups[0].shape,
+            output_size=taken.groups[-1].size,
+            output_bounded=taken.output_bounded,
+            weights_per_individual=sum(taken.layers[k].module.weight.numel() for k in taken.plastic),
+            population=population,
+            dtype=example.dtype if dtype is None else dtype,
+            device=example.device if device is None else device,
+            generator=generator,
+        )
+        self.plan = taken
+        for k, layer in enumerate(taken.layers):
+            self.register_buffer(f"weights_{k}", torch.zeros(*self.lead, *layer.shape, dtype=self.dtype, device=self.device))
+            bias = layer.module.bias
+            kept = None if bias is None else bias.detach().clone().to(self.dtype).to(self.device)
+            self.register_buffer(f"bias_{k}", kept)
+        self.between = nn.ModuleList([nn.Identity() if s.module is None else copy.deepcopy(s.module) for s in taken.stages])
+        self.between.to(device=self.device, dtype=self.dtype)
+        for g in range(len(taken.groups)):
+            self.register_buffer(f"activations_{g}", torch.empty(0, dtype=self.dtype, device=self.device))
+        self.backend, notes = check_backend(backend, self.rule, self.device.type)
+        self.notes.extend(notes)
+        self._shared_rule = SharedRule(taken, self.rule, sharing=sharing, termwise=termwise, normalise=self.normalise is not None)
+        self._genome_changed()
+        self.reset()
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """The weights as they are now, one per Conv2d and Linear in the module's order, static ones included; not a copy."""
+        return [self.get_buffer(f"weights_{k}") for k in range(len(self.plan.layers))]
+
+    @torch.no_grad()
+    def reset(self, weights: Sequence[Tensor] | None = None, generator: torch.Generator | None = None) -> None:
+        """See `PlasticNetwork.reset`.
+
+        Args:
+            weights: one tensor per Conv2d and Linear in the module's order, or only those of the plastic layers (the others
+                are then read from the genome), each as the module's or with the population in front. None: draw them.
+            generator: what to draw from; None: the one given to the constructor.
+
+        Raises:
+            ShapeError: a tensor too many or too few, or of another shape.
+        """
+        coevolved = self.initial_weights == initial.COEVOLVED
+        if weights is None and not coevolved:
+            weights = self.draw_weights(self._generator if generator is None else generator)
+        given = dict(enumerate(weights or ()))
+        if not (coevolved and not given):
+            every, plastic = len(self.plan.layers), self.plan.plastic
+            if len(given) not in {every, len(plastic)}:
+                raise ShapeError(
+                    f"reset: expected {every} weight tensors, one per layer, or {len(plastic)}, one per plastic layer; got {len(given)}"
+                )
+            given = given if len(given) == every else dict(zip(plastic, given.values(), strict=True))
+        for k, weight in given.items():
+            shape = self.plan.layers[k].shape
+            if tuple(weight.shape) not in {shape, (*self.lead, *shape)}:
+                also = f" or {(*self.lead, *shape)}" if self.lead else ""
+                raise ShapeError(
+                    f"reset: layer {self.plan.layers[k].name} expects weights of shape {shape}{also}, got {tuple(weight.shape)}"
+                )
+        for k, mine in enumerate(self.weights):
+            mine.copy_(given[k] if k in given else self.layout.unpack(self.genome)[f"weights{k}"])
+        for g in range(len(self.plan.groups)):
+            self._buffers[f"activations_{g}"] = self.genome.new_empty(0)
+
+    def draw_weights(self, generator: torch.Generator) -> list[Tensor]:
+        """Initial weights of one individual's plastic layers; an empty list where evolution holds them."""
+        if self.initial_weights == initial.COEVOLVED:
+            return []
+        return [initial.draw(self.initial_weights, self.plan.layers[k].shape, generator, self.dtype) for k in self.plan.plastic]
+
+    @torch.no_grad()
+    def forward(self, x: Shaped[Tensor, "*lead *observation"]) -> Shaped[Tensor, "*lead *outputs"]:
+        """Outputs for `x` of the input's shape, with the population in front and, after it, a batch if wanted."""
+        observed, _ = self._observe(x)
+        a = observed.reshape(self._people, -1, *self.input_shape)
+        self._buffers["activations_0"] = a
+        for stage, module in zip(self.plan.stages, self.between, strict=True):
+            if stage.layer is not None:
+                a = self._weigh(stage.layer, a)
+            elif stage.module is None:
+                a = a.flatten(2)
+                continue
+            else:
+                a = module(a.flatten(0, 1)).unflatten(0, a.shape[:2])
+            self._buffers[f"activations_{stage.group}"] = a
+        return a.reshape(*observed.shape[: observed.ndim - len(self.input_shape)], *self.plan.output_shape).clone()
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """See `PlasticNetwork.update`; over a batch, each connection's update is averaged, then shared."""
+        if not self.get_buffer("activations_0").numel():
+            raise self._order_error()
+        for k in self.plan.plastic:
+            layer = self.plan.layers[k]
+            pre, post = (self.get_buffer(f"activations_{g}") for g in (layer.pre, layer.post))
+            weight = self.get_buffer(f"weights_{k}").view(self._people, *layer.shape)
+            self._shared_rule.move(k, pre, post, weight, compiled=self._compiled)
+
+    def describe(self) -> str:
+        """Neurons, connections, free weights and constant biases, layer by layer."""
+        return self.plan.describe()
+
+    def unrolled(self) -> list[Unrolled]:
+        """The sparse graph of each convolution, with the module's weights."""
+        return [
+            unroll(layer.module, layer.geometry.input_size)
+            for layer in self.plan.layers
+            if isinstance(layer.module, nn.Conv2d) and layer.geometry
+        ]
+
+    @property
+    def _people(self) -> int:
+        return self.population or 1
+
+    @property
+    def _compiled(self) -> bool:
+        return self.backend == "compiled" and self.device.type == "cpu"
+
+    def _weigh(self, k: int, a: Tensor) -> Tensor:
+        layer = self.plan.layers[k]
+        weight, bias = self.get_buffer(f"weights_{k}").view(self._people, *layer.shape), self._buffers[f"bias_{k}"]
+        if self._compiled:
+            return kernels.linear(a, weight, bias) if layer.geometry is None else kernels.convolve(a, weight, bias, layer.geometry)
+        y = conv_ops.multiply(a, weight) if layer.geometry is None else conv_ops.convolve(a, weight, layer.geometry)
+        return y if bias is None else y + bias.view(-1, *(1,) * (y.ndim - 3))
+
+    def _genome_changed(self) -> None:
+        self._shared_rule.learn(self.layout.unpack(self.genome.view(self._people, self.nparams)))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        # `to`, `double`, `cuda`: what is derived from the genome follows it.
+        super()._apply(fn, recurse)
+        self._genome_changed()
+        return self
+
+    def extra_repr(self) -> str:
+        """What `print(network)` says."""
+        form = ", termwise" if self.termwise else ""
+        sizes = f"population={self.population}, nparams={self.nparams}, backend={self.backend}"
+        return f"rule={self.rule.name}, sharing={self.sharing}{form}, {sizes}"

@@ -1,0 +1,62 @@
+"""Convolution and matrix product for a population in which everyone has weights of his own.
+
+Promise: an individual's numbers depend neither on who shares the population nor on the number of threads. That is why, on a
+CPU, the sums here are written out: a library's grouped convolution or matrix product may choose its order by the sizes.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from nchl.networks.mlp import product
+from nchl.rules.geometry import ConvGeometry
+
+
+def convolve(
+    x: Float[Tensor, "individuals batch channels height width"],
+    kernel: Float[Tensor, "individuals out_channels group_channels kernel_height kernel_width"],
+    geometry: ConvGeometry,
+) -> Float[Tensor, "individuals batch out_channels out_height out_width"]:
+    """Each individual's kernel over his own inputs, without a bias."""
+    top, bottom, left, right = geometry.padding
+    x = F.pad(x, (left, right, top, bottom)) if any(geometry.padding) else x
+    if x.device.type != "cpu":
+        return _grouped(x, kernel, geometry)
+    people, batch = x.shape[:2]
+    outputs, channels, *taps = geometry.kernel_shape
+    groups, (height, width) = geometry.groups, geometry.output_size
+    planes = x.reshape(people, batch, groups, 1, channels, *x.shape[-2:])
+    weights = kernel.reshape(people, 1, groups, outputs // groups, channels, *taps, 1, 1)
+    y = x.new_zeros(people, batch, groups, outputs // groups, height, width)
+    for c in range(channels):
+        for u in range(taps[0]):
+            rows = slice(u * geometry.dilation[0], u * geometry.dilation[0] + geometry.stride[0] * (height - 1) + 1, geometry.stride[0])
+            for v in range(taps[1]):
+                start = v * geometry.dilation[1]
+                columns = slice(start, start + geometry.stride[1] * (width - 1) + 1, geometry.stride[1])
+                y.addcmul_(planes[..., c, rows, columns], weights[..., c, u, v, :, :])
+    return y.flatten(2, 3)
+
+
+def _grouped(x: Tensor, kernel: Tensor, geometry: ConvGeometry) -> Tensor:
+    people = x.shape[0]
+    y = F.conv2d(
+        x.transpose(0, 1).flatten(1, 2),
+        kernel.flatten(0, 1),
+        stride=geometry.stride,
+        dilation=geometry.dilation,
+        groups=people * geometry.groups,
+    )
+    return y.reshape(y.shape[0], people, -1, *y.shape[2:]).transpose(0, 1)
+
+
+def multiply(
+    x: Float[Tensor, "individuals batch inputs"], weight: Float[Tensor, "individuals outputs inputs"]
+) -> Float[Tensor, "individuals batch outputs"]:
+    """Each individual's matrix times his own inputs."""
+    if x.device.type != "cpu":
+        return torch.einsum("poi,pbi->pbo", weight, x)
+    return product(weight[:, None], x)

@@ -1,0 +1,89 @@
+"""Compile the kernels for this machine when they are first needed, and keep the result in a folder of the user's.
+
+The folder is `$NCHL_CACHE`, else `$XDG_CACHE_HOME/nchl`, else `~/.cache/nchl`. A library's name is a hash of the sources, the
+command and the processor, so that nothing stale and nothing of another machine is ever loaded.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+_SOURCES = Path(__file__).parent
+_FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing", "-w")
+_SECONDS = 300
+
+
+@lru_cache(maxsize=1)
+def library() -> ctypes.CDLL | str:
+    """The compiled kernels, or why there are none."""
+    compiler = _compiler()
+    if compiler is None:
+        return "no C++ compiler: install g++ or clang++, or name one in CXX"
+    digest = hashlib.sha256()
+    for source in sorted(_SOURCES.glob("*.[ch]pp")):
+        digest.update(source.read_bytes())
+    try:
+        version = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
+        digest.update("\n".join([version, *_FLAGS, *_openmp(), _processor()]).encode())
+        path = _cache() / f"kernels-{digest.hexdigest()[:24]}.so"
+        if not path.exists():
+            _compile(compiler, path)
+        return ctypes.CDLL(str(path))
+    except subprocess.CalledProcessError as error:
+        return f"{compiler} failed: {(error.stderr or error.stdout or 'without a message').strip().splitlines()[-1]}"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{compiler}: {error}"
+
+
+def _compile(compiler: str, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        made, objects = Path(folder) / path.name, Path(folder) / "kernels.o"
+        openmp, runtime = _openmp()[:1], _openmp()[1:]
+        for command in (
+            [compiler, *_FLAGS, *openmp, "-c", str(_SOURCES / "kernels.cpp"), "-o", str(objects)],
+            [compiler, "-shared", str(objects), *(runtime or openmp), "-o", str(made)],
+        ):
+            subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=True)
+        made.replace(path)  # at once: another process may be doing the same
+
+
+def _openmp() -> list[str]:
+    """The flag, and torch's own OpenMP runtime: a second one would keep threads of its own, which spin against torch's."""
+    if sys.platform == "darwin":
+        return []
+    runtimes = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))
+    return ["-fopenmp", *map(str, runtimes[:1])]
+
+
+def _compiler() -> str | None:
+    wanted = os.environ.get("CXX")
+    names = [wanted] if wanted else ["g++", "clang++", "c++"]
+    return next((found for name in names if (found := shutil.which(name))), None)
+
+
+def _processor() -> str:
+    """What `-march=native` looks at."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        kept = {line for line in lines if line.split("\t")[0].strip() in {"model name", "flags", "Features", "CPU part"}}
+        return "\n".join([platform.machine(), *sorted(kept)])
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+
+
+def _cache() -> Path:
+    if named := os.environ.get("NCHL_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nchl"

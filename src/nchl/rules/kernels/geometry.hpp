@@ -1,0 +1,74 @@
+// Index arithmetic of a convolution: where the neurons that one kernel tap connects lie in memory.
+#pragma once
+#include "vectors.hpp"
+
+struct Geometry {
+    int channels, outputs, kernel_h, kernel_w, height, width, stride_h, stride_w, top, left, dilation_h, dilation_w, groups, out_h, out_w;
+    int positions() const { return out_h * out_w; }
+    int taps() const { return kernel_h * kernel_w; }
+    int group_channels() const { return channels / groups; }
+    int group_outputs() const { return outputs / groups; }
+};
+
+// Output positions whose tap falls inside the input: a rectangle.
+struct Rectangle {
+    int y0, x0, rows, columns;
+    int size() const { return rows * columns; }
+    bool is_all(const Geometry& g) const { return rows == g.out_h && columns == g.out_w; }
+};
+
+static inline void span(int out, int stride, int shift, int size, int& from, int& count) {  // input = output * stride + shift
+    from = shift < 0 ? (-shift + stride - 1) / stride : 0;
+    const int last = size - 1 - shift;
+    const int to = last < 0 ? 0 : std::min(out, last / stride + 1);
+    count = std::max(0, to - from);
+}
+
+static inline Rectangle connected(const Geometry& g, int u, int v) {
+    Rectangle r;
+    span(g.out_h, g.stride_h, u * g.dilation_h - g.top, g.height, r.y0, r.rows);
+    span(g.out_w, g.stride_w, v * g.dilation_w - g.left, g.width, r.x0, r.columns);
+    if (!r.rows || !r.columns) r.rows = r.columns = 0;
+    return r;
+}
+
+// Input planes with the columns sorted by their remainder modulo the stride, so that what a tap meets in one row is contiguous.
+template <class T> struct Planes {
+    int channels, height, quotient, stride;
+    std::vector<T> data;
+    void prepare(const Geometry& g) {
+        channels = g.channels, height = g.height, stride = g.stride_w;
+        quotient = (g.width + stride - 1) / stride;
+        data.resize(static_cast<size_t>(channels) * stride * height * quotient + 4 * Lanes<T>::N);
+    }
+    T* row(int c, int phase, int y) { return data.data() + ((static_cast<size_t>(c) * stride + phase) * height + y) * quotient; }
+    template <class F> void fill(int width, F value) {  // value(index in C order)
+        int index = 0;
+        for (int c = 0; c < channels; ++c)
+            for (int y = 0; y < height; ++y, index += width)
+                for (int phase = 0; phase < stride; ++phase) {
+                    T* out = row(c, phase, y);
+                    for (int x = phase, q = 0; x < width; x += stride, ++q) out[q] = value(index + x);
+                }
+    }
+    // What tap (u, v) meets of channel c at positions [from, to) of its rectangle. Writes up to a vector beyond the end.
+    void gather(const Geometry& g, const Rectangle& r, int c, int u, int v, int from, int to, T* out) {
+        const int first = r.x0 * g.stride_w + v * g.dilation_w - g.left, phase = first % stride, q0 = first / stride;
+        for (int p = from; p < to;) {
+            const int y = p / r.columns, x = p % r.columns, length = std::min(r.columns - x, to - p);
+            const T* in = row(c, phase, (r.y0 + y) * g.stride_h + u * g.dilation_h - g.top) + q0 + x;
+            for (int i = 0; i < length; i += Lanes<T>::N) Lanes<T>::store(out + i, Lanes<T>::load(in + i));
+            out += length, p += length;
+        }
+    }
+};
+
+// The outputs of a rectangle, positions [from, to), out of one output plane. Writes up to a vector beyond the end.
+template <class T> static void gather_outputs(const Geometry& g, const Rectangle& r, const T* plane, int from, int to, T* out) {
+    for (int p = from; p < to;) {
+        const int y = p / r.columns, x = p % r.columns, length = std::min(r.columns - x, to - p);
+        const T* in = plane + (r.y0 + y) * g.out_w + r.x0 + x;
+        for (int i = 0; i < length; i += Lanes<T>::N) Lanes<T>::store(out + i, Lanes<T>::load(in + i));
+        out += length, p += length;
+    }
+}

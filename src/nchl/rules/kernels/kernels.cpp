@@ -1,0 +1,137 @@
+// What Python calls: one function per operation and type, over a population; individuals are spread over threads, and no
+// individual's numbers depend on which thread he met.
+#include "share.hpp"
+
+template <class T> static void convolve(const Geometry& g, const T* x, const T* kernel, const T* bias, T* y, Workspace<T>& w) {
+    using L = Lanes<T>;
+    // Padding as zeros that are there: every tap then meets every output position.
+    Geometry padded = g;
+    padded.height = (g.out_h - 1) * g.stride_h + (g.kernel_h - 1) * g.dilation_h + 1;
+    padded.width = (g.out_w - 1) * g.stride_w + (g.kernel_w - 1) * g.dilation_w + 1;
+    padded.top = padded.left = 0;
+    Planes<T>& in = w.in[0];
+    in.prepare(padded);
+    for (int c = 0; c < g.channels; ++c)
+        for (int i = 0; i < padded.height; ++i) {
+            const int y_in = i - g.top;
+            for (int phase = 0; phase < g.stride_w; ++phase) {
+                T* row = in.row(c, phase, i);
+                for (int j = phase, q = 0; j < padded.width; j += g.stride_w, ++q) {
+                    const int x_in = j - g.left;
+                    const bool inside = y_in >= 0 && y_in < g.height && x_in >= 0 && x_in < g.width;
+                    row[q] = inside ? x[(static_cast<size_t>(c) * g.height + y_in) * g.width + x_in] : T(0);
+                }
+            }
+        }
+    const int n = g.positions(), channels = g.group_channels(), outputs = g.group_outputs();
+    const Rectangle all{0, 0, g.out_h, g.out_w};
+    w.in_tile[0].resize(std::max<size_t>(w.in_tile[0].size(), TILE + 2 * L::N));
+    w.out_tile[0].resize(std::max<size_t>(w.out_tile[0].size(), static_cast<size_t>(g.outputs) * (TILE + L::N)));
+    for (int from = 0; from < n; from += TILE) {
+        const int to = std::min(n, from + TILE), length = to - from;
+        for (int o = 0; o < g.outputs; ++o) std::fill_n(&w.out_tile[0][o * (TILE + L::N)], TILE + L::N, bias ? bias[o] : T(0));
+        for (int c = 0; c < g.channels; ++c)
+            for (int tap = 0; tap < g.taps(); ++tap) {
+                T* tile = w.in_tile[0].data();
+                in.gather(padded, all, c, tap / g.kernel_w, tap % g.kernel_w, from, to, tile);
+                const int first = c / channels * outputs;
+                for (int o = first; o < first + outputs; ++o) {
+                    const auto k = L::all(kernel[(static_cast<size_t>(o) * channels + c % channels) * g.taps() + tap]);
+                    T* sums = &w.out_tile[0][o * (TILE + L::N)];
+                    for (int p = 0; p < length; p += L::N) L::store(sums + p, L::load(sums + p) + k * L::load(tile + p));
+                }
+            }
+        for (int o = 0; o < g.outputs; ++o) std::copy_n(&w.out_tile[0][o * (TILE + L::N)], length, y + static_cast<size_t>(o) * n + from);
+    }
+}
+
+template <class T> static T dot(const T* a, const T* b, int n) {
+    using L = Lanes<T>;
+    typename L::V sums[4] = {};
+    int p = 0;
+    for (; p + 4 * L::N <= n; p += 4 * L::N)
+        for (int k = 0; k < 4; ++k) sums[k] += L::load(a + p + k * L::N) * L::load(b + p + k * L::N);
+    for (; p + L::N <= n; p += L::N) sums[0] += L::load(a + p) * L::load(b + p);
+    T lanes[L::N];
+    L::store(lanes, (sums[0] + sums[1]) + (sums[2] + sums[3]));
+    T total = reduce<T, MEAN>(lanes);
+    for (; p < n; ++p) total += a[p] * b[p];
+    return total;
+}
+
+template <class T> static void move_linear(int inputs, int outputs, const Neurons<T>& r, Workspace<T>& w, T* weight) {
+    w.of_inputs.resize(2 * inputs);
+    T *Aa = w.of_inputs.data(), *Ca = Aa + inputs;
+    for (int i = 0; i < inputs; ++i) Aa[i] = r.A_in[i] * r.pre[i], Ca[i] = r.C_in[i] * r.pre[i];
+    for (int j = 0; j < outputs; ++j) {
+        const T Ba = r.B_out[j] * r.post[j], Cb = r.C_out[j] * r.post[j], D = r.D_out[j], eta = r.E_out[j];
+        T* row = weight + static_cast<size_t>(j) * inputs;
+        for (int i = 0; i < inputs; ++i) row[i] += T(0.5) * (r.E_in[i] + eta) * (Aa[i] + Ba + Ca[i] * Cb + r.D_in[i] * D);
+    }
+}
+
+template <class T> static void normalise(int count, T* weight) {
+    T most = 0;
+    for (int i = 0; i < count; ++i) {
+        const T size = weight[i] < 0 ? -weight[i] : weight[i];
+        most = size > most ? size : most;
+    }
+    if (most > 0)
+        for (int i = 0; i < count; ++i) weight[i] /= most;
+}
+
+template <class T> static Workspace<T>& workspace() {
+    static thread_local Workspace<T> mine;
+    return mine;
+}
+
+template <class T> static Neurons<T> individual(const T* const* arrays, int p, int inputs, int outputs) {
+    const size_t i = static_cast<size_t>(p) * inputs, o = static_cast<size_t>(p) * outputs;
+    return {arrays[0] + i, arrays[1] + o, arrays[2] + i, arrays[3] + i, arrays[4] + i,
+            arrays[5] + i, arrays[6] + o, arrays[7] + o, arrays[8] + o, arrays[9] + o};
+}
+
+// Arrays of `neurons`: pre, post, A_in, C_in, D_in, eta_in, B_out, C_out, D_out, eta_out, each (people, neurons).
+#define EXPORT(T, NAME)                                                                                                              \
+    extern "C" void share_##NAME(const Geometry* g, int sharing, int people, int threads, const T* const* neurons, const T* constant, \
+                                 const T* rate, T* kernel, unsigned char* overflow) {                                                 \
+        const int inputs = g->channels * g->height * g->width, outputs = g->outputs * g->positions();                                 \
+        const size_t size = static_cast<size_t>(g->outputs) * g->group_channels() * g->taps();                                        \
+        _Pragma("omp parallel for schedule(static) num_threads(threads)") for (int p = 0; p < people; ++p) {                          \
+            FlushDenormals flush;                                                                                                     \
+            const auto way = sharing == MAX ? share<T, MAX> : sharing == MIN ? share<T, MIN> : sharing == MEAN ? share<T, MEAN> : share<T, MEDIAN>; \
+            overflow[p] = !way(*g, individual(neurons, p, inputs, outputs), workspace<T>(), constant ? constant + p * size : nullptr, \
+                               rate ? rate + p * size : nullptr, kernel + p * size);                                                  \
+        }                                                                                                                             \
+    }                                                                                                                                 \
+    extern "C" void convolve_##NAME(const Geometry* g, int people, int batch, int threads, const T* x, const T* kernel, const T* bias, T* y) { \
+        const size_t inputs = static_cast<size_t>(g->channels) * g->height * g->width, outputs = static_cast<size_t>(g->outputs) * g->positions(); \
+        const size_t size = static_cast<size_t>(g->outputs) * g->group_channels() * g->taps();                                        \
+        _Pragma("omp parallel for schedule(static) num_threads(threads)") for (int p = 0; p < people * batch; ++p) {                  \
+            FlushDenormals flush;                                                                                                     \
+            convolve(*g, x + p * inputs, kernel + p / batch * size, bias, y + p * outputs, workspace<T>());                           \
+        }                                                                                                                             \
+    }                                                                                                                                 \
+    extern "C" void linear_##NAME(int inputs, int outputs, int people, int batch, int threads, const T* x, const T* weight, const T* bias, T* y) { \
+        _Pragma("omp parallel for schedule(static) num_threads(threads)") for (int p = 0; p < people * batch; ++p) {                  \
+            FlushDenormals flush;                                                                                                     \
+            const T *a = x + static_cast<size_t>(p) * inputs, *w = weight + static_cast<size_t>(p / batch) * inputs * outputs;        \
+            for (int j = 0; j < outputs; ++j)                                                                                         \
+                y[static_cast<size_t>(p) * outputs + j] = dot(a, w + static_cast<size_t>(j) * inputs, inputs) + (bias ? bias[j] : T(0)); \
+        }                                                                                                                             \
+    }                                                                                                                                 \
+    extern "C" void move_linear_##NAME(int inputs, int outputs, int people, int threads, const T* const* neurons, T* weight) {        \
+        _Pragma("omp parallel for schedule(static) num_threads(threads)") for (int p = 0; p < people; ++p) {                          \
+            FlushDenormals flush;                                                                                                     \
+            move_linear(inputs, outputs, individual(neurons, p, inputs, outputs), workspace<T>(), weight + static_cast<size_t>(p) * inputs * outputs); \
+        }                                                                                                                             \
+    }                                                                                                                                 \
+    extern "C" void normalise_##NAME(int count, int people, int threads, T* weight) {                                                 \
+        _Pragma("omp parallel for schedule(static) num_threads(threads)") for (int p = 0; p < people; ++p) {                          \
+            FlushDenormals flush;                                                                                                     \
+            normalise(count, weight + static_cast<size_t>(p) * count);                                                                \
+        }                                                                                                                             \
+    }
+
+EXPORT(float, float)
+EXPORT(double, double)

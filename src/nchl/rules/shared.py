@@ -1,0 +1,309 @@
+"""Convolution, unrolled: every connection has its own change, every kernel element moves by one value for all of its connections.
+
+    dK[k] = aggregate over the connections (p -> q) that carry k of dW(p, q)          per connection
+    dK[k] = (agg(A_p a_p) + agg(B_q a_q) + agg(C_p C_q a_p a_q) + agg(D_p D_q)) * agg((eta_p + eta_q) / 2)    termwise
+
+The aggregate is one of max, min, median (the lower one, as `torch.median`) and mean. Over a batch each connection's change is
+averaged first, then shared. Padding makes no connection; an element without any connection does not move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nchl.errors import InvalidArgument, ShapeError, UnknownName
+from nchl.rules.declaration import Rule
+from nchl.rules.geometry import ConvGeometry, Pair, taps
+from nchl.rules.neuronal import NCHL
+from nchl.rules.synaptic import ABCD
+
+SHARINGS = ("max", "min", "median", "mean")
+
+# Connections that are formed at a time, over all individuals: bounds the memory of the torch function.
+_AT_ONCE = 2**23
+
+Arguments = dict[str, Tensor]
+
+# The termwise form takes a rule apart: its terms that move with the activations, the constant one, and the rate.
+_MOVING: dict[Rule, Callable[[Arguments], tuple[Tensor, ...]]] = {
+    NCHL: lambda a: (a["A_pre"] * a["pre"], a["B_post"] * a["post"], (a["C_pre"] * a["pre"]) * (a["C_post"] * a["post"])),
+    ABCD: lambda a: (a["A_synapse"] * a["pre"], a["B_synapse"] * a["post"], a["C_synapse"] * a["pre"] * a["post"]),
+}
+_CONSTANT: dict[Rule, Callable[[Arguments], tuple[Tensor, Tensor]]] = {
+    NCHL: lambda a: (a["D_pre"] * a["D_post"], (a["eta_pre"] + a["eta_post"]) / 2),
+    ABCD: lambda a: (a["D_synapse"], a["eta_synapse"]),
+}
+
+
+def neuron_centric_conv(
+    pre: Float[Tensor, "*lead_pre channels height width"],
+    post: Float[Tensor, "*lead_post out_channels out_height out_width"],
+    rules_in: Float[Tensor, "*lead inputs 5"],
+    rules_out: Float[Tensor, "*lead outputs 5"],
+    *,
+    kernel_size: Pair,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    sharing: str = "max",
+    termwise: bool = False,
+) -> Float[Tensor, "*lead out_channels group_channels kernel_height kernel_width"]:
+    """The NcHL update of a convolution's kernel.
+
+    Args:
+        pre: activations of the input neurons.
+        post: activations of the output neurons.
+        rules_in: (A, B, C, D, eta) of each input neuron in C order; its B is not used. Its leading axes are those of the population.
+        rules_out: (A, B, C, D, eta) of each output neuron in C order; its A is not used.
+        kernel_size: (height, width) of the kernel, or one number for both; likewise `stride`, `padding` and `dilation`.
+        stride: steps between output positions.
+        padding: zeros around the input.
+        dilation: steps between the taps of the kernel.
+        groups: blocks of channels that do not see each other.
+        sharing: one of `"max"`, `"min"`, `"median"`, `"mean"`.
+        termwise: aggregate each term of the rule by itself (the thesis's form).
+
+    Leading axes of `pre` and `post` beyond those of the rules are batch axes: averaged per connection, before sharing.
+
+    Returns:
+        The change of the kernel.
+
+    Raises:
+        ShapeError: the tensors do not fit each other.
+        UnknownName: an unknown sharing.
+    """
+    geometry = ConvGeometry.make(
+        pre.shape[-3],
+        post.shape[-3],
+        kernel_size,
+        (pre.shape[-2], pre.shape[-1]),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
+    for name, rules, shape in (("rules_in", rules_in, geometry.input_shape), ("rules_out", rules_out, geometry.output_shape)):
+        count = shape[0] * shape[1] * shape[2]
+        if tuple(rules.shape[-2:]) != (count, 5):
+            raise ShapeError(f"{name}: expected (..., {count}, 5), five numbers for each neuron of {shape}, got {tuple(rules.shape)}")
+    if rules_in.ndim != rules_out.ndim:
+        raise ShapeError(
+            f"rules_in and rules_out must have the same leading axes, got {tuple(rules_in.shape)} and {tuple(rules_out.shape)}"
+        )
+    named = []
+    for rules, shape in ((rules_in, geometry.input_shape), (rules_out, geometry.output_shape)):
+        named.append(dict(zip(NCHL.names, rules.unflatten(-2, shape).unbind(-1), strict=True)))
+    lead = rules_in.ndim - 2
+    update = shared_terms if termwise else shared_update
+    return update(NCHL, geometry, sharing, pre, post, None, named[0], named[1], {}, lead=lead)
+
+
+def shared_update(
+    rule: Rule,
+    geometry: ConvGeometry,
+    sharing: str,
+    pre: Float[Tensor, "*lead_pre channels height width"],
+    post: Float[Tensor, "*lead_post out_channels out_height out_width"],
+    kernel: Float[Tensor, "*lead out_channels group_channels kernel_height kernel_width"] | None,
+    pre_parameters: Mapping[str, Tensor],
+    post_parameters: Mapping[str, Tensor],
+    synapse_parameters: Mapping[str, Tensor],
+    *,
+    lead: int,
+) -> Float[Tensor, "*lead out_channels group_channels kernel_height kernel_width"]:
+    """The update of a kernel by any rule, per connection.
+
+    Args:
+        rule: its function sees tensors in which every element is one connection.
+        geometry: the convolution.
+        sharing: the aggregate.
+        pre: activations of the input neurons.
+        post: activations of the output neurons.
+        kernel: the weights; only for rules that use them.
+        pre_parameters: by name, each `(*lead, channels, height, width)`.
+        post_parameters: by name, each `(*lead, out_channels, out_height, out_width)`.
+        synapse_parameters: by name, each as the kernel: a synapse is a kernel element.
+        lead: number of leading axes of the parameters; further ones of `pre` and `post` are batch axes.
+
+    Returns:
+        The change of the kernel.
+    """
+    named = _by_argument(rule, pre_parameters, post_parameters, synapse_parameters)
+    if rule.uses_weight:
+        if kernel is None:
+            raise InvalidArgument(f"rule {rule.name!r} uses the weight: give the kernel")
+        named["weight"] = kernel
+    connections = _Connections(geometry, pre, post, lead, sharing)
+    return connections.share(
+        named, lambda arguments: (rule.function(**{k: v for k, v in arguments.items() if k in named or k in rule.state}),)
+    )[0]
+
+
+def shared_terms(
+    rule: Rule,
+    geometry: ConvGeometry,
+    sharing: str,
+    pre: Float[Tensor, "*lead_pre channels height width"],
+    post: Float[Tensor, "*lead_post out_channels out_height out_width"],
+    kernel: Float[Tensor, "*lead out_channels group_channels kernel_height kernel_width"] | None,
+    pre_parameters: Mapping[str, Tensor],
+    post_parameters: Mapping[str, Tensor],
+    synapse_parameters: Mapping[str, Tensor],
+    *,
+    lead: int,
+    constant: tuple[Tensor, Tensor] | None = None,
+) -> Float[Tensor, "*lead out_channels group_channels kernel_height kernel_width"]:
+    """The update of a kernel, termwise; arguments as `shared_update`.
+
+    Args:
+        constant: what `constant_terms` gave for these parameters; None to compute it here.
+
+    Raises:
+        InvalidArgument: a rule that cannot be taken apart into terms.
+    """
+    named = _by_argument(rule, pre_parameters, post_parameters, synapse_parameters)
+    if constant is None:
+        constant = constant_terms(rule, geometry, sharing, pre_parameters, post_parameters, synapse_parameters, lead=lead)
+    connections = _Connections(geometry, pre, post, lead, sharing)
+    first, second, third = connections.share(named, _terms_of(rule, _MOVING))
+    return (first + second + third + constant[0]) * constant[1]
+
+
+def constant_terms(
+    rule: Rule,
+    geometry: ConvGeometry,
+    sharing: str,
+    pre_parameters: Mapping[str, Tensor],
+    post_parameters: Mapping[str, Tensor],
+    synapse_parameters: Mapping[str, Tensor],
+    *,
+    lead: int,
+) -> tuple[Tensor, Tensor]:
+    """What does not change within a life: the aggregates of the constant term (D) and of the rate (eta), each as the kernel."""
+    named = _by_argument(rule, pre_parameters, post_parameters, synapse_parameters)
+    example = next(iter(named.values()))
+    shapes = [(1,) * lead + shape for shape in (geometry.input_shape, geometry.output_shape)]
+    connections = _Connections(geometry, example.new_zeros(shapes[0]), example.new_zeros(shapes[1]), lead, sharing)
+    constant, rate = connections.share(named, _terms_of(rule, _CONSTANT))
+    return constant, rate
+
+
+def check_sharing(sharing: str) -> str:
+    """The name itself.
+
+    Raises:
+        UnknownName: it is none of `SHARINGS`.
+    """
+    if sharing not in SHARINGS:
+        raise UnknownName("sharing", sharing, SHARINGS)
+    return sharing
+
+
+def check_termwise(rule: Rule) -> None:
+    """Refuse a rule that has no termwise form.
+
+    Raises:
+        InvalidArgument: neither NcHL nor HL.
+    """
+    if rule not in _MOVING:
+        known = " and ".join(repr(r.name) for r in _MOVING)
+        raise InvalidArgument(f"termwise is a form of the rules {known}, got rule {rule.name!r}: leave termwise off")
+
+
+class _Connections:
+    """The connections of one layer, as tensors (*lead, batch, groups, out in group, in in group, tap, position)."""
+
+    def __init__(self, geometry: ConvGeometry, pre: Tensor, post: Tensor, lead: int, sharing: str) -> None:
+        for name, tensor, shape in (("pre", pre, geometry.input_shape), ("post", post, geometry.output_shape)):
+            if tuple(tensor.shape[-3:]) != shape:
+                raise ShapeError(f"{name}: expected (..., {', '.join(map(str, shape))}) for this convolution, got {tuple(tensor.shape)}")
+        self.geometry, self.lead, self.sharing = geometry, lead, check_sharing(sharing)
+        index, valid = taps(geometry)
+        self.index = index.to(pre.device)
+        self.valid = None if bool(valid.all()) else valid.to(pre.device)
+        self.activations = {"pre": self._with_batch(pre), "post": self._with_batch(post)}
+
+    def share(self, named: Arguments, terms: Callable[[Arguments], tuple[Tensor, ...]]) -> list[Tensor]:
+        """Aggregate each term, a function of the connections' arguments, into a tensor (*lead, *kernel_shape)."""
+        geometry, count = self.geometry, self.geometry.out_channels // self.geometry.groups
+        arguments = {name: self._place(name, tensor) for name, tensor in self.activations.items()}
+        arguments |= {name: self._place(name, tensor.unsqueeze(self.lead)) for name, tensor in named.items()}
+        # One slice holds one output channel of each group.
+        rows = max((t.shape[: self.lead + 1].numel() for t in arguments.values()), default=1)
+        slice_size = rows * geometry.in_channels * self.index.numel()
+        step = max(1, _AT_ONCE // slice_size)
+        pieces: list[list[Tensor]] = []
+        for start in range(0, count, step):
+            outputs = {name: self._outputs(t, start, min(step, count - start)) for name, t in arguments.items()}
+            shape = (geometry.groups, min(step, count - start), geometry.in_channels // geometry.groups, self.index.shape[0])
+            pieces.append([self._aggregate(term.mean(self.lead), shape) for term in terms(outputs)])
+        joined = [torch.cat(parts, dim=-3) for parts in zip(*pieces, strict=True)]
+        return [_unflatten(part.flatten(-4, -3), -1, geometry.kernel_size) for part in joined]
+
+    def _with_batch(self, tensor: Tensor) -> Tensor:
+        missing = self.lead - (tensor.ndim - 3)
+        tensor = tensor[(None,) * missing] if missing > 0 else tensor
+        return tensor.reshape(*tensor.shape[: self.lead], -1, *tensor.shape[-3:])
+
+    def _place(self, name: str, tensor: Tensor) -> Tensor:
+        groups = self.geometry.groups
+        if name == "pre" or name.endswith("_pre"):
+            patches: Tensor = tensor.flatten(-2)[..., self.index]
+            return _unflatten(patches, -3, (groups, -1)).unsqueeze(-4)
+        if name == "post" or name.endswith("_post"):
+            return _unflatten(tensor.flatten(-2), -2, (groups, -1))[..., None, None, :]
+        return _unflatten(tensor.flatten(-2), -3, (groups, -1)).unsqueeze(-1)
+
+    @staticmethod
+    def _outputs(tensor: Tensor, start: int, length: int) -> Tensor:
+        return tensor if tensor.shape[-4] == 1 else tensor.narrow(-4, start, length)
+
+    def _aggregate(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+        valid, sharing = self.valid, self.sharing
+        if valid is None:
+            plain = {
+                "max": lambda v: v.amax(-1),
+                "min": lambda v: v.amin(-1),
+                "mean": lambda v: v.mean(-1),
+                "median": lambda v: v.median(-1).values,
+            }
+            result = plain[sharing](values)
+        else:
+            counts = valid.sum(-1)
+            if sharing == "mean":
+                result = values.where(valid, 0).sum(-1) / counts.clamp(min=1)
+            elif sharing == "median":
+                result = self._median(values.expand(*values.shape[:-2], *valid.shape), valid)
+            else:
+                result = values.where(valid, -torch.inf).amax(-1) if sharing == "max" else values.where(valid, torch.inf).amin(-1)
+            result = result.where(counts > 0, 0)
+        shared: Tensor = result.expand(*result.shape[: self.lead], *shape)
+        return shared
+
+    @staticmethod
+    def _median(values: Tensor, valid: Tensor) -> Tensor:
+        """Each tap has connections of its own number, so each is selected by itself."""
+        medians: list[Tensor] = [
+            values[..., tap, here].median(-1).values if bool(here.any()) else values[..., tap, 0] for tap, here in enumerate(valid)
+        ]
+        return torch.stack(medians, dim=-1)
+
+
+def _unflatten(tensor: Tensor, axis: int, sizes: tuple[int, ...]) -> Tensor:
+    split: Tensor = tensor.unflatten(axis, sizes)
+    return split
+
+
+def _by_argument(rule: Rule, pre: Mapping[str, Tensor], post: Mapping[str, Tensor], synapse: Mapping[str, Tensor]) -> Arguments:
+    named = {f"{name}_pre": pre[name] for name in rule.pre} | {f"{name}_post": post[name] for name in rule.post}
+    return named | {f"{name}_synapse": synapse[name] for name in rule.synapse}
+
+
+def _terms_of(rule: Rule, table: Mapping[Rule, Callable[[Arguments], tuple[Tensor, ...]]]) -> Callable[[Arguments], tuple[Tensor, ...]]:
+    check_termwise(rule)
+    return table[rule]
