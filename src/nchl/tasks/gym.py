@@ -191,16 +191,18 @@ def make(name: str, threads: int, max_episode_steps: int | None, notes: list[str
     probe.close()
     recipe: dict[str, Any] = {"id": plain_id, "module": module, "options": options}
     where = "auto"
-    if not isinstance(spec.entry_point, str) or spec.entry_point.startswith("__main__"):
+    if isinstance(spec.entry_point, str) and spec.entry_point.startswith(_LIGHT):
         where = "here"
-        notes.append(f"{name} was registered with a class of this process: its environments share one processor; 'module:Id' spreads them")
-    elif spec.entry_point.startswith(_LIGHT):
-        where = "here"
-    else:
+    elif module:
+        pass  # the other processes import the module too
+    elif isinstance(spec.entry_point, str) and not spec.entry_point.startswith("__main__"):
         try:
             recipe["spec"] = spec.to_json()
         except (TypeError, ValueError):  # keywords that are no plain data
-            where = "auto" if module else "here"
+            where = "here"
+    else:
+        where = "here"
+        notes.append(f"{name} was registered with a class of this process: its environments share one processor; 'module:Id' spreads them")
     return Gymnasium(recipe, spaces, spec.max_episode_steps, threads, where)
 
 

@@ -1,0 +1,104 @@
+"""Names: aliases, suggestions, missing packages, and the table against what it describes."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import pytest
+
+from nchl import tasks
+from nchl.errors import InvalidArgument, MissingExtra, TaskError, UnknownName
+
+pytest.importorskip("envpool")
+
+
+def hide(monkeypatch: pytest.MonkeyPatch, *hidden: str) -> None:
+    """Let packages look as if they were not installed."""
+    find = importlib.util.find_spec
+
+    def look(name: str, *rest: Any) -> Any:
+        return None if name in hidden else find(name, *rest)
+
+    monkeypatch.setattr(importlib.util, "find_spec", look)
+
+
+@pytest.mark.parametrize("name", ["CarRacing", "CarRacing-v2", "CarRacing-v3"])
+def test_car_racing_goes_by_three_names(name: str) -> None:
+    task = tasks.make(name, image_size=(64, 64), max_episode_steps=5)
+    assert (task.id, task.simulator, task.observation_shape, task.action_size) == ("CarRacing-v3", "envpool", (3, 64, 64), 3)
+    assert task.early_stop == tasks.EarlyStop(in_a_row=20)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"), [("CartPol-v1", "CartPole-v1"), ("halfcheeta-v5", "HalfCheetah-v5"), ("AntBullet-v0", "AntBulletEnv-v0")]
+)
+def test_unknown_names_get_a_suggestion(wrong: str, right: str) -> None:
+    with pytest.raises(UnknownName, match=f"did you mean '{right}'"):
+        tasks.make(wrong)
+
+
+def test_unknown_simulators_and_numbers_that_cannot_be_are_refused() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'envpool'"):
+        tasks.make("CartPole-v1", simulator="envpol")
+    for wrong in (0, -1, 2**31, 1.5, True):
+        with pytest.raises(InvalidArgument, match="max_episode_steps"):
+            tasks.make("CartPole-v1", max_episode_steps=wrong)  # type: ignore[arg-type]
+        with pytest.raises(InvalidArgument, match="threads"):
+            tasks.make("CartPole-v1", threads=wrong)  # type: ignore[arg-type]
+    with pytest.raises(UnknownName, match="EnvPool task"):
+        tasks.make("NoSuchThing-v0", simulator="envpool")
+
+
+def test_where_envpool_is_missing_gymnasium_plays_and_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    hide(monkeypatch, "envpool")
+    task = tasks.make("CartPole-v1")
+    assert task.simulator == "gymnasium"
+    assert task.notes == ["EnvPool is not available here, so CartPole-v1 runs on Gymnasium (slower)"]
+    with pytest.raises(MissingExtra, match=r"nchl\[sim\]"):
+        tasks.make("CartPole-v1", simulator="envpool")
+
+
+def test_missing_bullet_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    hide(monkeypatch, "pybullet")
+    with pytest.raises(MissingExtra, match=r"nchl\[bullet\]"):
+        tasks.make("AntBulletEnv-v0")
+
+
+def test_missing_parts_of_gymnasium_name_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    import gymnasium
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise gymnasium.error.DependencyNotInstalled("MuJoCo is not installed")
+
+    monkeypatch.setattr(gymnasium, "make", fail)
+    with pytest.raises(MissingExtra, match=r"MuJoCo is not installed.*nchl\[sim\]"):
+        tasks.make("HalfCheetah-v5", simulator="gymnasium")
+
+
+def test_modules_that_do_not_exist_are_named() -> None:
+    with pytest.raises(TaskError, match=r"no_such_module:Thing-v0.*could not be imported"):
+        tasks.make("no_such_module:Thing-v0")
+    with pytest.raises(TaskError, match="names a module"):
+        tasks.make("no_such_module:Thing-v0", simulator="envpool")
+
+
+def test_a_task_without_a_limit_gets_one_and_says_so() -> None:
+    task = tasks.make("CliffWalking-v0")
+    assert task.step_limit == 10_000
+    assert "10,000" in task.notes[0]
+    assert tasks.make("CliffWalking-v0", max_episode_steps=50).notes == []
+
+
+@pytest.mark.parametrize("info", [info for info in tasks.known() if info.id != "AntBulletEnv-v0"], ids=lambda info: info.id)
+def test_the_table_says_what_is(info: tasks.TaskInfo) -> None:
+    task = tasks.make(info.id, max_episode_steps=3, threads=1)
+    assert info.simulators.split(", ")[0] == task.simulator == "envpool"
+    count = info.observation.split()[0]
+    assert task.observation_shape == ((96 * 96 * 3,) if count == "picture" else (int(count),))
+    assert int(info.action.split()[0]) == task.action_size
+
+
+def test_what_cannot_be_played_is_refused() -> None:
+    with pytest.raises(TaskError, match="observations of type Dict"):
+        tasks.make("CheetahRun-v1")
