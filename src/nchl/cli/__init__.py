@@ -7,6 +7,7 @@ Nothing is imported before the verb that needs it is known, so that `nchl --help
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
@@ -38,6 +39,7 @@ VERBS = {
     "tasks": Verb("nchl.cli.tasks", "list the tasks that this machine can run"),
     "presets": Verb("nchl.cli.presets", "list the published settings, each with its source"),
     "doctor": Verb("nchl.cli.doctor", "say what this machine has, and what to do about what it lacks"),
+    "softhebb": Verb("nchl.cli.softhebb", "train a convolutional classifier that learns without feedback"),
     "bench": Verb("nchl.cli.bench", "measure the speed on this machine"),
 }
 
@@ -49,18 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_waiting_policy()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _dispatch(words)
-        sys.stdout.flush()
-        return code
+        return _dispatch(words)
     except NchlError as error:
         print(f"nchl: {error}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         print("nchl: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except SystemExit as leaving:  # argparse has shown a help text
         return leaving.code if isinstance(leaving.code, int) else 0
 
@@ -77,10 +74,10 @@ def set_waiting_policy() -> None:
 
 def _dispatch(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
-        print(overview())
+        show(overview())
         return 0
     if words[0] == "--version":
-        print(f"nchl {__version__}")
+        show(f"nchl {__version__}")
         return 0
     name, rest = words[0], words[1:]
     if name not in VERBS:
@@ -100,11 +97,18 @@ def run_verb(module: ModuleType, program: str, summary: str, words: list[str]) -
     parser.add_json()
     args = parser.parse_words(words)
     result: dict[str, Any] = module.run(args)
-    if getattr(args, "json", False):
-        print(json.dumps(result, indent=2))
-    elif text := module.text(result):
-        print(text)
+    show(json.dumps(result, indent=2) if getattr(args, "json", False) else module.text(result))
     return int(module.exit_code(result)) if hasattr(module, "exit_code") else 0
+
+
+def show(text: str) -> None:
+    """Print a result. A reader that has seen enough, such as `head`, or a terminal that is gone, is no mistake."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise NchlError(f"cannot write the result: {error.strerror}") from error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def overview() -> str:

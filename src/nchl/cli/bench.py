@@ -16,10 +16,10 @@ BENCHES = {
 
 def dispatch(words: list[str]) -> int:
     """Hand the words to the benchmark that the first of them names; each is a verb of its own."""
-    from nchl.cli import run_verb
+    from nchl.cli import run_verb, show
 
     if not words or words[0] in ("-h", "--help"):
-        print(overview())
+        show(overview())
         return 0
     name, rest = words[0], words[1:]
     if name not in BENCHES:

@@ -5,6 +5,7 @@ Progress goes to stderr, results go to stdout, so that `nchl evolve ... --json >
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -81,7 +82,6 @@ class Pace:
             f"generation {record.generation}" + (f"/{self.total}" if self.total else ""),
             f"best {figure(record.best)}",
             f"mean {figure(record.mean)}",
-            f"best so far {figure(record.best_so_far)}",
             f"{record.steps_per_s:,.0f} steps/s",
         ]
         if record.non_finite:
@@ -117,7 +117,9 @@ class PlainProgress:
 
     def say(self, line: str) -> None:
         """Write one line."""
-        print(line, file=sys.stderr, flush=True)
+        # A terminal that is gone, or a Ctrl-C in the middle of another line, must not end the run.
+        with contextlib.suppress(OSError, RuntimeError):
+            print(line, file=sys.stderr, flush=True)
 
 
 class TerminalProgress:
@@ -130,7 +132,7 @@ class TerminalProgress:
 
         self._pace = pace
         self._bar = Bar(
-            BarColumn(bar_width=20), TextColumn("{task.description}", markup=False), console=Console(stderr=True), refresh_per_second=8
+            BarColumn(bar_width=10), TextColumn("{task.description}", markup=False), console=Console(stderr=True), refresh_per_second=8
         )
         self._task = self._bar.add_task("starting ...", total=pace.total)
 
@@ -148,7 +150,8 @@ class TerminalProgress:
 
     def say(self, line: str) -> None:
         """Write one line above the bar."""
-        self._bar.console.print(line, markup=False, highlight=False)
+        with contextlib.suppress(OSError):
+            self._bar.console.print(line, markup=False, highlight=False)
 
 
 def figure(value: float) -> str:

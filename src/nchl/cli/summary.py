@@ -38,9 +38,9 @@ def text(result: dict[str, Any]) -> str:
     folder = shlex.quote(result["run"])
     lines += [f"The run is in {result['run']}", ""]
     if result["resume"]:
-        lines += ["Go on with:", f"  {result['resume']}"]
+        lines += ["Go on with:", f"  {result['resume']}", "", "Or look at what it has reached:"]
     else:
-        lines += ["Try next:"]
+        lines.append("Try next:")
     if result["best"] is not None:
         lines.append(f"  nchl evaluate {folder} --controls")
     if result["reason"] == "generations":
