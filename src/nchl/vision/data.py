@@ -1,0 +1,221 @@
+"""Labelled images from a Hugging Face data set, its parquet files in a local folder, or a folder per class.
+
+The promise: what cannot be used is refused with its name (file or row), never guessed; images are decoded once, to one
+tensor of bytes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from nchl.errors import InvalidArgument, require
+from nchl.seeds import Purpose, generator
+from nchl.vision.sources import Row, Source, open_source
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images and what they show.
+
+    Attributes:
+        pixels: (images, 3, height, width), bytes.
+        labels: (images,), indices of `ImageData.classes`.
+    """
+
+    pixels: UInt8[Tensor, "images channels height width"]
+    labels: Int64[Tensor, " images"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, indices: Tensor | slice, device: torch.device | str = "cpu") -> Tensor:
+        """Some images as float32 in [0, 1], stored channels last."""
+        return self.pixels[indices].to(device).to(torch.float32, memory_format=torch.channels_last).div_(255)
+
+    def select(self, indices: Tensor | slice) -> Images:
+        """Some of the images."""
+        return Images(self.pixels[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A classification problem.
+
+    Attributes:
+        train: what may be learned from.
+        test: what is scored once, at the end.
+        classes: their names, in the order of the labels.
+        notes: what was decided on the way, one sentence each.
+    """
+
+    train: Images
+    test: Images
+    classes: list[str]
+    notes: list[str]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        _, channels, height, width = self.train.pixels.shape
+        return channels, height, width
+
+
+def load_images(
+    data: str,
+    *,
+    convert: bool = False,
+    skip_corrupt: bool = False,
+    test_fraction: float | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> ImageData:
+    """Read a data set.
+
+    Args:
+        data: a local folder (parquet files with a column `img` or `image` and a column `label` or `fine_label`; or
+            images in one folder per class, perhaps below `train` and `test`), or a name at Hugging Face; `cifar10` and
+            `cifar100` are known.
+        convert: turn grey, transparent and palette images into RGB instead of refusing them.
+        skip_corrupt: leave images out that cannot be decoded.
+        test_fraction: part of the images that becomes the test set, for data without one of its own.
+        limit: use only so many training images, drawn at random.
+        seed: of those two draws.
+
+    Raises:
+        InvalidArgument: the data cannot be used; the message says where and what to do.
+        MissingExtra: the packages for images are not installed.
+    """
+    source = open_source(data)
+    notes = list(source.notes)
+    problems: list[str] = []
+    decoded = {
+        split: _decode(rows, split, source, convert=convert, problems=problems)
+        for split, rows in (("train", source.train), ("test", source.test))
+    }
+    if problems and not skip_corrupt:
+        shown = "; ".join(problems[:_SHOWN]) + (f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else "")
+        raise InvalidArgument(f"{data}: {len(problems)} images are corrupt: {shown}. Repair them, or leave them out with --skip-corrupt")
+    if problems:
+        notes.append(f"left out {len(problems)} corrupt images: {', '.join(problem.split(' (')[0] for problem in problems[:_SHOWN])} ...")
+    classes = _classes(source, decoded["train"][1])
+    if source.test is None:
+        train, test = _hold_out(_images(data, "train", *decoded["train"], classes), test_fraction, seed, data)
+        notes.append(f"{data} has no test set: {len(test)} images drawn with seed {seed} are held out as one")
+    elif test_fraction is not None:
+        raise InvalidArgument(f"{data} has a test set of its own; leave --test-fraction out")
+    else:
+        train, test = (_images(data, split, *decoded[split], classes) for split in ("train", "test"))
+    if train.pixels.shape[1:] != test.pixels.shape[1:]:
+        raise InvalidArgument(
+            f"{data}: training images are {_size(train.pixels)} and test images {_size(test.pixels)}; resize them to one size"
+        )
+    present = torch.unique(train.labels)
+    if len(present) < 2:
+        raise InvalidArgument(f"{data}: expected at least two classes, but all training images are of class {classes[int(present[0])]!r}")
+    if limit is not None and limit < len(train):
+        train = train.select(torch.from_numpy(np.sort(generator(seed, Purpose.TRAINING, 0, _LIMIT).permutation(len(train))[:limit])))
+        notes.append(f"only {limit} of the training images are used")
+    return ImageData(train, test, classes, notes)
+
+
+def hold_out(images: Images, fraction: float, seed: int) -> tuple[Images, Images]:
+    """Split off a random part, for validation: (the rest, the part).
+
+    Raises:
+        InvalidArgument: either part would be empty.
+    """
+    part = round(len(images) * fraction)
+    if not 0 < part < len(images):
+        raise InvalidArgument(f"expected a fraction that leaves images on both sides, got {fraction} of {len(images)} images")
+    order = torch.from_numpy(generator(seed, Purpose.VALIDATION, 0, _HOLD_OUT).permutation(len(images)))
+    return images.select(order[part:].sort().values), images.select(order[:part].sort().values)
+
+
+# Names of the streams of random numbers, see `nchl.seeds`.
+_LIMIT, _HOLD_OUT = 1001, 1002
+
+
+def _hold_out(images: Images, fraction: float | None, seed: int, data: str) -> tuple[Images, Images]:
+    if fraction is None:
+        raise InvalidArgument(f"{data} has no test set (no `test` split or folder); hold a part of the images out with --test-fraction 0.2")
+    return hold_out(images, fraction, seed)
+
+
+def _decode(
+    rows: Iterable[Row] | None, split: str, source: Source, *, convert: bool, problems: list[str]
+) -> tuple[list[np.ndarray], list[Any]]:
+    """Decode one split; corrupt images are named in `problems` and left out."""
+    pixels: list[np.ndarray] = []
+    labels: list[Any] = []
+    if rows is None:
+        return pixels, labels
+    library = require("PIL.Image", "vision")
+    for row in rows:
+        try:
+            if not row.data:
+                raise OSError("no bytes")
+            with library.open(io.BytesIO(row.data)) as image:
+                if image.mode != "RGB" and not convert:
+                    kind = {
+                        "L": "grey",
+                        "1": "black and white",
+                        "LA": "grey with transparency",
+                        "RGBA": "transparent",
+                        "P": "a palette's",
+                    }.get(image.mode, "other")
+                    raise InvalidArgument(
+                        f"{row.place}: expected an RGB image, got mode {image.mode} ({kind}); turn all into RGB with --convert"
+                    )
+                array = np.asarray(image.convert("RGB"))
+        except InvalidArgument:
+            raise
+        # What decoders raise for broken bytes is not one family (OSError, SyntaxError, ValueError, struct.error, ...).
+        except Exception as error:
+            problems.append(f"{row.place} ({type(error).__name__}: {error})")
+            continue
+        if pixels and array.shape != pixels[0].shape:
+            first, here = (f"{height}x{width}" for height, width, _ in (pixels[0].shape, array.shape))
+            raise InvalidArgument(
+                f"{row.place}: expected {first} pixels as in the first image of the {split} set, got {here}; resize all images to one size"
+            )
+        pixels.append(array)
+        labels.append(row.label)
+    return pixels, labels
+
+
+def _classes(source: Source, labels: list[Any]) -> list[str]:
+    """Names of the classes: the data set's own, the strings that occur, or the numbers from 0."""
+    if source.classes is not None:
+        return source.classes
+    if all(isinstance(label, str) for label in labels):
+        return sorted(set(labels))
+    if not all(isinstance(label, int) and not isinstance(label, bool) for label in labels):
+        odd = next(label for label in labels if not isinstance(label, int) or isinstance(label, bool))
+        raise InvalidArgument(f"{source.name}: expected labels that are all whole numbers or all strings, got {odd!r} among them")
+    return [str(number) for number in range(max(labels, default=-1) + 1)]
+
+
+def _images(data: str, split: str, pixels: list[np.ndarray], labels: list[Any], classes: list[str]) -> Images:
+    if not pixels:
+        raise InvalidArgument(f"{data}: the {split} set has no images")
+    index = {name: number for number, name in enumerate(classes)}
+    numbers = [index.get(label, -1) if isinstance(label, str) else label for label in labels]
+    for label, number in zip(labels, numbers, strict=True):
+        if not isinstance(number, int) or not 0 <= number < len(classes):
+            raise InvalidArgument(f"{data}: label {label!r} in the {split} set is none of the {len(classes)} classes of the training set")
+    stacked = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
+    return Images(stacked, torch.tensor(numbers, dtype=torch.int64))
+
+
+def _size(pixels: Tensor) -> str:
+    return f"{pixels.shape[2]}x{pixels.shape[3]}"

@@ -1,0 +1,309 @@
+"""One experiment from images to test accuracy: its phases in order, each step resumable, the test set scored once at the end."""
+
+from __future__ import annotations
+
+import functools
+import math
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nchl.errors import InvalidArgument, RunError
+from nchl.runs.files import write_json, write_tensors
+from nchl.runs.machine import check_same_bits
+from nchl.vision import pictures
+from nchl.vision.data import Images, hold_out, load_images
+from nchl.vision.features import compute_features, feature_bytes, size_text
+from nchl.vision.layers import softhebb_layers
+from nchl.vision.networks import Classifier, build
+from nchl.vision.record import Position, VisionRun
+from nchl.vision.settings import SoftHebbSettings
+from nchl.vision.training import Backprop, Head, Phase, Unsupervised, epoch_order, norm_distance, predict
+
+
+class Reporter:
+    """Who is told how the experiment goes. This one is silent; the command line has one that shows bars."""
+
+    def say(self, line: str) -> None:
+        """One line that stays."""
+
+    def start(self, name: str, total: int) -> None:
+        """A new bar of so many images."""
+
+    def advance(self, done: int, text: str = "") -> None:
+        """So many images of it are done."""
+
+
+def start(settings: SoftHebbSettings, path: Path, reporter: Reporter | None = None) -> dict[str, Any]:
+    """Run a new experiment and return its summary.
+
+    Args:
+        settings: what to do.
+        path: the run folder to make.
+        reporter: is told about the progress.
+
+    Raises:
+        InvalidArgument: the data or the settings cannot be used.
+        RunError: the folder exists already, or cannot be written to.
+    """
+    _use(settings.device, settings.threads)
+    experiment = _Experiment(settings, reporter or Reporter())  # before the folder: a wrong word leaves nothing behind
+    return experiment.run(VisionRun.create(path, settings, _bits()), None)
+
+
+def resume(path: Path, reporter: Reporter | None = None, *, allow_other_machine: bool = False) -> dict[str, Any]:
+    """Go on with an experiment that was stopped or killed; its result has the bits of one that was not.
+
+    Raises:
+        RunError: no such run, it is finished, or this machine would give other bits (and that is not allowed).
+    """
+    run, settings, before = VisionRun.open(path)
+    if (path / "summary.json").exists():
+        raise RunError(f"{path} is finished: see {path / 'summary.json'}")
+    threads = before.get("threads", "")
+    _use(settings.device, int(threads) if threads.isdigit() else settings.threads)
+    check_same_bits(before, _bits(), allow=allow_other_machine)
+    return _Experiment(settings, reporter or Reporter()).run(run, run.newest())
+
+
+def _use(device: str | None, threads: int | None) -> None:
+    if device not in (None, "cpu") and not (str(device).startswith("cuda") and torch.cuda.is_available()):
+        raise InvalidArgument(f"expected --device cpu, or cuda where torch finds one, got {device!r}")
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def _bits() -> dict[str, str]:
+    """What the last digits of a result depend on, besides the settings."""
+    return {
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "instruction set": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        # How a matrix product is cut among threads decides the order of its additions.
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+class _Experiment:
+    """The data, the network, and the loop over phases."""
+
+    def __init__(self, settings: SoftHebbSettings, reporter: Reporter) -> None:
+        self.settings, self.reporter = settings, reporter
+        seed = settings.seed or 0
+        reporter.say(f"reading {settings.data}")
+        self.data = load_images(
+            settings.data,
+            convert=bool(settings.convert),
+            skip_corrupt=bool(settings.skip_corrupt),
+            test_fraction=settings.test_fraction,
+            limit=settings.limit,
+            seed=seed,
+        )
+        self.train: Images = self.data.train
+        self.validation: Images | None = None
+        if settings.validation:
+            self.train, self.validation = hold_out(self.train, settings.validation, seed)
+        self.classifier: Classifier = build(
+            str(settings.network),
+            self.data.image_shape,
+            len(self.data.classes),
+            seed=seed,
+            sharing=settings.sharing,
+            competition=settings.competition,
+            lr=settings.lr,
+        ).to(settings.device)
+        for line in self.data.notes:
+            reporter.say(line)
+        _, height, width = self.data.image_shape
+        sets = {"training": self.train, "validation": self.validation, "test": self.data.test}
+        counted = ", ".join(f"{len(images):,} {name}" for name, images in sets.items() if images is not None)
+        reporter.say(f"{counted} images of {height}x{width} in {len(self.data.classes)} classes")
+        reporter.say(f"{settings.network}: {self.classifier.features:,} features")
+
+    def run(self, run: VisionRun, saved: tuple[Position, dict[str, np.ndarray]] | None) -> dict[str, Any]:
+        """From the start or a checkpoint to the summary."""
+        position, state = saved or (Position(), {})
+        run.begin(position.rows)
+        try:
+            plans = self._plans(run, position)
+            if not state:
+                run.save(position, self._tensors(None))
+            for number, (_, make) in enumerate(plans):
+                if number < position.phase:
+                    continue
+                phase = self._made(make, state) if number == position.phase and state else make()
+                self._phase(run, phase, number, position)
+            if position.phase == len(plans) and state:
+                self._restore_network(state)
+            return self._score(run, position)
+        finally:
+            run.close()
+
+    def _plans(self, run: VisionRun, position: Position) -> list[tuple[str, Callable[[], Phase]]]:
+        """The phases in order: a name, and how to make it when its turn comes."""
+        given, seed = self.settings, self.settings.seed or 0
+        adam: dict[str, Any] = {
+            "epochs": given.epochs_head,
+            "batch_size": given.batch_size_head,
+            "lr": given.lr_head,
+            "dropout": given.dropout,
+            "seed": seed,
+        }
+        if given.method == "backprop":
+            return [("backprop", lambda: Backprop(self.classifier, self.train, self.validation, **adam))]
+        plans: list[tuple[str, Callable[[], Phase]]] = []
+        if given.method == "softhebb" and given.epochs_unsupervised:
+            hebbian: dict[str, Any] = {"epochs": given.epochs_unsupervised, "batch_size": given.batch_size}
+            if given.schedule == "layerwise":
+                for block, module in enumerate(self.classifier.blocks):
+                    if softhebb_layers(module):
+                        make = functools.partial(Unsupervised, self.classifier, self.train, block=block, **hebbian)
+                        plans.append((f"unsupervised-{block + 1}", make))
+            else:
+                plans.append(("unsupervised", lambda: Unsupervised(self.classifier, self.train, **hebbian)))
+
+        def head() -> Phase:
+            features = self._features(run, "training", self.train, position)
+            validation = None
+            if self.validation is not None:
+                validation = (self._features(run, "validation", self.validation, position), self.validation.labels)
+            return Head(self.classifier, features, self.train.labels, validation, **adam)
+
+        return [*plans, ("head", head)]
+
+    def _features(self, run: VisionRun, what: str, images: Images, position: Position) -> Tensor:
+        size = feature_bytes(len(images), self.classifier.features)
+        where = "memory" if self.settings.features == "memory" else f"{run.path} on disk"
+        self.reporter.say(
+            f"features of the {what} images: {len(images):,} x {self.classifier.features:,} in half precision, {size_text(size)} in {where}"
+        )
+        self.reporter.start(f"{what} features", len(images))
+        file = run.path / f"{what}-features.f16" if self.settings.features == "disk" else None
+        with _timed(position, "features"):
+            return compute_features(self.classifier, images, file=file, device=str(self.settings.device), advance=self.reporter.advance)
+
+    def _made(self, make: Callable[[], Phase], state: dict[str, np.ndarray]) -> Phase:
+        """A phase as a checkpoint left it."""
+        if self.settings.method != "backprop":
+            self._restore_network(state)  # the head's phase computes its features with it
+        phase = make()  # backpropagation's phase redraws the weights, so they are restored behind it
+        self._restore_network(state)
+        phase.restore({name.removeprefix("phase."): value for name, value in state.items() if name.startswith("phase.")})
+        return phase
+
+    def _phase(self, run: VisionRun, phase: Phase, number: int, position: Position) -> None:
+        """All that is left of one phase, with checkpoints on the way."""
+        images, every = len(self.train), int(self.settings.checkpoint_every or 1)
+        batches = math.ceil(images / phase.batch_size)
+        self.reporter.start(phase.name, images * phase.epochs)
+        while position.epoch < phase.epochs:
+            order = epoch_order(self.settings.seed or 0, number, position.epoch, images)
+            while position.batch < batches:
+                with _timed(position, phase.name):
+                    indices = order[position.batch * phase.batch_size : (position.batch + 1) * phase.batch_size]
+                    score = phase.step(position.epoch, position.batch, indices)
+                position.batch, position.steps = position.batch + 1, position.steps + 1
+                position.loss, position.correct, position.images = (
+                    position.loss + score.loss,
+                    position.correct + score.correct,
+                    position.images + len(indices),
+                )
+                self.reporter.advance(position.epoch * images + position.images, self._text(phase, position))
+                if position.batch % every == 0 and position.batch < batches:
+                    if not phase.labelled:
+                        self._row(run, phase, position, None)
+                    run.save(position, self._tensors(phase))
+            with _timed(position, phase.name):
+                validation = phase.validate(position.epoch)
+            self._row(run, phase, position, validation)
+            position.epoch, position.batch, position.loss, position.correct, position.images = position.epoch + 1, 0, 0.0, 0, 0
+            if position.epoch < phase.epochs:
+                run.save(position, self._tensors(phase))
+        phase.finish()
+        position.phase, position.epoch = number + 1, 0
+        run.save(position, self._tensors(None))
+        self.reporter.say(f"{phase.name}: done in {position.seconds.get(phase.name, 0.0):.0f} s")
+
+    def _text(self, phase: Phase, position: Position) -> str:
+        if not phase.labelled:
+            return f"epoch {position.epoch + 1}/{phase.epochs}"
+        loss, accuracy = position.loss / position.images, position.correct / position.images
+        return f"epoch {position.epoch + 1}/{phase.epochs} · loss {loss:.3f} · training accuracy {accuracy:.1%}"
+
+    def _row(self, run: VisionRun, phase: Phase, position: Position, validation: float | None) -> None:
+        position.rows += 1
+        row: dict[str, Any] = {
+            "row": position.rows,
+            "phase": phase.name,
+            "epoch": position.epoch + 1,
+            "images": position.epoch * len(self.train) + position.images,
+            "lr": phase.lr(position.epoch),
+            "norm_distance": norm_distance(self.classifier),
+            "validation_accuracy": validation,
+            "seconds": round(sum(position.seconds.values()), 3),
+        }
+        if phase.labelled:
+            row |= {"loss": position.loss / position.images, "train_accuracy": position.correct / position.images}
+        run.row(row)
+
+    def _score(self, run: VisionRun, position: Position) -> dict[str, Any]:
+        """Score the test set, once, and write all that a finished run has."""
+        self.reporter.say(f"scoring the {len(self.data.test):,} test images")
+        with _timed(position, "test"):
+            predicted = predict(self.classifier, self.data.test)
+        labels, classes = self.data.test.labels, len(self.data.classes)
+        confusion = torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes)
+        correct = int((predicted == labels).sum())
+        summary: dict[str, Any] = {
+            "test_accuracy": correct / len(labels),
+            "test_images": len(labels),
+            "test_correct": correct,
+            "method": self.settings.method,
+            "network": self.settings.network,
+            "seed": self.settings.seed,
+            "train_images": len(self.train),
+            "classes": self.data.classes,
+            "features": self.classifier.features,
+            "weights": sum(parameter.numel() for parameter in self.classifier.parameters()),
+            "seconds": {name: round(value, 3) for name, value in position.seconds.items()},
+            "notes": self.data.notes,
+            "confusion": confusion.tolist(),
+        }
+        about = {key: self.settings.to_json()[key] for key in ("network", "method", "seed")}
+        write_tensors(
+            run.path / "network.safetensors",
+            self._tensors(None),
+            about | {"image_shape": list(self.data.image_shape), "classes": self.data.classes},
+        )
+        pictures.draw(run.path, self.classifier, confusion.numpy(), self.data.classes)
+        for kept in run.path.glob("*-features.*"):  # they served the head and are large
+            kept.unlink()
+        write_json(run.path / "summary.json", summary)
+        return summary
+
+    def _tensors(self, phase: Phase | None) -> dict[str, np.ndarray]:
+        arrays = {f"network.{name}": value.detach().cpu().numpy() for name, value in self.classifier.state_dict().items()}
+        return arrays | ({} if phase is None else {f"phase.{name}": value for name, value in phase.state().items()})
+
+    def _restore_network(self, state: dict[str, np.ndarray]) -> None:
+        self.classifier.load_state_dict(
+            {
+                name.removeprefix("network."): torch.from_numpy(np.array(value))
+                for name, value in state.items()
+                if name.startswith("network.")
+            }
+        )
+
+
+@contextmanager
+def _timed(position: Position, name: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    position.seconds[name] = position.seconds.get(name, 0.0) + time.perf_counter() - began

@@ -1,0 +1,170 @@
+"""The folder of a SoftHebb run: settings, metrics, checkpoints, summary; written so that a kill at any time loses little.
+
+config.json · metrics.csv · checkpoints/step-000001234.safetensors (the newest two) · tensorboard/ · network.safetensors ·
+summary.json · filters.png, curves.png, confusion.png
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import re
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nchl.errors import CheckpointError, RunError
+from nchl.runs.config import read_json
+from nchl.runs.files import cannot_write, read_tensors, read_text, write_atomically, write_json, write_tensors
+from nchl.runs.machine import versions
+from nchl.runs.tensorboard import EventFile
+from nchl.vision.settings import SoftHebbSettings
+
+KIND = "softhebb"
+COLUMNS = ("row", "phase", "epoch", "images", "loss", "train_accuracy", "validation_accuracy", "lr", "norm_distance", "seconds")
+_KEPT = 2
+_NAME = re.compile(r"step-(\d{9})\.safetensors")
+
+
+@dataclass
+class Position:
+    """How far a run is: the counters of a checkpoint, plain JSON.
+
+    Attributes:
+        phase: index of the phase under way.
+        epoch: epochs of it that are done.
+        batch: steps of the epoch under way that are done.
+        steps: steps of the whole run.
+        rows: rows of metrics.csv.
+        loss: summed over the epoch's images so far.
+        correct: images of the epoch so far that were classified rightly.
+        images: images of the epoch so far.
+        seconds: by phase; for people, no result depends on it.
+    """
+
+    phase: int = 0
+    epoch: int = 0
+    batch: int = 0
+    steps: int = 0
+    rows: int = 0
+    loss: float = 0.0
+    correct: int = 0
+    images: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class VisionRun:
+    """Paths and files of one run folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._events: EventFile | None = None
+
+    @classmethod
+    def create(cls, path: Path, settings: SoftHebbSettings, same_bits: Mapping[str, str]) -> VisionRun:
+        """Make the folder of a new run, with `config.json` in it.
+
+        Raises:
+            RunError: it exists already, or cannot be made.
+        """
+        run = cls(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir()
+            (path / "checkpoints").mkdir()
+        except FileExistsError as error:
+            raise RunError(
+                f"{path} exists already; continue it with: nchl softhebb --resume {path}, or name another folder with --out"
+            ) from error
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        record = {"kind": KIND, "settings": settings.to_json(), "same_bits": dict(same_bits), "versions": versions()}
+        write_json(path / "config.json", {**record, "command": sys.argv, "started": time.strftime("%Y-%m-%d %H:%M:%S")})
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> tuple[VisionRun, SoftHebbSettings, dict[str, str]]:
+        """A run that exists: its folder, its settings, and what its bits depend on.
+
+        Raises:
+            RunError: no run folder of this kind.
+        """
+        config = path / "config.json"
+        if not config.is_file():
+            raise RunError(f"{path} is not a run folder: it has no config.json; give the folder that `nchl softhebb` made")
+        data = read_json(read_text(config), file=config)
+        if data.get("kind") != KIND or not isinstance(data.get("settings"), dict):
+            raise RunError(f"{path} is no run of `nchl softhebb`; an evolved one goes on with: nchl resume {path}")
+        return cls(path), SoftHebbSettings.from_json(data["settings"]), {str(k): str(v) for k, v in data.get("same_bits", {}).items()}
+
+    def save(self, position: Position, tensors: Mapping[str, np.ndarray]) -> None:
+        """Write a checkpoint, then remove all but the newest two."""
+        write_tensors(
+            self.path / "checkpoints" / f"step-{position.steps + position.phase:09d}.safetensors", tensors, {"position": vars(position)}
+        )
+        for old in self._checkpoints()[_KEPT:]:
+            with contextlib.suppress(OSError):
+                old.unlink()
+
+    def newest(self) -> tuple[Position, dict[str, np.ndarray]] | None:
+        """The newest whole checkpoint, or None where there is none yet.
+
+        Raises:
+            CheckpointError: there are some, and all are damaged.
+        """
+        problems = []
+        for path in self._checkpoints():
+            try:
+                tensors, about = read_tensors(path)
+                return Position(**about["position"]), tensors
+            except (CheckpointError, KeyError, TypeError) as error:
+                problems.append(f"{path.name}: {error}")
+        if problems:
+            raise CheckpointError(f"no checkpoint in {self.path} can be used: {'; '.join(problems)}")
+        return None
+
+    def begin(self, rows: int) -> None:
+        """Open the metrics for writing, cut back to so many rows."""
+        path = self.path / "metrics.csv"
+        kept = read_rows(self.path)[:rows] if path.exists() else []
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(kept)
+        write_atomically(path, text.getvalue().encode())
+        self._events = EventFile(self.path / "tensorboard", keep=rows)
+
+    def row(self, values: Mapping[str, Any]) -> None:
+        """Append a row to metrics.csv and its numbers to TensorBoard."""
+        cells = [values.get(name) for name in COLUMNS]
+        try:
+            with (self.path / "metrics.csv").open("a", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerow(["" if cell is None else cell for cell in cells])
+        except OSError as error:
+            raise cannot_write(self.path / "metrics.csv", error) from error
+        numbers = {
+            f"{values['phase']}/{name}": float(value) for name, value in values.items() if isinstance(value, float) and name != "seconds"
+        }
+        assert self._events is not None, "begin() comes first"
+        self._events.write(int(values["row"]), numbers, {})
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._events is not None:
+            self._events.close()
+
+    def _checkpoints(self) -> list[Path]:
+        folder = self.path / "checkpoints"
+        return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True) if folder.is_dir() else []
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a run's metrics.csv as text; a torn last line is left out."""
+    text = read_text(path / "metrics.csv")
+    return list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
