@@ -186,7 +186,9 @@ class PlasticMLP(PlasticNetwork):
         self._move()
 
     @torch.no_grad()
-    def step(self, x: Shaped[Tensor, "*lead inputs"], active: Shaped[Tensor, " population"] | None = None) -> Shaped[Tensor, "*lead outputs"]:
+    def step(
+        self, x: Shaped[Tensor, "*lead inputs"], active: Shaped[Tensor, " population"] | None = None
+    ) -> Shaped[Tensor, "*lead outputs"]:
         """See `PlasticNetwork.step`; for a population with `backend="compiled"`, in one pass over the weights."""
         if self.backend == "compiled":
             observation = torch.as_tensor(x)
@@ -220,7 +222,9 @@ class PlasticMLP(PlasticNetwork):
         if backend not in step.BACKENDS:
             raise UnknownName("backend", backend, step.BACKENDS)
         if backend == "compiled" and self.population is None:
-            raise InvalidArgument("backend 'compiled' is the step of a population, got population None; give population=1, or backend='eager'")
+            raise InvalidArgument(
+                "backend 'compiled' is the step of a population, got population None; give population=1, or backend='eager'"
+            )
         self.backend = step.choose_backend(self.population, self.weights_per_individual) if backend == "auto" else backend
         missing = step.missing_compiler(self.device) if self.backend == "compiled" else None
         if missing:

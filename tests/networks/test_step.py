@@ -1,0 +1,209 @@
+"""The fused step: equal to forward and update, and the same bits whatever the threads, the population and the place in it."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import nchl
+from nchl.networks import step
+from nchl.networks.step import BLOCK, COMPILE_FROM, choose_backend
+
+NODES = [5, 18, 3]
+needs_compiler = pytest.mark.skipif(step.missing_compiler(torch.device("cpu")) is not None, reason="no C++ compiler")
+
+
+def oja(pre, post, weight, eta_post):
+    return eta_post * post * (pre - post * weight)
+
+
+def random(*shape, seed=0, scale=1.0, dtype=torch.float32):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).mul(scale).to(dtype)
+
+
+def make(kind, population, backend, nodes=NODES, **keywords):
+    keywords = {"population": population, "backend": backend, **keywords}
+    return nchl.PlasticMLP(nodes, oja, **keywords) if kind == "oja" else {"nchl": nchl.NcHL, "hl": nchl.HL}[kind](nodes, **keywords)
+
+
+def live(net, steps=5, rows=None, source=2 * BLOCK):
+    """Outputs and final weights of individuals `rows` of a fixed population of `source`."""
+    rows = slice(None) if rows is None else rows
+    net.set_hrules(random(source, net.nparams, seed=1, scale=0.3)[rows])
+    net.reset([random(source, b, a, seed=2, scale=0.1)[rows] for a, b in zip(net.nodes, net.nodes[1:], strict=False)])
+    outputs = [net.step(random(source, net.nodes[0], seed=10 + t)[rows]) for t in range(steps)]
+    return [torch.stack(outputs, dim=1), *[w.clone() for w in net.weights]]
+
+
+@needs_compiler
+@pytest.mark.parametrize(("kind", "normalise", "dtype"), [
+    ("nchl", None, torch.float32),
+    pytest.param("nchl", "max", torch.float32, marks=pytest.mark.slow),
+    pytest.param("nchl", None, torch.float64, marks=pytest.mark.slow),
+    pytest.param("hl", None, torch.float32, marks=pytest.mark.slow),
+    ("oja", "max", torch.float64),
+])  # fmt: skip
+def test_fused_is_forward_then_update(kind, normalise, dtype):
+    fused, eager = (make(kind, 2 * BLOCK, backend, normalise=normalise, dtype=dtype) for backend in ("compiled", "eager"))
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-12
+    for mine, expected in zip(live(fused), live(eager), strict=True):
+        torch.testing.assert_close(mine, expected, rtol=tolerance, atol=tolerance)
+    assert fused.backend == "compiled", fused.notes
+
+
+@needs_compiler
+def test_looking_changes_nothing():
+    """The update that waits is caught up before anybody sees the weights, and the next step goes on with the same bits."""
+    untouched, watched = (make("nchl", BLOCK, "compiled") for _ in range(2))
+    for net in (untouched, watched):
+        net.set_hrules(random(BLOCK, net.nparams, scale=0.3))
+    for t in range(6):
+        x = random(BLOCK, 5, seed=t)
+        y = untouched.step(x)
+        assert torch.equal(watched.step(x), y)
+        if t == 1:
+            before = [w.clone() for w in watched.weights]
+            assert all(torch.equal(a, b) for a, b in zip(before, watched.weights, strict=True))
+        elif t == 2:
+            watched.state_dict()
+        elif t == 3:
+            watched = copy.deepcopy(watched)
+        x.zero_()
+        y.fill_(7.0)
+    assert all(torch.equal(a, b) for a, b in zip(untouched.weights, watched.weights, strict=True))
+
+
+@needs_compiler
+def test_fused_and_separate_calls_may_be_mixed():
+    fused, eager = (make("nchl", BLOCK, backend, dtype=torch.float64) for backend in ("compiled", "eager"))
+    for net in (fused, eager):
+        net.set_hrules(random(BLOCK, net.nparams, scale=0.3))
+    for t in range(8):
+        x, outputs = random(BLOCK, 5, seed=t), []
+        for net in (fused, eager):
+            if t == 4:
+                net.set_hrules(random(BLOCK, net.nparams, seed=3, scale=0.3))
+            net.plastic = t != 6
+            if t in (2, 3):
+                outputs.append(net.forward(x))
+                net.update()
+            else:
+                outputs.append(net.step(x))
+            if t == 1:
+                net.update()  # once more from the same activations
+        torch.testing.assert_close(*outputs, rtol=0, atol=1e-12)
+    fused.reset(eager.draw_weights(torch.Generator()))
+    eager.reset(eager.draw_weights(torch.Generator()))
+    torch.testing.assert_close(fused.step(x), eager.step(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["eager", pytest.param("compiled", marks=needs_compiler)])
+@pytest.mark.parametrize("nodes", [NODES, [27, 128, 64, 8]], ids=str)
+def test_same_bits_in_any_population_and_place(backend, nodes):
+    whole = live(make("nchl", 2 * BLOCK, backend, nodes))
+    shifted = torch.cat([torch.arange(5, 2 * BLOCK), torch.arange(5)])
+    for rows in (slice(0, BLOCK), slice(BLOCK, 2 * BLOCK), slice(7, 8), slice(3, 50), shifted):
+        count = len(range(2 * BLOCK)[rows]) if isinstance(rows, slice) else len(rows)
+        if backend == "compiled" and count % BLOCK:
+            continue
+        part = live(make("nchl", count, backend, nodes), rows=rows)
+        assert all(torch.equal(a[rows], b) for a, b in zip(whole, part, strict=True))
+
+
+@pytest.mark.parametrize("backend", ["eager", pytest.param("compiled", marks=needs_compiler)])
+@pytest.mark.parametrize("nodes", [NODES, [27, 128, 64, 8]], ids=str)
+def test_same_bits_with_one_thread_and_with_two(backend, nodes):
+    before, lives = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            lives.append(live(make("nchl", 2 * BLOCK, backend, nodes)))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for other in lives[1:] for a, b in zip(lives[0], other, strict=True))
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_same_bits_from_processes_compiled_with_one_thread_and_with_two(tmp_path: Path):
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from networks.test_step import live, make, BLOCK\n"
+        "from safetensors.torch import save_file\n"
+        "life = live(make('nchl', 2 * BLOCK, 'compiled', [27, 128, 64, 8]))\n"
+        "save_file({str(k): t.contiguous() for k, t in enumerate(life)}, sys.argv[2])"
+    )
+    tests, results = Path(__file__).parents[1], []
+    for threads in ("1", "2"):
+        environment = {**os.environ, "OMP_NUM_THREADS": threads, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / f"cache{threads}")}
+        file = tmp_path / f"{threads}.safetensors"
+        subprocess.run([sys.executable, "-c", code, str(tests), str(file)], check=True, env=environment)
+        results.append(load_file(file))
+    assert all(torch.equal(results[0][k], results[1][k]) for k in results[0])
+
+
+@needs_compiler
+def test_blocks_in_which_nobody_is_active_are_left_out():
+    population = 4 * BLOCK
+    everyone, some = (make("nchl", population, "compiled") for _ in range(2))
+    active = torch.zeros(population, dtype=torch.bool)
+    active[[3, 2 * BLOCK, population - 1]] = True  # the second block rests
+    resting = slice(BLOCK, 2 * BLOCK)
+    for net in (everyone, some):
+        net.set_hrules(random(population, net.nparams, scale=0.3))
+    before = some.weights[0][resting].clone()
+    for t in range(4):
+        x = random(population, 5, seed=t)
+        y, expected = some.step(x, active), everyone.step(x)
+        assert torch.equal(y[active], expected[active])
+        assert torch.isfinite(y).all()
+    assert torch.equal(some.get_buffer("weights_0")[resting], before)
+
+
+def test_the_back_end_follows_from_the_configuration():
+    assert choose_backend(200, 4 * 10 + 10 * 2) == "eager"
+    assert choose_backend(200, 17 * 128 + 128 * 64 + 64 * 6) == "compiled"
+    assert choose_backend(None, 10**9) == "eager"
+    assert choose_backend(1024, COMPILE_FROM // 1024) == "compiled"
+    assert nchl.NcHL([4, 10, 2], population=200).backend == "eager"
+
+
+def test_without_a_compiler_it_runs_eagerly_and_says_so_once(monkeypatch, caplog):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setattr(step, "_told", set())
+    caplog.set_level("INFO", logger="nchl")
+    nets = [make("nchl", BLOCK, "compiled") for _ in range(2)]
+    assert all(net.backend == "eager" and "no C++ compiler" in net.notes[0] for net in nets)
+    assert len(caplog.records) == 1
+    nets[0].step(torch.zeros(BLOCK, 5))
+
+
+def test_a_rule_that_cannot_be_compiled_runs_eagerly(caplog):
+    def stubborn(pre, post, eta_post):
+        if float(pre.sum()) > 1e9:  # reads a value back: no graph can hold this
+            return eta_post * post
+        return eta_post * pre * post
+
+    net = nchl.PlasticMLP(NODES, stubborn, population=BLOCK, backend="compiled")
+    reference = nchl.PlasticMLP(NODES, stubborn, population=BLOCK, backend="eager")
+    for one in (net, reference):
+        one.set_hrules(random(BLOCK, net.nparams))
+    for t in range(3):
+        assert torch.equal(net.step(random(BLOCK, 5, seed=t)), reference.step(random(BLOCK, 5, seed=t)))
+    if step.missing_compiler(torch.device("cpu")) is None:
+        assert "could not be compiled" in net.notes[0]
+    assert net.backend == "eager"
+
+
+def test_importing_does_not_load_the_compiler():
+    code = (
+        "import sys, torch, nchl; nchl.NcHL([4, 10, 2], population=200).step(torch.zeros(200, 4)); print('torch._inductor' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip() == "False"

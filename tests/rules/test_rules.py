@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import nchl
+from nchl.errors import InvalidArgument, UnknownName
+from nchl.rules import ABCD, NCHL, Rule, get, load
+from reference.mlp import nchl_delta
+
+OJA = "def oja(pre, post, weight, eta_post):\n    return eta_post * post * (pre - post * weight)\n"
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_neuron_centric_is_the_equation_per_connection():
+    pre, post, rules_in, rules_out = random(3), random(2, seed=1), random(3, 5, seed=2), random(2, 5, seed=3)
+    delta = nchl.rules.neuron_centric(pre, post, rules_in, rules_out)
+    names = ("A", "B", "C", "D", "eta")
+    for j in range(2):
+        for i in range(3):
+            mine, other = dict(zip(names, rules_in[i].tolist(), strict=True)), dict(zip(names, rules_out[j].tolist(), strict=True))
+            assert float(delta[j, i]) == pytest.approx(nchl_delta(mine, other, float(pre[i]), float(post[j])), rel=1e-13)
+
+
+def test_abcd_is_the_equation_per_connection():
+    pre, post, rules = random(3), random(2, seed=1), random(2, 3, 5, seed=2)
+    delta = nchl.rules.abcd(pre, post, rules)
+    for j in range(2):
+        for i in range(3):
+            A, B, C, D, eta = rules[j, i].tolist()
+            a_i, a_j = float(pre[i]), float(post[j])
+            assert float(delta[j, i]) == pytest.approx(eta * (A * a_i + B * a_j + C * a_i * a_j + D), rel=1e-13)
+
+
+def test_leading_axes_are_a_loop():
+    pre, post = random(4, 3), random(4, 2, seed=1)
+    rules_in, rules_out, rules = random(4, 3, 5, seed=2), random(4, 2, 5, seed=3), random(4, 2, 3, 5, seed=4)
+    neuronal, synaptic = nchl.rules.neuron_centric(pre, post, rules_in, rules_out), nchl.rules.abcd(pre, post, rules)
+    for p in range(4):
+        assert torch.equal(neuronal[p], nchl.rules.neuron_centric(pre[p], post[p], rules_in[p], rules_out[p]))
+        assert torch.equal(synaptic[p], nchl.rules.abcd(pre[p], post[p], rules[p]))
+
+
+def test_arguments_are_not_mutated():
+    arguments = [random(3), random(2, seed=1), random(3, 5, seed=2), random(2, 5, seed=3)]
+    copies = [a.clone() for a in arguments]
+    nchl.rules.neuron_centric(*arguments)
+    assert all(torch.equal(a, b) for a, b in zip(arguments, copies, strict=True))
+
+
+def test_a_signature_is_a_declaration():
+    assert NCHL.names == ("A", "B", "C", "D", "eta")
+    assert NCHL.pre == ("A", "C", "D", "eta")
+    assert NCHL.post == ("B", "C", "D", "eta")
+    assert ABCD.synapse == ("A", "B", "C", "D", "eta")
+    assert not NCHL.uses_weight
+    assert NCHL.neuron_parameters(presynaptic=True, postsynaptic=False) == ("A", "C", "D", "eta")
+    assert NCHL.neuron_parameters(presynaptic=True, postsynaptic=True) == ("A", "B", "C", "D", "eta")
+
+
+def test_a_rule_in_a_file(tmp_path: Path):
+    file = tmp_path / "mine.py"
+    file.write_text(OJA)
+    rule = load(f"{file}:oja")
+    assert rule.uses_weight
+    assert rule.post == ("eta",)
+    assert get(f"{file}:oja").name == "oja"
+    assert get(rule) is rule
+    assert get(rule.function) == rule
+
+
+def test_known_names():
+    assert get("nchl") is NCHL
+    assert get("hl") is ABCD
+    with pytest.raises(UnknownName, match="did you mean 'nchl'"):
+        get("nhcl")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def f(pre, wight): return pre", "cannot tell what argument 'wight' is"),
+        ("def f(pre, eta_post=1.0): return pre", "without defaults"),
+        ("def f(*args): return 0", "plain arguments"),
+        ("def f(): return 0", "takes no argument"),
+        ("f = 3", "holds no function 'f'"),
+        ("def g(pre): return pre", "holds no function 'f'"),
+        ("import nowhere_at_all", "could not be run"),
+        ("def f(pre:", "could not be run"),
+    ],
+)
+def test_a_file_without_a_rule_is_refused(tmp_path: Path, source: str, message: str):
+    file = tmp_path / "mine.py"
+    file.write_text(source)
+    with pytest.raises(InvalidArgument, match=message):
+        load(f"{file}:f")
+
+
+def test_a_place_that_is_none():
+    with pytest.raises(InvalidArgument, match="no file"):
+        get("nowhere.py:f")
+    with pytest.raises(InvalidArgument, match=r"FILE\.py:NAME"):
+        load("nowhere.py")
+
+
+def test_from_function_takes_a_lambda():
+    assert Rule.from_function(lambda pre, eta_synapse: eta_synapse * pre).synapse == ("eta",)
