@@ -88,7 +88,7 @@ class CMAES(Strategy):
         self.diagonal = bool(diagonal)
         self._begin = {"sigma": self.sigma}
         self._library = require("cma", "sim")
-        self._threads = require("threadpoolctl", "sim")
+        self._threads = require("threadpoolctl", "sim").ThreadpoolController()
         self._search = self._new_search()
         self._before_ask: State | None = None
 
@@ -152,12 +152,16 @@ class CMAES(Strategy):
             "randn": self._normal,
             "seed": float("nan"),  # NaN: leaves numpy's global generator alone
             "verbose": -9,
+            "AdaptSigma": self._library.sigma_adaptation.CMAAdaptSigmaCSA,  # by default another one above 1,000 numbers
             "conditioncov_alleviate": False,  # would change coordinates when badly conditioned, beyond what is saved here
         }
         search = self._library.CMAEvolutionStrategy(self.centre, self._begin["sigma"], options)
-        # Both are otherwise made at the first `ask` or `tell`, which a restored search never sees.
+        # These are otherwise made at the first `ask` or `tell`, which a restored search never sees.
         search.adapt_sigma.initialize(search)
         search.timer = self._library.utilities.utils.ElapsedWCTime()
+        search.mean_old = search.mean
+        if self.diagonal:
+            search.sigma_vec.scaling = np.ones(self.size)
         return search
 
     def _normal(self, *shape: int) -> np.ndarray:
@@ -165,5 +169,5 @@ class CMAES(Strategy):
 
     def _one_thread(self) -> AbstractContextManager[Any]:
         # Sums of a matrix product are cut where the threads are, so their bits would depend on the machine's cores.
-        limits: AbstractContextManager[Any] = self._threads.threadpool_limits(limits=1, user_api="blas")
+        limits: AbstractContextManager[Any] = self._threads.limit(limits=1, user_api="blas")
         return limits

@@ -23,6 +23,11 @@ from nchl.errors import InvalidArgument
 _WORTH_THREADS = 1 << 20
 
 
+def available_threads() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Population(ABC):
     """`len(population)` individuals of `size` numbers; `rows` makes any of them, `describe` is all that another process needs."""
 
@@ -101,7 +106,7 @@ class GaussianPopulation(Population):
 
     def noises(self, streams: list[int]) -> Iterator[Float[np.ndarray, " size"]]:
         """`noise` of each stream, in the order given; drawn ahead by threads where that pays, without any effect on the numbers."""
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads = available_threads()
         if threads == 1 or len(streams) == 1 or len(streams) * self.size < _WORTH_THREADS:
             yield from map(self.noise, streams)
             return
