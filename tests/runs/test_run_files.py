@@ -65,6 +65,15 @@ def test_a_flipped_bit_anywhere_is_recognised(tmp_path: Path) -> None:
         assert all(np.array_equal(tensors[name], array) for name, array in TENSORS.items())
 
 
+def test_a_header_whose_length_looks_like_a_pickle_is_no_pickle(tmp_path: Path) -> None:
+    for length in range(1, 800):
+        write_tensors(tmp_path / "a", {"genome": np.zeros(1)}, {"padding": "x" * length})
+        read_tensors(tmp_path / "a")
+        if (tmp_path / "a").read_bytes()[:1] == b"\x80":
+            return
+    pytest.fail("no header had such a length")
+
+
 def _pickles() -> dict[str, bytes]:
     class Bomb:
         def __reduce__(self) -> tuple[object, tuple[str]]:

@@ -1,0 +1,46 @@
+"""Small runs for tests, how two of them are compared, and a program that another process can run and be killed in."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from nchl.runs.metrics import is_machine_column, read_metrics
+
+SMALL: dict[str, Any] = {"hidden": (4,), "population": 8, "generations": 6, "seed": 3}
+
+# Checkpoints after each generation, so that a killed process leaves new ones; each generation is told on stdout.
+PROGRAM = """
+import json, sys
+from nchl.runs import recorder
+recorder.CHECKPOINT_SECONDS = 0.0
+from nchl.errors import NchlError
+from nchl.runs.session import resume, run
+verb, folder, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+tell = dict(
+    on_generation=lambda generation: print(generation.generation, flush=True),
+    on_note=lambda line: print(line, file=sys.stderr, flush=True),
+)
+try:
+    result = run(options.pop("task"), folder, **options, **tell) if verb == "run" else resume(folder, **tell)
+except NchlError as error:
+    print(error, file=sys.stderr)
+    raise SystemExit(2)
+raise SystemExit(result.exit_code)
+"""
+
+
+def start(verb: str, folder: Path, options: str = "{}") -> subprocess.Popen[str]:
+    """The program, in a process of its own; each line of its output is a finished generation."""
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, verb, str(folder), options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def results(folder: Path) -> tuple[bytes, bytes, list[dict[str, str]]]:
+    """What must be equal in equal runs: centre, best, and the metrics without the machine's columns."""
+    rows = read_metrics(folder / "metrics.csv")
+    metrics = [{name: cell for name, cell in row.items() if not is_machine_column(name)} for row in rows]
+    return (folder / "centre.safetensors").read_bytes(), (folder / "best.safetensors").read_bytes(), metrics

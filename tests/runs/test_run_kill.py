@@ -1,0 +1,81 @@
+"""Real processes: killed at random moments and resumed, asked to end by Ctrl-C and by a scheduler."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from nchl.runs.session import resume, run
+from reference.runs import results, start
+
+OPTIONS = {"task": "CartPole-v1", "hidden": [4], "population": 8, "generations": 100, "seed": 1, "normalise_observations": True}
+
+
+def run_whole(folder: Path, generations: int) -> None:
+    options = {**OPTIONS, "generations": generations}
+    run(options.pop("task"), folder, **options)  # type: ignore[arg-type]
+
+
+def kill_and_resume(folder: Path, generations: int, kills: int, seed: int) -> int:
+    """Kill the run at random moments, resuming it after each, then let it end; returns how many kills struck."""
+    chance = random.Random(seed)
+    struck = 0
+    process = start("run", folder, json.dumps({**OPTIONS, "generations": generations}))
+    for _ in range(kills):
+        assert process.stdout is not None
+        if chance.random() < 0.9 or not folder.exists():
+            for _ in range(chance.randint(1, 3)):  # else: while it starts
+                process.stdout.readline()
+        time.sleep(chance.random() * 0.05)
+        process.kill()
+        struck += process.wait() == -signal.SIGKILL
+        process.communicate()
+        process = start("resume", folder)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0 or "has ended" in errors, errors
+    return struck
+
+
+def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
+    run_whole(tmp_path / "whole", 12)
+    assert kill_and_resume(tmp_path / "killed", 12, kills=1, seed=0) == 1
+    assert results(tmp_path / "killed") == results(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_run_killed_twenty_times_ends_with_the_same_bits(tmp_path: Path) -> None:
+    run_whole(tmp_path / "whole", 80)
+    assert kill_and_resume(tmp_path / "killed", 80, kills=20, seed=1) >= 15
+    assert results(tmp_path / "killed") == results(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("signals", "code"),
+    [
+        pytest.param([signal.SIGINT], 130, id="ctrl-c", marks=pytest.mark.slow),
+        pytest.param([signal.SIGINT, signal.SIGINT], 130, id="twice"),
+        pytest.param([signal.SIGTERM], 143, id="term", marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_that_is_asked_to_end_leaves_a_checkpoint(tmp_path: Path, signals: list[signal.Signals], code: int) -> None:
+    # Pendulum has lives of 200 steps, long enough for a signal to come in the middle of one.
+    options = {**OPTIONS, "task": "Pendulum-v1", "generations": 2000}
+    process = start("run", tmp_path / "a", json.dumps(options))
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    for number in signals:
+        process.send_signal(number)
+        time.sleep(0.002)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    done = 1 + len(output.split())
+    assert ("finishing this generation" in errors) == (signals[0] == signal.SIGINT)
+    assert not (tmp_path / "a" / "summary.json").exists()
+    result = resume(tmp_path / "a", generations=done + 1)
+    assert result.generations == done + 1
