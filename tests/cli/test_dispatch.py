@@ -106,6 +106,13 @@ def test_results_are_json_where_asked_for(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out == "one\n"
 
 
+def test_json_has_no_words_for_nan(capsys: pytest.CaptureFixture[str]) -> None:
+    result = {"a": float("nan"), "b": [1.5, float("inf")], "c": (1, None)}
+    module = SimpleNamespace(add_arguments=lambda parser: None, run=lambda args: result, text=lambda result: "")
+    assert cli.run_verb(module, "nchl example", "", ["--json"]) == 0  # type: ignore[arg-type]
+    assert json.loads(capsys.readouterr().out) == {"a": None, "b": [1.5, None], "c": [1, None]}
+
+
 def test_a_defect_of_ours_keeps_its_traceback_and_a_mistake_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(error: Exception) -> None:
         def run(args: object) -> None:

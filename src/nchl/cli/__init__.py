@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import importlib
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -97,7 +98,7 @@ def run_verb(module: ModuleType, program: str, summary: str, words: list[str]) -
     parser.add_json()
     args = parser.parse_words(words)
     result: dict[str, Any] = module.run(args)
-    show(json.dumps(result, indent=2) if getattr(args, "json", False) else module.text(result))
+    show(json.dumps(_plain(result), indent=2, allow_nan=False) if getattr(args, "json", False) else module.text(result))
     return int(module.exit_code(result)) if hasattr(module, "exit_code") else 0
 
 
@@ -109,6 +110,15 @@ def show(text: str) -> None:
         if error.errno not in (errno.EPIPE, errno.EIO):
             raise NchlError(f"cannot write the result: {error.strerror}") from error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _plain(value: Any) -> Any:
+    """The same for JSON, which has no words for NaN and infinity: they become null."""
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def overview() -> str:

@@ -134,7 +134,7 @@ class TerminalProgress:
         self._bar = Bar(
             BarColumn(bar_width=10), TextColumn("{task.description}", markup=False), console=Console(stderr=True), refresh_per_second=8
         )
-        self._task = self._bar.add_task("starting ...", total=pace.total)
+        self._task = self._bar.add_task("the first generation is on its way ...", total=pace.total)
 
     def __enter__(self) -> TerminalProgress:
         self._bar.start()

@@ -31,7 +31,8 @@ def exit_code(result: dict[str, Any]) -> int:
 
 def text(result: dict[str, Any]) -> str:
     """Three short paragraphs for a person."""
-    done = f"{result['generations']} generations, {result['env_steps']:,} environment steps, {duration(result['seconds'])}"
+    plural = "" if result["generations"] == 1 else "s"
+    done = f"{result['generations']} generation{plural}, {result['env_steps']:,} environment steps, {duration(result['seconds'])}"
     lines = [f"Stopped: {done}." if result["resume"] else f"Done, {_REASONS[result['reason']]}: {done}."]
     if result["best"] is not None:
         lines.append(_best(result["best"]))
