@@ -201,6 +201,23 @@ def test_a_full_disk_ends_the_run_with_its_last_checkpoint_whole(finished: Path,
     assert results(tmp_path / "a") == results(finished)
 
 
+def test_a_file_that_cannot_grow_ends_the_run_ready_to_be_continued(tmp_path: Path) -> None:
+    """A real refusal by the system, in the middle of a line or a record, as on a full disk."""
+    resource = pytest.importorskip("resource")
+    settings = {**SMALL, "generations": 20}
+    run(CARTPOLE, tmp_path / "whole", **settings)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, before[1]))
+    try:
+        with pytest.raises(RunError, match="cannot write"):
+            run(CARTPOLE, tmp_path / "a", **settings)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list((tmp_path / "a").rglob("*.tmp"))
+    resume(tmp_path / "a")
+    assert results(tmp_path / "a") == results(tmp_path / "whole")
+
+
 def test_a_run_can_begin_where_another_one_ended(finished: Path, tmp_path: Path) -> None:
     centre = read_tensors(finished / "centre.safetensors")[0]["genome"]
     run(CARTPOLE, tmp_path / "a", **{**SMALL, "generations": 1, "initial_genome": str(finished), "lr": 1e-9})

@@ -1,0 +1,64 @@
+"""Workers of this process: scores follow from recipe, population and generation alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nchl.errors import NchlError
+from nchl.networks.build import NetworkSpec
+from nchl.seeds import Purpose
+from nchl.strategies import GaussianPopulation, MatrixPopulation, population_from
+from nchl.workers import LocalWorkers, Recipe
+
+RECIPE = Recipe("CartPole-v1", NetworkSpec(hidden=(4,)), seed=2, population=10)
+
+
+@pytest.fixture(scope="module")
+def workers() -> LocalWorkers:
+    return LocalWorkers(RECIPE)
+
+
+def population(workers: LocalWorkers) -> GaussianPopulation:
+    return GaussianPopulation(np.zeros(workers.nparams), 1.0, 10, seed=2, generation=0)
+
+
+def test_scores_are_a_function_of_the_generation(workers: LocalWorkers) -> None:
+    first = workers.evaluate(population(workers), generation=0)
+    other = workers.evaluate(population(workers), generation=1)
+    again = LocalWorkers(RECIPE).evaluate(population_from(population(workers).describe()), generation=0)
+    np.testing.assert_array_equal(first.fitness, again.fitness)
+    assert (first.fitness != other.fitness).any()
+    assert first.env_steps == first.lengths.sum() == first.fitness.sum()
+
+
+def test_everyone_meets_the_same_starts(workers: LocalWorkers) -> None:
+    row = np.random.default_rng(0).normal(size=workers.nparams).astype(np.float32)
+    alike = workers.evaluate(MatrixPopulation(np.repeat(row[None], 10, axis=0)), generation=3)
+    assert len(set(alike.fitness)) == 1
+
+
+def test_validation_meets_starts_of_its_own(workers: LocalWorkers) -> None:
+    row = np.random.default_rng(1).normal(size=workers.nparams).astype(np.float32)
+    first = workers.play(row, generation=0, purpose=Purpose.VALIDATION, episodes=6)
+    assert first.shape == (6,)
+    assert len(set(first)) > 1
+    np.testing.assert_array_equal(first, workers.play(row, generation=0, purpose=Purpose.VALIDATION, episodes=6))
+    assert (first != workers.play(row, generation=1, purpose=Purpose.VALIDATION, episodes=6)).any()
+
+
+def test_a_failed_individual_hurts_nobody_else(workers: LocalWorkers) -> None:
+    rows = population(workers).rows()
+    sound = workers.evaluate(MatrixPopulation(rows), generation=0)
+    rows[3] = np.nan
+    spoilt = workers.evaluate(MatrixPopulation(rows), generation=0)
+    assert np.isnan(spoilt.fitness[3])
+    assert spoilt.non_finite == 1
+    others = np.arange(10) != 3
+    np.testing.assert_array_equal(sound.fitness[others], spoilt.fitness[others])
+
+
+def test_what_cannot_be_built_is_an_error_of_ours() -> None:
+    for recipe in (Recipe("CartPole-v2", NetworkSpec(), 0, 4), Recipe("CartPole-v1", NetworkSpec(network="static", normalise="max"), 0, 4)):
+        with pytest.raises(NchlError):
+            LocalWorkers(recipe)
