@@ -6,6 +6,7 @@ Promise: `step` equals `forward` then `update`, and an individual's numbers do n
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -89,6 +90,11 @@ class PlasticMLP(PlasticNetwork):
     Raises:
         InvalidArgument: a value out of its range, naming it.
     """
+
+    _fused: step.PopulationStep | None  # made at the first fused step, thrown away when its tensors are replaced
+    _waiting: bool  # the fused step has put off an update
+    _neurons: list[Tensor | None]
+    _synapses: list[Tensor | None]
 
     def __init__(
         self,
@@ -204,12 +210,13 @@ class PlasticMLP(PlasticNetwork):
             kernel = step.population_kernel(self.rule, self.nodes, self.normalise is not None)
             self._fused = step.PopulationStep(kernel, [*self._stored_weights, *blocks], self.nodes, int(self.population or 0))
         try:
-            y = self._fused(x, self._waiting, active)
+            with step.compiling() if first else contextlib.nullcontext():
+                y = self._fused(x, self._waiting, active)
         except Exception as error:
             if not first:
                 raise
             # Compiling comes before running, so nothing has moved yet; if it is the rule that fails, it fails again below.
-            reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+            reason = " ".join([type(error).__name__ + ":", *str(error).split("\n")[:2]])
             self.notes.append(step.tell_once(f"the population step could not be compiled and runs unfused ({reason})"))
             self.backend = "eager"
             return super().step(x, active)
@@ -271,7 +278,7 @@ class PlasticMLP(PlasticNetwork):
 
     def _genome_changed(self) -> None:
         """Unpack the genome once, parameter by parameter: `(*lead, k, n)` per group, `(*lead, k, out, in)` per layer, contiguous."""
-        self._fused: step.PopulationStep | None = None
+        self._fused = None
         self._waiting = False
         named = self.layout.unpack(self.genome)
         self._neurons = [named[name].mT.contiguous() if name in named else None for name in group_names(self.nodes)]

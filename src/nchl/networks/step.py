@@ -12,12 +12,14 @@ same loop whatever the population, which is the one axis that is left open when 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
 import shutil
 import types
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -63,6 +65,14 @@ def tell_once(line: str) -> str:
         _told.add(line)
         _log.info(line)
     return line
+
+
+@contextlib.contextmanager
+def compiling() -> Iterator[None]:
+    """Silence what torch has to say about its own code while it compiles: nobody here can do anything about it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def layer_parameters(names: tuple[str, ...], block: Tensor | None) -> dict[str, Tensor]:
