@@ -6,6 +6,7 @@ that its next generation follows from. They are saved as arrays: neither pickle 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
@@ -107,7 +108,8 @@ class CMAES(Strategy):
         # The library minimises, and sorts in a way that leaves the order of equal costs to the processor: there are none.
         costs = np.empty(self.population)
         costs[shaping.order(scores)] = np.arange(self.population)
-        with self._one_thread():
+        with self._one_thread(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the library remarks on the lengths of single steps, which it then bounds
             self._search.tell(list(population.rows()), costs.tolist())
         self._before_ask = None
         self.centre = np.array(self._search.mean)
