@@ -44,6 +44,14 @@ def test_nothing_that_would_kill_the_process_gets_through(name: str) -> None:
     for bad in ([0, 4], [-1, 0], [1, 1], [2, 1], []):
         with pytest.raises(InvalidArgument, match="rows"):
             lives.step(fine[: len(bad)], np.array(bad, dtype=np.int32))
+    for wide in (np.array([0, 1, 2, 2**32 + 3]), np.array([3, 2, 1, 0], dtype=np.uint64)):
+        with pytest.raises(InvalidArgument, match="rows"):
+            lives.step(fine, wide)
+    kept = rows.copy()
+    lives.step(fine, kept)
+    kept[3] = 99  # the same array, filled anew
+    with pytest.raises(InvalidArgument, match="rows"):
+        lives.step(fine, kept)
     for shape in (rows.astype(np.float64), rows[:, None], [0, 1, 2, 3]):
         with pytest.raises(ShapeError, match="rows"):
             lives.step(fine, shape)

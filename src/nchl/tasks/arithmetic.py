@@ -12,12 +12,15 @@ from contextlib import contextmanager
 
 import torch
 
+_SMALLEST = 5e-324  # a denormal number: equal to zero only where they are flushed
+
 
 @contextmanager
 def simulator_arithmetic() -> Iterator[None]:
-    """Denormal numbers are kept inside, and flushed afterwards (as rollouts want it)."""
+    """Denormal numbers are kept inside; afterwards everything is as it was."""
+    flushed = _SMALLEST == 0.0
     torch.set_flush_denormal(False)
     try:
         yield
     finally:
-        torch.set_flush_denormal(True)
+        torch.set_flush_denormal(flushed)

@@ -29,6 +29,8 @@ _PERSISTENT = frozenset(
     for version in (4, 5)
     for robot in ("Ant", "HalfCheetah", "Hopper", "Walker2d", "Swimmer", "Humanoid", "InvertedPendulum", "InvertedDoublePendulum")
 ) | {"CarRacing-v3"}
+# A second thread would cost more than it brings.
+_LIGHT = ("CartPole", "Acrobot", "Pendulum", "MountainCar", "FrozenLake", "CliffWalking", "Taxi", "Blackjack", "NChain", "Catch")
 # What EnvPool writes where an environment has no limit.
 _NO_LIMIT = 2**31 - 1
 
@@ -75,7 +77,7 @@ class _Pool(Lives):
         return observations
 
     def _step(self, actions: np.ndarray, rows: np.ndarray) -> Step:
-        observations, rewards, terminated, truncated, _ = self._env.step(actions, rows)
+        observations, rewards, terminated, truncated, _ = self._env.step(np.ascontiguousarray(actions), rows)
         return Step(observations, rewards, terminated, truncated)
 
 
@@ -91,7 +93,7 @@ class EnvPool(Simulator):
     name = "envpool"
 
     def __init__(self, task: str, threads: int, max_episode_steps: int | None) -> None:
-        self._task, self._threads = task, threads
+        self._task, self._threads = task, 1 if task.startswith(_LIGHT) else threads
         self._options = {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
         probe = _Pool(task, [0], 1, self._options)
         self.observation_space, self.action_space, self.step_limit = probe.observation_space, probe.action_space, probe.step_limit

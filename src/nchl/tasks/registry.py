@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from nchl.errors import InvalidArgument, MissingExtra, TaskError, UnknownName
 from nchl.tasks import bullet, envpool, gym
@@ -154,8 +154,3 @@ def _envpool_problem() -> str | None:
     except MissingExtra as error:
         return str(error)
     return None
-
-
-def gymnasium_make(id: str, **options: Any) -> Any:
-    """One plain Gymnasium environment, for films and for loops of one's own; missing packages as in `make`."""
-    return gym.plain(_ALIASES.get(id, id), **options)
