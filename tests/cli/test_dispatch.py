@@ -44,6 +44,7 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
         (["evolve", "CartPole-v1", "--popultion", "100"], "did you mean '--population'"),
         (["evolve", "CartPole-v1", "--population", "many"], "expected a whole number, got 'many'"),
         (["evolve", "CartPole-v1", "--sigma", "much"], "expected a number, got 'much'"),
+        (["evolve", "--hidden", "10", "CartPole-v1"], "a task or folder goes before this option"),
         (["evolve", "CartPole-v1", "Ant-v5"], "unexpected 'Ant-v5'"),
         (["bench", "stepp"], "did you mean 'step'"),
         (["presets", "cartpol"], "did you mean 'cartpole'"),

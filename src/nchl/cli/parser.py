@@ -87,6 +87,14 @@ def whole_number(word: str) -> int:
         raise argparse.ArgumentTypeError(f"expected a whole number, got {word!r}") from None
 
 
+def one_of_several(word: str) -> int:
+    """An integer of a list, which takes in every word up to the next option."""
+    try:
+        return int(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected whole numbers, got {word!r}; a task or folder goes before this option") from None
+
+
 def number(word: str) -> float:
     """A floating-point number."""
     try:
@@ -96,7 +104,7 @@ def number(word: str) -> float:
 
 
 _SHORT_LIST = 4  # longer lists of choices stand in the help's sentence instead of the usage
-_CONVERTERS: dict[str, Callable[[str], Any]] = {"int": whole_number, "ints": whole_number, "float": number, "str": str}
+_CONVERTERS: dict[str, Callable[[str], Any]] = {"int": whole_number, "ints": one_of_several, "float": number, "str": str}
 
 
 def add_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:
