@@ -109,7 +109,7 @@ class CMAES(Strategy):
         costs = np.empty(self.population)
         costs[shaping.order(scores)] = np.arange(self.population)
         with self._one_thread(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the library remarks on the lengths of single steps, which it then bounds
+            warnings.simplefilter("ignore", UserWarning)  # the library remarks on long single steps, for its developers
             self._search.tell(list(population.rows()), costs.tolist())
         self._before_ask = None
         self.centre = np.array(self._search.mean)
