@@ -35,9 +35,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise InvalidArgument("expected --batch-size and --threads of at least 1 and --seconds above 0")
     import torch
 
+    from nchl.vision.allocator import keep_freed_memory
     from nchl.vision.layers import SoftHebbConv2d, softhebb_layers
     from nchl.vision.networks import build, until_last_softhebb
 
+    keep_freed_memory()
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     classifier = build(args.network, (3, 32, 32), 10, seed=0, sharing=args.sharing)

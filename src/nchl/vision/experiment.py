@@ -19,6 +19,7 @@ from nchl.errors import InvalidArgument, RunError
 from nchl.runs.files import write_json, write_tensors
 from nchl.runs.machine import check_same_bits
 from nchl.vision import pictures
+from nchl.vision.allocator import keep_freed_memory
 from nchl.vision.data import Images, hold_out, load_images
 from nchl.vision.features import compute_features, feature_bytes, size_text
 from nchl.vision.layers import softhebb_layers
@@ -76,6 +77,7 @@ def resume(path: Path, reporter: Reporter | None = None, *, allow_other_machine:
 def _use(device: str | None, threads: int | None) -> None:
     if device not in (None, "cpu") and not (str(device).startswith("cuda") and torch.cuda.is_available()):
         raise InvalidArgument(f"expected --device cpu, or cuda where torch finds one, got {device!r}")
+    keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
 

@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 
 from nchl.errors import CheckpointError, RunError
-from nchl.runs.config import read_json
-from nchl.runs.files import cannot_write, read_tensors, read_text, write_atomically, write_json, write_tensors
+from nchl.runs.files import cannot_write, read_json, read_tensors, read_text, write_atomically, write_json, write_tensors
 from nchl.runs.machine import versions
 from nchl.runs.tensorboard import EventFile
 from nchl.vision.settings import SoftHebbSettings

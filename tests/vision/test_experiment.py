@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("datasets")
+pytest.importorskip("matplotlib")
+
+from nchl.errors import InvalidArgument, RunError, UnknownName
+from nchl.runs.files import read_tensors
+from nchl.vision import experiment
+from nchl.vision.settings import SoftHebbSettings
+from nchl.vision.training import halved_lr
+from reference.images import cifar_like
+
+NETWORK = """
+from torch import nn
+from nchl.vision import SoftHebbConv2d, Triangle
+
+def tiny(image_shape):
+    channels = image_shape[0]
+    return nn.Sequential(
+        nn.Sequential(nn.BatchNorm2d(channels, affine=False), SoftHebbConv2d(channels, 12, 5, padding=2, lr=0.08), Triangle(0.7), nn.MaxPool2d(4, 2, 1)),
+        nn.Sequential(nn.BatchNorm2d(12, affine=False), SoftHebbConv2d(12, 24, 3, lr=0.02, t_invert=0.65), Triangle(1.4), nn.AvgPool2d(2)),
+    )
+
+def convolution(image_shape):
+    return nn.Conv2d(3, 4, 3)
+
+def nothing_hebbian(image_shape):
+    return nn.Sequential(nn.Conv2d(image_shape[0], 4, 3))
+
+def too_deep(image_shape):
+    return nn.Sequential(SoftHebbConv2d(image_shape[0], 4, 33))
+"""
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> str:
+    return str(cifar_like(tmp_path / "images"))
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> str:
+    path = tmp_path / "tiny_networks.py"
+    path.write_text(NETWORK)
+    return f"{path}:tiny"
+
+
+def settings(images: str, network: str, **more) -> SoftHebbSettings:
+    return SoftHebbSettings(**{"data": images, "network": network, "epochs_head": 10, "threads": 1, "lr_head": 0.01, **more})
+
+
+def final(run: Path) -> dict[str, np.ndarray]:
+    return read_tensors(run / "network.safetensors")[0]
+
+
+def test_a_run_and_what_it_leaves(images: str, network: str, tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "one"
+    summary = experiment.start(settings(images, network, checkpoint_every=5), run)
+    assert summary["test_accuracy"] > 0.7  # chance: 0.25
+    assert json.loads((run / "summary.json").read_text())["test_accuracy"] == summary["test_accuracy"]
+    for name in ("config.json", "metrics.csv", "filters.png", "curves.png", "confusion.png", "network.safetensors", "tensorboard"):
+        assert (run / name).exists(), name
+    assert len(list((run / "checkpoints").iterdir())) == 2
+    rows = list(csv.DictReader((run / "metrics.csv").open()))
+    assert [row["phase"] for row in rows] == ["unsupervised"] * 3 + ["head"] * 10
+    assert float(rows[2]["norm_distance"]) < float(rows[0]["norm_distance"])
+    assert np.trace(np.array(summary["confusion"])) == summary["test_correct"]
+    with pytest.raises(RunError, match="finished"):
+        experiment.resume(run)
+    with pytest.raises(RunError, match="exists already"):
+        experiment.start(settings(images, network), run)
+
+
+def test_equal_runs_have_equal_bits_and_other_seeds_other_ones(images: str, network: str, tmp_path: Path) -> None:
+    runs = [tmp_path / name for name in "abc"]
+    for run, seed in zip(runs, (1, 1, 2), strict=True):
+        experiment.start(settings(images, network, seed=seed, epochs_head=2), run)
+    a, b, c = (final(run) for run in runs)
+    assert all(np.array_equal(a[name], b[name]) for name in a)
+    assert not np.array_equal(a["network.blocks.0.1.weight"], c["network.blocks.0.1.weight"])
+    assert (runs[0] / "network.safetensors").read_bytes() == (runs[1] / "network.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "more", [{"schedule": "layerwise"}, {"features": "disk"}, {"sharing": "max"}, {"sharing": "median", "competition": "layer", "lr": 0.01}]
+)
+def test_variants(images: str, network: str, tmp_path: Path, more: dict) -> None:
+    run = tmp_path / "run"
+    summary = experiment.start(settings(images, network, epochs_head=4, **more), run)
+    assert summary["test_accuracy"] > 0.3
+    assert not list(run.glob("*-features.*"))
+    if more.get("schedule") == "layerwise":
+        assert list(summary["seconds"])[:2] == ["unsupervised-1", "unsupervised-2"]
+
+
+def test_random_layers_do_not_move_and_backpropagation_moves_all(images: str, network: str, tmp_path: Path) -> None:
+    experiment.start(settings(images, network, method="random", epochs_head=2), tmp_path / "random")
+    experiment.start(settings(images, network, epochs_unsupervised=0, epochs_head=2), tmp_path / "zero")
+    random, zero = final(tmp_path / "random"), final(tmp_path / "zero")
+    assert all(np.array_equal(random[name], zero[name]) for name in random)
+    summary = experiment.start(settings(images, network, method="backprop", epochs_head=8), tmp_path / "backprop")
+    assert summary["test_accuracy"] > 0.6
+    trained = final(tmp_path / "backprop")
+    assert all(not np.array_equal(random[name], trained[name]) for name in random if name.endswith("weight"))
+
+
+def test_validation_images_choose_the_epoch_and_are_not_trained_on(images: str, network: str, tmp_path: Path) -> None:
+    summary = experiment.start(settings(images, network, validation=0.25, epochs_head=5), tmp_path / "run")
+    assert summary["train_images"] == 90
+    rows = [row for row in csv.DictReader((tmp_path / "run" / "metrics.csv").open()) if row["phase"] == "head"]
+    assert all(row["validation_accuracy"] for row in rows)
+
+
+def test_a_hundred_classes_in_the_published_columns(tmp_path: Path, network: str) -> None:
+    data = cifar_like(tmp_path / "hundred", train=200, test=100, classes=100, hundred=True)
+    summary = experiment.start(settings(str(data), network, epochs_head=2), tmp_path / "run")
+    assert len(summary["classes"]) == 100
+    assert final(tmp_path / "run")["network.head.weight"].shape[0] == 100
+
+
+@pytest.mark.parametrize("method", ["softhebb", "backprop"])
+def test_killed_and_resumed_ends_with_the_same_bits(images: str, network: str, tmp_path: Path, method: str) -> None:
+    """A real SIGKILL, wherever it happens to strike; then the same numbers as without."""
+    more = {"method": method, "epochs_head": 6, "checkpoint_every": 3, "validation": 0.2}
+    more |= {"schedule": "layerwise", "epochs_unsupervised": 2} if method == "softhebb" else {}
+    experiment.start(settings(images, network, **more), tmp_path / "whole")
+    run = tmp_path / "killed"
+    config = tmp_path / "settings.json"
+    config.write_text(json.dumps(settings(images, network, **more).to_json()))
+    # Each step waits a little, so that there is time to strike between two of them.
+    script = (
+        "import json, sys, time\nfrom pathlib import Path\nfrom nchl.vision import experiment\nfrom nchl.vision.settings import SoftHebbSettings\n"
+        "class Slow(experiment.Reporter):\n    def advance(self, done, text=''):\n        time.sleep(0.02)\n"
+        f"config, run = Path({str(config)!r}), Path({str(run)!r})\n"
+        "experiment.resume(run, Slow()) if run.exists() else experiment.start(SoftHebbSettings(**json.loads(config.read_text())), run, Slow())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    for steps in (7, 14):  # twice: in the layers (of SoftHebb's run) and later
+        child = subprocess.Popen([sys.executable, "-c", script], env=environment)
+        try:
+            deadline = time.monotonic() + 100
+            while _newest_step(run) < steps and child.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert child.poll() is None, "the run ended before it was killed"
+        finally:
+            os.kill(child.pid, signal.SIGKILL)
+            child.wait()
+        assert not (run / "summary.json").exists()
+    resumed = experiment.resume(run)
+    whole = json.loads((tmp_path / "whole" / "summary.json").read_text())
+    assert resumed["test_accuracy"] == whole["test_accuracy"]
+    assert resumed["confusion"] == whole["confusion"]
+    assert (run / "network.safetensors").read_bytes() == (tmp_path / "whole" / "network.safetensors").read_bytes()
+    columns = ("row", "phase", "epoch", "images", "loss", "train_accuracy", "validation_accuracy", "norm_distance")
+    one, other = (
+        [[row[name] for name in columns] for row in csv.DictReader((folder / "metrics.csv").open())] for folder in (tmp_path / "whole", run)
+    )
+    assert one == other
+
+
+def _newest_step(run: Path) -> int:
+    return max((int(path.stem.split("-")[1]) for path in run.glob("checkpoints/step-*.safetensors")), default=-1)
+
+
+def test_another_number_of_threads_is_another_machine(images: str, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+    monkeypatch.setattr(experiment, "predict", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        experiment.start(settings(images, network, epochs_head=1), run)
+    monkeypatch.undo()
+    config = json.loads((run / "config.json").read_text())
+    config["same_bits"]["torch"] = "1.0"
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(RunError, match=r"torch was 1\.0.*--allow-other-machine"):
+        experiment.resume(run)
+    assert experiment.resume(run, allow_other_machine=True)["test_images"] == 40
+
+
+def test_the_published_halvings() -> None:
+    rates = [halved_lr(1.0, epoch, 50) for epoch in range(50)]
+    assert [epoch for epoch in range(1, 50) if rates[epoch] < rates[epoch - 1]] == [10, 17, 25, 30, 35, 40, 45]
+    assert rates[0] == 1
+    assert rates[-1] == 0.5**7
+    assert halved_lr(1.0, 0, 1) == 1
+
+
+def test_what_a_user_can_get_wrong(images: str, network: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="--sharing has no meaning with the method random"):
+        settings(images, network, method="random", sharing="max")
+    with pytest.raises(UnknownName, match="did you mean 'softhebb-small'"):
+        settings(images, "softheb-small")
+    with pytest.raises(InvalidArgument, match="--dropout"):
+        settings(images, network, dropout=1.0)
+    with pytest.raises(InvalidArgument, match="--batch-size of at least 1"):
+        settings(images, network, batch_size=0)
+    with pytest.raises(InvalidArgument, match="cuda"):
+        experiment.start(settings(images, network, device="tpu"), tmp_path / "run")
+    file = network.split(":")[0]
+    for name, message in (
+        ("convolution", "must return an nn.Sequential"),
+        ("nothing_hebbian", "no SoftHebb layer"),
+        ("too_deep", "cannot take images|at least"),
+    ):
+        with pytest.raises(InvalidArgument, match=message):
+            experiment.start(settings(images, f"{file}:{name}"), tmp_path / "run")
+    with pytest.raises(InvalidArgument, match="at least"):
+        experiment.start(settings(str(cifar_like(tmp_path / "small", size=8)), "thesis"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_global_random_numbers_are_untouched(images: str, network: str, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    experiment.start(settings(images, network, epochs_head=1), tmp_path / "run")
+    assert torch.equal(torch.rand(3), expected)

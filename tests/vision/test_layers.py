@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nchl.errors import InvalidArgument, ShapeError, UnknownName
+from nchl.rules.soft_wta import softhebb_conv
+from nchl.vision import Power, SoftHebbConv2d, SoftHebbLinear, Triangle
+
+
+@pytest.mark.parametrize("lr_rule", ["norm", "constant"])
+@pytest.mark.parametrize("sharing", ["sum", "max", "median"])
+def test_one_step_is_the_rule_divided_by_its_largest_value_times_the_units_rate(sharing: str, lr_rule: str) -> None:
+    layer = SoftHebbConv2d(
+        3, 5, 3, padding=1, padding_mode="reflect", t_invert=0.7, lr=0.02, lr_rule=lr_rule, sharing=sharing, dtype=torch.float64
+    )
+    x, before = torch.randn(4, 3, 6, 6, dtype=torch.float64), layer.weight.clone()
+    output = layer(x)
+    padded = torch.from_numpy(np.pad(x.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect"))
+    update = softhebb_conv(padded, before, 0.7, sharing=sharing)
+    rate = 0.02 * (before.flatten(1).norm(dim=1) - 1).abs() ** 0.5 if lr_rule == "norm" else torch.full((5,), 0.02, dtype=torch.float64)
+    torch.testing.assert_close(
+        layer.weight, before + rate[:, None, None, None] * update / update.abs().max(), rtol=0, atol=1e-12, check_stride=False
+    )
+    # The output is that of the weights before the step.
+    torch.testing.assert_close(output, nn.functional.conv2d(padded, before), rtol=0, atol=1e-12)
+
+
+def test_learns_in_training_mode_only_and_without_any_gradient() -> None:
+    network = nn.Sequential(nn.BatchNorm2d(2, affine=False), SoftHebbConv2d(2, 4, 3), Triangle(0.7), nn.Flatten(), SoftHebbLinear(4 * 9, 6))
+    x = torch.randn(3, 2, 5, 5)
+    network.eval()
+    before = [parameter.clone() for parameter in network.parameters()]
+    first = network(x)
+    torch.testing.assert_close(network(x), first, rtol=0, atol=0)
+    assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+    network.train()
+    network(x)
+    assert all(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_linear_is_the_one_position_convolution() -> None:
+    linear = SoftHebbLinear(6, 4, t_invert=0.5, lr=0.1, dtype=torch.float64)
+    conv = SoftHebbConv2d(6, 4, 1, t_invert=0.5, lr=0.1, dtype=torch.float64)
+    conv.weight.data.copy_(linear.weight.data[:, :, None, None])
+    x = torch.randn(7, 6, dtype=torch.float64)
+    torch.testing.assert_close(linear(x), conv(x[:, :, None, None])[:, :, 0, 0], rtol=0, atol=1e-12)
+    torch.testing.assert_close(linear.weight, conv.weight[:, :, 0, 0], rtol=0, atol=1e-12, check_stride=False)
+
+
+def test_a_learner_below_gets_the_gradient_of_the_weights_before_the_step() -> None:
+    below = nn.Conv2d(2, 3, 3, bias=False).double()
+    above = SoftHebbConv2d(3, 4, 3, dtype=torch.float64)
+    x, before = torch.randn(2, 2, 7, 7, dtype=torch.float64), above.weight.clone()
+    (above(below(x)) ** 2).sum().backward()
+    got = below.weight.grad
+    below.zero_grad()
+    (nn.functional.conv2d(below(x), before) ** 2).sum().backward()
+    torch.testing.assert_close(got, below.weight.grad)
+    assert not torch.equal(above.weight, before)
+
+
+def test_the_norms_approach_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    layer = SoftHebbConv2d(2, 8, 3, radius=5.0, lr=0.1, generator=generator)
+    distances = []
+    for _ in range(300):
+        layer(torch.randn(10, 2, 8, 8, generator=generator))
+        distances.append(float((layer.weight.flatten(1).norm(dim=1) - 1).abs().mean()))
+    assert distances[0] > 3.5
+    assert distances[-1] < 0.1
+
+
+def test_nothing_moves_where_the_update_is_zero() -> None:
+    layer = SoftHebbConv2d(1, 2, 1)
+    before = layer.weight.clone()
+    layer(torch.zeros(2, 1, 3, 3))
+    assert torch.equal(layer.weight, before)
+
+
+def test_state_and_initial_weights() -> None:
+    layer = SoftHebbConv2d(16, 32, 3, generator=torch.Generator().manual_seed(3))
+    again = SoftHebbConv2d(16, 32, 3, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(layer.weight, again.weight)
+    assert abs(float(layer.weight.flatten(1).norm(dim=1).mean()) - 25) < 0.5
+    other = SoftHebbConv2d(16, 32, 3)
+    other.load_state_dict(layer.state_dict())
+    assert torch.equal(layer.weight, other.weight)
+    assert list(layer.state_dict()) == ["weight"]
+    assert "competition=channel" in repr(layer)
+
+
+def test_triangle_and_power() -> None:
+    u = torch.tensor([[1.0, 2.0, 6.0]])[:, :, None, None]
+    torch.testing.assert_close(Triangle(1.4)(u).flatten(), torch.tensor([0.0, 0.0, 3.0**1.4]))
+    assert torch.equal(u.flatten(), torch.tensor([1.0, 2.0, 6.0]))
+    x = torch.randn(2, 4, 8, 8)
+    pooled = nn.MaxPool2d(4, 2, 1)
+    torch.testing.assert_close(pooled(Triangle(0.7)(x)), Power(0.7)(pooled(Triangle()(x))))
+    x.requires_grad_(True)
+    Triangle(0.7)(x).sum().backward()
+    assert x.grad is not None
+    assert bool(torch.isfinite(x.grad).all())
+
+
+def test_denormal_activations_do_not_reach_the_products() -> None:
+    layer = SoftHebbConv2d(3, 64, 3, radius=200.0)
+    from nchl.rules.soft_wta import soft_wta
+
+    s = soft_wta(layer.eval()(torch.randn(4, 3, 8, 8)).permute(0, 2, 3, 1).flatten(1, 2), 1.0)
+    assert float(s.abs().min()) >= torch.finfo(torch.float32).tiny
+
+
+def test_what_a_user_can_get_wrong() -> None:
+    with pytest.raises(UnknownName, match="padding mode"):
+        SoftHebbConv2d(3, 4, 3, padding_mode="circular")
+    with pytest.raises(UnknownName, match="learning rate rule"):
+        SoftHebbConv2d(3, 4, 3, lr_rule="cosine")
+    with pytest.raises(InvalidArgument, match="out_channels of at least 1, got 0"):
+        SoftHebbConv2d(3, 0, 3)
+    with pytest.raises(InvalidArgument, match="t_invert"):
+        SoftHebbConv2d(3, 4, 3, t_invert=0)
+    with pytest.raises(ShapeError, match=r"\(batch, 3, height, width\)"):
+        SoftHebbConv2d(3, 4, 3)(torch.zeros(2, 1, 8, 8))
+    with pytest.raises(ShapeError, match="Flatten"):
+        SoftHebbLinear(8, 4)(torch.zeros(2, 2, 4))
+    with pytest.raises(InvalidArgument, match="power"):
+        Triangle(0)
