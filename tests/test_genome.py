@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import nchl
 from nchl.errors import InvalidArgument, ShapeError, UnknownName
 from nchl.genome import Layout
-from nchl.networks.mlp import mlp_layout
+from nchl.networks.layers import mlp_layout
 from nchl.rules import ABCD, NCHL
 
 sizes = st.lists(st.integers(1, 5), min_size=2, max_size=4)

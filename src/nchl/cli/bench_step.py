@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     import nchl
     from nchl.errors import InvalidArgument
-    from nchl.networks.mlp import check_nodes
+    from nchl.networks.layers import check_nodes
 
     nodes, population = list(check_nodes(args.nodes)), args.population
     if population < 1 or args.repeats < 1:

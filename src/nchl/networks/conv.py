@@ -19,7 +19,7 @@ from nchl.networks import conv_ops, initial
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.conv_plan import plan
 from nchl.networks.conv_update import SharedRule, check_backend
-from nchl.networks.mlp import check_normalise
+from nchl.networks.layers import check_normalise
 from nchl.rules import Rule, get, kernels
 from nchl.rules.shared import check_sharing, check_termwise
 from nchl.unroll import Unrolled, unroll

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from nchl.networks.mlp import product
+from nchl.networks.layers import product
 from nchl.rules.geometry import ConvGeometry
 
 

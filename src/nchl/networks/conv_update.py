@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nchl.errors import InvalidArgument
 from nchl.networks.conv_plan import Plan
-from nchl.networks.mlp import normalise_by_max
+from nchl.networks.layers import normalise_by_max
 from nchl.rules import NCHL, Rule, kernels
 from nchl.rules.shared import constant_terms, shared_terms, shared_update
 

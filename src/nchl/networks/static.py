@@ -12,7 +12,7 @@ from torch import Tensor
 from nchl.errors import InvalidArgument
 from nchl.genome import Layout
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.mlp import check_nodes, product
+from nchl.networks.layers import check_nodes, product
 
 
 class StaticMLP(PlasticNetwork):
@@ -71,7 +71,7 @@ class StaticMLP(PlasticNetwork):
         return []
 
     @torch.no_grad()
-    def forward(self, x: Shaped[Tensor, "*lead inputs"]) -> Shaped[Tensor, "*lead outputs"]:
+    def forward(self, x: Shaped[Tensor, "*lead inputs"]) -> Shaped[Tensor, "*_lead outputs"]:
         """Outputs in [-1, 1] for `x` of shape `(inputs,)`, `(population, inputs)`, or with a batch axis before the inputs."""
         a, batched = self._observe(x)
         for weight in self.weights:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from nchl.errors import InvalidArgument, ShapeError
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.mlp import by_name, check_nodes, group_names, mlp_layout
+from nchl.networks.layers import by_name, check_nodes, group_names, mlp_layout
 from nchl.rules import NCHL
 
 DEFAULT_WINDOW = 5
@@ -104,7 +104,7 @@ class WNcHL(PlasticNetwork):
         return []
 
     @torch.no_grad()
-    def forward(self, x: Shaped[Tensor, "*lead inputs"]) -> Shaped[Tensor, "*lead outputs"]:
+    def forward(self, x: Shaped[Tensor, "*lead inputs"]) -> Shaped[Tensor, "*_lead outputs"]:
         """Outputs in [-1, 1] for `x` of shape `(inputs,)`, `(population, inputs)`, or with a batch axis before the inputs.
 
         Raises:
