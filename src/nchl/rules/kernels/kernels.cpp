@@ -11,37 +11,34 @@ template <class T> static void convolve(const Geometry& g, const T* x, const T* 
     padded.top = padded.left = 0;
     Planes<T>& in = w.in[0];
     in.prepare(padded);
+    std::fill_n(in.data(), in.size(), T(0));
+    const int rows = std::min(g.height, padded.height - g.top), columns = std::min(g.width, padded.width - g.left);
     for (int c = 0; c < g.channels; ++c)
-        for (int i = 0; i < padded.height; ++i) {
-            const int y_in = i - g.top;
-            for (int phase = 0; phase < g.stride_w; ++phase) {
-                T* row = in.row(c, phase, i);
-                for (int j = phase, q = 0; j < padded.width; j += g.stride_w, ++q) {
-                    const int x_in = j - g.left;
-                    const bool inside = y_in >= 0 && y_in < g.height && x_in >= 0 && x_in < g.width;
-                    row[q] = inside ? x[(static_cast<size_t>(c) * g.height + y_in) * g.width + x_in] : T(0);
-                }
-            }
+        for (int i = 0; i < rows; ++i) {
+            const T* from = x + (static_cast<size_t>(c) * g.height + i) * g.width;
+            if (g.stride_w == 1) std::copy_n(from, std::max(0, columns), in.row(c, 0, i + g.top) + g.left);
+            else
+                for (int j = 0; j < columns; ++j) in.row(c, (j + g.left) % g.stride_w, i + g.top)[(j + g.left) / g.stride_w] = from[j];
         }
     const int n = g.positions(), channels = g.group_channels(), outputs = g.group_outputs();
     const Rectangle all{0, 0, g.out_h, g.out_w};
-    w.in_tile[0].resize(std::max<size_t>(w.in_tile[0].size(), TILE + 2 * L::N));
-    w.out_tile[0].resize(std::max<size_t>(w.out_tile[0].size(), static_cast<size_t>(g.outputs) * (TILE + L::N)));
+    w.in_tile[0].grow(TILE);
+    w.out_tile[0].grow(static_cast<size_t>(g.outputs) * TILE);
+    T* tile = w.in_tile[0].data();
     for (int from = 0; from < n; from += TILE) {
         const int to = std::min(n, from + TILE), length = to - from;
-        for (int o = 0; o < g.outputs; ++o) std::fill_n(&w.out_tile[0][o * (TILE + L::N)], TILE + L::N, bias ? bias[o] : T(0));
+        for (int o = 0; o < g.outputs; ++o) std::fill_n(w.out_tile[0].data() + o * TILE, TILE, bias ? bias[o] : T(0));
         for (int c = 0; c < g.channels; ++c)
             for (int tap = 0; tap < g.taps(); ++tap) {
-                T* tile = w.in_tile[0].data();
-                in.gather(padded, all, c, tap / g.kernel_w, tap % g.kernel_w, from, to, tile);
+                gather_inputs(padded, all, &in, 1, c, tap, from, to, &tile);
                 const int first = c / channels * outputs;
                 for (int o = first; o < first + outputs; ++o) {
                     const auto k = L::all(kernel[(static_cast<size_t>(o) * channels + c % channels) * g.taps() + tap]);
-                    T* sums = &w.out_tile[0][o * (TILE + L::N)];
+                    T* sums = w.out_tile[0].data() + o * TILE;
                     for (int p = 0; p < length; p += L::N) L::store(sums + p, L::load(sums + p) + k * L::load(tile + p));
                 }
             }
-        for (int o = 0; o < g.outputs; ++o) std::copy_n(&w.out_tile[0][o * (TILE + L::N)], length, y + static_cast<size_t>(o) * n + from);
+        for (int o = 0; o < g.outputs; ++o) std::copy_n(w.out_tile[0].data() + o * TILE, length, y + static_cast<size_t>(o) * n + from);
     }
 }
 
@@ -60,8 +57,8 @@ template <class T> static T dot(const T* a, const T* b, int n) {
 }
 
 template <class T> static void move_linear(int inputs, int outputs, const Neurons<T>& r, Workspace<T>& w, T* weight) {
-    w.of_inputs.resize(2 * inputs);
-    T *Aa = w.of_inputs.data(), *Ca = Aa + inputs;
+    w.sums_in.grow(2 * inputs);
+    T *Aa = w.sums_in.data(), *Ca = Aa + inputs;
     for (int i = 0; i < inputs; ++i) Aa[i] = r.A_in[i] * r.pre[i], Ca[i] = r.C_in[i] * r.pre[i];
     for (int j = 0; j < outputs; ++j) {
         const T Ba = r.B_out[j] * r.post[j], Cb = r.C_out[j] * r.post[j], D = r.D_out[j], eta = r.E_out[j];
@@ -71,13 +68,10 @@ template <class T> static void move_linear(int inputs, int outputs, const Neuron
 }
 
 template <class T> static void normalise(int count, T* weight) {
-    T most = 0;
-    for (int i = 0; i < count; ++i) {
-        const T size = weight[i] < 0 ? -weight[i] : weight[i];
-        most = size > most ? size : most;
-    }
-    if (most > 0)
-        for (int i = 0; i < count; ++i) weight[i] /= most;
+    Largest<T> most;
+    most.see(weight, count);
+    if (most.value > 0)
+        for (int i = 0; i < count; ++i) weight[i] /= most.value;
 }
 
 template <class T> static Workspace<T>& workspace() {

@@ -46,6 +46,21 @@ static inline __m256 larger(__m256 a, __m256 b) { return _mm256_max_ps(a, b); }
 static inline __m256 smaller(__m256 a, __m256 b) { return _mm256_min_ps(a, b); }
 #endif
 
+// Scratch memory that only grows, aligned to a vector and with two vectors to spare behind its end.
+template <class T> class Buffer {
+    std::vector<T> memory;
+
+  public:
+    void grow(size_t size) {
+        const size_t wanted = size + 3 * Lanes<T>::N;
+        if (memory.size() < wanted) memory.resize(wanted);
+    }
+    T* data() {
+        const auto address = reinterpret_cast<uintptr_t>(memory.data());
+        return memory.data() + (WIDTH - address % WIDTH) % WIDTH / sizeof(T);
+    }
+};
+
 // Denormal numbers are flushed in every thread alike: a result must not depend on who computed it.
 struct FlushDenormals {
 #if defined(__SSE2__)
