@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
+
+# Shapes in annotations are checked in tests alone. The rules and networks/step.py are left out: torch.compile must see through them.
+CHECKED = ["nchl.genome", "nchl.networks.base", "nchl.networks.mlp", "nchl.networks.static", "nchl.networks.weightless"]
+install_import_hook(CHECKED, "beartype.beartype")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -121,7 +121,7 @@ class Layout:
             raise UnknownName(f"parameter of genome block {block_name!r}", parameter, block.parameters)
         return slice(block.start + block.parameters.index(parameter), block.stop, len(block.parameters))
 
-    def unpack(self, flat: Shaped[Tensor, "*lead size"]) -> dict[str, Shaped[Tensor, "*shape"]]:
+    def unpack(self, flat: Shaped[Tensor, "*lead size"]) -> dict[str, Shaped[Tensor, "*_shape"]]:
         """Cut flat vectors into named tensors of shape `(*lead, *block.shape)`; views where torch can make them.
 
         Raises:
@@ -131,7 +131,7 @@ class Layout:
             raise ShapeError(f"expected a genome of {self.size} numbers, got shape {tuple(flat.shape)}")
         return {b.name: flat[..., b.start : b.stop].reshape(*flat.shape[:-1], *b.shape) for b in self.blocks}
 
-    def pack(self, named: Mapping[str, Shaped[Tensor, "*shape"]]) -> Shaped[Tensor, "*lead size"]:
+    def pack(self, named: Mapping[str, Shaped[Tensor, "*_shape"]]) -> Shaped[Tensor, "*lead size"]:
         """Put named tensors `(*lead, *block.shape)` into flat vectors `(*lead, size)`: the inverse of `unpack`.
 
         Raises:

@@ -36,8 +36,8 @@ class NetworkSpec:
     """What network to build; None means that the option was not given.
 
     Attributes:
-        network: `"nchl"`, `"hl"`, `"wnchl"`, `"static"`, `"conv-thesis"`, `"conv-hml"`, or `"FILE.py:NAME"`, a function that returns
-            an `nn.Sequential`.
+        network: `"nchl"`, `"hl"`, `"wnchl"`, `"static"`, `"conv-thesis"`, `"conv-hml"`, or `"FILE.py:NAME"`, a function of
+            (input_shape, output_size) that returns an `nn.Sequential`.
         rule: `"nchl"`, `"hl"` or `"FILE.py:NAME"`, in place of the neuron-centric rule.
         hidden: sizes of the hidden layers; () for none; None: the default 128, 64.
         window: steps that the weightless network looks back; None: its default.
@@ -108,7 +108,7 @@ def build(
         dtype: torch.float32 or torch.float64; None: torch's default.
         device: where everything lives.
         generator: CPU generator of the initial weights.
-        backend: `"auto"`, `"eager"` or `"compiled"`; only the MLPs with a rule have a compiled step.
+        backend: `"auto"`, `"eager"` or `"compiled"`; WNcHL and StaticMLP have no compiled step.
 
     Raises:
         InvalidArgument: an option without meaning, or a shape that the network cannot take.
@@ -121,10 +121,10 @@ def build(
     if spec.normalise is not None:
         options["normalise"] = None if spec.normalise == "none" else spec.normalise
     if spec.kind == "file":
-        return _build_own(spec.network, input_shape, output_size, {**options, **common})
+        return _build_own(spec.network, input_shape, output_size, {**options, **common, "backend": backend})
     presets = importlib.import_module("nchl.networks.conv_presets")
     make: Callable[..., PlasticNetwork] = presets.PRESETS[spec.kind]
-    return make(input_shape, output_size, **options, **common)
+    return make(input_shape, output_size, **options, **common, backend=backend)
 
 
 def _build_mlp(spec: NetworkSpec, input_shape: tuple[int, ...], output_size: int, common: dict[str, Any], backend: str) -> PlasticNetwork:

@@ -99,7 +99,7 @@ class Rule:
         pre_parameters: Mapping[str, Tensor],
         post_parameters: Mapping[str, Tensor],
         synapse_parameters: Mapping[str, Tensor],
-    ) -> Shaped[Tensor, "*shape"]:
+    ) -> Shaped[Tensor, "*_shape"]:
         """The change of a dense layer's weights, over any broadcastable leading axes.
 
         Args:
