@@ -60,7 +60,7 @@ def check_weights(weights: Sequence[Tensor], nodes: Sequence[int], lead: tuple[i
             raise ShapeError(f"reset: layer {k} expects weights of shape {shape}{also}, got {tuple(weight.shape)}")
 
 
-def product(weight: Shaped[Tensor, "*lead outputs inputs"], x: Shaped[Tensor, "*lead inputs"]) -> Shaped[Tensor, "*lead outputs"]:
+def product(weight: Shaped[Tensor, "*#lead outputs inputs"], x: Shaped[Tensor, "*#lead inputs"]) -> Shaped[Tensor, "*_lead outputs"]:
     """W x, as a multiplication and a sum: unlike a matrix product, its bits depend neither on threads nor on the population."""
     return (weight * x.unsqueeze(-2)).sum(-1)
 
