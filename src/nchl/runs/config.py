@@ -100,7 +100,7 @@ class EvolveConfig:
         "how a step is computed; auto decides by the sizes alone",
         _NETWORK,
         choices=("auto", "eager", "compiled"),
-        networks=("nchl", "hl"),
+        networks=_WITH_WEIGHTS,
     )
     device: str | None = option("str", "cpu", "the torch device of the networks", _NETWORK, metavar="DEVICE")
 

@@ -166,6 +166,7 @@ def _session(
 
     with Signals(finishing) as signals, contextlib.ExitStack() as stack:
         dropped = False
+        told = set(evolution.workers.notes)
         with signals.held():
             recorder = Recorder(folder, evolution, begun=begun, clock=time.monotonic)
             stack.callback(recorder.close)
@@ -175,6 +176,8 @@ def _session(
                     recorder.keep(generation)
                 if on_generation is not None:
                     on_generation(generation)
+                _tell(on_note, [note for note in evolution.workers.notes if note not in told])
+                told.update(evolution.workers.notes)
                 if signals.received is not None:
                     break
             signals.settle()

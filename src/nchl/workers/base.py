@@ -57,14 +57,17 @@ class Workers(Protocol):
         observation_shape: of what the network gets.
         backend: "eager" or "compiled": how the networks' step is computed.
         simulator: what plays the task.
-        notes: lines that the user should see once.
     """
 
     nparams: int
     observation_shape: tuple[int, ...]
     backend: str
     simulator: str
-    notes: list[str]
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines that the user should see once; there may be more after a generation than before it."""
+        ...
 
     def evaluate(
         self, population: Population, *, generation: int, episodes: int = 1, statistics: ObservationStatistics | None = None

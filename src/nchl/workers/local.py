@@ -38,7 +38,11 @@ class LocalWorkers:
         self.observation_shape = self.task.observation_shape
         self.backend = self.network.backend
         self.simulator = self.task.simulator
-        self.notes = [*self.task.notes, *self.network.notes]
+
+    @property
+    def notes(self) -> list[str]:
+        """See `Workers`; a network may find only at its first step that there is no compiler."""
+        return [*self.task.notes, *self.network.notes]
 
     def _build(self, population: int) -> PlasticNetwork:
         recipe, task = self._recipe, self.task
