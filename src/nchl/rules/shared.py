@@ -185,11 +185,12 @@ def constant_terms(
     lead: int,
 ) -> tuple[Tensor, Tensor]:
     """What does not change within a life: the aggregates of the constant term (D) and of the rate (eta), each as the kernel."""
+    terms = _terms_of(rule, _CONSTANT)
     named = _by_argument(rule, pre_parameters, post_parameters, synapse_parameters)
     example = next(iter(named.values()))
     shapes = [(1,) * lead + shape for shape in (geometry.input_shape, geometry.output_shape)]
     connections = _Connections(geometry, example.new_zeros(shapes[0]), example.new_zeros(shapes[1]), lead, sharing)
-    constant, rate = connections.share(named, _terms_of(rule, _CONSTANT))
+    constant, rate = connections.share(named, terms)
     return constant, rate
 
 
