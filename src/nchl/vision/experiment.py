@@ -132,17 +132,15 @@ class _Experiment:
     def run(self, run: VisionRun, saved: tuple[Position, dict[str, np.ndarray]] | None) -> dict[str, Any]:
         """From the start or a checkpoint to the summary."""
         position, state = saved or (Position(), {})
+        first = position.phase
         run.begin(position.rows)
         try:
             plans = self._plans(run, position)
-            if not state:
-                run.save(position, self._tensors(None))
             for number, (_, make) in enumerate(plans):
-                if number < position.phase:
-                    continue
-                phase = self._made(make, state) if number == position.phase and state else make()
-                self._phase(run, phase, number, position)
-            if position.phase == len(plans) and state:
+                if number >= first:
+                    phase = self._made(make, state) if number == first and state else make()
+                    self._phase(run, phase, number, position)
+            if first == len(plans):
                 self._restore_network(state)
             return self._score(run, position)
         finally:
