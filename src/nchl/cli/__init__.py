@@ -56,11 +56,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NchlError as error:
         print(f"nchl: {error}", file=sys.stderr)
         return MISTAKE
+    except (MemoryError, RuntimeError) as error:
+        if not _is_lack_of_memory(error):
+            raise
+        print(" ".join(["nchl: not enough memory", *str(error).splitlines()[:1]]), file=sys.stderr)
+        print("nchl: a smaller population, smaller layers or smaller images need less", file=sys.stderr)
+        return MISTAKE
     except KeyboardInterrupt:
         print("nchl: interrupted", file=sys.stderr)
         return INTERRUPTED
     except SystemExit as leaving:  # argparse has shown a help text
         return leaving.code if isinstance(leaving.code, int) else 0
+
+
+def _is_lack_of_memory(error: BaseException) -> bool:
+    """Python's own error, or torch's, which is a RuntimeError that says so."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text
 
 
 def set_waiting_policy() -> None:
