@@ -180,7 +180,7 @@ class PlasticSequential(PlasticNetwork):
         return [initial.draw(self.initial_weights, self.plan.layers[k].shape, generator, self.dtype) for k in self.plan.plastic]
 
     @torch.no_grad()
-    def forward(self, x: Shaped[Tensor, "*lead *observation"]) -> Shaped[Tensor, "*lead *outputs"]:
+    def forward(self, x: Shaped[Tensor, "*observations"]) -> Shaped[Tensor, "*outputs"]:
         """Outputs for `x` of the input's shape, with the population in front and, after it, a batch if wanted."""
         observed, _ = self._observe(x)
         a = observed.reshape(self._people, -1, *self.input_shape)

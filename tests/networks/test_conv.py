@@ -1,0 +1,327 @@
+"""Plastic sequentials: whole networks against dense matrices, sizes, populations, batches, static layers, refusals."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import nchl
+from nchl.errors import InvalidArgument, OrderError, ShapeError, UnknownName
+from nchl.networks.conv import PlasticSequential
+from nchl.networks.conv_presets import carracing, conv_hml, conv_thesis
+from nchl.rules import kernels
+from nchl.rules.shared import SHARINGS
+from reference.convolution import DenseNetwork
+
+BACKENDS = ["eager", pytest.param("compiled", marks=pytest.mark.skipif(bool(kernels.unavailable()), reason="no kernels here"))]
+
+
+def small(**conv: object) -> nn.Sequential:
+    layers = [nn.Conv2d(2, 3, 3, bias=False, **conv), nn.Tanh(), nn.MaxPool2d(2), nn.Flatten()]
+    size = nn.Sequential(*layers)(torch.zeros(1, 2, 8, 7)).shape[1]
+    return nn.Sequential(*layers, nn.Linear(size, 5, bias=False), nn.Tanh(), nn.Linear(5, 2, bias=False)).double()
+
+
+def genomes(network: PlasticSequential, seed: int = 0) -> Tensor:
+    return torch.randn(network.genome.shape, dtype=network.dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def life(network: PlasticSequential, steps: int, seed: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (*network.lead, *network.input_shape)
+    return torch.stack([network.step(torch.rand(shape, generator=generator, dtype=network.dtype)) for _ in range(steps)])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("conv", [{}, {"padding": 1}, {"stride": 2, "padding": (2, 1)}, {"dilation": 2}], ids=str)
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_twenty_steps_equal_dense_matrices(sharing: str, conv: dict[str, object], backend: str) -> None:
+    sequential = small(**conv)
+    network = nchl.from_module(sequential, (2, 8, 7), sharing=sharing, backend=backend)
+    network.set_hrules(genomes(network))
+    dense = DenseNetwork(sequential, (2, 8, 7), network.genome.numpy(), [w.numpy() for w in network.weights], sharing)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        x = rng.normal(size=(2, 8, 7))
+        np.testing.assert_allclose(network.step(torch.as_tensor(x)), dense.step(x), rtol=1e-11, atol=1e-11)
+    for mine, wanted in zip(network.weights, dense.weights, strict=True):
+        np.testing.assert_allclose(mine, wanted, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("sharing", ["max", "median"])
+def test_equal_to_the_reference_vectors(golden: Path, sharing: str, backend: str) -> None:
+    g = np.load(golden / f"convnet_{sharing}.npz")
+    sequential = nn.Sequential(
+        nn.Conv2d(2, 3, 3, bias=False),
+        nn.Tanh(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(12, 4, bias=False),
+        nn.Tanh(),
+        nn.Linear(4, 2, bias=False),
+    ).double()
+    network = nchl.from_module(sequential, (2, 6, 6), sharing=sharing, backend=backend)
+    network.set_hrules(g["rules"])
+    network.reset([torch.as_tensor(g[name]) for name in ("kernel0", "linear0_0", "linear0_1")])
+    np.testing.assert_allclose(torch.stack([network.step(torch.as_tensor(x)) for x in g["inputs"]]), g["outputs"], atol=1e-11)
+
+
+@pytest.mark.parametrize("termwise", [False, True])
+@pytest.mark.parametrize("sharing", SHARINGS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_population_is_its_individuals(sharing: str, termwise: bool, backend: str) -> None:
+    options = {"sharing": sharing, "termwise": termwise, "backend": backend}
+    together = nchl.from_module(small(padding=1), (2, 8, 7), population=3, **options)
+    together.set_hrules(genomes(together))
+    together.reset([torch.randn(3, *w.shape[1:], dtype=torch.float64) for w in together.weights])
+    start = [w.clone() for w in together.weights]
+    outputs = life(together, 8)
+    generator = torch.Generator().manual_seed(1)
+    inputs = [torch.rand(3, 2, 8, 7, generator=generator, dtype=torch.float64) for _ in range(8)]
+    for p in range(3):
+        alone = nchl.from_module(small(padding=1), (2, 8, 7), **options)
+        alone.set_hrules(together.genome[p])
+        alone.reset([w[p] for w in start])
+        torch.testing.assert_close(outputs[:, p], torch.stack([alone.step(x[p]) for x in inputs]), rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.skipif(bool(kernels.unavailable()), reason="no kernels here")
+@pytest.mark.parametrize("termwise", [False, True])
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_float32_kernels_stay_with_torch_in_float64(sharing: str, termwise: bool) -> None:
+    outputs = []
+    for dtype, backend in ((torch.float32, "compiled"), (torch.float64, "eager")):
+        network = nchl.from_module(small(), (2, 8, 7), sharing=sharing, termwise=termwise, dtype=dtype, backend=backend)
+        network.set_hrules(genomes(network).double() if dtype == torch.float64 else genomes(network))
+        if dtype == torch.float32:
+            genome, weights = network.genome.double(), [w.double() for w in network.weights]
+        else:
+            network.set_hrules(genome)
+            network.reset(weights)
+        inputs = np.random.default_rng(0).random((5, 2, 8, 7), dtype=np.float32)
+        outputs.append(torch.stack([network.step(torch.as_tensor(x)).double() for x in inputs]))
+    torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_bits_depend_neither_on_threads_nor_on_place(backend: str) -> None:
+    def run(population: int, place: int, threads: int) -> Tensor:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            network = conv_thesis((3, 24, 27), 3, population=population, backend=backend, generator=torch.Generator().manual_seed(4))
+            rows = torch.randn(population, network.nparams, generator=torch.Generator().manual_seed(population))
+            rows[place] = torch.randn(network.nparams, generator=torch.Generator().manual_seed(9))
+            network.set_hrules(rows)
+            generator = torch.Generator().manual_seed(5)
+            outputs = []
+            for _ in range(4):
+                x = torch.rand(population, 3, 24, 27)
+                x[place] = torch.rand(3, 24, 27, generator=generator)
+                outputs.append(network.step(x)[place])
+            return torch.stack(outputs)
+        finally:
+            torch.set_num_threads(before)
+
+    one = run(3, 0, 1)
+    assert torch.equal(one, run(3, 2, 2))
+    assert torch.equal(one, run(7, 5, 2))
+
+
+@pytest.mark.parametrize("termwise", [False, True])
+def test_a_batch_is_averaged_per_connection(termwise: bool) -> None:
+    network = nchl.from_module(small(), (2, 8, 7), sharing="mean", termwise=False, normalise=None, population=2)
+    network.set_hrules(genomes(network))
+    network.reset()
+    twin = copy.deepcopy(network)
+    x = torch.rand(2, 3, 2, 8, 7, dtype=torch.float64)
+    y = network.step(x)
+    assert y.shape == (2, 3, 2)
+    # With the mean as aggregate, averaging before or after sharing is the same.
+    start = [w.clone() for w in twin.weights]
+    changes = [torch.zeros_like(w) for w in start]
+    for b in range(3):
+        twin.reset(start)
+        torch.testing.assert_close(twin.step(x[:, b]), y[:, b], rtol=1e-12, atol=1e-12)
+        for change, before, after in zip(changes, start, twin.weights, strict=True):
+            change += (after - before) / 3
+    for mine, before, change in zip(network.weights, start, changes, strict=True):
+        torch.testing.assert_close(mine, before + change, rtol=1e-11, atol=1e-11)
+
+
+def test_sizes_of_the_published_networks() -> None:
+    thesis = conv_thesis((3, 64, 64), 3)
+    assert thesis.nparams == 173_284
+    assert {b.name: b.parameters for b in thesis.layout.blocks} == {
+        "input": ("A", "C", "D", "eta"),
+        "conv0": ("B", "C", "D", "eta"),
+        "pool0": ("A", "C", "D", "eta"),
+        "conv1": ("B", "C", "D", "eta"),
+        "pool1": ("A", "C", "D", "eta"),
+        "linear0": ("A", "B", "C", "D", "eta"),
+        "linear1": ("A", "B", "C", "D", "eta"),
+        "linear2": ("B", "C", "D", "eta"),
+    }
+    assert "622,728" in thesis.describe()
+    hml = conv_hml((3, 84, 84), 3)
+    assert hml.nparams == 456_640 + 1_362
+    assert [b.name for b in hml.layout.blocks] == ["layer2", "layer3", "layer4", "weights0", "weights1"]
+
+
+def test_groups_of_neurons() -> None:
+    """No pooling between two convolutions: the neurons there are the same on both sides; elementwise modules make none."""
+    sequential = nn.Sequential(
+        nn.BatchNorm2d(1),
+        nn.Conv2d(1, 2, 2),
+        nn.BatchNorm2d(2),
+        nn.ReLU(),
+        nn.Dropout(),
+        nn.Conv2d(2, 1, 2),
+        nn.AvgPool2d(2),
+        nn.Sigmoid(),
+        nn.Flatten(),
+        nn.Tanh(),
+    )
+    network = nchl.from_module(sequential, (1, 6, 6))
+    assert [(b.name, b.shape) for b in network.layout.blocks] == [("input", (36, 4)), ("conv0", (50, 5)), ("conv1", (16, 4))]
+    assert network.output_bounded
+    assert network.output_size == 4
+    network.set_hrules(genomes(network))
+    x = torch.rand(1, 6, 6)
+    network.forward(x)
+    sequential.eval()
+    sequential[1].weight.data, sequential[5].weight.data = network.weights
+    torch.testing.assert_close(network.get_buffer("activations_0")[0], sequential[:1](x[None]))
+    torch.testing.assert_close(network.get_buffer("activations_1")[0], sequential[:5](x[None]))
+    torch.testing.assert_close(network.forward(x), sequential(x[None])[0])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_static_layers_stand_in_the_genome_and_stay(backend: str) -> None:
+    network = nchl.from_module(small(), (2, 8, 7), static=(0, -1), population=2, backend=backend)
+    assert [b.name for b in network.layout.blocks][-2:] == ["weights0", "weights2"]
+    assert [b.name for b in network.layout.blocks][:-2] == ["pool0", "linear0"]
+    network.set_hrules(genomes(network))
+    network.reset()
+    assert [w.shape for w in network.draw_weights(torch.Generator())] == [(5, 18)]
+    before = [w.clone() for w in network.weights]
+    life(network, 3)
+    named = network.layout.unpack(network.genome)
+    assert torch.equal(network.weights[0], named["weights0"])
+    assert torch.equal(network.weights[2], named["weights2"])
+    assert not torch.equal(network.weights[1], before[1])
+
+
+def test_hl_and_coevolved_weights() -> None:
+    network = nchl.from_module(small(), (2, 8, 7), rule="hl", initial_weights="coevolved")
+    count = sum(w.numel() for w in network.weights)
+    assert network.nparams == 6 * count
+    network.set_hrules(genomes(network))
+    network.reset()
+    torch.testing.assert_close(network.weights[0], network.layout.unpack(network.genome)["weights0"])
+    assert life(network, 5).isfinite().all()
+
+
+def test_a_rule_of_a_user() -> None:
+    def oja(pre: Tensor, post: Tensor, weight: Tensor, eta_post: Tensor) -> Tensor:
+        return eta_post * post * (pre - post * weight)
+
+    network = nchl.from_module(small(), (2, 8, 7), rule=oja, population=2)
+    assert [b.name for b in network.layout.blocks] == ["conv0", "linear0", "linear1"]
+    network.set_hrules(genomes(network))
+    assert life(network, 5).isfinite().all()
+    with pytest.raises(InvalidArgument, match="termwise"):
+        nchl.from_module(small(), (2, 8, 7), rule=oja, termwise=True)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_biases_are_constants(backend: str) -> None:
+    sequential = nn.Sequential(nn.Conv2d(1, 2, 2), nn.Flatten(), nn.Linear(8, 3))
+    network = nchl.from_module(sequential, (1, 3, 3), backend=backend)
+    sequential[0].weight.data, sequential[2].weight.data = network.weights
+    x = torch.rand(1, 3, 3)
+    torch.testing.assert_close(network.forward(x), sequential(x[None])[0])
+    assert "5 biases" in network.describe()
+
+
+def test_a_state_dict_brings_back_the_middle_of_a_life() -> None:
+    network = nchl.from_module(small(), (2, 8, 7), population=2, termwise=True)
+    network.set_hrules(genomes(network))
+    life(network, 3)
+    other = nchl.from_module(small(), (2, 8, 7), population=2, termwise=True)
+    other.load_state_dict(network.state_dict())
+    torch.testing.assert_close(life(other, 3, seed=7), life(network, 3, seed=7), rtol=0, atol=0)
+
+
+def test_a_second_genome_replaces_the_first() -> None:
+    network = nchl.from_module(small(), (2, 8, 7), termwise=True)
+    weights = [w.clone() for w in network.weights]
+    network.set_hrules(genomes(network, 1))
+    first = life(network, 3)
+    network.set_hrules(genomes(network, 2))
+    network.reset(weights)
+    assert not torch.allclose(life(network, 3), first)
+    network.set_hrules(genomes(network, 1))
+    network.reset(weights)
+    torch.testing.assert_close(life(network, 3), first, rtol=0, atol=0)
+
+
+def test_update_before_forward_is_an_error() -> None:
+    with pytest.raises(OrderError, match="forward"):
+        nchl.from_module(small(), (2, 8, 7)).update()
+
+
+class Residual(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + x
+
+
+@pytest.mark.parametrize(
+    ("modules", "shape", "words"),
+    [
+        ([nn.Conv2d(1, 1, 2), Residual()], (1, 5, 5), "module 1 .Residual"),
+        ([nn.Conv2d(1, 1, 5)], (1, 3, 9), "module 0 .Conv2d.*3 x 9.*5 x 5"),
+        ([nn.Conv2d(1, 1, 3), nn.MaxPool2d(2), nn.Conv2d(1, 1, 3)], (1, 6, 6), "module 2 .Conv2d.*2 x 2.*3 x 3"),
+        ([nn.Conv2d(3, 1, 3)], (1, 6, 6), r"\(3, height, width\), got \(1, 6, 6\)"),
+        ([nn.Flatten(), nn.Linear(36, 1)], (1, 6, 7), r"\(36,\), got \(42,\)"),
+        ([nn.Linear(6, 1)], (1, 6, 6), "put a Flatten before"),
+        ([nn.Conv2d(1, 1, 3), nn.MaxPool2d(5)], (1, 6, 6), r"module 1 .MaxPool2d.*\(1, 4, 4\).*5"),
+        ([nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")], (1, 6, 6), "circular"),
+        ([nn.Conv2d(1, 1, 3), nn.BatchNorm2d(1, track_running_stats=False)], (1, 6, 6), "track_running_stats"),
+        ([nn.Tanh()], (1, 6, 6), "nothing to learn"),
+    ],
+)
+def test_modules_are_refused_by_name(modules: list[nn.Module], shape: tuple[int, ...], words: str) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        nchl.from_module(nn.Sequential(*modules), shape)
+
+
+def test_options_are_refused_by_name() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'median'"):
+        nchl.from_module(small(), (2, 8, 7), sharing="medium")
+    with pytest.raises(UnknownName, match="static layer"):
+        nchl.from_module(small(), (2, 8, 7), static=(1,))
+    with pytest.raises(InvalidArgument, match="backend='compiled'"):
+        nchl.from_module(small(), (2, 8, 7), rule="hl", backend="compiled")
+    with pytest.raises(ShapeError, match="16 x 16"):
+        carracing((3, 15, 64), 3)
+    network = nchl.from_module(small(), (2, 8, 7))
+    with pytest.raises(ShapeError, match=r"\(2, 8, 7\).*\(2, 7, 8\)"):
+        network.forward(torch.zeros(2, 7, 8))
+    with pytest.raises(ShapeError, match=r"\(3, 2, 3, 3\).*\(3, 2, 3, 2\)"):
+        network.reset([w[..., :2] if w.ndim == 4 else w for w in network.weights])
+
+
+def test_without_a_compiler_torch_steps_in_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nchl.rules.kernels.library", lambda: "no C++ compiler")
+    network = nchl.from_module(small(), (2, 8, 7))
+    assert network.backend == "eager"
+    assert "no C++ compiler" in network.notes[0]
+    with pytest.raises(InvalidArgument, match="no C\\+\\+ compiler"):
+        nchl.from_module(small(), (2, 8, 7), backend="compiled")
