@@ -123,6 +123,10 @@ def test_a_defect_of_ours_keeps_its_traceback_and_a_mistake_does_not(monkeypatch
 
     fails(RunError("expected this, got that"))
     assert main(["presets"]) == 2
+    fails(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 80000019200 bytes."))
+    assert main(["presets"]) == 2
+    fails(MemoryError())
+    assert main(["presets"]) == 2
     fails(KeyError("ours"))
     with pytest.raises(KeyError):
         main(["presets"])

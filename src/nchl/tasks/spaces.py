@@ -103,7 +103,10 @@ def observation_map(space: Any, image_size: tuple[int, int] | None, task: str) -
                 raise InvalidArgument(f"image size: expected two positive numbers (height, width), got {image_size}")
             return Picture(space, (height, width))
     if image_size is not None:
-        raise TaskError(f"{task} has no pictures to resize: its observations are {space}; leave out the image size")
+        raise TaskError(
+            f"{task} has no pictures, which a convolutional network needs: its observations have shape {space.shape}; "
+            "choose another network, and leave out the image size"
+        )
     if kind == "Discrete":
         return OneHot(space)
     raise TaskError(f"{task}: observations of type {kind} are not supported ({space}); expected Box or Discrete: wrap the environment")
