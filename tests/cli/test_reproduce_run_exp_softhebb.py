@@ -1,0 +1,71 @@
+"""The thesis's line for images is a line of `nchl softhebb`."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+REPRODUCE = Path(__file__).resolve().parents[2] / "reproduce"
+LINE = "--dataset CIFAR10 --epochs 51 --device cpu --aggregation_function max --bp_last_layer --softhebb --bp_lr 0.001 --softhebb_lr 0.01"
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(REPRODUCE))
+    return importlib.import_module("run_exp")
+
+
+@pytest.fixture
+def called(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    lines: list[list[str]] = []
+    monkeypatch.setattr(script, "main", lambda words: lines.append(words) or 0)
+    return lines
+
+
+def test_the_line_as_written(script: ModuleType, called: list[list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert script.run_exp(LINE.split()) == 0
+    expected = (
+        "softhebb cifar10 --network thesis --device cpu --seed 0 --lr-head 0.001 --batch-size-head 512 "
+        "--sharing max --epochs-unsupervised 1 --batch-size 512 --epochs-head 50 --lr 0.01"
+    )
+    assert called == [expected.split()]
+    assert expected in capsys.readouterr().err
+
+
+def test_the_line_is_understood_by_nchl(script: ModuleType, called: list[list[str]]) -> None:
+    from nchl.cli.parser import Parser, given
+    from nchl.cli.softhebb import add_arguments
+    from nchl.vision.settings import SoftHebbSettings, options
+
+    script.run_exp([*LINE.split(), "--unsupervised_epochs", "3", "--data_dir", "some where", "--out", "here"])
+    parser = Parser("nchl softhebb", "")
+    add_arguments(parser)
+    settings = SoftHebbSettings(**given(parser.parse_words(called[0][1:]), options()))
+    assert (settings.data, settings.network, settings.sharing, settings.lr) == ("some where", "thesis", "max", 0.01)
+    assert (settings.epochs_unsupervised, settings.epochs_head, settings.batch_size) == (3, 48, 512)
+
+
+def test_the_other_data_set_and_backpropagation(script: ModuleType, called: list[list[str]]) -> None:
+    assert script.run_exp(["--dataset", "CIFAR100", "--epochs", "5", "--bp"]) == 0
+    assert called[0][:2] == ["softhebb", "cifar100"]
+    assert called[0][-3:] == ["--backprop", "--epochs-head", "5"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--dataset CIFAR11 --bp", "did you mean 'CIFAR10'"),
+        ("--epochs 3", "expected --dataset"),
+        ("--dataset CIFAR10", "one of --softhebb"),
+        ("--dataset CIFAR10 --bp --softhebb_lr 0.1", "--softhebb_lr has no meaning with --bp"),
+        ("--dataset CIFAR10 --softhebb --epochs 1", "from 0 to below --epochs"),
+        ("--dataset CIFAR10 --softhebb --softheb_lr 1", "did you mean '--softhebb_lr'"),
+    ],
+)
+def test_mistakes(script: ModuleType, called: list[list[str]], capsys: pytest.CaptureFixture[str], line: str, message: str) -> None:
+    assert script.run_exp(line.split()) == 2
+    assert message in capsys.readouterr().err
+    assert not called
