@@ -63,7 +63,7 @@ def conv_update(
         _geometry(geometry),
         _SHARING[sharing],
         people,
-        torch.get_num_threads(),
+        _threads(people),
         arrays,
         *map(_at, still),
         _at(kernel),
@@ -90,13 +90,13 @@ def linear_update(
     """Add the NcHL update to each individual's weights, in place; arguments as `conv_update`."""
     held, arrays = _neurons(pre, post, before, after)
     people, outputs, inputs = weight.shape
-    _call("move_linear", weight, inputs, outputs, people, torch.get_num_threads(), arrays, _at(weight))
+    _call("move_linear", weight, inputs, outputs, people, _threads(people), arrays, _at(weight))
     del held
 
 
 def normalise(weight: Float[Tensor, "individuals *layer"]) -> None:  # noqa: UP037
     """Divide each individual's layer by its largest absolute weight, in place; a layer of zeros stays."""
-    _call("normalise", weight, weight[0].numel(), len(weight), torch.get_num_threads(), _at(weight))
+    _call("normalise", weight, weight[0].numel(), len(weight), _threads(len(weight)), _at(weight))
 
 
 def convolve(
@@ -108,7 +108,7 @@ def convolve(
     """Each individual's kernel over his own inputs."""
     x = x.contiguous()
     y = x.new_empty(*x.shape[:2], *geometry.output_shape)
-    _call("convolve", x, _geometry(geometry), *x.shape[:2], torch.get_num_threads(), _at(x), _at(kernel), _at(bias), _at(y))
+    _call("convolve", x, _geometry(geometry), *x.shape[:2], _threads(x.shape[0] * x.shape[1]), _at(x), _at(kernel), _at(bias), _at(y))
     return y
 
 
@@ -121,8 +121,13 @@ def linear(
     x = x.contiguous()
     people, outputs, inputs = weight.shape
     y = x.new_empty(people, x.shape[1], outputs)
-    _call("linear", x, inputs, outputs, people, x.shape[1], torch.get_num_threads(), _at(x), _at(weight), _at(bias), _at(y))
+    _call("linear", x, inputs, outputs, people, x.shape[1], _threads(people * x.shape[1]), _at(x), _at(weight), _at(bias), _at(y))
     return y
+
+
+def _threads(tasks: int) -> int:
+    """A single individual wakes nobody."""
+    return min(tasks, torch.get_num_threads())
 
 
 def _neurons(pre: Tensor, post: Tensor, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> tuple[list[Tensor], Any]:
