@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import nchl
 from nchl.errors import InvalidArgument, OrderError, ShapeError, UnknownName
+from nchl.networks import conv_ops
 from nchl.networks.conv import PlasticSequential
 from nchl.networks.conv_presets import carracing, conv_hml, conv_thesis
 from nchl.rules import kernels
@@ -248,6 +249,17 @@ def test_biases_are_constants(backend: str) -> None:
     x = torch.rand(1, 3, 3)
     torch.testing.assert_close(network.forward(x), sequential(x[None])[0])
     assert "5 biases" in network.describe()
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [nn.MaxPool2d(2), nn.MaxPool2d((3, 2), (1, 3)), nn.MaxPool2d(3, 2, padding=1), nn.MaxPool2d(2, ceil_mode=True), nn.AvgPool2d(2)],
+    ids=str,
+)
+def test_pooling_is_that_of_torch(pool: nn.Module) -> None:
+    x = torch.randn(4, 2, 9, 8)
+    x[0, 0, 3, 3] = torch.nan
+    torch.testing.assert_close(conv_ops.apply(pool, x), pool(x), rtol=0, atol=0, equal_nan=True)
 
 
 def test_a_state_dict_brings_back_the_middle_of_a_life() -> None:

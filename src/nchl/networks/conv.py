@@ -192,7 +192,7 @@ class PlasticSequential(PlasticNetwork):
                 a = a.flatten(2)
                 continue
             else:
-                a = module(a.flatten(0, 1)).unflatten(0, a.shape[:2])
+                a = conv_ops.apply(module, a.flatten(0, 1)).unflatten(0, a.shape[:2])
             self._buffers[f"activations_{stage.group}"] = a
         return a.reshape(*observed.shape[: observed.ndim - len(self.input_shape)], *self.plan.output_shape).clone()
 

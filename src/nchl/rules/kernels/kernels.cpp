@@ -2,6 +2,27 @@
 // individual's numbers depend on which thread he met.
 #include "share.hpp"
 
+// B output channels at `length` positions: rows (B, patch) times tiles (patch, TILE), in registers.
+template <class T, int B>
+static void patches(const T* tiles, int patch, int length, const T* rows, const T* start, T* out) {
+    using L = Lanes<T>;
+    static constexpr int WIDE = WIDTH == 64 ? 4 : 2;  // as many vectors as the registers hold
+    for (int p = 0; p < length; p += WIDE * L::N) {
+        typename L::V sums[B][WIDE];
+        for (int b = 0; b < B; ++b)
+            for (int v = 0; v < WIDE; ++v) sums[b][v] = L::all(start[b]);
+        for (int k = 0; k < patch; ++k) {
+            const T* x = tiles + k * TILE + p;
+            for (int b = 0; b < B; ++b) {
+                const auto weight = L::all(rows[b * patch + k]);
+                for (int v = 0; v < WIDE; ++v) sums[b][v] += weight * L::load(x + v * L::N);
+            }
+        }
+        for (int b = 0; b < B; ++b)
+            for (int v = 0; v < WIDE; ++v) L::store(out + b * TILE + p + v * L::N, sums[b][v]);
+    }
+}
+
 template <class T> static void convolve(const Geometry& g, const T* x, const T* kernel, const T* bias, T* y, Workspace<T>& w) {
     using L = Lanes<T>;
     // Padding as zeros that are there: every tap then meets every output position.
@@ -20,26 +41,27 @@ template <class T> static void convolve(const Geometry& g, const T* x, const T* 
             else
                 for (int j = 0; j < columns; ++j) in.row(c, (j + g.left) % g.stride_w, i + g.top)[(j + g.left) / g.stride_w] = from[j];
         }
-    const int n = g.positions(), channels = g.group_channels(), outputs = g.group_outputs();
+    const int n = g.positions(), outputs = g.group_outputs(), patch = g.group_channels() * g.taps();
     const Rectangle all{0, 0, g.out_h, g.out_w};
-    w.in_tile[0].grow(TILE);
-    w.out_tile[0].grow(static_cast<size_t>(g.outputs) * TILE);
-    T* tile = w.in_tile[0].data();
-    for (int from = 0; from < n; from += TILE) {
-        const int to = std::min(n, from + TILE), length = to - from;
-        for (int o = 0; o < g.outputs; ++o) std::fill_n(w.out_tile[0].data() + o * TILE, TILE, bias ? bias[o] : T(0));
-        for (int c = 0; c < g.channels; ++c)
-            for (int tap = 0; tap < g.taps(); ++tap) {
-                gather_inputs(padded, all, &in, 1, c, tap, from, to, &tile);
-                const int first = c / channels * outputs;
-                for (int o = first; o < first + outputs; ++o) {
-                    const auto k = L::all(kernel[(static_cast<size_t>(o) * channels + c % channels) * g.taps() + tap]);
-                    T* sums = w.out_tile[0].data() + o * TILE;
-                    for (int p = 0; p < length; p += L::N) L::store(sums + p, L::load(sums + p) + k * L::load(tile + p));
-                }
+    w.in_tile[0].grow(static_cast<size_t>(patch) * TILE);
+    w.out_tile[0].grow(BLOCK * TILE);
+    for (int group = 0; group < g.groups; ++group)
+        for (int from = 0; from < n; from += TILE) {
+            const int to = std::min(n, from + TILE), length = to - from;
+            for (int k = 0; k < patch; ++k) {
+                T* tile = w.in_tile[0].data() + k * TILE;
+                gather_inputs(padded, all, &in, 1, group * g.group_channels() + k / g.taps(), k % g.taps(), from, to, &tile);
             }
-        for (int o = 0; o < g.outputs; ++o) std::copy_n(w.out_tile[0].data() + o * TILE, length, y + static_cast<size_t>(o) * n + from);
-    }
+            for (int o = group * outputs; o < (group + 1) * outputs; o += BLOCK) {
+                const int block = std::min(BLOCK, (group + 1) * outputs - o);
+                const T* rows = kernel + static_cast<size_t>(o) * patch;
+                T start[BLOCK];
+                for (int b = 0; b < block; ++b) start[b] = bias ? bias[o + b] : T(0);
+                static constexpr void (*each[BLOCK])(const T*, int, int, const T*, const T*, T*) = {patches<T, 1>, patches<T, 2>, patches<T, 3>, patches<T, 4>};
+                each[block - 1](w.in_tile[0].data(), patch, length, rows, start, w.out_tile[0].data());
+                for (int b = 0; b < block; ++b) std::copy_n(w.out_tile[0].data() + b * TILE, length, y + static_cast<size_t>(o + b) * n + from);
+            }
+        }
 }
 
 template <class T> static T dot(const T* a, const T* b, int n) {
