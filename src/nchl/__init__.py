@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nchl import rules as rules
+    from nchl import vision as vision
     from nchl.errors import NchlError as NchlError
     from nchl.networks.base import PlasticNetwork as PlasticNetwork
     from nchl.networks.conv import from_module as from_module
@@ -48,7 +49,7 @@ _HOMES = {
     "resume": "nchl.runs.session",
     "run": "nchl.runs.session",
 }
-_SUBMODULES = ("rules", "networks", "tasks", "strategies")
+_SUBMODULES = ("rules", "networks", "tasks", "strategies", "vision")
 
 __all__ = [
     "HL",
@@ -67,6 +68,7 @@ __all__ = [
     "resume",
     "rules",
     "run",
+    "vision",
 ]
 
 

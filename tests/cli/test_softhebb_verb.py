@@ -70,3 +70,23 @@ def test_bench(capsys: pytest.CaptureFixture[str]) -> None:
     # 2 x (32*75*32*32 + 128*288*16*16 + 512*1152*8*8): weighted sums and update
     assert result["multiply_adds_per_image"] == 2 * (32 * 75 * 1024 + 128 * 288 * 256 + 512 * 1152 * 64)
     assert result["ratio"] == pytest.approx(result["multiply_adds_per_s"] / result["matrix_product_multiply_adds_per_s"])
+
+
+def test_an_interrupted_run_says_how_to_go_on(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nchl.vision import experiment
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "predict", interrupt)
+        assert main(words) == 130
+    err = capsys.readouterr().err
+    run = words[-1]
+    assert f"nchl softhebb --resume {run}" in err
+    assert main(["resume", run]) == 2
+    assert "nchl softhebb --resume" in capsys.readouterr().err
+    assert main(["softhebb", "--resume", run]) == 0
+    assert "test accuracy" in capsys.readouterr().out

@@ -48,25 +48,31 @@ def add_arguments(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Run or resume the experiment; the result is its summary."""
     chosen = given(args, options())
+    if args.resume is not None:
+        if chosen or args.out is not None:
+            names = [*(f"--{name}".replace("_", "-") for name in chosen), *(["--out"] if args.out else [])]
+            raise InvalidArgument(f"--resume takes the settings from the run's config.json; leave {', '.join(names)} out")
+        out = args.resume
+    else:
+        if "data" not in chosen:
+            raise InvalidArgument("expected DATA: a folder or a Hugging Face name (see: nchl softhebb --help)")
+        if args.allow_other_machine:
+            raise InvalidArgument("--allow-other-machine belongs to --resume; leave it out")
+        settings = SoftHebbSettings(**chosen)
+        name = Path(str(settings.network).split(":")[0]).stem
+        out = args.out or Path("runs") / f"softhebb-{name}-{settings.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     from nchl.vision import experiment
 
-    reporter = make_reporter()
-    with reporter:
-        if args.resume is not None:
-            if chosen or args.out is not None:
-                names = [*(f"--{name}".replace("_", "-") for name in chosen), *(["--out"] if args.out else [])]
-                raise InvalidArgument(f"--resume takes the settings from the run's config.json; leave {', '.join(names)} out")
-            out = args.resume
-            summary = experiment.resume(out, reporter, allow_other_machine=args.allow_other_machine)
-        else:
-            if "data" not in chosen:
-                raise InvalidArgument("expected DATA: a folder or a Hugging Face name (see: nchl softhebb --help)")
-            if args.allow_other_machine:
-                raise InvalidArgument("--allow-other-machine belongs to --resume; leave it out")
-            settings = SoftHebbSettings(**chosen)
-            name = Path(str(settings.network).split(":")[0]).stem
-            out = args.out or Path("runs") / f"softhebb-{name}-{settings.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
-            summary = experiment.start(settings, out, reporter)
+    with make_reporter() as reporter:
+        try:
+            if args.resume is not None:
+                summary = experiment.resume(out, reporter, allow_other_machine=args.allow_other_machine)
+            else:
+                summary = experiment.start(settings, out, reporter)
+        except KeyboardInterrupt:
+            if (out / "config.json").exists():
+                reporter.say(f"stopped; go on from the last checkpoint with: nchl softhebb --resume {out}")
+            raise
     return {"run": str(out), **summary}
 
 

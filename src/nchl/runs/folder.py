@@ -142,6 +142,8 @@ class RunFolder:
             RunError: not readable, altered, or of another version; names the file and the key.
         """
         data = read_json(read_text(self.config), file=self.config)
+        if data.get("kind") == "softhebb":
+            raise RunError(f"{self.path} is a run of `nchl softhebb`, not of `nchl evolve`; go on with: nchl softhebb --resume {self.path}")
         for key in _KEYS:
             if key not in data:
                 raise RunError(f"{self.config}: key {key!r} is missing; the file was altered or written by another version of nchl")
