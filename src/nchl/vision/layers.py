@@ -262,8 +262,8 @@ def learning_rate(weight: Tensor, lr: float, rule: str, power: float) -> Float[T
 
 def hebbian_step_(weight: Tensor, update: Tensor, unit_lr: Float[Tensor, " units"]) -> None:
     """Move `weight` in place by `update`, divided by its largest absolute value (not if that is 0) and times each unit's rate."""
-    low, high = torch.aminmax(update)
-    largest = torch.maximum(low.neg(), high)
+    # amin and amax take any memory format; aminmax would copy a kernel that is stored channels last.
+    largest = torch.maximum(update.amin().neg(), update.amax())
     # No `if`: on a GPU it would wait for the value.
     rate = unit_lr / torch.where(largest == 0, torch.ones_like(largest), largest)
     weight.addcmul_(update, rate.view(-1, *[1] * (weight.ndim - 1)))
