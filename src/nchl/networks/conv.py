@@ -56,7 +56,8 @@ def from_module(
         dtype: torch.float32 or torch.float64; None: that of the module.
         device: where everything lives; None: where the module is.
         generator: CPU generator that `reset` draws from.
-        backend: `"compiled"`: kernels for the CPU (rule `"nchl"`), `"eager"`: torch, `"auto"`: compiled where it can be.
+        backend: `"compiled"`: kernels for the CPU (forward; the rule `"nchl"`; `"hl"` of linear layers), `"eager"`: torch alone,
+            `"auto"`: compiled where it can be.
 
     Raises:
         InvalidArgument: a module that is not supported, or a value out of its range, by name.
@@ -127,7 +128,7 @@ class PlasticSequential(PlasticNetwork):
         self.between.to(device=self.device, dtype=self.dtype)
         for g in range(len(taken.groups)):
             self.register_buffer(f"activations_{g}", torch.empty(0, dtype=self.dtype, device=self.device))
-        self.backend, notes = check_backend(backend, self.rule, self.device.type)
+        self.backend, notes = check_backend(backend, self.device.type)
         self.notes.extend(notes)
         self._shared_rule = SharedRule(taken, self.rule, sharing=sharing, termwise=termwise, normalise=self.normalise is not None)
         self._genome_changed()

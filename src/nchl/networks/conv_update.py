@@ -14,7 +14,7 @@ from torch import Tensor
 from nchl.errors import InvalidArgument
 from nchl.networks.conv_plan import Plan
 from nchl.networks.layers import normalise_by_max
-from nchl.rules import NCHL, Rule, kernels
+from nchl.rules import ABCD, NCHL, Rule, kernels
 from nchl.rules.shared import constant_terms, shared_terms, shared_update
 
 BACKENDS = ("auto", "eager", "compiled")
@@ -66,11 +66,12 @@ class SharedRule:
             pre: activations of its input neurons.
             post: activations of its output neurons.
             weight: the layer's weights, contiguous.
-            compiled: use the kernels where they hold: no batch (they take the NcHL rule on a CPU, which `check_backend` saw to).
+            compiled: use the kernels where there are any: NcHL, and HL of a linear layer, without a batch.
         """
         layer = self.plan.layers[k]
         pre, post = (a.reshape(*a.shape[:2], *self.plan.groups[g].shape) for a, g in ((pre, layer.pre), (post, layer.post)))
-        if compiled and pre.shape[1] == 1:
+        has_kernel = self.rule == NCHL or (self.rule == ABCD and layer.geometry is None)
+        if compiled and has_kernel and pre.shape[1] == 1:
             self._move_compiled(k, pre[:, 0], post[:, 0], weight)
             return
         weight.add_(self._linear(k, pre, post, weight) if layer.geometry is None else self._conv(k, pre, post, weight))
@@ -97,7 +98,9 @@ class SharedRule:
     def _move_compiled(self, k: int, pre: Tensor, post: Tensor, weight: Tensor) -> None:
         layer = self.plan.layers[k]
         before, after = self._neurons[layer.pre], self._neurons[layer.post]
-        if layer.geometry is None:
+        if self.rule == ABCD:
+            kernels.synaptic_update(pre, post, self._synapses[k], weight)
+        elif layer.geometry is None:
             kernels.linear_update(pre, post, before, after, weight)
         else:
             constant = self._constant_terms(k) if self.termwise else None
@@ -114,7 +117,7 @@ class SharedRule:
         return self._constant[k]
 
 
-def check_backend(backend: str, rule: Rule, device_type: str) -> tuple[str, list[str]]:
+def check_backend(backend: str, device_type: str) -> tuple[str, list[str]]:
     """Which back end it becomes, and what the user should be told once.
 
     Raises:
@@ -122,19 +125,11 @@ def check_backend(backend: str, rule: Rule, device_type: str) -> tuple[str, list
     """
     if backend not in BACKENDS:
         raise InvalidArgument(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
-    if backend == "eager":
+    if backend == "eager" or (backend == "auto" and device_type != "cpu"):
         return "eager", []
-    if rule != NCHL or device_type != "cpu":
-        if backend == "compiled":
-            raise InvalidArgument(
-                f"backend='compiled' has kernels for the rule 'nchl' on a CPU, got rule {rule.name!r} on {device_type}; use 'auto'"
-            )
-        return "eager", []
-    reason = kernels.unavailable()
-    if reason and backend == "compiled":
-        raise InvalidArgument(f"backend='compiled': the kernels cannot be built ({reason}); use 'auto'")
-    return (
-        ("eager", [f"the convolution kernels cannot be built ({reason}): the slower torch functions are used"])
-        if reason
-        else ("compiled", [])
-    )
+    reason = f"the device is {device_type!r}, not a CPU" if device_type != "cpu" else kernels.unavailable()
+    if not reason:
+        return "compiled", []
+    if backend == "compiled":
+        raise InvalidArgument(f"backend='compiled': there are no kernels ({reason}); use 'auto'")
+    return "eager", [f"the convolution kernels cannot be built ({reason}): the slower torch functions are used"]

@@ -1,4 +1,4 @@
-"""Hand-written kernels for NcHL on the CPU, beside the torch functions of `nchl.rules.shared` and held to them by tests.
+"""Hand-written kernels for the CPU, beside the torch functions of `nchl.rules` and held to them by tests: NcHL, dense HL, forward.
 
 They serve a population without a batch: tensors `(people, ...)`, float32 or float64, contiguous. An individual's bits depend
 neither on the number of threads nor on the place in the population. Where a connection could overflow the individual is
@@ -92,6 +92,27 @@ def linear_update(
     people, outputs, inputs = weight.shape
     _call("move_linear", weight, inputs, outputs, people, _threads(people), arrays, _at(weight))
     del held
+
+
+def synaptic_update(
+    pre: Float[Tensor, "individuals *inputs"],  # noqa: UP037
+    post: Float[Tensor, "individuals *outputs"],  # noqa: UP037
+    synapses: Mapping[str, Tensor],
+    weight: Float[Tensor, "individuals out_features in_features"],
+) -> None:
+    """Add the HL update to each individual's weights, in place.
+
+    Args:
+        pre: activations of the input neurons.
+        post: activations of the output neurons.
+        synapses: A, B, C, D, eta, each as `weight`.
+        weight: written to.
+    """
+    held = [synapses[name].contiguous() for name in ("A", "B", "C", "D", "eta")]
+    arrays = (ctypes.c_void_p * len(held))(*(t.data_ptr() for t in held))
+    people, outputs, inputs = weight.shape
+    pre, post = pre.contiguous(), post.contiguous()
+    _call("move_synaptic", weight, inputs, outputs, people, _threads(people), _at(pre), _at(post), arrays, _at(weight))
 
 
 def normalise(weight: Float[Tensor, "individuals *layer"]) -> None:  # noqa: UP037

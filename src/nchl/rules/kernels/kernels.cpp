@@ -89,6 +89,18 @@ template <class T> static void move_linear(int inputs, int outputs, const Neuron
     }
 }
 
+// The ABCD rule; A, B, C, D, eta per synapse.
+template <class T> static void move_synaptic(int inputs, int outputs, const T* pre, const T* post, const T* const* rules, size_t first, T* weight) {
+    for (int j = 0; j < outputs; ++j) {
+        const size_t at = static_cast<size_t>(j) * inputs;
+        const T *A = rules[0] + first + at, *B = rules[1] + first + at, *C = rules[2] + first + at, *D = rules[3] + first + at, *eta = rules[4] + first + at;
+        const T b = post[j];
+        T* row = weight + at;
+#pragma GCC ivdep
+        for (int i = 0; i < inputs; ++i) row[i] += eta[i] * (A[i] * pre[i] + B[i] * b + C[i] * pre[i] * b + D[i]);
+    }
+}
+
 template <class T> static void normalise(int count, T* weight) {
     Largest<T> most;
     most.see(weight, count);
@@ -140,6 +152,13 @@ template <class T> static Neurons<T> individual(const T* const* arrays, int p, i
         _Pragma("omp parallel for schedule(static) num_threads(threads)") for (int p = 0; p < people; ++p) {                          \
             FlushDenormals flush;                                                                                                     \
             move_linear(inputs, outputs, individual(neurons, p, inputs, outputs), workspace<T>(), weight + static_cast<size_t>(p) * inputs * outputs); \
+        }                                                                                                                             \
+    }                                                                                                                                 \
+    extern "C" void move_synaptic_##NAME(int inputs, int outputs, int people, int threads, const T* pre, const T* post, const T* const* rules, T* weight) {\
+        const size_t size = static_cast<size_t>(inputs) * outputs;                                                                    \
+        _Pragma("omp parallel for schedule(static) num_threads(threads)") for (int p = 0; p < people; ++p) {                          \
+            FlushDenormals flush;                                                                                                     \
+            move_synaptic(inputs, outputs, pre + static_cast<size_t>(p) * inputs, post + static_cast<size_t>(p) * outputs, rules, p * size, weight + p * size);\
         }                                                                                                                             \
     }                                                                                                                                 \
     extern "C" void normalise_##NAME(int count, int people, int threads, T* weight) {                                                 \
