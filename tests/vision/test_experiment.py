@@ -17,6 +17,7 @@ pytest.importorskip("matplotlib")
 from nchl.errors import InvalidArgument, RunError, UnknownName
 from nchl.runs.files import read_tensors
 from nchl.vision import experiment
+from nchl.vision.networks import build
 from nchl.vision.record import read_rows
 from nchl.vision.settings import SoftHebbSettings
 from nchl.vision.training import halved_lr
@@ -111,7 +112,10 @@ def test_random_layers_do_not_move_and_backpropagation_moves_all(images: str, ne
     experiment.start(settings(images, network, epochs_unsupervised=0, epochs_head=2), tmp_path / "zero")
     random, zero = final(tmp_path / "random"), final(tmp_path / "zero")
     assert all(np.array_equal(random[name], zero[name]) for name in random)
-    summary = experiment.start(settings(images, network, method="backprop", epochs_head=8), tmp_path / "backprop")
+    drawn = build(network, (3, 16, 16), 4, seed=0).blocks[0][1].weight
+    assert np.array_equal(random["network.blocks.0.1.weight"], drawn.detach().numpy())
+    assert not np.array_equal(random["network.blocks.0.0.running_mean"], np.zeros(3, np.float32))
+    summary = experiment.start(settings(images, network, method="backprop", epochs_head=8, batch_size_head=16), tmp_path / "backprop")
     assert summary["test_accuracy"] > 0.6
     trained = final(tmp_path / "backprop")
     assert all(not np.array_equal(random[name], trained[name]) for name in random if name.endswith("weight"))

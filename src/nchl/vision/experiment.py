@@ -26,7 +26,7 @@ from nchl.vision.layers import softhebb_layers
 from nchl.vision.networks import Classifier, build
 from nchl.vision.record import Position, VisionRun
 from nchl.vision.settings import SoftHebbSettings
-from nchl.vision.training import Backprop, Head, Phase, Unsupervised, epoch_order, norm_distance, predict
+from nchl.vision.training import Backprop, Head, Phase, Statistics, Unsupervised, epoch_order, norm_distance, predict
 
 
 class Reporter:
@@ -159,7 +159,9 @@ class _Experiment:
         if given.method == "backprop":
             return [("backprop", lambda: Backprop(self.classifier, self.train, self.validation, **adam))]
         plans: list[tuple[str, Callable[[], Phase]]] = []
-        if given.method == "softhebb" and given.epochs_unsupervised:
+        if not given.epochs_unsupervised:
+            plans.append(("statistics", lambda: Statistics(self.classifier, self.train)))
+        else:
             hebbian: dict[str, Any] = {"epochs": given.epochs_unsupervised, "batch_size": given.batch_size}
             if given.schedule == "layerwise":
                 for block, module in enumerate(self.classifier.blocks):

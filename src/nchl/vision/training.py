@@ -127,6 +127,25 @@ class Unsupervised:
         return
 
 
+class Statistics(Unsupervised):
+    """Layers that stay as drawn: a pass in which only BatchNorm's running statistics move, or the features would have any size."""
+
+    def __init__(self, classifier: Classifier, images: Images) -> None:
+        super().__init__(classifier, images, epochs=1, batch_size=CHUNK)
+        self.name = "statistics"
+
+    @torch.no_grad()
+    def step(self, epoch: int, batch: int, indices: Tensor) -> Score:
+        """Show the network some of the training images."""
+        layers = softhebb_layers(self._classifier)
+        for layer in layers:
+            layer.plastic = False
+        score = super().step(epoch, batch, indices)
+        for layer in layers:
+            layer.plastic = True
+        return score
+
+
 class _Supervised:
     """Adam with the published halvings; the head that did best on the validation images is kept, where there are any."""
 
