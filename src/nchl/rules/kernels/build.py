@@ -20,7 +20,18 @@ from pathlib import Path
 import torch
 
 _SOURCES = Path(__file__).parent
-_FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing", "-w")
+_FLAGS: tuple[str, ...] = (
+    "-O3",
+    "-march=native",
+    "-std=c++17",
+    "-fPIC",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fno-strict-aliasing",
+    "-w",
+)
+if platform.machine() in {"x86_64", "AMD64"}:
+    _FLAGS += ("-mprefer-vector-width=512",)  # where there are such vectors; compilers hesitate, the median's counting gains a third
 _SECONDS = 300
 
 
