@@ -24,7 +24,9 @@ from nchl.rules.synaptic import ABCD
 SHARINGS = ("max", "min", "median", "mean")
 
 # Connections that are formed at a time, over all individuals: bounds the memory of the torch function.
-_AT_ONCE = 2**23
+_AT_ONCE = 2**21
+# Connections of one output channel from which on individuals are computed one by one.
+_ALONE = 2**14
 
 Arguments = dict[str, Tensor]
 
@@ -231,13 +233,22 @@ class _Connections:
 
     def share(self, named: Arguments, terms: Callable[[Arguments], tuple[Tensor, ...]]) -> list[Tensor]:
         """Aggregate each term, a function of the connections' arguments, into a tensor (*lead, *kernel_shape)."""
+        tensors = self.activations | {name: tensor.unsqueeze(self.lead) for name, tensor in named.items()}
+        batch = max(t.shape[self.lead] for t in tensors.values())
+        people = max(t.shape[0] for t in tensors.values()) if self.lead else 1
+        # A slice is one output channel of each group. Large ones are faster one individual at a time; the choice does not look
+        # at the population, so that nobody's numbers depend on it.
+        slice_size = batch * self.geometry.in_channels * self.index.numel()
+        if people == 1 or slice_size < _ALONE:
+            return self._share(tensors, terms, max(1, _AT_ONCE // (people * slice_size)))
+        each = [{name: t[p : p + 1] if t.shape[0] > 1 else t for name, t in tensors.items()} for p in range(people)]
+        parts = [self._share(one, terms, max(1, _ALONE // slice_size)) for one in each]
+        return [torch.cat(part) for part in zip(*parts, strict=True)]
+
+    def _share(self, tensors: Arguments, terms: Callable[[Arguments], tuple[Tensor, ...]], step: int) -> list[Tensor]:
+        """`step` output channels of each group at a time."""
         geometry, count = self.geometry, self.geometry.out_channels // self.geometry.groups
-        arguments = {name: self._place(name, tensor) for name, tensor in self.activations.items()}
-        arguments |= {name: self._place(name, tensor.unsqueeze(self.lead)) for name, tensor in named.items()}
-        # One slice holds one output channel of each group.
-        rows = max((t.shape[: self.lead + 1].numel() for t in arguments.values()), default=1)
-        slice_size = rows * geometry.in_channels * self.index.numel()
-        step = max(1, _AT_ONCE // slice_size)
+        arguments = {name: self._place(name, tensor) for name, tensor in tensors.items()}
         pieces: list[list[Tensor]] = []
         for start in range(0, count, step):
             outputs = {name: self._outputs(t, start, min(step, count - start)) for name, t in arguments.items()}
@@ -289,10 +300,8 @@ class _Connections:
     @staticmethod
     def _median(values: Tensor, valid: Tensor) -> Tensor:
         """Each tap has connections of its own number, so each is selected by itself."""
-        medians: list[Tensor] = [
-            values[..., tap, here].median(-1).values if bool(here.any()) else values[..., tap, 0] for tap, here in enumerate(valid)
-        ]
-        return torch.stack(medians, dim=-1)
+        columns = [values[..., tap, here if bool(here.any()) else slice(1)] for tap, here in enumerate(valid)]
+        return torch.stack([column.median(-1).values for column in columns], dim=-1)
 
 
 def _unflatten(tensor: Tensor, axis: int, sizes: tuple[int, ...]) -> Tensor:
