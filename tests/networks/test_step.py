@@ -38,7 +38,9 @@ def live(net, steps=5, rows=None, source=2 * BLOCK):
     rows = slice(None) if rows is None else rows
     net.set_hrules(random(source, net.nparams, seed=1, scale=0.3)[rows])
     net.reset([random(source, b, a, seed=2, scale=0.1)[rows] for a, b in zip(net.nodes, net.nodes[1:], strict=False)])
+    backend = net.backend
     outputs = [net.step(random(source, net.nodes[0], seed=10 + t)[rows]) for t in range(steps)]
+    assert net.backend == backend, net.notes
     return [torch.stack(outputs, dim=1), *[w.clone() for w in net.weights]]
 
 

@@ -111,7 +111,9 @@ def population_kernel(rule: Rule, nodes: tuple[int, ...], normalise: bool) -> Ke
 
     # torch counts recompilations per code object, so each kernel gets one of its own.
     own = types.FunctionType(step.__code__.replace(), step.__globals__, step.__name__, step.__defaults__, step.__closure__)
-    compiled: Kernel = torch.compile(own, fullgraph=True, options={"cpp.dynamic_threads": True})
+    # dynamic=False: no axis but the one that is marked is left open, whatever other networks were compiled before.
+    # The options: one code for any number of threads, split along the population alone.
+    compiled: Kernel = torch.compile(own, fullgraph=True, dynamic=False, options={"cpp.dynamic_threads": True, "cpp.threads": 8})
     return compiled
 
 

@@ -26,7 +26,8 @@ def nchl(
     eta_post: Tensor,
 ) -> Tensor:
     """The equation above, elementwise."""
-    return 0.5 * (eta_pre + eta_post) * (A_pre * pre + B_post * post + C_pre * C_post * pre * post + D_pre * D_post)
+    # Factors of one neuron stand together, so that the compiled step multiplies them once per neuron instead of once per synapse.
+    return 0.5 * (eta_pre + eta_post) * (A_pre * pre + B_post * post + (C_pre * pre) * (C_post * post) + D_pre * D_post)
 
 
 NCHL = Rule.from_function(nchl)
