@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     parser.add_argument("--nodes", type=int, nargs="+", default=[27, 128, 64, 8], metavar="N", help="layer sizes (default: 27 128 64 8)")
     parser.add_argument("--population", type=int, default=256, metavar="P", help="individuals (default: 256)")
-    parser.add_argument("--window", type=int, default=5, metavar="M", help="window of the weightless network (default: 5)")
+    parser.add_argument("--window", type=int, default=20, metavar="M", help="window of the weightless network (default: 20)")
     parser.add_argument("--rule", action="append", metavar="FILE.py:NAME", help="also measure this rule; may be given again")
     parser.add_argument("--repeats", type=int, default=20, metavar="N", help="measurements, of which the median counts (default: 20)")
 

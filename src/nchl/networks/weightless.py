@@ -28,7 +28,7 @@ from nchl.networks.base import PlasticNetwork
 from nchl.networks.layers import by_name, check_nodes, group_names, mlp_layout
 from nchl.rules import NCHL
 
-DEFAULT_WINDOW = 5
+DEFAULT_WINDOW = 20
 
 
 class WNcHL(PlasticNetwork):
