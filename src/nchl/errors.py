@@ -71,4 +71,6 @@ def require(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtra(f"{module!r} is needed here but could not be imported ({error}); install it with: pip install 'nchl[{extra}]'") from error
+        raise MissingExtra(
+            f"{module!r} is needed here but could not be imported ({error}); install it with: pip install 'nchl[{extra}]'"
+        ) from error

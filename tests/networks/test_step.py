@@ -206,6 +206,6 @@ def test_a_rule_that_cannot_be_compiled_runs_eagerly(caplog):
 
 def test_importing_does_not_load_the_compiler():
     code = (
-        "import sys, torch, nchl; nchl.NcHL([4, 10, 2], population=200).step(torch.zeros(200, 4)); print('torch._inductor' in sys.modules)"  # noqa: E501
+        "import sys, torch, nchl; nchl.NcHL([4, 10, 2], population=200).step(torch.zeros(200, 4)); print('torch._inductor' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip() == "False"
