@@ -38,9 +38,9 @@ class Sphere:
         sums = None if statistics is None else ObservationSums(np.full(len(rows), 5), rows[:, :2], np.square(rows[:, :2]) + generation)
         return Rollout(fitness, np.repeat(fitness[:, None], episodes, axis=1), lengths, int(np.isnan(fitness).sum()), sums)
 
-    def play(self, genome: np.ndarray, *, generation: int, purpose: Purpose, episodes: int, statistics: Any = None) -> np.ndarray:
-        self.played.append((generation, purpose, episodes))
-        return np.full(episodes, -float(np.square(genome).sum()) + self.bonus)
+    def play(self, genomes: np.ndarray, *, generation: int, purpose: Purpose, episodes: int, statistics: Any = None) -> np.ndarray:
+        self.played += [(generation, purpose, episodes)] * len(genomes)
+        return np.repeat(self.bonus - np.square(genomes).sum(axis=1, keepdims=True), episodes, axis=1)
 
     def close(self) -> None:
         """Nothing to give back."""

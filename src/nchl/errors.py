@@ -32,8 +32,9 @@ class UnknownName(InvalidArgument):
         near = difflib.get_close_matches(name.lower(), [choice.lower() for choice in known], n=1, cutoff=0.5)
         by_lower = {choice.lower(): choice for choice in known}
         hint = f"did you mean {by_lower[near[0]]!r}? " if near else ""
-        listed = ", ".join(known) if len(known) <= 12 else f"{', '.join(known[:12])}, ... ({len(known)} in all)"
-        super().__init__(f"unknown {kind} {name!r}: {hint}known are {listed}")
+        # A list that nobody would read to its end says less than its length.
+        listed = f"known are {', '.join(known)}" if len(known) <= 16 else f"{len(known)} are known"
+        super().__init__(f"unknown {kind} {name!r}: {hint}{listed}")
         self.name = name
         self.choices = known
 

@@ -39,12 +39,17 @@ def test_everyone_meets_the_same_starts(workers: LocalWorkers) -> None:
 
 
 def test_validation_meets_starts_of_its_own(workers: LocalWorkers) -> None:
-    row = np.random.default_rng(1).normal(size=workers.nparams).astype(np.float32)
-    first = workers.play(row, generation=0, purpose=Purpose.VALIDATION, episodes=6)
-    assert first.shape == (6,)
-    assert len(set(first)) > 1
-    np.testing.assert_array_equal(first, workers.play(row, generation=0, purpose=Purpose.VALIDATION, episodes=6))
-    assert (first != workers.play(row, generation=1, purpose=Purpose.VALIDATION, episodes=6)).any()
+    rows = np.random.default_rng(1).normal(size=(2, workers.nparams)).astype(np.float32)
+
+    def play(rows: np.ndarray, generation: int = 0) -> np.ndarray:
+        return workers.play(rows, generation=generation, purpose=Purpose.VALIDATION, episodes=6)
+
+    first = play(rows)
+    assert first.shape == (2, 6)
+    assert len(set(first[0])) > 1
+    np.testing.assert_array_equal(first, play(rows))
+    np.testing.assert_array_equal(first, np.concatenate([play(rows[:1]), play(rows[1:])]))  # side by side is one by one
+    assert (first != play(rows, generation=1)).any()
 
 
 def test_a_failed_individual_hurts_nobody_else(workers: LocalWorkers) -> None:

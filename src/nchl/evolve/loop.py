@@ -151,18 +151,20 @@ class Evolution:
         if episodes == 0:
             self._consider(champion)
             return float("nan"), float("nan")
-        means = []
         centre = Best(self.centre.copy(), None, None, champion.generation, self.statistics)
-        for candidate in (champion, centre):
+        # Side by side, unless each sees the world through statistics of its own.
+        together = [[champion, centre]] if champion.statistics is centre.statistics else [[champion], [centre]]
+        means: list[float] = []
+        for candidates in together:
             returns = self.workers.play(
-                candidate.genome,
+                np.stack([candidate.genome for candidate in candidates]),
                 generation=champion.generation - 1,
                 purpose=Purpose.VALIDATION,
                 episodes=episodes,
-                statistics=candidate.statistics,
+                statistics=candidates[0].statistics,
             )
-            validated = float(returns.mean())
-            means.append(validated)
+            means += [float(mean) for mean in returns.mean(axis=1)]
+        for candidate, validated in zip((champion, centre), means, strict=True):
             if np.isfinite(validated):
                 self._consider(Best(candidate.genome, candidate.fitness, validated, candidate.generation, candidate.statistics))
         if self.best is None:

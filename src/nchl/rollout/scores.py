@@ -110,7 +110,7 @@ def rollout(
 def evaluate(
     network: Any,
     task: Task,
-    genome: Float[np.ndarray, " nparams"],
+    genomes: Float[np.ndarray, "*k nparams"],
     *,
     run_seed: int,
     purpose: Purpose = Purpose.EVALUATION,
@@ -120,38 +120,40 @@ def evaluate(
     freeze_after: int | None = None,
     recorder: Recorder | None = None,
 ) -> Rollout:
-    """Score one individual on many starts, side by side: each episode has a start and initial weights of its own.
+    """Score one individual or a few on many starts, all lives side by side: each episode has a start and initial weights of its own.
 
     Args:
-        network: a plastic network with a population; so many episodes are played at a time.
+        network: a plastic network with a population; so many lives are played at a time.
         task: what to play.
-        genome: (nparams,).
+        genomes: (nparams,) or (k, nparams); all k meet the same starts.
         run_seed: seed of the evaluation.
         purpose: validation or evaluation.
         generation: validation after different generations meets different starts.
-        episodes: number of episodes.
+        episodes: number of episodes of each individual.
         statistics: normalisation of observations.
         freeze_after: number of steps after which the weights stay as they are.
         recorder: keeps the actions.
 
     Returns:
-        Scores of one individual: `returns` is (1, episodes).
+        Scores of the k individuals: `returns` is (k, episodes).
     """
     check(network, task)
     if episodes < 1:
         raise InvalidArgument(f"an evaluation needs at least one episode, got {episodes}")
-    sound = _set_rules(network, np.repeat(np.asarray(genome)[None], network.population, axis=0))
+    genomes = np.atleast_2d(np.asarray(genomes))
+    lives_of = [(individual, episode) for individual in range(len(genomes)) for episode in range(episodes)]
     parts = []
-    for start in range(0, episodes, network.population):
-        indices = range(start, min(start + network.population, episodes))
-        begin(network, [weights_seed(run_seed, purpose, generation, episode) for episode in indices])
-        lives, first = task.back_end.separate([environment_seed(run_seed, purpose, generation, episode) for episode in indices])
-        playing = sound[: len(indices)]
-        parts.append(play(network, task, lives, first, playing, statistics=statistics, freeze_after=freeze_after, recorder=recorder))
+    for start in range(0, len(lives_of), network.population):
+        chunk = lives_of[start : start + network.population]
+        sound = _set_rules(network, genomes[[individual for individual, _ in chunk]])
+        begin(network, [weights_seed(run_seed, purpose, generation, episode) for _, episode in chunk])
+        lives, first = task.back_end.separate([environment_seed(run_seed, purpose, generation, episode) for _, episode in chunk])
+        parts.append(play(network, task, lives, first, sound, statistics=statistics, freeze_after=freeze_after, recorder=recorder))
         del lives, first
-    returns = np.concatenate([part.returns for part in parts])[None]
-    lengths = np.concatenate([part.lengths for part in parts])[None]
-    return Rollout(returns.mean(axis=1), returns, lengths, int(np.isnan(returns).any()))
+    shape = (len(genomes), episodes)
+    returns = np.concatenate([part.returns for part in parts]).reshape(shape)
+    lengths = np.concatenate([part.lengths for part in parts]).reshape(shape)
+    return Rollout(returns.mean(axis=1), returns, lengths, int(np.isnan(returns).any(axis=1).sum()))
 
 
 def check(network: Any, task: Task) -> None:

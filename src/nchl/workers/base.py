@@ -77,14 +77,14 @@ class Workers(Protocol):
 
     def play(
         self,
-        genome: Float[np.ndarray, " nparams"],
+        genomes: Float[np.ndarray, "k nparams"],
         *,
         generation: int,
         purpose: Purpose,
         episodes: int,
         statistics: ObservationStatistics | None = None,
-    ) -> Float[np.ndarray, " episodes"]:
-        """Returns of one individual, each episode on a start of its own; NaN for an episode that was not finite."""
+    ) -> Float[np.ndarray, "k episodes"]:
+        """Returns of a few individuals, who all meet the same starts, one per episode; NaN for an episode that was not finite."""
         ...
 
     def close(self) -> None:

@@ -55,13 +55,13 @@ class LocalWorkers:
             backend=recipe.backend,
         )
 
-    def _player(self, episodes: int) -> PlasticNetwork:
-        """A network for so many episodes side by side. Where a step is compiled, once is enough: then it is the whole block."""
-        if self.backend == "compiled" or episodes >= self._block:
+    def _player(self, lives: int) -> PlasticNetwork:
+        """A network for so many lives side by side. Where a step is compiled, once is enough: then it is the whole block."""
+        if self.backend == "compiled" or lives >= self._block:
             return self.network
-        if episodes not in self._players:
-            self._players[episodes] = self._build(episodes)
-        return self._players[episodes]
+        if lives not in self._players:
+            self._players[lives] = self._build(lives)
+        return self._players[lives]
 
     def evaluate(
         self, population: Population, *, generation: int, episodes: int = 1, statistics: ObservationStatistics | None = None
@@ -80,26 +80,25 @@ class LocalWorkers:
 
     def play(
         self,
-        genome: Float[np.ndarray, " nparams"],
+        genomes: Float[np.ndarray, "k nparams"],
         *,
         generation: int,
         purpose: Purpose,
         episodes: int,
         statistics: ObservationStatistics | None = None,
-    ) -> Float[np.ndarray, " episodes"]:
+    ) -> Float[np.ndarray, "k episodes"]:
         """See `Workers.play`."""
         played = evaluate(
-            self._player(episodes),
+            self._player(len(genomes) * episodes),
             self.task,
-            genome,
+            genomes,
             run_seed=self._recipe.seed,
             purpose=purpose,
             generation=generation,
             episodes=episodes,
             statistics=statistics,
         )
-        returns: Float[np.ndarray, " episodes"] = played.returns[0]
-        return returns
+        return played.returns
 
     def close(self) -> None:
         """See `Workers.close`."""
