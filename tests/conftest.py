@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from jaxtyping import install_import_hook
 
 # Shapes in annotations are checked in tests alone. The rules and networks/step.py are left out: torch.compile must see through them.
@@ -21,3 +23,10 @@ def golden() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the reference vectors are not at {folder}")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _denormal_numbers() -> Iterator[None]:
+    """A rollout flushes denormal numbers to zero in its thread; the next test begins with them again."""
+    yield
+    torch.set_flush_denormal(False)
