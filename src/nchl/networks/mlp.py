@@ -16,7 +16,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from nchl.errors import InvalidArgument, UnknownName
-from nchl.networks import initial, step
+from nchl.networks import initial, step, step_kernel
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.layers import (
     by_name,
@@ -28,6 +28,7 @@ from nchl.networks.layers import (
     normalise_by_max,
     product,
 )
+from nchl.networks.step import FusedStep
 from nchl.rules import ABCD, NCHL, Rule, get
 
 
@@ -49,7 +50,7 @@ class PlasticMLP(PlasticNetwork):
         InvalidArgument: a value out of its range, naming it.
     """
 
-    _fused: step.PopulationStep | None  # made at the first fused step, thrown away when its tensors are replaced
+    _fused: FusedStep | None  # made at the first fused step, thrown away when its tensors are replaced
     _waiting: bool  # the fused step has put off an update
     _neurons: list[Tensor | None]
     _synapses: list[Tensor | None]
@@ -163,12 +164,10 @@ class PlasticMLP(PlasticNetwork):
     def _step_fused(self, x: Tensor, active: Tensor | None) -> Tensor:
         x, _ = self._observe(x)
         first = self._fused is None
-        if self._fused is None:
-            blocks = [t for t in (*self._neurons, *self._synapses) if t is not None]
-            kernel = step.population_kernel(self.rule, self.nodes, self.normalise is not None)
-            self._fused = step.PopulationStep(kernel, [*self._stored_weights, *blocks], self.nodes, int(self.population or 0))
         try:
             with step.compiling() if first else contextlib.nullcontext():
+                if self._fused is None:
+                    self._fused = self._fuse()
                 y = self._fused(x, self._waiting, active)
         except Exception as error:
             if not first:
@@ -182,6 +181,13 @@ class PlasticMLP(PlasticNetwork):
             self._buffers[f"activations_{k}"] = group
         self._waiting = self.plastic
         return y
+
+    def _fuse(self) -> FusedStep:
+        blocks = [t for t in (*self._neurons, *self._synapses) if t is not None]
+        if step_kernel.serves(self.rule, self.device):
+            return step_kernel.KernelStep(self._stored_weights, blocks, self.nodes, self.normalise is not None)
+        kernel = step.population_kernel(self.rule, self.nodes, self.normalise is not None)
+        return step.CompiledStep(kernel, [*self._stored_weights, *blocks], self.nodes, int(self.population or 0))
 
     def _choose_backend(self, backend: str) -> None:
         if backend not in step.BACKENDS:
@@ -201,7 +207,8 @@ class PlasticMLP(PlasticNetwork):
         """Do the update that the fused step has put off."""
         if self._waiting:
             self._waiting = False
-            self._move()
+            if self._fused is None or not self._fused.update():
+                self._move()
 
     def _move(self) -> None:
         activations = self.activations

@@ -1,8 +1,9 @@
-"""The population step, fused: one compiled pass over the weights does the last step's update and this step's forward.
+"""The population step, fused: one pass over the weights does the last step's update and this step's forward.
 
     W(t) = normalise(W(t-1) + gate * dW(t-1)),    a(t) = tanh(W(t) a_pre(t)),    layer by layer
 
-The function that is compiled calls the very rule function that the module calls. Memory is what a step costs, so the update
+`FusedStep` is what a network sees of it. For any rule, torch compiles a function that calls the very rule function that the
+module calls; the built-in NcHL has a hand-written kernel on the CPU (`step_kernel`). Memory is what a step costs, so the update
 of a step waits until the next one reads the weights anyway (the gate is 0 where no update waits); the network makes up for
 it before anybody looks at the weights. From outside it is `forward`, then `update`.
 
@@ -12,6 +13,7 @@ same loop whatever the population, which is the one axis that is left open when 
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import functools
 import logging
@@ -117,8 +119,26 @@ def population_kernel(rule: Rule, nodes: tuple[int, ...], normalise: bool) -> Ke
     return compiled
 
 
-class PopulationStep:
-    """A network's tensors, laid out for its kernel, and the state of the waiting update.
+class FusedStep(abc.ABC):
+    """A network's tensors, laid out for one pass over its weights: `CompiledStep` here, `KernelStep` in `step_kernel`.
+
+    Attributes:
+        activations: those of the last step, `(population, n)` per group, inputs first; steps write them in place.
+    """
+
+    activations: list[Tensor]
+
+    @abc.abstractmethod
+    def __call__(self, x: Tensor, waiting: bool, active: Tensor | None) -> Tensor:
+        """One step of `x (population, n_in)`; `waiting`: the update of the last step is still to be done."""
+
+    @abc.abstractmethod
+    def update(self) -> bool:
+        """Do the waiting update alone; False, and nothing done, where the network's own update serves."""
+
+
+class CompiledStep(FusedStep):
+    """The step of any rule, by a function that torch compiles.
 
     Args:
         kernel: from `population_kernel`.
@@ -140,7 +160,7 @@ class PopulationStep:
             torch._dynamo.maybe_mark_dynamic(tensor, 0)
 
     def __call__(self, x: Tensor, waiting: bool, active: Tensor | None) -> Tensor:
-        """One step of `x (population, n_in)`; `waiting`: the update of the last step is still to be done."""
+        """See `FusedStep`; blocks of individuals in which nobody is active are left out."""
         gate = self._gates[waiting]
         runs = self._runs(active)
         if runs == [(0, self._population)]:
@@ -150,6 +170,10 @@ class PopulationStep:
         for start, stop in runs:
             y[start:stop] = self.kernel(x[start:stop], gate, *self._slice(start, stop))
         return y
+
+    def update(self) -> bool:
+        """The network does it: see `FusedStep.update`."""
+        return False
 
     def _runs(self, active: Tensor | None) -> list[tuple[int, int]]:
         """Stretches of neighbouring blocks in which somebody is active; what is left over belongs to the last block."""

@@ -35,9 +35,9 @@ if platform.machine() in {"x86_64", "AMD64"}:
 _SECONDS = 300
 
 
-@lru_cache(maxsize=1)
-def library() -> ctypes.CDLL | str:
-    """The compiled kernels, or why there are none."""
+@lru_cache
+def library(name: str = "kernels") -> ctypes.CDLL | str:
+    """The compiled kernels of the source `name`, or why there are none."""
     compiler = _compiler()
     if compiler is None:
         return "no C++ compiler: install g++ or clang++, or name one in CXX"
@@ -47,9 +47,9 @@ def library() -> ctypes.CDLL | str:
     try:
         version = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
         digest.update("\n".join([version, *_FLAGS, *_openmp(), _processor()]).encode())
-        path = _cache() / f"kernels-{digest.hexdigest()[:24]}.so"
+        path = _cache() / f"{name}-{digest.hexdigest()[:24]}.so"
         if not path.exists():
-            _compile(compiler, path)
+            _compile(compiler, _SOURCES / f"{name}.cpp", path)
         return ctypes.CDLL(str(path))
     except subprocess.CalledProcessError as error:
         return f"{compiler} failed: {(error.stderr or error.stdout or 'without a message').strip().splitlines()[-1]}"
@@ -57,13 +57,13 @@ def library() -> ctypes.CDLL | str:
         return f"{compiler}: {error}"
 
 
-def _compile(compiler: str, path: Path) -> None:
+def _compile(compiler: str, source: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        made, objects = Path(folder) / path.name, Path(folder) / "kernels.o"
+        made, objects = Path(folder) / path.name, Path(folder) / f"{source.stem}.o"
         openmp, runtime = _openmp()[:1], _openmp()[1:]
         for command in (
-            [compiler, *_FLAGS, *openmp, "-c", str(_SOURCES / "kernels.cpp"), "-o", str(objects)],
+            [compiler, *_FLAGS, *openmp, "-c", str(source), "-o", str(objects)],
             [compiler, "-shared", str(objects), *(runtime or openmp), "-o", str(made)],
         ):
             subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=True)

@@ -46,6 +46,41 @@ static inline __m256 larger(__m256 a, __m256 b) { return _mm256_max_ps(a, b); }
 static inline __m256 smaller(__m256 a, __m256 b) { return _mm256_min_ps(a, b); }
 #endif
 
+// The first n lanes, n smaller than a vector; loaded, the others are 0.
+template <class T> static inline typename Lanes<T>::V load_first(const T* p, int n) {
+    T lanes[Lanes<T>::N] = {};
+    std::memcpy(lanes, p, n * sizeof(T));
+    return Lanes<T>::load(lanes);
+}
+template <class T> static inline void store_first(T* p, typename Lanes<T>::V v, int n) {
+    T lanes[Lanes<T>::N];
+    Lanes<T>::store(lanes, v);
+    std::memcpy(p, lanes, n * sizeof(T));
+}
+#if defined(__AVX512F__)
+template <> inline Lanes<float>::V load_first<float>(const float* p, int n) { return (Lanes<float>::V)_mm512_maskz_loadu_ps((1u << n) - 1, p); }
+template <> inline Lanes<double>::V load_first<double>(const double* p, int n) { return (Lanes<double>::V)_mm512_maskz_loadu_pd((1u << n) - 1, p); }
+template <> inline void store_first<float>(float* p, Lanes<float>::V v, int n) { _mm512_mask_storeu_ps(p, (1u << n) - 1, (__m512)v); }
+template <> inline void store_first<double>(double* p, Lanes<double>::V v, int n) { _mm512_mask_storeu_pd(p, (1u << n) - 1, (__m512d)v); }
+#elif defined(__AVX__)
+template <> inline Lanes<float>::V load_first<float>(const float* p, int n) { return (Lanes<float>::V)_mm256_maskload_ps(p, (__m256i)Lanes<float>::first(n)); }
+template <> inline Lanes<double>::V load_first<double>(const double* p, int n) { return (Lanes<double>::V)_mm256_maskload_pd(p, (__m256i)Lanes<double>::first(n)); }
+template <> inline void store_first<float>(float* p, Lanes<float>::V v, int n) { _mm256_maskstore_ps(p, (__m256i)Lanes<float>::first(n), (__m256)v); }
+template <> inline void store_first<double>(double* p, Lanes<double>::V v, int n) { _mm256_maskstore_pd(p, (__m256i)Lanes<double>::first(n), (__m256d)v); }
+#endif
+
+// Lane l is number from[l] of the lanes of a, then of b.
+template <class V, class I> static inline V pick(V a, V b, I from) {
+#if defined(__clang__)
+    constexpr int N = sizeof(V) / sizeof(a[0]);
+    V result;
+    for (int l = 0; l < N; ++l) result[l] = from[l] < N ? a[from[l] % N] : b[from[l] % N];
+    return result;
+#else
+    return __builtin_shuffle(a, b, from);
+#endif
+}
+
 // Scratch memory that only grows, aligned to a vector and with two vectors to spare behind its end.
 template <class T> class Buffer {
     std::vector<T> memory;
