@@ -25,7 +25,7 @@ def curve(axes: Axes, rows: list[dict[str, float]]) -> Axes:
     axes.plot(number, mean, color=BLUE, label="mean")
     axes.plot(number, best, color=ORANGE, label="best")
     axes.set(xlabel="generation", ylabel="return of one episode")
-    axes.legend(loc="upper left", frameon=False)
+    axes.legend(loc="lower right", frameon=False)
     return axes
 
 
@@ -34,7 +34,7 @@ def controls(axes: Axes, means: dict[str, tuple[float, float]]) -> Axes:
     colours = [ORANGE, GREY, BLUE]
     for position, ((mean, std), colour) in enumerate(zip(means.values(), colours, strict=True)):
         axes.bar(position, mean, yerr=std, color=colour, width=0.6, capsize=4)
-        axes.annotate(f"{mean:,.0f}", (position, mean), xytext=(14, 3), textcoords="offset points", ha="left")
+        axes.annotate(f"{round(mean):,}", (position, mean), xytext=(14, 3), textcoords="offset points", ha="left")
     axes.set_xticks(range(len(means)), list(means))
     axes.set(ylabel="return (mean ± standard deviation)")
     axes.axhline(0, color="black", linewidth=0.8)
