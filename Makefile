@@ -60,5 +60,5 @@ $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.torch pyproject.toml
-	$(PIP) --editable '.[sim,bullet,vision,report,dev]'
+	$(PIP) --editable '.[sim,bullet,vision,cluster,report,tracking,dev]'
 	@touch $@ $(VENV)/.demo
