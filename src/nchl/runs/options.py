@@ -9,6 +9,10 @@ from typing import Any
 
 from nchl.errors import InvalidArgument, UnknownName
 
+# Options on which no result depends: where the work is done, who is told of it, and the name under which settings were found.
+# Runs that differ in nothing else are the same experiment.
+NO_EFFECT_ON_RESULTS = frozenset({"preset", "workers", "cluster", "threads", "wandb", "mlflow"})
+
 
 @dataclass(frozen=True)
 class Option:
