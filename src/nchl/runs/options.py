@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,11 @@ class Option:
         if self.strategies is not None and strategy not in self.strategies:
             return False
         return self.networks is None or ("FILE.py:NAME" if is_file_network(network) else network) in self.networks
+
+
+def that_matter(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The options on which results depend, with their values."""
+    return {name: value for name, value in settings.items() if name not in NO_EFFECT_ON_RESULTS}
 
 
 def is_file_network(network: str) -> bool:
