@@ -20,6 +20,7 @@ from nchl.runs.build import build, initial_run
 from nchl.runs.checkpoint import read_newest
 from nchl.runs.config import EvolveConfig
 from nchl.runs.folder import Record, RunFolder, default_path, new_record, own_files, with_absolute_paths
+from nchl.runs.lock import locked
 from nchl.runs.recorder import Recorder
 from nchl.runs.signals import Dropped, Signals
 
@@ -86,8 +87,9 @@ def run(
     with contextlib.closing(evolution.workers):
         record = new_record(config, _same_bits(evolution), _files(config), command)
         folder = RunFolder.create(default_path(config) if out is None else Path(out), record)
-        _tell(on_note, [f"the run is in {folder.path}", *evolution.workers.notes])
-        return _session(folder, evolution, begun=False, on_generation=on_generation, on_note=on_note)
+        with locked(folder.path) as notes:
+            _tell(on_note, [f"the run is in {folder.path}", *notes, *evolution.workers.notes])
+            return _session(folder, evolution, begun=False, on_generation=on_generation, on_note=on_note)
 
 
 def resume(
@@ -108,9 +110,18 @@ def resume(
         on_note: called with lines that a user should see.
 
     Raises:
-        RunError: no run folder, an altered one, one that has ended already, or a machine with other digits.
+        RunError: no run folder, an altered one, one that has ended already, one that another process is writing to, or a
+            machine with other digits.
     """
     folder = RunFolder.open(path)
+    with locked(folder.path) as notes:
+        _tell(on_note, notes)
+        return _resume(folder, generations, allow_other_machine, on_generation, on_note)
+
+
+def _resume(
+    folder: RunFolder, generations: int | None, allow_other_machine: bool, on_generation: OnGeneration | None, on_note: OnNote | None
+) -> RunResult:
     record = folder.read_record()
     config = record.settings if generations is None else record.settings.replace(generations=generations)
     _check_files(folder, record, own_files(config))
