@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from nchl.cli import checks, evolve, main
-from nchl.cli.command import evolve_command
 from nchl.cli.parser import Parser, given
+from nchl.runs.command import evolve_command
 from nchl.runs.config import EvolveConfig, options
 from nchl.runs.presets import PRESETS
 

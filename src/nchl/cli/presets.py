@@ -6,9 +6,9 @@ import argparse
 import textwrap
 from typing import Any
 
-from nchl.cli.command import evolve_command
 from nchl.cli.parser import Parser
 from nchl.errors import UnknownName
+from nchl.runs.command import evolve_command
 from nchl.runs.config import EvolveConfig
 from nchl.runs.presets import PRESETS
 

@@ -19,11 +19,12 @@ def evolve_command(config: EvolveConfig, *extra: str) -> str:
         value = getattr(config, option.name)
         if option.name in ("task", "preset") or value is None or value == option.default:
             continue
-        words += _words(option, value)
+        words += option_words(option, value)
     return shlex.join([*words, *extra])
 
 
-def _words(option: Option, value: Any) -> list[str]:
+def option_words(option: Option, value: Any) -> list[str]:
+    """One option with its value, as typed."""
     if option.kind == "bool":
         return [option.flag if value else option.flag.replace("--", "--no-", 1)]
     if option.kind == "ints":
