@@ -1,0 +1,215 @@
+"""A sweep: a grid of settings and seeds, each cell of it one run in a folder with a readable name.
+
+    task: CartPole-v1
+    hidden: [10]            # any option of `nchl evolve`, for all runs
+    grid:
+      network: [nchl, hl]   # every combination of these lists is run; several grids may stand in a list
+    seeds: 5                # 0 to 4, or a list
+
+Promise: what a cell gives does not depend on the others, on how many run side by side, or on interruptions; a folder
+that was made with other settings is never gone on with.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nchl.errors import InvalidArgument, NchlError, RunError, UnknownName
+from nchl.runs.config import INITIAL_GENOMES, EvolveConfig, options
+from nchl.runs.folder import RunFolder, with_absolute_paths
+from nchl.runs.options import that_matter
+from nchl.runs.sweep_file import read_yaml
+
+MOST_RUNS = 10_000
+_OPTIONS = {option.name: option for option in options()}
+_KEYS = ("grid", "seeds", *_OPTIONS)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep.
+
+    Attributes:
+        name: of its folder.
+        given: the options that the file gives it, by field name; the seed among them.
+        config: what follows from them.
+    """
+
+    name: str
+    given: dict[str, Any]
+    config: EvolveConfig
+
+
+@dataclass(frozen=True)
+class CellState:
+    """A cell and how far its folder is.
+
+    Attributes:
+        cell: the cell.
+        folder: where its run is or will be.
+        state: `new`, `interrupted` or `done`.
+    """
+
+    cell: Cell
+    folder: Path
+    state: str
+
+
+def read_sweep(path: Path) -> list[Cell]:
+    """The runs that a sweep's file describes, those of one setting next to each other.
+
+    Raises:
+        InvalidArgument: the file cannot be read, or names an option or value that no run can use; names the cell.
+    """
+    data = {_name(key, path): value for key, value in read_yaml(path).items()}
+    grids, seeds = data.pop("grid", None), _seeds(data.pop("seeds", 1), path)
+    fixed = {name: _value(name, value, path) for name, value in data.items()}
+    if "seed" in fixed:
+        raise InvalidArgument(f"{path}: write `seeds` (a list, or how many), not `seed`: a sweep runs each setting with several")
+    combinations = list(_combinations(grids, fixed, len(seeds), path))
+    cells: list[Cell] = []
+    names: dict[str, int] = {}
+    for changed in combinations:
+        base = "_".join(f"{name.replace('_', '-')}-{_readable(value)}" for name, value in changed.items())
+        names[base] = names.get(base, 0) + 1
+        if names[base] > 1:  # two files that hold the same NAME, say
+            base += f"_{names[base]}"
+        cells += [_cell("_".join(filter(None, (base, f"seed-{seed}"))), {**fixed, **changed, "seed": seed}, path) for seed in seeds]
+    _refuse_twins(cells, path)
+    return cells
+
+
+def look(cells: list[Cell], out: Path) -> tuple[list[CellState], list[str]]:
+    """How far each cell is, and the names of other runs in the folder.
+
+    Raises:
+        RunError: a folder is no run, or was made with other settings; names all of these and what differs.
+    """
+    states, wrong = [], []
+    for cell in cells:
+        folder = RunFolder(out / cell.name)
+        if not folder.config.exists():
+            if folder.path.exists() and any(not entry.name.endswith(".tmp") for entry in folder.path.iterdir()):
+                wrong.append(f"{folder.path} is not a run folder")
+            states.append(CellState(cell, folder.path, "new"))
+            continue
+        try:
+            differences = _differences(folder.read_record().settings, cell.config)
+        except NchlError as error:
+            wrong.append(str(error))
+            continue
+        if differences:
+            wrong.append(f"{folder.path}: {', '.join(differences)}")
+        states.append(CellState(cell, folder.path, "done" if folder.summary.exists() else "interrupted"))
+    if wrong:
+        shown = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+        raise RunError(
+            f"{out} holds runs that are not those of the sweep: {shown}. "
+            "Name another folder with --out, restore the file, or remove these runs"
+        )
+    names = {cell.name for cell in cells}
+    others = sorted(entry.parent.name for entry in out.glob("*/config.json") if entry.parent.name not in names) if out.is_dir() else []
+    return states, others
+
+
+def _differences(before: EvolveConfig, now: EvolveConfig) -> list[str]:
+    old, new = that_matter(before.to_json()), that_matter(now.to_json())
+    return [f"{name} is {old[name]!r} there and {new[name]!r} in the file" for name in new if old[name] != new[name]]
+
+
+def _name(key: Any, path: Path) -> str:
+    name = str(key).replace("-", "_")
+    if name not in _KEYS:
+        raise UnknownName(f"option in {path}", str(key), _KEYS)
+    return name
+
+
+def _combinations(grids: Any, fixed: dict[str, Any], seeds: int, path: Path) -> Iterator[dict[str, Any]]:
+    """Every combination of each grid's lists, the last name moving fastest."""
+    total = 0
+    for grid in [{}] if grids is None else grids if isinstance(grids, list) else [grids]:
+        if not isinstance(grid, dict):
+            raise InvalidArgument(f"{path}: `grid` must name options and the values of each, as in `network: [nchl, hl]`, got {grid!r}")
+        lists: dict[str, list[Any]] = {}
+        for key, values in grid.items():
+            name = _name(key, path)
+            if name in ("grid", "seeds", "seed"):
+                raise InvalidArgument(f"{path}: {key!r} does not belong into the grid; write `seeds` beside it")
+            if name in fixed or name in lists:
+                raise InvalidArgument(f"{path}: {name!r} is given twice, in the grid and for all runs or in two spellings; keep one")
+            if not isinstance(values, list) or not values:
+                raise InvalidArgument(f"{path}: {key!r} in the grid needs a list of values, got {values!r}")
+            lists[name] = [_value(name, value, path) for value in values]
+        total += seeds * math.prod(map(len, lists.values()))
+        if total > MOST_RUNS:
+            raise InvalidArgument(f"{path} describes {total:,} runs or more; {MOST_RUNS:,} are the most: split it")
+        yield from (dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values()))
+
+
+def _seeds(given: Any, path: Path) -> list[int]:
+    if isinstance(given, int) and not isinstance(given, bool) and 1 <= given <= MOST_RUNS:
+        return list(range(given))
+    if isinstance(given, list) and given and all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in given):
+        if len(set(given)) < len(given):
+            raise InvalidArgument(f"{path}: a seed appears twice in {given}; the two runs would be the same")
+        return given
+    raise InvalidArgument(f"{path}: `seeds` must be how many (5: from 0 to 4) or a list of whole numbers, got {given!r}")
+
+
+def _value(name: str, value: Any, path: Path) -> Any:
+    """What YAML made of a value, as the option wants it; what does not fit is left for the configuration to refuse."""
+    kind = _OPTIONS[name].kind
+    if kind == "ints" and value is not None:
+        return tuple(value) if isinstance(value, list) else (value,)
+    if kind == "float" and isinstance(value, str):  # YAML takes 1e-3, without a point, for text
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    if not isinstance(value, str):
+        return value
+    # Files are named from where the sweep's own file lies, so that it means the same wherever it is started.
+    if name in ("network", "rule") and ":" in value:
+        file, _, attribute = value.rpartition(":")
+        return f"{(path.absolute().parent / file).resolve()}:{attribute}"
+    if name == "initial_genome" and value not in INITIAL_GENOMES:
+        return str((path.absolute().parent / value).resolve())
+    return value
+
+
+def _readable(value: Any) -> str:
+    """A value as a part of a folder's name, of characters that every file system takes."""
+    if value is None:
+        return "default"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return "x".join(map(str, value)) or "none"
+    text = str(value).rpartition(":")[2] if ":" in str(value) else str(value).rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^A-Za-z0-9.+-]+", "", text)[:40] or "value"
+
+
+def _cell(name: str, given: dict[str, Any], path: Path) -> Cell:
+    settings = dict(given)
+    try:
+        config = EvolveConfig.create(settings.pop("task", None), preset=settings.pop("preset", None), **settings)
+    except NchlError as error:
+        hint = ". Options that only some networks or strategies have go into a grid of their own: `grid` may be a list of grids"
+        raise InvalidArgument(f"{path}, run {name}: {error}{hint if 'has no meaning' in str(error) else ''}") from error
+    return Cell(name, {option: value for option, value in given.items() if value is not None}, with_absolute_paths(config))
+
+
+def _refuse_twins(cells: list[Cell], path: Path) -> None:
+    """Two names for one run would be counted as two seeds."""
+    known: dict[str, str] = {}
+    for cell in cells:
+        settings = repr(that_matter(cell.config.to_json()))
+        if settings in known:
+            raise InvalidArgument(f"{path}: {known[settings]} and {cell.name} are the same run; a value appears twice in the grid")
+        known[settings] = cell.name
