@@ -136,3 +136,9 @@ def _is_dead_here(owner: dict[str, object]) -> bool:
 def _described(owner: dict[str, object]) -> str:
     known = [f"{word} {owner[key]!r}" for word, key in (("process", "pid"), ("on", "host"), ("since", "since")) if key in owner]
     return ", ".join(known) or "which one is not known"
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a process seems to hold the folder now; for readers, who need no lock and must not disturb a writer's."""
+    path = folder / NAME
+    return path.exists() and not _is_dead_here(_owner(path))
