@@ -1,0 +1,151 @@
+"""The statistics of a comparison of few runs, by scipy: interquartile means, bootstrap intervals, ranks.
+
+After Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (NeurIPS 2021): with a handful of
+runs per setting, report the interquartile mean with an interval, the probability of improvement, and the whole profile.
+Their bootstrap is stratified by task. A comparison here is about one task, so there is one stratum: the runs of a group.
+
+All intervals are percentile intervals of the bootstrap at 95 %. With five runs they hold the truth less often than they say
+(`docs/compare.md` has the measured shares); no method can do much better from five numbers.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from nchl.errors import InvalidArgument, require
+
+CONFIDENCE = 0.95
+RESAMPLES = 10_000
+RESAMPLES_OF_A_BAND = 2_000  # a band is looked at, a number is quoted
+_LARGEST_BATCH = 1 << 22  # numbers held at once
+
+Statistic = Callable[..., Any]
+
+
+class Interval(NamedTuple):
+    """An estimate and the ends of its 95 % interval; NaN ends where one run says nothing of the spread."""
+
+    value: float
+    low: float
+    high: float
+
+
+def iqm(values: Float[np.ndarray, "*shape"], axis: int = -1) -> Any:
+    """Interquartile mean: the mean without the lowest and the highest quarter, each rounded down to whole values."""
+    return _scipy().trim_mean(values, 0.25, axis=axis)
+
+
+def estimate(values: Float[np.ndarray, " n"], statistic: Statistic, seed: int) -> Interval:
+    """A statistic of the runs of one group with its bootstrap interval.
+
+    Args:
+        values: (n,) one finite score for each run.
+        statistic: of an array along `axis`, for example `iqm` or `numpy.median`.
+        seed: of the resampling; equal seeds give equal intervals, whatever else is estimated.
+
+    Raises:
+        InvalidArgument: no values, or one that is not finite.
+    """
+    values = _finite(values)
+    low, high = _interval((values,), statistic, seed, RESAMPLES)
+    return Interval(float(statistic(values, axis=-1)), float(low), float(high))
+
+
+def improvement(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"], seed: int) -> Interval:
+    """Probability that a run of the first group scores higher than one of the second; a tie counts one half.
+
+    It is the Mann-Whitney statistic over n m: 0.5 says that neither is better.
+    """
+    first, second = _finite(first), _finite(second)
+
+    def probability(x: np.ndarray, y: np.ndarray, axis: int = -1) -> Any:
+        x, y = np.moveaxis(x, axis, -1)[..., :, None], np.moveaxis(y, axis, -1)[..., None, :]
+        return np.mean((x > y) + 0.5 * (x == y), axis=(-2, -1))
+
+    low, high = _interval((first, second), probability, seed, RESAMPLES_OF_A_BAND)
+    return Interval(float(probability(first, second)), float(low), float(high))
+
+
+def mann_whitney(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"]) -> tuple[float, float]:
+    """U of the first group and the two-sided p-value; exact for small groups, by all permutations where there are ties."""
+    stats = _scipy()
+    first, second = _finite(first), _finite(second)
+    tied = len(np.unique(np.concatenate([first, second]))) < len(first) + len(second)
+    method: Any = "auto"
+    if tied and max(len(first), len(second)) <= 8:  # at most 12,870 permutations; scipy's own choice would be the normal approximation
+        method = stats.PermutationMethod(n_resamples=np.inf)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # all scores equal: there is no spread to divide by
+        result = stats.mannwhitneyu(first, second, alternative="two-sided", method=method)
+    return float(result.statistic), float(result.pvalue) if np.isfinite(result.pvalue) else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: adjusted p-values of a family of tests, in the order given.
+
+    The k-th smallest of m (from 0) is multiplied by m - k, and none may be smaller than one before it.
+    Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979).
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return [float(value) for value in adjusted]
+
+
+def performance_profile(
+    values: Float[np.ndarray, " n"], thresholds: Float[np.ndarray, " t"], seed: int
+) -> tuple[Float[np.ndarray, " t"], Float[np.ndarray, " t"], Float[np.ndarray, " t"]]:
+    """Share of the runs that score above each threshold, and the ends of its interval at each."""
+    above = (_finite(values)[:, None] > thresholds[None, :]).astype(np.float64)
+    return _band(above, np.mean, seed)
+
+
+def band(
+    values: Float[np.ndarray, "n points"], seed: int
+) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"], Float[np.ndarray, " points"]]:
+    """Interquartile mean over the runs at each point, and the ends of its interval at each (point by point, not jointly)."""
+    return _band(values, iqm, seed)
+
+
+def _band(values: np.ndarray, statistic: Statistic, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    by_point = np.ascontiguousarray(values.T)
+    low, high = _interval((by_point,), statistic, seed, RESAMPLES_OF_A_BAND)
+    return np.asarray(statistic(by_point, axis=-1)), np.asarray(low), np.asarray(high)
+
+
+def _interval(samples: tuple[np.ndarray, ...], statistic: Statistic, seed: int, resamples: int) -> tuple[Any, Any]:
+    """The percentile interval by `scipy.stats.bootstrap`; runs are the last axis, and the same resample serves all points."""
+    shape = samples[0].shape[:-1]
+    if min(sample.shape[-1] for sample in samples) < 2:
+        return np.full(shape, np.nan), np.full(shape, np.nan)
+    size = max(1, int(np.prod(shape))) * int(np.prod([sample.shape[-1] for sample in samples]))
+    result = _scipy().bootstrap(
+        samples,
+        statistic,
+        n_resamples=resamples,
+        batch=max(1, min(resamples, _LARGEST_BATCH // size)),
+        vectorized=True,
+        axis=-1,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    return result.confidence_interval.low, result.confidence_interval.high
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    if not values.size or not np.isfinite(values).all():
+        raise InvalidArgument(f"scores must be finite numbers, at least one, got {values.tolist()}")
+    return values
+
+
+def _scipy() -> Any:
+    """`scipy.stats`, which takes a second to import and is an extra."""
+    return require("scipy.stats", "report")
