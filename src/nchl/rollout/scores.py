@@ -67,6 +67,7 @@ def rollout(
     episodes: int = 1,
     statistics: ObservationStatistics | None = None,
     recorder: Recorder | None = None,
+    slot: int = 0,
 ) -> Rollout:
     """Score a population: everyone meets the same starts and the same initial weights.
 
@@ -81,6 +82,7 @@ def rollout(
         episodes: lives of each individual; weights begin anew in each.
         statistics: normalisation of observations. They are not changed here: give `observation_sums` to `update` afterwards.
         recorder: keeps the actions.
+        slot: tells apart what one process plays in the same generation, call by call (see `Start`); it changes no score.
 
     Raises:
         ShapeError: genomes of another length than the network's, or a network that does not fit the task.
@@ -99,7 +101,7 @@ def rollout(
         played = []
         for episode in range(episodes):
             begin(network, [weights_seed(run_seed, purpose, generation, episode)])
-            named = Start(run_seed, purpose, generation, episode, episodes, slot=start)
+            named = Start(run_seed, purpose, generation, episode, episodes, slot=slot + start)
             lives, first = task.back_end.common(stop - start, named)
             played.append(play(network, task, lives, first, sound, statistics=statistics, sums=sums, recorder=recorder))
             del lives, first  # a pool that is made anew each time goes before the next one comes
@@ -119,6 +121,7 @@ def evaluate(
     statistics: ObservationStatistics | None = None,
     freeze_after: int | None = None,
     recorder: Recorder | None = None,
+    first_episode: int = 0,
 ) -> Rollout:
     """Score one individual or a few on many starts, all lives side by side: each episode has a start and initial weights of its own.
 
@@ -133,6 +136,7 @@ def evaluate(
         statistics: normalisation of observations.
         freeze_after: number of steps after which the weights stay as they are.
         recorder: keeps the actions.
+        first_episode: index of the first episode, for whoever plays the later part of an evaluation.
 
     Returns:
         Scores of the k individuals: `returns` is (k, episodes).
@@ -141,7 +145,7 @@ def evaluate(
     if episodes < 1:
         raise InvalidArgument(f"an evaluation needs at least one episode, got {episodes}")
     genomes = np.atleast_2d(np.asarray(genomes))
-    lives_of = [(individual, episode) for individual in range(len(genomes)) for episode in range(episodes)]
+    lives_of = [(individual, episode) for individual in range(len(genomes)) for episode in range(first_episode, first_episode + episodes)]
     parts = []
     for start in range(0, len(lives_of), network.population):
         chunk = lives_of[start : start + network.population]
@@ -163,10 +167,19 @@ def check(network: Any, task: Task) -> None:
         InvalidArgument: a network without a population.
         ShapeError: other numbers of inputs or outputs than the task's.
     """
-    # Before any other thread is started, so that all inherit it; see nchl.tasks.arithmetic.
-    torch.set_flush_denormal(True)
     if network.population is None:
         raise InvalidArgument("a rollout needs a network with a population: build it with population=N")
+    check_sizes(network, task)
+
+
+def check_sizes(network: Any, task: Task) -> None:
+    """Refuse a network whose numbers of inputs or outputs are not the task's; from here on denormal numbers are flushed.
+
+    Raises:
+        ShapeError: names both.
+    """
+    # Before any other thread is started, so that all inherit it; see nchl.tasks.arithmetic.
+    torch.set_flush_denormal(True)
     if tuple(network.input_shape) != task.observation_shape:
         raise ShapeError(f"{task.id} gives observations of shape {task.observation_shape}, the network takes {tuple(network.input_shape)}")
     if network.output_size != task.action_size:

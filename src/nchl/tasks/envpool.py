@@ -50,7 +50,7 @@ def known_ids() -> list[str]:
     return list(require("envpool", "sim").list_all_envs())
 
 
-class _Pool(Lives):
+class Pool(Lives):
     """One EnvPool in synchronous mode, stepped by subsets."""
 
     def __init__(self, task: str, seeds: list[int], threads: int, options: dict[str, Any]) -> None:
@@ -77,6 +77,11 @@ class _Pool(Lives):
         observations: np.ndarray = self._env.reset()[0]
         return observations
 
+    def picture(self) -> np.ndarray:
+        """What the first life looks like, (height, width, 3) uint8. For some tasks EnvPool ends the process here: see `render`."""
+        picture: np.ndarray = self._env.render()[0]
+        return picture
+
     def _step(self, actions: np.ndarray, rows: np.ndarray) -> Step:
         observations, rewards, terminated, truncated, _ = self._env.step(np.ascontiguousarray(actions), rows)
         return Step(observations, rewards, terminated, truncated)
@@ -96,10 +101,10 @@ class EnvPool(Simulator):
     def __init__(self, task: str, threads: int, max_episode_steps: int | None) -> None:
         self._task, self._threads = task, 1 if task.startswith(_LIGHT) else threads
         self._options = {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
-        probe = _Pool(task, [0], 1, self._options)
+        probe = Pool(task, [0], 1, self._options)
         self.observation_space, self.action_space, self.step_limit = probe.observation_space, probe.action_space, probe.step_limit
         # Key: purpose and slot. Value: what the pool was made from, and the pool.
-        self._pools: dict[tuple[int, int], tuple[tuple[int, ...], _Pool]] = {}
+        self._pools: dict[tuple[int, int], tuple[tuple[int, ...], Pool]] = {}
 
     def common(self, size: int, start: Start) -> tuple[Lives, np.ndarray]:
         """See `Simulator.common`."""
@@ -116,7 +121,7 @@ class EnvPool(Simulator):
             if self._pools.pop(key, None) is not None:
                 release_memory()
             seed = environment_seed(start.run_seed, start.purpose, born, 0)
-            held = made_from, _Pool(self._task, [seed] * size, self._threads, self._options)
+            held = made_from, Pool(self._task, [seed] * size, self._threads, self._options)
             self._pools[key] = held
         pool = held[1]
         while pool.resets <= index:
@@ -126,8 +131,12 @@ class EnvPool(Simulator):
     def separate(self, seeds: list[int]) -> tuple[Lives, np.ndarray]:
         """See `Simulator.separate`."""
         release_memory()  # of the pool that the caller has just let go
-        pool = _Pool(self._task, seeds, self._threads, self._options)
+        pool = Pool(self._task, seeds, self._threads, self._options)
         return pool, pool.reset()
+
+    def one(self, seed: int, **options: Any) -> Pool:
+        """A pool of one life, made with more of EnvPool's options, for example to be drawn."""
+        return Pool(self._task, [seed], 1, {**self._options, **options})
 
     def close(self) -> None:
         """See `Simulator.close`."""

@@ -146,7 +146,7 @@ class Gymnasium(Simulator):
     name = "gymnasium"
 
     def __init__(self, recipe: Mapping[str, Any], spaces: tuple[Any, Any], step_limit: int | None, threads: int, where: str) -> None:
-        self._recipe, self._threads, self._where = recipe, threads, where
+        self.recipe, self._threads, self._where = recipe, threads, where
         self.observation_space, self.action_space = spaces
         self.step_limit = step_limit
         self._lives: _InProcess | _Processes | None = None
@@ -165,8 +165,8 @@ class Gymnasium(Simulator):
     def _make(self, size: int) -> _InProcess | _Processes:
         processes = min(self._threads, max(1, size // _ROWS_PER_PROCESS))
         if self._where == "processes" or (self._where == "auto" and processes > 1):
-            return _Processes(self._recipe, size, (self.observation_space, self.action_space), processes)
-        return _InProcess(self._recipe, size, (self.observation_space, self.action_space))
+            return _Processes(self.recipe, size, (self.observation_space, self.action_space), processes)
+        return _InProcess(self.recipe, size, (self.observation_space, self.action_space))
 
     def close(self) -> None:
         """See `Simulator.close`."""

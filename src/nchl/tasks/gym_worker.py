@@ -77,7 +77,7 @@ def make_environment(recipe: Mapping[str, Any]) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence what C and C++ libraries print: PyBullet and MuJoCo write the same line for each environment made."""
     kept = os.dup(1), os.dup(2)
     with Path(os.devnull).open("wb") as nothing:
@@ -108,7 +108,7 @@ class Environments:
     """
 
     def __init__(self, recipe: Mapping[str, Any], count: int) -> None:
-        with _quiet():
+        with quiet():
             self._environments = [make_environment(recipe) for _ in range(count)]
         self._progress = recipe.get("reward") == "progress"
 
@@ -127,6 +127,10 @@ class Environments:
             rewards[k] = environment.unwrapped.rewards[1] if self._progress else reward
             ends[:, k] = terminated, truncated
         return np.stack(observations), rewards, ends[0], ends[1]
+
+    def first(self) -> Any:
+        """The first environment itself, to be drawn."""
+        return self._environments[0]
 
     def close(self) -> None:
         """Close all."""

@@ -1,0 +1,126 @@
+"""One life, step by step, for whoever wants to look: a film, a microscope.
+
+Promise: it is the life that a rollout plays. Observation, normalisation, freezing, early stop and the end by a number that is
+not finite follow `rollout.play`, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+from nchl.errors import InvalidArgument
+from nchl.networks.base import PlasticNetwork
+from nchl.rollout.scores import check_sizes
+from nchl.rollout.statistics import ObservationStatistics
+from nchl.tasks.render import Stage
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One step of a life.
+
+    Attributes:
+        step: how many steps came before it: the first moment has 0.
+        observation: what the network saw (after the observation map and the normalisation), `network.input_shape`.
+        outputs: what it gave back, before they became an action.
+        action: what the simulator got.
+        reward: for this step.
+        total: rewards so far, this one included; NaN once a number was not finite, as in a rollout.
+        frame: the world before the action, (height, width, 3); None where it was not to be drawn.
+        done: whether the life ended with this step.
+        plastic: whether the network rewired itself in this step.
+    """
+
+    step: int
+    observation: np.ndarray
+    outputs: Float[np.ndarray, " outputs"]
+    action: np.ndarray
+    reward: float
+    total: float
+    frame: UInt8[np.ndarray, "height width 3"] | None
+    done: bool
+    plastic: bool
+
+
+def always(step: int) -> bool:
+    """Draw every step."""
+    return True
+
+
+def never(step: int) -> bool:
+    """Draw nothing."""
+    return False
+
+
+def watch(
+    network: PlasticNetwork,
+    stage: Stage,
+    *,
+    statistics: ObservationStatistics | None = None,
+    draw: Callable[[int], bool] = always,
+    freeze_after: int | None = None,
+) -> Iterator[Moment]:
+    """Let one individual live on a stage, and show each step.
+
+    Between two moments the network stands after the first one's update: its `weights` may be read then.
+
+    Args:
+        network: one individual (population 1, or None), with its rules set and its weights drawn.
+        stage: it is reset first: equal stages give equal lives.
+        statistics: normalisation of the observations.
+        draw: which steps, counted from 0, are drawn.
+        freeze_after: number of steps after which the weights stay as they are; 0: they never move; None: they always do.
+
+    Yields:
+        The moments up to the end of the life; the last one is `done`. Only where an output of the network is not finite does a life
+        end without such a moment: its return is NaN.
+
+    Raises:
+        InvalidArgument: a network of several individuals.
+        ShapeError: a network that does not fit the task.
+    """
+    if network.population not in (None, 1):
+        raise InvalidArgument(f"one individual can be watched, got a population of {network.population}")
+    check_sizes(network, stage.task)
+    task, was_plastic = stage.task, network.plastic
+    lead = network.population is not None
+    raw = stage.reset()
+    total, negative, done = 0.0, np.zeros(1, dtype=np.int64), False
+    try:
+        for step in range(task.step_limit):
+            if freeze_after is not None and step >= freeze_after:
+                network.plastic = False
+            plastic = network.plastic
+            frame = stage.frame() if draw(step) else None
+            observation = task.map_observations(raw)
+            if statistics is not None:
+                observation = statistics.normalise(observation)
+            seen = torch.as_tensor(np.array(observation if lead else observation[0]), dtype=network.dtype, device=network.device)
+            outputs = network.step(seen).detach().cpu().numpy().reshape(1, -1)
+            if not np.isfinite(outputs).all():
+                return
+            action = task.map_actions(outputs, network.output_bounded)
+            raw, rewards, terminated, truncated = stage.step(action)
+            reward = float(rewards[0])
+            total += reward
+            done = bool(terminated[0] or truncated[0]) or not np.isfinite(reward) or step + 1 == task.step_limit
+            if task.early_stop is not None:
+                negative = task.early_stop.count(negative, rewards)
+                done = done or bool(task.early_stop.stops(negative, step + 1)[0])
+            if not np.isfinite(total) or (done and _broken(network)):
+                total = float("nan")
+            yield Moment(step, np.array(observation[0]), outputs[0].copy(), np.array(action[0]), reward, total, frame, done, plastic)
+            if done:
+                return
+    finally:
+        network.plastic = was_plastic
+
+
+def _broken(network: PlasticNetwork) -> bool:
+    """Whether a stored weight is not finite: then a rollout gives the life no return."""
+    return any(not bool(torch.isfinite(buffer).all()) for name, buffer in network.named_buffers() if name.startswith("weights_"))

@@ -1,0 +1,270 @@
+"""A stage: one environment of a task that can also draw itself, without a display.
+
+Promise: the world that is drawn is the one that is stepped, and where its simulator is the run's it steps as it does in a
+rollout, so the rewards of a life on a stage add up to the return that an evaluation tells of the same start.
+Who draws: EnvPool its classic and Box2D tasks, Gymnasium's renderers all else, PyBullet's software renderer the Bullet ant.
+EnvPool's own MuJoCo renderer is never called: where it finds no OpenGL it ends the process (see `render_mujoco`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+
+from nchl import tasks
+from nchl.errors import InvalidArgument, NchlError, TaskError
+from nchl.tasks import bullet, gym_worker, render_mujoco
+from nchl.tasks.arithmetic import simulator_arithmetic
+from nchl.tasks.base import Step
+from nchl.tasks.envpool import EnvPool
+from nchl.tasks.gym import Gymnasium, plain
+from nchl.tasks.task import Task
+
+SIZE = (480, 360)
+_ROW = np.zeros(1, dtype=np.int32)
+# What EnvPool draws without OpenGL (tried one by one), and the steps per second that Gymnasium's metadata tell of them.
+_DRAWN_BY_ENVPOOL = {
+    "CartPole-v1": 50,
+    "Acrobot-v1": 15,
+    "MountainCar-v0": 30,
+    "MountainCarContinuous-v0": 30,
+    "Pendulum-v1": 30,
+    "LunarLander-v3": 50,
+    "LunarLanderContinuous-v3": 50,
+    "BipedalWalker-v3": 50,
+    "BipedalWalkerHardcore-v3": 50,
+    "CarRacing-v3": 50,
+}
+
+
+class Stage(ABC):
+    """One environment of a task. `reset` begins the life that the seed names, the same at every call.
+
+    Attributes:
+        task: observation map, action map and early stop.
+        seed: of the environment.
+        simulator: "envpool" or "gymnasium": who steps the world.
+        drawn_by: who draws it, in words.
+        steps_per_second: of the simulated time.
+        notes: lines that a viewer should know, for example that this is not the run's simulator.
+    """
+
+    def __init__(self, task: Task, seed: int, drawn_by: str, steps_per_second: float, notes: list[str]) -> None:
+        self.task = task
+        self.seed = seed
+        self.simulator = task.simulator
+        self.drawn_by = drawn_by
+        self.steps_per_second = float(steps_per_second)
+        self.notes = notes
+
+    @abstractmethod
+    def reset(self) -> Shaped[np.ndarray, "1 ..."]:
+        """Begin the life; its first observation, as the simulator gives it."""
+
+    @abstractmethod
+    def step(self, actions: Shaped[np.ndarray, "1 ..."]) -> Step:
+        """One step, with a leading axis of one life everywhere."""
+
+    @abstractmethod
+    def frame(self) -> UInt8[np.ndarray, "height width 3"]:
+        """The world as it is now, red, green and blue."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what the simulator and the renderer hold."""
+
+
+class GymnasiumStage(Stage):
+    """An environment of Gymnasium in this process, drawn by its own `rgb_array` renderer (here MuJoCo's with the wished size)."""
+
+    def __init__(self, task: Task, seed: int, size: tuple[int, int], notes: list[str]) -> None:
+        assert isinstance(task.back_end, Gymnasium)
+        recipe = dict(task.back_end.recipe)
+        mode = {} if task.id == bullet.ID else {"render_mode": _render_mode(task.id)}
+        recipe["options"] = {**recipe.get("options", {}), **mode}
+        try:
+            with simulator_arithmetic():
+                self._environments = gym_worker.Environments(recipe, 1)
+        except Exception as error:
+            raise TaskError(f"{task.id} cannot be made to be drawn: {type(error).__name__}: {error}") from error
+        self._environment = self._environments.first()
+        plainly = self._environment.unwrapped
+        drawn_by = "Gymnasium"
+        if hasattr(plainly, "mujoco_renderer"):
+            with gym_worker.quiet():
+                drawn_by = render_mujoco.prepare(plainly, size)
+        self._size = size
+        super().__init__(task, seed, drawn_by, plainly.metadata.get("render_fps") or 30, notes)
+
+    def reset(self) -> Shaped[np.ndarray, "1 ..."]:
+        """See `Stage`."""
+        with simulator_arithmetic():
+            return self._environments.reset([self.seed])
+
+    def step(self, actions: Shaped[np.ndarray, "1 ..."]) -> Step:
+        """See `Stage`."""
+        try:
+            with simulator_arithmetic():
+                return Step(*self._environments.step([0], actions))
+        except Exception as error:
+            raise TaskError(f"the environment failed in a step: {type(error).__name__}: {error}") from error
+
+    def frame(self) -> UInt8[np.ndarray, "height width 3"]:
+        """See `Stage`."""
+        return render_mujoco.picture(self._environment, self.task.id)
+
+    def close(self) -> None:
+        """See `Stage`."""
+        self._environments.close()
+
+
+class BulletStage(GymnasiumStage):
+    """The Bullet ant, drawn by PyBullet's own software renderer with a camera that goes along with it."""
+
+    def __init__(self, task: Task, seed: int, size: tuple[int, int], notes: list[str]) -> None:
+        super().__init__(task, seed, size, notes)
+        self.drawn_by = "PyBullet (software)"
+
+    def frame(self) -> UInt8[np.ndarray, "height width 3"]:
+        """See `Stage`."""
+        world = self._environment.unwrapped
+        client, (width, height) = world._p, self._size
+        x, y, _ = world.robot.body_real_xyz
+        view = client.computeViewMatrixFromYawPitchRoll(
+            cameraTargetPosition=[x, y, 0.4], distance=3.2, yaw=20, pitch=-25, roll=0, upAxisIndex=2
+        )
+        lens = client.computeProjectionMatrixFOV(fov=50, aspect=width / height, nearVal=0.1, farVal=100)
+        pixels = client.getCameraImage(width, height, view, lens, renderer=client.ER_TINY_RENDERER)[2]
+        return np.ascontiguousarray(np.asarray(pixels, dtype=np.uint8).reshape(height, width, -1)[:, :, :3])
+
+
+class EnvPoolStage(Stage):
+    """An environment of EnvPool that draws itself without OpenGL."""
+
+    def __init__(self, task: Task, seed: int, size: tuple[int, int] | None, notes: list[str]) -> None:
+        assert isinstance(task.back_end, EnvPool)
+        self._back_end = task.back_end
+        self._options: dict[str, Any] = {"render_mode": "rgb_array"}
+        if size is not None:
+            self._options |= {"render_width": size[0], "render_height": size[1]}
+        super().__init__(task, seed, "EnvPool", _DRAWN_BY_ENVPOOL[task.id], notes)
+
+    def reset(self) -> Shaped[np.ndarray, "1 ..."]:
+        """See `Stage`. EnvPool takes a seed only when it is made, so this makes it anew."""
+        self._pool = self._back_end.one(self.seed, **self._options)
+        return self._pool.reset()
+
+    def step(self, actions: Shaped[np.ndarray, "1 ..."]) -> Step:
+        """See `Stage`."""
+        return self._pool.step(actions, _ROW)
+
+    def frame(self) -> UInt8[np.ndarray, "height width 3"]:
+        """See `Stage`."""
+        return self._pool.picture()
+
+    def close(self) -> None:
+        """See `Stage`."""
+        self.__dict__.pop("_pool", None)
+
+
+class TwinStage(Stage):
+    """A MuJoCo task of EnvPool, drawn by Gymnasium.
+
+    A twin pool with the same seed gets the same actions; its observations also hold the position of the body, which the tasks
+    hide. With all positions known, Gymnasium's model is put into that posture and drawn.
+    """
+
+    def __init__(self, task: Task, seed: int, size: tuple[int, int], notes: list[str]) -> None:
+        assert isinstance(task.back_end, EnvPool)
+        self._back_end = task.back_end
+        with simulator_arithmetic(), gym_worker.quiet():
+            self._model = plain(task.id, render_mode="rgb_array")
+            drawn_by = render_mujoco.prepare(self._model.unwrapped, size)
+            self._model.reset(seed=0)
+        super().__init__(task, seed, drawn_by, self._model.metadata["render_fps"], notes)
+
+    def reset(self) -> Shaped[np.ndarray, "1 ..."]:
+        """See `Stage`."""
+        self._pool = self._back_end.one(self.seed)
+        self._twin = self._back_end.one(self.seed, exclude_current_positions_from_observation=False)
+        self._whole = self._twin.reset()
+        return self._pool.reset()
+
+    def step(self, actions: Shaped[np.ndarray, "1 ..."]) -> Step:
+        """See `Stage`."""
+        self._whole = self._twin.step(actions, _ROW).observations
+        return self._pool.step(actions, _ROW)
+
+    def frame(self) -> UInt8[np.ndarray, "height width 3"]:
+        """See `Stage`."""
+        world = self._model.unwrapped
+        with simulator_arithmetic():
+            world.set_state(self._whole[0][: world.model.nq], np.zeros(world.model.nv))
+        return render_mujoco.picture(self._model, self.task.id)
+
+    def close(self) -> None:
+        """See `Stage`."""
+        self._model.close()
+        for name in ("_pool", "_twin"):
+            self.__dict__.pop(name, None)
+
+
+def open_stage(
+    id: str,
+    simulator: str = "auto",
+    seed: int = 0,
+    size: Sequence[int] | None = None,
+    image_size: Sequence[int] | None = None,
+) -> Stage:
+    """One environment of a task that can draw itself.
+
+    Args:
+        id: as for `tasks.make`.
+        simulator: "envpool", "gymnasium" or "auto". Where EnvPool has the task and cannot draw it, Gymnasium plays it instead,
+            and a note says so.
+        seed: of the environment.
+        size: (width, height) of a picture, for renderers that take one; None: 480 x 360, or what the simulator likes best.
+        image_size: (height, width) of what the network sees, for tasks with pictures.
+
+    Raises:
+        NchlError: what `tasks.make` raises; a TaskError for a task that nobody can draw here.
+    """
+    if size is not None and (len(size) != 2 or not all(16 <= side <= 4096 for side in size)):
+        raise InvalidArgument(f"size: expected two numbers from 16 to 4096, width and height, got {' '.join(map(str, size))}")
+    wished = None if size is None else (int(size[0]), int(size[1]))
+    task = tasks.make(id, simulator, image_size=image_size, threads=1)
+    notes: list[str] = list(task.notes)
+    if isinstance(task.back_end, EnvPool):
+        if task.id in _DRAWN_BY_ENVPOOL:
+            return EnvPoolStage(task, seed, wished, notes)
+        if task.id in render_mujoco.TWINS:
+            return TwinStage(task, seed, wished or SIZE, notes)
+        task.close()
+        name = task.id
+        try:
+            task = tasks.make(name, "gymnasium", image_size=image_size, threads=1)
+        except NchlError as error:
+            raise TaskError(f"{name} cannot be drawn: EnvPool does not draw it here, and Gymnasium does not have it ({error})") from error
+        notes += [*task.notes, f"EnvPool cannot draw {name}: it is played in Gymnasium, where the same seed is another start"]
+    kind = BulletStage if task.id == bullet.ID else GymnasiumStage
+    return kind(task, seed, wished or SIZE, notes)
+
+
+def _render_mode(id: str) -> str:
+    """`rgb_array`, where a task has it.
+
+    Raises:
+        TaskError: it has not; the message names what it has.
+    """
+    with gym_worker.quiet():
+        probe = plain(id)
+        modes = list(probe.metadata.get("render_modes", []))
+        probe.close()
+    if "rgb_array" not in modes:
+        has = f"its render modes are {', '.join(modes)}" if modes else "it has no render mode"
+        raise TaskError(f"{id} cannot be drawn: a film needs the render mode rgb_array, and {has}")
+    return "rgb_array"

@@ -1,0 +1,120 @@
+"""MuJoCo pictures without a display: which OpenGL, which camera, and how fine.
+
+Promise: nothing here ends the process. Which way of drawing works is found out in another process, because a broken OpenGL
+can kill the one that tries it; only then is it used in this one.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from nchl.errors import TaskError
+from nchl.tasks import gym_worker
+from nchl.tasks.arithmetic import simulator_arithmetic
+
+# MuJoCo tasks of EnvPool whose observations begin with all positions, once they are asked not to hide the body's (tried one by one).
+TWINS = frozenset(
+    f"{name}-v{version}"
+    for name in ("HalfCheetah", "Hopper", "Walker2d", "Swimmer", "Ant", "Humanoid", "HumanoidStandup")
+    for version in (4, 5)
+)
+_WORDS = {"egl": "EGL", "osmesa": "OSMesa, software", "glfw": "GLFW"}
+_SHADOWS = 1024  # edge of the map of shadows, in pixels; MuJoCo's own 4096 cost four times the drawing on a CPU
+_SECONDS_TO_TRY = 60
+_TRY = "from mujoco.{0} import GLContext; c = GLContext(64, 64); c.make_current(); c.free()"
+
+
+def prepare(world: Any, size: tuple[int, int]) -> str:
+    """Make a MuJoCo environment draw quickly, in this size, with the camera that follows the body; returns who draws, in words.
+
+    Args:
+        world: an unwrapped Gymnasium environment that has drawn nothing yet.
+        size: (width, height).
+
+    Raises:
+        TaskError: this machine has no OpenGL that works without a display; names the package that brings one.
+    """
+    import mujoco
+
+    way = choose()
+    renderer, model = world.mujoco_renderer, world.model
+    renderer.width, renderer.height = size
+    model.vis.global_.offwidth, model.vis.global_.offheight = size
+    model.vis.quality.offsamples, model.vis.quality.shadowsize = 0, _SHADOWS
+    camera = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
+    if camera >= 0:
+        renderer.camera_id = camera
+    return f"Gymnasium ({_WORDS.get(way, way)})"
+
+
+def picture(environment: Any, name: str) -> UInt8[np.ndarray, "height width 3"]:
+    """What a Gymnasium environment draws.
+
+    Raises:
+        TaskError: it fails, or draws something that is no picture.
+    """
+    try:
+        with simulator_arithmetic(), warnings.catch_warnings(), gym_worker.quiet():
+            warnings.simplefilter("ignore")
+            frame = np.asarray(environment.render())
+    except Exception as error:  # of OpenGL, of pygame, or of a user's environment
+        raise TaskError(f"{name} cannot be drawn: {type(error).__name__}: {error}") from error
+    if frame.ndim != 3 or frame.shape[2] not in (3, 4) or frame.dtype != np.uint8:
+        raise TaskError(f"{name} cannot be drawn: expected a picture (height, width, 3) of uint8, got {frame.shape} of {frame.dtype}")
+    return np.ascontiguousarray(frame[:, :, :3])
+
+
+def choose() -> str:
+    """The value of `MUJOCO_GL` that works here; set for this process where the user has not chosen one.
+
+    Raises:
+        TaskError: none works.
+    """
+    chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
+    if not chosen:
+        chosen = _first_that_works()
+        if chosen:
+            os.environ["MUJOCO_GL"] = chosen
+    elif (problem := _problem(chosen)) is not None:
+        raise TaskError(f"MUJOCO_GL={chosen} does not work here ({problem}); unset it, or set it to egl or osmesa")
+    if not chosen:
+        raise TaskError(
+            "MuJoCo tasks are drawn with OpenGL, and neither EGL nor OSMesa works here; install one: "
+            "apt install libegl1 libgl1-mesa-dri, or apt install libosmesa6"
+        )
+    return chosen
+
+
+@functools.cache
+def _first_that_works() -> str:
+    # Only Linux has EGL and OSMesa; elsewhere GLFW draws off-screen.
+    ways = ("egl", "osmesa") if sys.platform == "linux" else ("glfw",)
+    return next((way for way in ways if _problem(way) is None), "")
+
+
+@functools.cache
+def _problem(way: str) -> str | None:
+    """Try one way in a process of its own; None, or what went wrong."""
+    if way not in _WORDS:
+        return f"known are {', '.join(_WORDS)}"
+    if sys.platform != "linux":  # GLFW wants the main thread of a program with windows; Gymnasium tells if it fails
+        return None
+    command = [sys.executable, "-P", "-c", _TRY.format(way)]
+    environment = {**os.environ, "MUJOCO_GL": way}
+    environment.pop("PYOPENGL_PLATFORM", None)
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_SECONDS_TO_TRY)
+    except subprocess.TimeoutExpired:
+        return f"no answer within {_SECONDS_TO_TRY} s"
+    if done.returncode == 0:
+        return None
+    lines = done.stderr.strip().splitlines()
+    return lines[-1] if lines else f"exit code {done.returncode}"
