@@ -162,7 +162,8 @@ class PlasticMLP(PlasticNetwork):
         return super().step(x, active)
 
     def _step_fused(self, x: Tensor, active: Tensor | None) -> Tensor:
-        x, _ = self._observe(x)
+        if x.shape != (*self.lead, *self.input_shape) or x.dtype != self.dtype or x.device != self.device or x.requires_grad:
+            x, _ = self._observe(x)  # otherwise no copy: a fused step writes down what it has seen
         first = self._fused is None
         try:
             with step.compiling() if first else contextlib.nullcontext():
@@ -177,8 +178,9 @@ class PlasticMLP(PlasticNetwork):
             self.notes.append(step.tell_once(f"the population step could not be compiled and runs unfused ({reason})"))
             self.backend = "eager"
             return super().step(x, active)
-        for k, group in enumerate(self._fused.activations):
-            self._buffers[f"activations_{k}"] = group
+        if self._buffers["activations_0"] is not self._fused.activations[0]:  # after a `reset`, or a step that was not fused
+            for k, group in enumerate(self._fused.activations):
+                self._buffers[f"activations_{k}"] = group
         self._waiting = self.plastic
         return y
 
