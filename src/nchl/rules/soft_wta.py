@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nchl.errors import InvalidArgument, ShapeError, UnknownName
+from nchl.rules.kernels import softhebb as kernels
 
 Competition = Literal["channel", "layer"]
 Sharing = Literal["sum", "mean", "max", "min", "median"]
@@ -157,11 +158,11 @@ def _lower_median(rows: Tensor, pool: ThreadPoolExecutor) -> Tensor:
 
 
 def unfold(
-    x: Float[Tensor, "batch in_channels height width"], kernel_size: tuple[int, ...] | torch.Size, stride: int = 1
+    x: Float[Tensor, "batch in_channels height width"], kernel_size: tuple[int, ...] | torch.Size, stride: int = 1, *, kernel: bool = False
 ) -> tuple[Float[Tensor, "batch positions fan_in"], tuple[int, int]]:
     """The inputs of every output position as rows (kernel row, kernel column, channel), and the output's height and width.
 
-    Channels last, so that a patch is copied in runs of `kernel width * channels` numbers.
+    Channels last, so that a patch is copied in runs of `kernel width * channels` numbers; with `kernel` by a hand-written loop.
     """
     rows, columns = kernel_size
     batch, channels, height, width = x.shape
@@ -170,8 +171,10 @@ def unfold(
             f"expected an input of at least {rows}x{columns}, the kernel's size, after padding, got {height}x{width}; "
             "use more padding or fewer layers"
         )
-    image = x.permute(0, 2, 3, 1).contiguous()
     out = ((height - rows) // stride + 1, (width - columns) // stride + 1)
+    if kernel:
+        return kernels.patches(x, (rows, columns), stride, out), out
+    image = x.permute(0, 2, 3, 1).contiguous()
     step_image, step_row, step_column, _ = image.stride()
     windows = image.as_strided(
         (batch, out[0], out[1], rows, columns * channels),

@@ -7,6 +7,7 @@ tensor of bytes.
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -39,8 +40,8 @@ class Images:
         return len(self.labels)
 
     def batch(self, indices: Tensor | slice, device: torch.device | str = "cpu") -> Tensor:
-        """Some images as float32 in [0, 1], stored channels last."""
-        return self.pixels[indices].to(device).to(torch.float32, memory_format=torch.channels_last).div_(255)
+        """Some images as float32 in [0, 1]."""
+        return self.pixels[indices].to(device).to(torch.float32).div_(255)
 
     def select(self, indices: Tensor | slice) -> Images:
         """Some of the images."""
@@ -141,6 +142,9 @@ def hold_out(images: Images, fraction: float, seed: int) -> tuple[Images, Images
     return images.select(order[part:].sort().values), images.select(order[:part].sort().values)
 
 
+# Decoders that only decode: others start programs (EPS starts Ghostscript).
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+
 # Names of the streams of random numbers, see `nchl.seeds`.
 _LIMIT, _HOLD_OUT = 1001, 1002
 
@@ -164,7 +168,10 @@ def _decode(
         try:
             if not row.data:
                 raise OSError("no bytes")
-            with library.open(io.BytesIO(row.data)) as image:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", library.DecompressionBombWarning)
+                opened = library.open(io.BytesIO(row.data), formats=_FORMATS)
+            with opened as image:
                 if image.mode != "RGB" and not convert:
                     kind = {
                         "L": "grey",

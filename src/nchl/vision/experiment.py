@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import platform
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +14,22 @@ import torch
 from torch import Tensor
 
 from nchl.errors import InvalidArgument, RunError
+from nchl.rules.kernels import softhebb as kernels
+from nchl.runs import trust
 from nchl.runs.files import write_json, write_tensors
+from nchl.runs.lock import locked
 from nchl.runs.machine import check_same_bits
+from nchl.runs.signals import Signals, ended_by_signals
 from nchl.vision import pictures
 from nchl.vision.allocator import keep_freed_memory
 from nchl.vision.data import Images, hold_out, load_images
 from nchl.vision.features import compute_features, feature_bytes, size_text
 from nchl.vision.layers import softhebb_layers
 from nchl.vision.networks import Classifier, build
-from nchl.vision.record import Position, VisionRun
+from nchl.vision.record import Position, VisionRun, timed
+from nchl.vision.reporter import Reporter as Reporter
 from nchl.vision.settings import SoftHebbSettings
 from nchl.vision.training import Backprop, Head, Phase, Statistics, Unsupervised, epoch_order, norm_distance, predict
-
-
-class Reporter:
-    """Who is told how the experiment goes. This one is silent; the command line has one that shows bars."""
-
-    def say(self, line: str) -> None:
-        """One line that stays."""
-
-    def start(self, name: str, total: int) -> None:
-        """A new bar of so many images."""
-
-    def advance(self, done: int, text: str = "") -> None:
-        """So many images of it are done."""
 
 
 def start(settings: SoftHebbSettings, path: Path, reporter: Reporter | None = None) -> dict[str, Any]:
@@ -56,22 +46,35 @@ def start(settings: SoftHebbSettings, path: Path, reporter: Reporter | None = No
     """
     _use(settings.device, settings.threads)
     experiment = _Experiment(settings, reporter or Reporter())  # before the folder: a wrong word leaves nothing behind
-    return experiment.run(VisionRun.create(path, settings, _bits()), None)
+    trust.remember((settings.network,))
+    run = VisionRun.create(path, settings, _bits())
+    with locked(path) as notes, ended_by_signals() as signals:
+        return experiment.run(run, None, signals, notes)
 
 
 def resume(path: Path, reporter: Reporter | None = None, *, allow_other_machine: bool = False) -> dict[str, Any]:
     """Go on with an experiment that was stopped or killed; its result has the bits of one that was not.
 
     Raises:
-        RunError: no such run, it is finished, or this machine would give other bits (and that is not allowed).
+        RunError: no such run, it is finished, another process is writing to it, or this machine would give other bits (and
+            that is not allowed).
     """
+    if not (path / "config.json").is_file():
+        VisionRun.open(path)  # says what is missing, and makes no lock in any folder
+    with locked(path) as notes:
+        return _resume(path, reporter or Reporter(), allow_other_machine, notes)
+
+
+def _resume(path: Path, reporter: Reporter, allow_other_machine: bool, notes: list[str]) -> dict[str, Any]:
     run, settings, before = VisionRun.open(path)
     if (path / "summary.json").exists():
         raise RunError(f"{path} is finished: see {path / 'summary.json'}")
     threads = before.get("threads", "")
     _use(settings.device, int(threads) if threads.isdigit() else settings.threads)
     check_same_bits(before, _bits(), allow=allow_other_machine)
-    return _Experiment(settings, reporter or Reporter()).run(run, run.newest())
+    experiment, saved = _Experiment(settings, reporter), run.newest()
+    with ended_by_signals() as signals:
+        return experiment.run(run, saved, signals, notes)
 
 
 def _use(device: str | None, threads: int | None) -> None:
@@ -90,6 +93,7 @@ def _bits() -> dict[str, str]:
         "instruction set": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         # How a matrix product is cut among threads decides the order of its additions.
         "threads": str(torch.get_num_threads()),
+        "kernels": "no" if kernels.unavailable() else "yes",
     }
 
 
@@ -129,8 +133,13 @@ class _Experiment:
         reporter.say(f"{counted} images of {height}x{width} in {len(self.data.classes)} classes")
         reporter.say(f"{settings.network}: {self.classifier.features:,} features")
 
-    def run(self, run: VisionRun, saved: tuple[Position, dict[str, np.ndarray]] | None) -> dict[str, Any]:
+    def run(
+        self, run: VisionRun, saved: tuple[Position, dict[str, np.ndarray]] | None, signals: Signals, notes: list[str]
+    ) -> dict[str, Any]:
         """From the start or a checkpoint to the summary."""
+        self._signals = signals
+        for line in notes:
+            self.reporter.say(line)
         position, state = saved or (Position(), {})
         first = position.phase
         run.begin(position.rows)
@@ -188,7 +197,7 @@ class _Experiment:
         )
         self.reporter.start(f"{what} features", len(images))
         file = run.path / f"{what}-features.f16" if self.settings.features == "disk" else None
-        with _timed(position, "features"):
+        with timed(position, "features"):
             return compute_features(self.classifier, images, file=file, device=str(self.settings.device), advance=self.reporter.advance)
 
     def _made(self, make: Callable[[], Phase], state: dict[str, np.ndarray]) -> Phase:
@@ -208,21 +217,18 @@ class _Experiment:
         while position.epoch < phase.epochs:
             order = epoch_order(self.settings.seed or 0, number, position.epoch, images)
             while position.batch < batches:
-                with _timed(position, phase.name):
-                    indices = order[position.batch * phase.batch_size : (position.batch + 1) * phase.batch_size]
-                    score = phase.step(position.epoch, position.batch, indices)
-                position.batch, position.steps = position.batch + 1, position.steps + 1
-                position.loss, position.correct, position.images = (
-                    position.loss + score.loss,
-                    position.correct + score.correct,
-                    position.images + len(indices),
-                )
+                with self._signals.held():
+                    self._step(phase, position, order[position.batch * phase.batch_size : (position.batch + 1) * phase.batch_size])
+                    if self._signals.received is not None:
+                        self.reporter.say("stopping after this step")
+                        run.save(position, self._tensors(phase))
+                self._signals.drop_if_asked()
                 self.reporter.advance(position.epoch * images + position.images, self._text(phase, position))
                 if position.batch % every == 0 and position.batch < batches:
                     if not phase.labelled:
                         self._row(run, phase, position, None)
                     run.save(position, self._tensors(phase))
-            with _timed(position, phase.name):
+            with timed(position, phase.name):
                 validation = phase.validate(position.epoch)
             self._row(run, phase, position, validation)
             position.epoch, position.batch, position.loss, position.correct, position.images = position.epoch + 1, 0, 0.0, 0, 0
@@ -232,6 +238,14 @@ class _Experiment:
         position.phase, position.epoch = number + 1, 0
         run.save(position, self._tensors(None))
         self.reporter.say(f"{phase.name}: done in {position.seconds.get(phase.name, 0.0):.0f} s")
+
+    def _step(self, phase: Phase, position: Position, indices: Tensor) -> None:
+        """One step of a phase, counted."""
+        with timed(position, phase.name):
+            score = phase.step(position.epoch, position.batch, indices)
+        position.batch, position.steps = position.batch + 1, position.steps + 1
+        position.loss, position.correct = position.loss + score.loss, position.correct + score.correct
+        position.images += len(indices)
 
     def _text(self, phase: Phase, position: Position) -> str:
         if not phase.labelled:
@@ -258,7 +272,7 @@ class _Experiment:
     def _score(self, run: VisionRun, position: Position) -> dict[str, Any]:
         """Score the test set, once, and write all that a finished run has."""
         self.reporter.say(f"scoring the {len(self.data.test):,} test images")
-        with _timed(position, "test"):
+        with timed(position, "test"):
             predicted = predict(self.classifier, self.data.test)
         labels, classes = self.data.test.labels, len(self.data.classes)
         confusion = torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes)
@@ -302,10 +316,3 @@ class _Experiment:
                 if name.startswith("network.")
             }
         )
-
-
-@contextmanager
-def _timed(position: Position, name: str) -> Iterator[None]:
-    began = time.perf_counter()
-    yield
-    position.seconds[name] = position.seconds.get(name, 0.0) + time.perf_counter() - began

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nchl.errors import InvalidArgument, ShapeError, UnknownName
+from nchl.rules.kernels import softhebb as kernels
 from nchl.rules.soft_wta import check_names, kernel_rows, rows_to_kernel, shared_update, soft_wta, unfold
 
 LearningRate = Literal["norm", "constant"]
@@ -121,11 +122,19 @@ class SoftHebbConv2d(nn.Module):
 
     @torch.no_grad()
     def _learn(self, x: Tensor) -> Tensor:
-        patches, (height, width) = unfold(self._padded(x), self.kernel_size, self.stride)
+        x = self._padded(x)
         weights = kernel_rows(self.weight)
+        fast = kernels.serve(x, weights)
+        patches, (height, width) = unfold(x, self.kernel_size, self.stride, kernel=fast)
         u = patches @ weights.T
-        s = soft_wta(u, self.t_invert, self.competition)
-        hebbian_step_(self.weight, rows_to_kernel(shared_update(patches, u, s, weights, self.sharing), self.weight.shape), self.unit_lr())
+        s = kernels.soft_wta(u, self.t_invert, self.competition) if fast else soft_wta(u, self.t_invert, self.competition)
+        if fast and self.sharing in ("sum", "mean") and weights.data_ptr() == self.weight.data_ptr():
+            # A mean is the sum divided by a number that the division by the largest change takes out again.
+            total = s.flatten(0, 1).T @ patches.flatten(0, 1)
+            kernels.move_(weights, total, self.lr, self.lr_power, by_norm=self.lr_rule == "norm")
+        else:
+            update = shared_update(patches, u, s, weights, self.sharing)
+            hebbian_step_(self.weight, rows_to_kernel(update, self.weight.shape), self.unit_lr())
         return u.view(x.shape[0], height, width, self.out_channels).permute(0, 3, 1, 2)
 
     def unit_lr(self) -> Tensor:

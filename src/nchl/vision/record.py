@@ -12,7 +12,7 @@ import io
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from nchl.errors import CheckpointError, RunError
+from nchl.runs import trust
 from nchl.runs.files import cannot_write, read_json, read_tensors, read_text, write_atomically, write_json, write_tensors
 from nchl.runs.machine import versions
 from nchl.runs.tensorboard import EventFile
@@ -58,6 +59,27 @@ class Position:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
+@contextlib.contextmanager
+def timed(position: Position, name: str) -> Iterator[None]:
+    """Count the seconds that the block takes under a phase's name."""
+    began = time.perf_counter()
+    yield
+    position.seconds[name] = position.seconds.get(name, 0.0) + time.perf_counter() - began
+
+
+def _position(about: Mapping[str, Any]) -> Position:
+    """The counters of a checkpoint; a TypeError where they are none."""
+    position = Position(**about)
+    for name in ("phase", "epoch", "batch", "steps", "rows", "correct", "images"):
+        value = getattr(position, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise TypeError(f"{name} is {value!r}")
+    seconds = position.seconds.values() if isinstance(position.seconds, dict) else [None]
+    if not all(isinstance(value, (int, float)) for value in (position.loss, *seconds)):
+        raise TypeError("the loss and the seconds must be numbers")
+    return position
+
+
 class VisionRun:
     """Paths and files of one run folder."""
 
@@ -92,7 +114,7 @@ class VisionRun:
         """A run that exists: its folder, its settings, and what its bits depend on.
 
         Raises:
-            RunError: no run folder of this kind.
+            RunError: no run folder of this kind, an altered one, or one that names code which the user has never chosen.
         """
         config = path / "config.json"
         if not config.is_file():
@@ -100,15 +122,26 @@ class VisionRun:
         data = read_json(read_text(config), file=config)
         if data.get("kind") != KIND or not isinstance(data.get("settings"), dict):
             raise RunError(f"{path} is no run of `nchl softhebb`; an evolved one goes on with: nchl resume {path}")
-        return cls(path), SoftHebbSettings.from_json(data["settings"]), {str(k): str(v) for k, v in data.get("same_bits", {}).items()}
+        settings, same_bits = SoftHebbSettings.from_json(data["settings"]), data.get("same_bits")
+        if not isinstance(same_bits, dict):
+            raise RunError(f"{config}: key 'same_bits' must be an object of texts, got {type(same_bits).__name__}")
+        trust.check(path, (settings.network,))
+        return cls(path), settings, {str(key): str(value) for key, value in same_bits.items()}
 
     def save(self, position: Position, tensors: Mapping[str, np.ndarray]) -> None:
-        """Write a checkpoint, then remove all but the newest two."""
-        write_tensors(
-            self.path / "checkpoints" / f"step-{position.steps + position.phase:09d}.safetensors", tensors, {"position": vars(position)}
-        )
-        for old in self._checkpoints()[_KEPT:]:
-            with contextlib.suppress(OSError):
+        """Write a checkpoint, then remove all but the newest two; later ones could not be read and are set aside."""
+        if (self.path / "checkpoints").is_symlink():
+            raise RunError(
+                f"{self.path / 'checkpoints'} is a symbolic link; a run must not remove files elsewhere: put the folder itself here"
+            )
+        path = self.path / "checkpoints" / f"step-{position.steps + position.phase:09d}.safetensors"
+        write_tensors(path, tensors, {"position": vars(position)})
+        found = self._checkpoints()
+        here = found.index(path)
+        with contextlib.suppress(OSError):
+            for later in found[:here]:
+                later.rename(later.with_suffix(".damaged"))
+            for old in found[here + _KEPT :]:
                 old.unlink()
 
     def newest(self) -> tuple[Position, dict[str, np.ndarray]] | None:
@@ -121,7 +154,7 @@ class VisionRun:
         for path in self._checkpoints():
             try:
                 tensors, about = read_tensors(path)
-                return Position(**about["position"]), tensors
+                return _position(about["position"]), tensors
             except (CheckpointError, KeyError, TypeError) as error:
                 problems.append(f"{path.name}: {error}")
         if problems:

@@ -51,7 +51,7 @@ def open_source(data: str) -> Source:
     folder = Path(data)
     if folder.is_dir():
         files = sorted(folder.rglob("*.parquet"))
-        return _tables(data, _read_parquet(folder, files)) if files else _folder(folder)
+        return _tables(data, _read_parquet(folder, files), folder) if files else _folder(folder)
     if folder.exists() or data.startswith((".", "/", "~")) or data.count("/") > 1:
         raise InvalidArgument(f"there is no folder {data}; give a folder of parquet files, of one folder per class, or a Hugging Face name")
     return _tables(data, _download(data))
@@ -90,7 +90,7 @@ def _read_parquet(folder: Path, files: list[Path]) -> dict[str, Any]:
         raise InvalidArgument(f"{folder}: a parquet file cannot be read ({error})") from error
 
 
-def _tables(name: str, splits: dict[str, Any]) -> Source:
+def _tables(name: str, splits: dict[str, Any], folder: Path | None = None) -> Source:
     if "train" not in splits:
         raise InvalidArgument(f"{name}: expected a split named train, got {', '.join(map(str, splits)) or 'none'}")
     notes = []
@@ -100,7 +100,7 @@ def _tables(name: str, splits: dict[str, Any]) -> Source:
     image = _column(name, splits["train"].column_names, _IMAGE_COLUMNS, "images")
     label = _column(name, splits["train"].column_names, _LABEL_COLUMNS, "labels")
     names = getattr(splits["train"].features[label], "names", None)
-    rows = {split: _TableRows(name, split, splits[split], image, label) for split in ("train", test) if split is not None}
+    rows = {split: _TableRows(name, split, splits[split], image, label, folder) for split in ("train", test) if split is not None}
     return Source(name, rows["train"], None if test is None else rows[test], None if names is None else list(names), notes)
 
 
@@ -111,6 +111,7 @@ class _TableRows:
     table: Any
     image: str
     label: str
+    folder: Path | None
 
     def __iter__(self) -> Iterator[Row]:
         datasets = require("datasets", "vision")
@@ -128,12 +129,18 @@ class _TableRows:
                 cell = cell or {}
                 place = f"{self.name}, {self.split} row {number}" + (f" ({cell['path']})" if cell.get("path") else "")
                 data = cell.get("bytes")
-                if data is None and cell.get("path") and Path(cell["path"]).is_file():
-                    data = Path(cell["path"]).read_bytes()
+                if data is None and cell.get("path"):
+                    data = self._beside(Path(cell["path"]), place)
                 if label is None:
                     raise InvalidArgument(f"{place}: expected a label, got none")
                 yield Row(data, label, place)
                 number += 1
+
+    def _beside(self, path: Path, place: str) -> bytes | None:
+        """An image that the table only names. A table in a folder may name what lies in that folder, and nothing else here."""
+        if self.folder is not None and not path.resolve().is_relative_to(self.folder.resolve()):
+            raise InvalidArgument(f"{place}: names a file outside of {self.folder}; copy it there, or put the image into the table")
+        return path.read_bytes() if path.is_file() else None
 
 
 def _column(name: str, columns: list[str], wanted: tuple[str, ...], what: str) -> str:

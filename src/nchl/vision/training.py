@@ -73,13 +73,17 @@ def halved_lr(lr: float, epoch: int, epochs: int) -> float:
 def dropped(x: Tensor, p: float, seed: int, epoch: int, batch: int) -> Tensor:
     """Dropout whose mask is a function of (seed, epoch, batch); p counts in steps of 1/65,536.
 
-    Two random bytes decide a feature: torch's Bernoulli numbers would take longer than all the rest of a step.
+    Two random bytes decide a feature, or one bit where p is a half: torch's Bernoulli numbers would take longer than all the
+    rest of a step.
     """
     if p == 0:
         return x
-    numbers = np.frombuffer(generator(seed, Purpose.TRAINING, epoch, _DROPOUT + batch).bytes(2 * x.numel()), dtype="<u2")
-    kept = torch.from_numpy(numbers >= round(p * 65536)).view(x.shape).to(x.device, x.dtype)
-    return x * kept.mul_(1 / (1 - p))
+    numbers = generator(seed, Purpose.TRAINING, epoch, _DROPOUT + batch)
+    if p == 0.5:
+        kept = np.unpackbits(np.frombuffer(numbers.bytes(-(-x.numel() // 8)), dtype=np.uint8), count=x.numel())
+    else:
+        kept = np.frombuffer(numbers.bytes(2 * x.numel()), dtype="<u2") >= round(p * 65536)
+    return x * torch.from_numpy(kept).view(x.shape).to(x.device, x.dtype).mul_(1 / (1 - p))
 
 
 class Unsupervised:

@@ -1,0 +1,82 @@
+"""SoftHebb's step without its matrix products, by hand-written kernels (`softhebb.cpp`): float32 on the CPU, held to `soft_wta.py` by tests.
+
+They are compiled when the first layer learns (a few seconds) and kept for later processes. Without a compiler the torch
+functions do the same, to the last digits but one. No number depends on the number of threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nchl.errors import NchlError
+from nchl.rules.kernels.build import library
+
+_NAME = "softhebb"
+
+
+def unavailable() -> str:
+    """Why there are no kernels on this machine; empty where there are."""
+    found = library(_NAME)
+    return found if isinstance(found, str) else ""
+
+
+def serve(*tensors: Tensor) -> bool:
+    """Whether the kernels take these tensors, and there are kernels."""
+    return all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors) and not unavailable()
+
+
+def patches(
+    x: Float[Tensor, "batch in_channels height width"], kernel_size: tuple[int, int], stride: int, out: tuple[int, int]
+) -> Float[Tensor, "batch positions fan_in"]:
+    """The rows of `soft_wta.unfold`; `out` is the output's height and width."""
+    image = x.permute(0, 2, 3, 1).contiguous()
+    result = image.new_empty(len(image), out[0] * out[1], kernel_size[0] * kernel_size[1] * image.shape[3])
+    sizes = (*image.shape, *kernel_size, stride, *out)
+    _call("patches", (ctypes.c_int64 * len(sizes))(*sizes), torch.get_num_threads(), _at(image), _at(result))
+    return result
+
+
+def soft_wta(u: Float[Tensor, "batch positions units"], t_invert: float, competition: str) -> Float[Tensor, "batch positions units"]:
+    """As `soft_wta.soft_wta`."""
+    u = u.contiguous()
+    s = torch.empty_like(u)
+    batch, positions, units = u.shape
+    groups, together = (batch * positions, 1) if competition == "channel" else (batch, positions)
+    sizes = (ctypes.c_int64(groups), ctypes.c_int64(together), ctypes.c_int64(units))
+    _call("soft_wta", *sizes, torch.get_num_threads(), ctypes.c_float(t_invert), _at(u), _at(s))
+    return s
+
+
+def move_(weights: Float[Tensor, "units fan_in"], total: Float[Tensor, "units fan_in"], lr: float, power: float, *, by_norm: bool) -> None:
+    """Move weights in place by the update total - (total . W) W, divided by its largest absolute value, times each unit's rate.
+
+    Args:
+        weights: contiguous.
+        total: sum (or mean) of s x, contiguous.
+        lr: learning rate, before it is multiplied by the distance of a unit's norm from 1.
+        power: of that distance.
+        by_norm: False for `lr` as it is.
+    """
+    units, fan_in = weights.shape
+    spread = weights.new_empty(units, 2)
+    sizes = (ctypes.c_int64(units), ctypes.c_int64(fan_in), torch.get_num_threads(), by_norm)
+    _call("move", *sizes, ctypes.c_float(lr), ctypes.c_float(power), _at(total), _at(weights), _at(spread))
+
+
+def _at(tensor: Tensor) -> ctypes.c_void_p:
+    assert tensor.is_contiguous()
+    return ctypes.c_void_p(tensor.data_ptr())
+
+
+def _call(name: str, *arguments: Any) -> None:
+    found = library(_NAME)
+    if isinstance(found, str):
+        raise NchlError(f"the SoftHebb kernels cannot be built: {found}")
+    function = getattr(found, name)
+    function.restype = None
+    function(*arguments)
