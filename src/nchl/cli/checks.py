@@ -9,7 +9,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -154,20 +153,17 @@ ALL = (processor, threads, compiler, simulators, graphics, packages)
 
 
 def _cache(topic: str) -> Finding:
-    configured = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    user = os.environ.get("LOGNAME") or os.environ.get("USER") or Path.home().name
-    folder = Path(configured or Path(tempfile.gettempdir()) / f"torchinductor_{user}")
-    parent = next(path for path in (folder, *folder.parents) if path.exists())
-    if os.access(parent, os.W_OK):
+    from nchl.rules.kernels import cache
+
+    folder, name = cache.wanted(), "cache of compiled code"
+    parent = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    problem = cache.objection(folder.resolve()) if folder.exists() else ""
+    if not problem and not os.access(parent, os.W_OK):
+        problem = f"{folder} cannot be written to"
+    if not problem:
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.exists() else 0
-        return Finding(topic, "cache of compiled steps", GOOD, f"{folder} ({size / 2**20:.0f} MB)")
-    return Finding(
-        topic,
-        "cache of compiled steps",
-        POOR,
-        f"{folder} cannot be written, so every process compiles anew",
-        "set TORCHINDUCTOR_CACHE_DIR to a folder of your own",
-    )
+        return Finding(topic, name, GOOD, f"{folder} ({size / 2**20:.0f} MB)")
+    return Finding(topic, name, POOR, f"{problem}, so every process compiles anew", "set NCHL_CACHE to a folder that is yours alone")
 
 
 def _import_elsewhere(module: str) -> str | None:

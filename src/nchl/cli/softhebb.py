@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 summary = experiment.resume(out, reporter, allow_other_machine=args.allow_other_machine)
             else:
                 summary = experiment.start(settings, out, reporter)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or what a scheduler or a lost terminal sends
             if (out / "config.json").exists():
                 reporter.say(f"stopped; go on from the last checkpoint with: nchl softhebb --resume {out}")
             raise

@@ -21,12 +21,15 @@ import os
 import shutil
 import types
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from nchl.rules import Rule
+from nchl.rules.kernels import cache
 
 BLOCK = 64
 """Individuals that are stepped or left out together; a rollout's population is padded to a multiple of it."""
@@ -113,6 +116,8 @@ def population_kernel(rule: Rule, nodes: tuple[int, ...], normalise: bool) -> Ke
 
     # torch counts recompilations per code object, so each kernel gets one of its own.
     own = types.FunctionType(step.__code__.replace(), step.__globals__, step.__name__, step.__defaults__, step.__closure__)
+    # torch's own default is a folder in /tmp of a name that anybody can guess and make first.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.folder() / "torch"))
     # dynamic=False: no axis but the one that is marked is left open, whatever other networks were compiled before.
     # The options: one code for any number of threads, split along the population alone.
     compiled: Kernel = torch.compile(own, fullgraph=True, dynamic=False, options={"cpp.dynamic_threads": True, "cpp.threads": 8})
@@ -147,6 +152,9 @@ class CompiledStep(FusedStep):
         population: individuals.
     """
 
+    # What each kernel was compiled for.
+    _seen: ClassVar[weakref.WeakKeyDictionary[Kernel, set[tuple[torch.dtype, torch.device]]]] = weakref.WeakKeyDictionary()
+
     def __init__(self, kernel: Kernel, tensors: list[Tensor], nodes: tuple[int, ...], population: int) -> None:
         like = tensors[0]
         self.kernel = kernel
@@ -158,6 +166,18 @@ class CompiledStep(FusedStep):
         # The population is the axis that stays open; the marks are read when the kernel is compiled.
         for tensor in self._tensors:
             torch._dynamo.maybe_mark_dynamic(tensor, 0)
+        self._show_a_block()
+
+    def _show_a_block(self) -> None:
+        """Let the compiler see `BLOCK` individuals first: the sizes that it sees decide its loops, and a worker's slice is its own."""
+        seen, kind = self._seen.setdefault(self.kernel, set()), (self._tensors[0].dtype, self._tensors[0].device)
+        if kind in seen:
+            return
+        x, *example = [t.new_zeros(BLOCK, *t.shape[1:]) for t in (self.activations[0], *self._tensors)]
+        for tensor in (x, *example):
+            torch._dynamo.maybe_mark_dynamic(tensor, 0)
+        self.kernel(x, self._gates[0], *example)
+        seen.add(kind)
 
     def __call__(self, x: Tensor, waiting: bool, active: Tensor | None) -> Tensor:
         """See `FusedStep`; blocks of individuals in which nobody is active are left out."""

@@ -145,6 +145,8 @@ def load_object(place: str, what: str) -> Callable[..., Tensor]:
     path = Path(file)
     if not file or not name.isidentifier():
         raise InvalidArgument(f"expected {what} as FILE.py:NAME, got {place!r}")
+    if path.suffix != ".py":  # Python would load compiled code as well, which nobody can look at before
+        raise InvalidArgument(f"{what}: {file!r} is not a Python file; its name must end in .py")
     if not path.is_file():
         raise InvalidArgument(f"{what}: there is no file {file!r}")
     module_name = f"nchl_user_{path.stem}_{zlib.crc32(str(path.resolve()).encode()):08x}"
@@ -155,7 +157,7 @@ def load_object(place: str, what: str) -> Callable[..., Tensor]:
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         raise InvalidArgument(f"{what}: {file!r} could not be run ({type(error).__name__}: {error})") from error
     found = getattr(module, name, None)

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from nchl.errors import CheckpointError
+from nchl.errors import CheckpointError, RunError
 from nchl.runs.files import cannot_write, read_tensors, write_tensors
 
 FORMAT = 1
 KEPT = 2
-_NAME = re.compile(r"generation-(\d{6,})\.safetensors")
+_NAME = re.compile(r"generation-([0-9]{6,18})\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,28 @@ class Checkpoint:
 def write_checkpoint(folder: Path, generation: int, tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> Path:
     """Write a checkpoint, then remove all but the newest two.
 
+    Those of later generations could not be read, or the run would have gone on from them. They are set aside under another
+    name, so that they never count among the newest.
+
     Raises:
-        RunError: the disk is full or the folder not writable; the earlier checkpoints are untouched.
+        RunError: the disk is full, the folder not writable or a link; the earlier checkpoints are untouched.
     """
     path = folder / f"generation-{generation:06d}.safetensors"
     try:
+        if folder.is_symlink():
+            raise RunError(
+                f"{folder} is a symbolic link; a run removes old checkpoints and must not do so elsewhere: put the folder itself here"
+            )
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
     write_tensors(path, tensors, {"format": FORMAT, "generation": generation, **about})
-    for old in _checkpoints(folder)[KEPT:]:
-        with contextlib.suppress(OSError):  # an old one too many harms nobody
+    found = _checkpoints(folder)
+    here = found.index(path)
+    with contextlib.suppress(OSError):  # one too many harms nobody
+        for later in found[:here]:
+            later.rename(later.with_suffix(".damaged"))
+        for old in found[here + KEPT :]:
             old.unlink()
     for torn in folder.glob(".generation-*.tmp"):
         with contextlib.suppress(OSError):
@@ -84,7 +95,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: truncated, altered, of another version, or no checkpoint.
     """
     tensors, about = read_tensors(path)
-    if about.get("format") != FORMAT or not isinstance(about.get("generation"), int):
+    generation = about.get("generation")
+    if about.get("format") != FORMAT or not isinstance(generation, int) or isinstance(generation, bool) or generation < 0:
         raise CheckpointError(f"{path} is not a checkpoint of format {FORMAT}, the one that this version of nchl reads")
     match = _NAME.fullmatch(path.name)
     if match is not None and int(match[1]) != about["generation"]:
@@ -96,5 +108,8 @@ def _checkpoints(folder: Path) -> list[Path]:
     """The checkpoints' paths, newest generation first."""
     if not folder.is_dir():
         return []
-    named = [(int(match[1]), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
+    try:
+        named = [(int(match[1]), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
+    except OSError as error:
+        raise CheckpointError(f"cannot read {folder}: {error.strerror or error}") from error
     return [path for _, path in sorted(named, reverse=True)]

@@ -7,12 +7,14 @@ file or the new one. Reading: JSON and safetensors only; a file that holds a pic
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError
@@ -33,7 +35,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with beside.open("wb") as file:
+        beside.unlink(missing_ok=True)
+        with beside.open("xb") as file:  # a file of our own: what lay there could be a link to anywhere
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -72,24 +75,41 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         CheckpointError: not such a file, truncated, altered, or a pickle; the message names the file and which it is.
     """
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
-    if data[8:9] != b"{":  # where a header begins; the length before it may look like anything, a pickle's first bytes too
-        refuse_pickle(path, data[:64])
-    header = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or header > len(data) - 8 or header > _LARGEST_HEADER:
-        raise CheckpointError(f"{path} is truncated or no safetensors file: {len(data)} bytes do not hold the header that they announce")
-    try:
-        text = json.loads(data[8 : 8 + header])["__metadata__"][_KEY]
-        about = json.loads(text)
+        with open_file(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            start = file.read(64)
+            if start[8:9] != b"{":  # where a header begins; the length before it may look like anything, a pickle's first bytes too
+                refuse_pickle(path, start)
+            header = int.from_bytes(start[:8], "little")
+            if size < 8 or header > size - 8 or header > _LARGEST_HEADER:
+                raise CheckpointError(f"{path} is truncated or no safetensors file: {size} bytes do not hold the header that they announce")
+            file.seek(8)
+            described = json.loads(file.read(header))
+            if size != 8 + header + _payload(described):  # before so many bytes are read
+                raise CheckpointError(f"{path} is truncated or altered: it has {size} bytes, and its header speaks of another number")
+            file.seek(0)
+            data = file.read(size)
+        about = json.loads(described["__metadata__"][_KEY])
         stated = about.pop("sha256")
         tensors = load(data)
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path} is truncated, altered, or not written by nchl ({type(error).__name__}: {error})") from error
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    except CheckpointError:
+        raise
+    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        raise CheckpointError(f"{path} is truncated, altered, or not written by nchl ({_short(error)})") from error
     if stated != _digest(tensors, about):
         raise CheckpointError(f"{path} was altered after it was written: its checksum does not match its content")
     return tensors, about
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a plain file for reading; a pipe, which would keep us waiting, or a device, which might never end, is an `OSError`."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no plain file")
+    return os.fdopen(descriptor, "rb")
 
 
 def refuse_pickle(path: Path, start: bytes) -> None:
@@ -115,12 +135,15 @@ def read_text(path: Path, *, largest: int = 16 << 20) -> str:
         RunError: it cannot be read, is no text, is far too large, or holds a pickle.
     """
     try:
-        if path.stat().st_size > largest:
-            raise RunError(f"{path} has {path.stat().st_size} bytes; a file of its kind has at most {largest}")
-        data = path.read_bytes()
+        with open_file(path) as file:
+            refuse_pickle(path, file.read(64))
+            size = os.fstat(file.fileno()).st_size
+            if size > largest:
+                raise RunError(f"{path} has {size} bytes; a file of its kind has at most {largest}")
+            file.seek(0)
+            data = file.read(largest)
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror or error}") from error
-    refuse_pickle(path, data[:64])
     try:
         return data.decode()
     except UnicodeDecodeError as error:
@@ -132,10 +155,22 @@ def read_json(text: str, *, file: Path | str) -> Mapping[str, Any]:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RunError(f"{file} is not readable JSON ({error}); restore it from a copy: the run cannot be continued without it") from error
+        raise RunError(
+            f"{file} is not readable JSON ({_short(error)}); restore it from a copy: the run cannot be continued without it"
+        ) from error
     if not isinstance(data, dict):
         raise RunError(f"{file} must hold one JSON object, got {type(data).__name__}")
     return data
+
+
+def _payload(described: Mapping[str, Any]) -> int:
+    """Bytes of all arrays, as a safetensors header describes them."""
+    return max((int(about["data_offsets"][1]) for name, about in described.items() if name != "__metadata__"), default=0)
+
+
+def _short(error: BaseException) -> str:
+    """What an error says, where it does not repeat the whole file."""
+    return f"{type(error).__name__}: {str(error)[:200]}"
 
 
 def _digest(tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from nchl.errors import InvalidArgument, RunError
-from nchl.runs import machine
+from nchl.runs import machine, trust
 from nchl.runs.config import INITIAL_GENOMES, EvolveConfig
 from nchl.runs.files import cannot_write, read_json, read_text, write_json
 
@@ -139,7 +139,8 @@ class RunFolder:
         """Read `config.json`, strictly.
 
         Raises:
-            RunError: not readable, altered, or of another version; names the file and the key.
+            RunError: not readable, altered, or of another version (names the file and the key), or it names code that the
+                user has never chosen (see `runs.trust`).
         """
         data = read_json(read_text(self.config), file=self.config)
         if data.get("kind") == "softhebb":
@@ -158,6 +159,7 @@ class RunFolder:
         if not isinstance(data["started"], str):
             raise RunError(f"{self.config}: key 'started' must be text, got {data['started']!r}")
         settings = EvolveConfig.from_json(data["settings"], file=self.config)
+        trust.check(self.path, (settings.network, settings.rule, settings.task))
         return Record(settings, **{key: data[key] for key in _KEYS if key not in ("format", "settings")})
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from nchl.errors import CheckpointError, RunError
 from nchl.evolve import Evolution, Generation
-from nchl.runs import machine
+from nchl.runs import machine, trust
 from nchl.runs.build import build, initial_run
 from nchl.runs.checkpoint import read_newest
 from nchl.runs.config import EvolveConfig
@@ -85,6 +85,7 @@ def run(
     config = with_absolute_paths(config)
     evolution = build(config)
     with contextlib.closing(evolution.workers):
+        trust.remember((config.network, config.rule, config.task))
         record = new_record(config, _same_bits(evolution), _files(config), command)
         folder = RunFolder.create(default_path(config) if out is None else Path(out), record)
         with locked(folder.path) as notes:

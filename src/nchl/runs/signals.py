@@ -63,6 +63,12 @@ class Signals:
             self._holding -= 1
         self._raise_if_due()
 
+    def drop_if_asked(self) -> None:
+        """A place to stop at once: any signal that has come, a first Ctrl-C too, ends the work here."""
+        if self.received is not None:
+            self._drop = True
+            self._raise_if_due()
+
     def settle(self) -> None:
         """From now on nothing is dropped: what is left to do is to write and to leave."""
         self._settled = True
@@ -84,3 +90,19 @@ class Signals:
         if self._drop and not self._holding and not self._settled:
             self._settled = True  # once: what catches it must not be interrupted in turn
             raise Dropped
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[Signals]:
+    """For work that leaves its state behind by itself: a signal leaves the block as an exception that ends the program.
+
+    Ctrl-C as KeyboardInterrupt, the others as SystemExit with the exit code that shells have for them. A first Ctrl-C waits
+    for `drop_if_asked`.
+    """
+    with Signals() as signals:
+        try:
+            yield signals
+        except Dropped:
+            if signals.received == signal.SIGINT:
+                raise KeyboardInterrupt from None
+            raise SystemExit(signals.exit_code) from None

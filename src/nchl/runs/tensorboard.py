@@ -15,9 +15,10 @@ from typing import IO
 
 import numpy as np
 
-from nchl.runs.files import cannot_write
+from nchl.runs.files import cannot_write, open_file, write_atomically
 
 _BUCKETS = 30
+_LARGEST_RECORD = 1 << 24  # bytes; ours have a few thousand
 
 
 class EventFile:
@@ -33,6 +34,9 @@ class EventFile:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             end = _end_of_step(self.path, keep) if self.path.exists() else 0
+            if self.path.is_symlink() or (self.path.exists() and self.path.stat().st_nlink > 1):
+                # Cutting it back would cut the file that it shares its content with: a backup, or anything else.
+                write_atomically(self.path, self.path.read_bytes()[:end] if end else b"")
             self._file: IO[bytes] = self.path.open("r+b" if self.path.exists() else "w+b")
             self._file.truncate(end)
             self._file.seek(end)
@@ -71,15 +75,16 @@ class EventFile:
 
 def _end_of_step(path: Path, keep: int) -> int:
     """Offset behind the last whole record of a step that is kept."""
-    data = path.read_bytes()
     position = 0
-    while position + 16 <= len(data):
-        (length,) = struct.unpack_from("<Q", data, position)
-        message = data[position + 12 : position + 12 + length]
-        end = position + 16 + length
-        if end > len(data) or data[end - 4 : end] != _checksum(message) or _step(message) > keep:
-            break
-        position = end
+    with open_file(path) as file:
+        while len(head := file.read(12)) == 12:
+            (length,) = struct.unpack_from("<Q", head)
+            if length > _LARGEST_RECORD:
+                break
+            message, tail = file.read(length), file.read(4)
+            if len(message) < length or tail != _checksum(message) or _step(message) > keep:
+                break
+            position += length + 16
     return position
 
 

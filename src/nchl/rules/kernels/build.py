@@ -1,7 +1,7 @@
 """Compile the kernels for this machine when they are first needed, and keep the result in a folder of the user's.
 
-The folder is `$NCHL_CACHE`, else `$XDG_CACHE_HOME/nchl`, else `~/.cache/nchl`. A library's name is a hash of the sources, the
-command and the processor, so that nothing stale and nothing of another machine is ever loaded.
+The folder is that of `cache`, which nobody else can write to. A library's name is a hash of the sources, the command and the
+processor, so that nothing stale and nothing of another machine is ever loaded.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+
+from nchl.rules.kernels import cache
 
 _SOURCES = Path(__file__).parent
 _FLAGS: tuple[str, ...] = (
@@ -47,8 +49,8 @@ def library(name: str = "kernels") -> ctypes.CDLL | str:
     try:
         version = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
         digest.update("\n".join([version, *_FLAGS, *_openmp(), _processor()]).encode())
-        path = _cache() / f"{name}-{digest.hexdigest()[:24]}.so"
-        if not path.exists():
+        path = cache.folder() / f"{name}-{digest.hexdigest()[:24]}.so"
+        if not path.exists() or cache.objection(path):
             _compile(compiler, _SOURCES / f"{name}.cpp", path)
         return ctypes.CDLL(str(path))
     except subprocess.CalledProcessError as error:
@@ -67,6 +69,7 @@ def _compile(compiler: str, source: Path, path: Path) -> None:
             [compiler, "-shared", str(objects), *(runtime or openmp), "-o", str(made)],
         ):
             subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=True)
+        made.chmod(0o700)  # whatever the umask: see `cache.objection`
         made.replace(path)  # at once: another process may be doing the same
 
 
@@ -92,9 +95,3 @@ def _processor() -> str:
         return "\n".join([platform.machine(), *sorted(kept)])
     except OSError:
         return f"{platform.machine()} {platform.processor()}"
-
-
-def _cache() -> Path:
-    if named := os.environ.get("NCHL_CACHE"):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nchl"
