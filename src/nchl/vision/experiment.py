@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nchl.errors import InvalidArgument, RunError
+from nchl.rules.kernels import softhebb as kernels
 from nchl.runs import trust
 from nchl.runs.files import write_json, write_tensors
 from nchl.runs.lock import locked
@@ -92,6 +93,7 @@ def _bits() -> dict[str, str]:
         "instruction set": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         # How a matrix product is cut among threads decides the order of its additions.
         "threads": str(torch.get_num_threads()),
+        "kernels": "no" if kernels.unavailable() else "yes",
     }
 
 
