@@ -1,0 +1,53 @@
+"""Scores on unseen episodes, played once and kept in each run's folder as `evaluation.json`.
+
+The file names the digest of the individual that played, so that it is never taken for the score of a later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from nchl.report.compare_runs import EVALUATION, digest, read_evaluation
+from nchl.runs.files import write_json
+from nchl.runs.folder import RunFolder
+
+EPISODES, SEED = 100, 10_000
+
+
+def evaluate_runs(
+    paths: Iterable[Path], *, episodes: int = EPISODES, seed: int = SEED, on_note: Callable[[str], None] | None = None
+) -> None:
+    """Let the best individual of each run play unseen episodes, unless it has done so already.
+
+    Args:
+        paths: run folders.
+        episodes: how many; a kept evaluation with another number or seed is replaced.
+        seed: of the starts, the same for all runs.
+        on_note: called with a line for each run that plays.
+
+    Raises:
+        NchlError: a run that has found nothing yet, or that cannot be played here.
+    """
+    for path in paths:
+        folder = RunFolder.open(path)
+        kept = read_evaluation(folder)
+        if kept is not None and (kept.get("episodes"), kept.get("seed")) == (episodes, seed):
+            continue
+        if on_note is not None:
+            on_note(f"playing {episodes} unseen episodes with the best individual of {path}")
+        result = _play(path, episodes, seed)
+        write_json(path / EVALUATION, result)
+
+
+def _play(path: Path, episodes: int, seed: int) -> dict[str, Any]:
+    """The evaluation with the digest of what was played, also of a run that is being written meanwhile."""
+    from nchl.runs.evaluate import evaluate
+
+    folder = RunFolder(path)
+    while True:
+        before = digest(folder.best) if folder.best.is_file() else None
+        result = evaluate(path, episodes=episodes, seed=seed)
+        if before is not None and digest(folder.best) == before:
+            return {"best_sha256": before, **result}
