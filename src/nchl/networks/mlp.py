@@ -54,6 +54,7 @@ class PlasticMLP(PlasticNetwork):
     _waiting: bool  # the fused step has put off an update
     _neurons: list[Tensor | None]
     _synapses: list[Tensor | None]
+    _arguments: dict[int, dict[str, Tensor]]  # of the rule, layer by layer, made when a step first needs them
 
     def __init__(
         self,
@@ -224,16 +225,20 @@ class PlasticMLP(PlasticNetwork):
                 normalise_by_max(weight)
 
     def _delta(self, k: int, pre: Tensor, post: Tensor, weight: Tensor, batched: bool) -> Tensor:
+        if not batched:
+            if k not in self._arguments:
+                self._arguments[k] = self._layer_arguments(k)
+            return self.rule.change(pre, post, weight, self._arguments[k])
+        return self.rule.change(pre, post, weight.unsqueeze(-3), self._layer_arguments(k, batched=True)).mean(-3)
+
+    def _layer_arguments(self, k: int, batched: bool = False) -> dict[str, Tensor]:
+        """The rule's parameters in one layer, with an axis for a batch if there is one."""
         axis = -2 if batched else None
-        delta = self.rule.delta(
-            pre,
-            post,
-            weight.unsqueeze(-3) if batched else weight,
+        return self.rule.arguments(
             by_name(self.rule.neuron_parameters(presynaptic=True, postsynaptic=k > 0), self._neurons[k], axis),
             by_name(self.rule.neuron_parameters(presynaptic=k < len(self.nodes) - 2, postsynaptic=True), self._neurons[k + 1], axis),
             by_name(self.rule.synapse, self._synapses[k], -3 if batched else None, trailing=2),
         )
-        return delta.mean(-3) if batched else delta
 
     def state_dict(self, *args: Any, **keywords: Any) -> Any:
         """As of any module: genome, weights, and the activations of the last step."""
@@ -247,6 +252,7 @@ class PlasticMLP(PlasticNetwork):
         """Unpack the genome once, parameter by parameter: `(*lead, k, n)` per group, `(*lead, k, out, in)` per layer, contiguous."""
         self._fused = None
         self._waiting = False
+        self._arguments = {}
         named = self.layout.unpack(self.genome)
         self._neurons = [named[name].mT.contiguous() if name in named else None for name in group_names(self.nodes)]
         self._synapses = [

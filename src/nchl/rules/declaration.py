@@ -113,16 +113,28 @@ class Rule:
         Returns:
             A tensor that broadcasts to `(..., outputs, inputs)` (it has an axis of 1 where the rule is constant along it).
         """
-        arguments = {f"{name}_pre": pre_parameters[name].unsqueeze(-2) for name in self.pre}
-        arguments.update({f"{name}_post": post_parameters[name].unsqueeze(-1) for name in self.post})
-        arguments.update({f"{name}_synapse": synapse_parameters[name] for name in self.synapse})
+        return self.change(pre, post, weight, self.arguments(pre_parameters, post_parameters, synapse_parameters))
+
+    def arguments(
+        self, pre_parameters: Mapping[str, Tensor], post_parameters: Mapping[str, Tensor], synapse_parameters: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The parameters of `delta` as the function takes them: by argument, with an axis for the other neuron. They last a life."""
+        return (
+            {f"{name}_pre": pre_parameters[name].unsqueeze(-2) for name in self.pre}
+            | {f"{name}_post": post_parameters[name].unsqueeze(-1) for name in self.post}
+            | {f"{name}_synapse": synapse_parameters[name] for name in self.synapse}
+        )
+
+    def change(self, pre: Tensor, post: Tensor, weight: Tensor, arguments: Mapping[str, Tensor]) -> Tensor:
+        """`delta` with parameters that were prepared by `arguments`."""
+        state = {}
         if "pre" in self.state:
-            arguments["pre"] = pre.unsqueeze(-2)
+            state["pre"] = pre.unsqueeze(-2)
         if "post" in self.state:
-            arguments["post"] = post.unsqueeze(-1)
+            state["post"] = post.unsqueeze(-1)
         if "weight" in self.state:
-            arguments["weight"] = weight
-        return self.function(**arguments)
+            state["weight"] = weight
+        return self.function(**state, **arguments)
 
 
 def load(place: str) -> Rule:
