@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -284,3 +285,14 @@ def test_importing_does_not_load_the_compiler():
         "print('torch._inductor' in sys.modules or 'torch._dynamo' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_clang_alone_serves_the_kernel(monkeypatch, tmp_path):
+    # torch itself looks for g++ only, and would call this machine one without a compiler.
+    (tmp_path / "clang++").symlink_to(shutil.which("g++") or "/nowhere")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    if step.missing_compiler(torch.device("cpu")) is None or shutil.which("clang++") is None:
+        pytest.skip("there is a g++ that cannot be hidden, or none to be called clang++")
+    assert make("nchl", BLOCK, "compiled").backend == "compiled"
+    assert make("oja", BLOCK, "compiled").backend == "eager"

@@ -30,6 +30,7 @@ from nchl.networks.layers import (
 )
 from nchl.networks.step import FusedStep
 from nchl.rules import ABCD, NCHL, Rule, get
+from nchl.rules.kernels.build import compiler_path
 
 
 class PlasticMLP(PlasticNetwork):
@@ -200,7 +201,8 @@ class PlasticMLP(PlasticNetwork):
                 "backend 'compiled' is the step of a population, got population None; give population=1, or backend='eager'"
             )
         self.backend = step.choose_backend(self.population, self.weights_per_individual) if backend == "auto" else backend
-        missing = step.missing_compiler(self.device) if self.backend == "compiled" else None
+        has_kernel = step_kernel.serves(self.rule, self.device) and compiler_path() is not None
+        missing = step.missing_compiler(self.device) if self.backend == "compiled" and not has_kernel else None
         if missing:
             self.backend = "eager"
             self.notes.append(step.tell_once(missing))

@@ -55,7 +55,7 @@ def choose_backend(population: int | None, weights_per_individual: int) -> str:
 
 
 def missing_compiler(device: torch.device) -> str | None:
-    """Why nothing can be compiled for this device, as a line for the user; None where it can."""
+    """Why torch can compile nothing for this device, as a line for the user; None where it can."""
     if device.type != "cpu":
         return None
     compiler = os.environ.get("CXX", "g++")

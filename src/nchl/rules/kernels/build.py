@@ -40,7 +40,7 @@ _SECONDS = 300
 @lru_cache
 def library(name: str = "kernels") -> ctypes.CDLL | str:
     """The compiled kernels of the source `name`, or why there are none."""
-    compiler = _compiler()
+    compiler = compiler_path()
     if compiler is None:
         return "no C++ compiler: install g++ or clang++, or name one in CXX"
     digest = hashlib.sha256()
@@ -81,7 +81,8 @@ def _openmp() -> list[str]:
     return ["-fopenmp", *map(str, runtimes[:1])]
 
 
-def _compiler() -> str | None:
+def compiler_path() -> str | None:
+    """The C++ compiler: CXX, else the first of g++, clang++ and c++ that is there."""
     wanted = os.environ.get("CXX")
     names = [wanted] if wanted else ["g++", "clang++", "c++"]
     return next((found for name in names if (found := shutil.which(name))), None)
