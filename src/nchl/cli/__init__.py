@@ -36,6 +36,7 @@ VERBS = {
     "evolve": Verb("nchl.cli.evolve", "evolve a network on a task"),
     "resume": Verb("nchl.cli.resume", "go on with a run that was stopped or killed"),
     "evaluate": Verb("nchl.cli.evaluate", "play unseen episodes with what a run has found"),
+    "film": Verb("nchl.cli.film", "film what a run has found, on an unseen episode"),
     "compare": Verb("nchl.cli.compare", "compare groups of runs, with intervals and tests"),
     "sweep": Verb("nchl.cli.sweep", "run a grid of settings and seeds"),
     "describe": Verb("nchl.cli.describe", "show the sizes and the genome of a network or a run"),

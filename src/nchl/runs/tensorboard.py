@@ -54,6 +54,14 @@ class EventFile:
             finite = finite[np.isfinite(finite)]
             if finite.size:
                 values.append(_bytes(1, name.encode()) + _bytes(5, _histogram(finite)))
+        self._summary(step, values)
+
+    def picture(self, step: int, name: str, encoded: bytes, size: tuple[int, int]) -> None:
+        """Append a picture, (width, height) pixels, encoded as PNG or as GIF, which TensorBoard shows moving."""
+        image = _varint_field(1, size[1]) + _varint_field(2, size[0]) + _varint_field(3, 3) + _bytes(4, encoded)
+        self._summary(step, [_bytes(1, name.encode()) + _bytes(4, image)])
+
+    def _summary(self, step: int, values: list[bytes]) -> None:
         summary = b"".join(_bytes(1, value) for value in values)
         try:
             self._write(_double(1, time.time()) + _varint_field(2, step) + _bytes(5, summary))

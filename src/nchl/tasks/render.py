@@ -27,7 +27,7 @@ from nchl.tasks.task import Task
 SIZE = (480, 360)
 _ROW = np.zeros(1, dtype=np.int32)
 # What EnvPool draws without OpenGL (tried one by one), and the steps per second that Gymnasium's metadata tell of them.
-_DRAWN_BY_ENVPOOL = {
+DRAWN_BY_ENVPOOL = {
     "CartPole-v1": 50,
     "Acrobot-v1": 15,
     "MountainCar-v0": 30,
@@ -151,7 +151,7 @@ class EnvPoolStage(Stage):
         self._options: dict[str, Any] = {"render_mode": "rgb_array"}
         if size is not None:
             self._options |= {"render_width": size[0], "render_height": size[1]}
-        super().__init__(task, seed, "EnvPool", _DRAWN_BY_ENVPOOL[task.id], notes)
+        super().__init__(task, seed, "EnvPool", DRAWN_BY_ENVPOOL[task.id], notes)
 
     def reset(self) -> Shaped[np.ndarray, "1 ..."]:
         """See `Stage`. EnvPool takes a seed only when it is made, so this makes it anew."""
@@ -239,7 +239,7 @@ def open_stage(
     task = tasks.make(id, simulator, image_size=image_size, threads=1)
     notes: list[str] = list(task.notes)
     if isinstance(task.back_end, EnvPool):
-        if task.id in _DRAWN_BY_ENVPOOL:
+        if task.id in DRAWN_BY_ENVPOOL:
             return EnvPoolStage(task, seed, wished, notes)
         if task.id in render_mujoco.TWINS:
             return TwinStage(task, seed, wished or SIZE, notes)

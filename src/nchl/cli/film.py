@@ -1,0 +1,105 @@
+"""Film what a run has found, playing an unseen episode, without a display.
+
+The film is an mp4 that browsers play, in real time of the simulated world. It shows an episode of `nchl evaluate` with the same
+seed. With `--controls` three copies begin the same episode side by side: as evolved, with the rule switched off, and with the
+weights frozen half-way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from nchl.cli.parser import Parser, number, one_of, whole_number
+from nchl.cli.progress import figure
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+def add_arguments(parser: Parser) -> None:
+    """The run folder, what to show, and how."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run folder that `nchl evolve` made")
+    parser.add_argument("--out", type=Path, metavar="FILE.mp4", help="the film (default: film.mp4 in the run folder)")
+    parser.add_argument("--gif", action="store_true", help="also write a GIF beside it")
+    parser.add_argument("--controls", action="store_true", help="plasticity on, off and frozen half-way, side by side")
+    parser.add_argument("--seed", type=whole_number, default=10000, metavar="SEED", help="of the starts (default: 10000)")
+    parser.add_argument("--episodes", type=whole_number, default=1, metavar="N", help="episodes, one after the other (default: 1)")
+    parser.add_argument(
+        "--which",
+        type=one_of("result of a run", ("best", "centre")),
+        default="best",
+        metavar="best|centre",
+        help="the best individual, or the mean that the search has reached (default: best)",
+    )
+    parser.add_argument("--width", type=whole_number, default=480, metavar="PIXELS", help="of one picture (default: 480)")
+    parser.add_argument(
+        "--fps", type=number, metavar="N", help="most pictures for a second of simulated time (default: one a step, at most 60)"
+    )
+    parser.add_argument("--seconds", type=number, metavar="S", help="show no more than this much of each episode (default: all)")
+    parser.add_argument(
+        "--simulator",
+        type=one_of("simulator", ("auto", "envpool", "gymnasium")),
+        metavar="auto|envpool|gymnasium",
+        help="another simulator than the run's own",
+    )
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Look whether it is a run folder first, then load what is heavy, then film."""
+    from nchl.runs.folder import RunFolder
+
+    RunFolder.open(args.run).read_record()
+    from nchl.report.film import film
+
+    return film(
+        args.run,
+        args.out,
+        gif=args.gif,
+        seed=args.seed,
+        episodes=args.episodes,
+        which=args.which,
+        controls=args.controls,
+        simulator=args.simulator,
+        width=args.width,
+        fps=args.fps,
+        seconds=args.seconds,
+        on_progress=_Progress().show,
+    )
+
+
+def text(result: dict[str, Any]) -> str:
+    """Where the film is, and what it shows."""
+    who = "best individual" if result["which"] == "best" else "centre of the search"
+    length = result["frames"] / result["frames_per_second"]
+    lines = [
+        f"{result['film']}: {result['frames']} pictures of {result['width']} x {result['height']}, {length:.1f} s"
+        + (f", and {result['gif']}" if result["gif"] else ""),
+        f"{result['task']} on {result['simulator']}, drawn by {result['drawn_by']}: the {who}, seed {result['seed']}",
+    ]
+    rows = {"return": result}
+    if "plasticity_off" in result:
+        rows = {"as evolved": result, "plasticity off": result["plasticity_off"], "frozen half-way": result["frozen_half_way"]}
+    for name, about in rows.items():
+        each = [
+            f"{'not finite' if value is None else figure(value)} in {steps} steps"
+            for value, steps in zip(about["returns"], about["lengths"], strict=True)
+        ]
+        lines.append(f"{name}: {', '.join(each)}")
+    return "\n".join([*lines, *(f"note: {note}" for note in result["notes"])])
+
+
+class _Progress:
+    """A line every few seconds: films of large worlds take minutes."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def show(self, step: int, most: int) -> None:
+        """Say how far it is, if it was not said just now."""
+        now = time.monotonic()
+        if now - self._said >= _SECONDS_BETWEEN_LINES:
+            self._said = now
+            print(f"filming: step {step} of at most {most}", file=sys.stderr, flush=True)
