@@ -60,6 +60,8 @@ def long(args: argparse.Namespace, watch: Watch) -> None:
             population=args.population,
             generations=args.generations,
             normalise_observations=True,
+            initial_genome="normal" if args.learning else "zeros",
+            lr=0.2 if args.learning else 0.001,
             on_generation=lambda _: watch.look(),
         )
 
@@ -91,6 +93,7 @@ def main() -> int:
         verb.add_argument("--generations", type=int, default=generations)
         verb.add_argument("--population", type=int, default=population)
         verb.add_argument("--steps", type=int, default=5, help="longest life, for `lives`")
+        verb.add_argument("--learning", action="store_true", help="let `long` learn: its lives become long, and the run with them")
         verb.add_argument("--allowed", type=float, default=0.1, help="growth of the memory after the first tenth")
         verb.set_defaults(function=function)
     args = parser.parse_args()

@@ -52,11 +52,15 @@ class MetricsFile:
     Args:
         path: the file; it is made, with its header, if there is none.
         keep: rows of generations after this one are cut off, with a torn last line if there is one.
+
+    Attributes:
+        notes: what the user should know, for example that rows are missing.
     """
 
     def __init__(self, path: Path, *, keep: int) -> None:
         self.path = path
-        _cut_back(path, keep)
+        rows = _cut_back(path, keep)
+        self.notes = [f"{path} lacks {keep - rows} of the {keep} generations before this session"] if rows < keep else []
         try:
             self._file = path.open("a", encoding="utf-8", newline="")
         except OSError as error:
@@ -113,7 +117,8 @@ def resident_mb() -> float:
     return largest / (1 << 20) if sys.platform == "darwin" else largest / 1024
 
 
-def _cut_back(path: Path, keep: int) -> None:
+def _cut_back(path: Path, keep: int) -> int:
+    """Rewrite the file with the rows up to a generation; returns how many there are."""
     rows = read_metrics(path) if path.exists() and path.stat().st_size else []
     if rows and list(rows[0]) != list(COLUMNS):
         raise RunError(f"{path} has other columns than this version of nchl writes; continue the run with the version that began it")
@@ -122,6 +127,7 @@ def _cut_back(path: Path, keep: int) -> None:
     except (ValueError, TypeError) as error:
         raise RunError(f"{path} was altered: a row without a generation number") from error
     write_atomically(path, "".join(map(_line, [list(COLUMNS), *kept])).encode())
+    return len(kept)
 
 
 def _line(cells: list[str]) -> str:

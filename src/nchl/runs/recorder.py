@@ -38,6 +38,9 @@ class Recorder:
         evolution: what is recorded.
         begun: whether the run was begun in an earlier session; its files are then cut back to the generation reached.
         clock: seconds that only ever grow.
+
+    Attributes:
+        notes: what the user should know about the files that it found.
     """
 
     def __init__(self, folder: RunFolder, evolution: Evolution, *, begun: bool, clock: Callable[[], float]) -> None:
@@ -48,14 +51,19 @@ class Recorder:
         self._generation = evolution.generation
         self._written = evolution.generation if begun else -1
         self._metrics = MetricsFile(folder.metrics, keep=self._generation)
-        self._events = EventFile(folder.tensorboard, keep=self._generation)
-        if begun:
-            try:
-                folder.summary.unlink(missing_ok=True)  # it speaks of an earlier end
-            except OSError as error:
-                raise cannot_write(folder.summary, error) from error
-        else:
-            self.checkpoint()
+        self.notes = self._metrics.notes
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._metrics.close)
+            self._events = EventFile(folder.tensorboard, keep=self._generation)
+            undo.callback(self._events.close)
+            if begun:
+                try:
+                    folder.summary.unlink(missing_ok=True)  # it speaks of an earlier end
+                except OSError as error:
+                    raise cannot_write(folder.summary, error) from error
+            else:
+                self.checkpoint()
+            undo.pop_all()
         self._last_written = clock()
 
     def keep(self, generation: Generation) -> None:

@@ -182,6 +182,7 @@ def _session(
         with signals.held():
             recorder = Recorder(folder, evolution, begun=begun, clock=time.monotonic)
             stack.callback(recorder.close)
+        _tell(on_note, recorder.notes)
         try:
             for generation in evolution:
                 with signals.held():
