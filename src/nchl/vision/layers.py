@@ -133,7 +133,8 @@ class SoftHebbConv2d(nn.Module):
             total = s.flatten(0, 1).T @ patches.flatten(0, 1)
             kernels.move_(weights, total, self.lr, self.lr_power, by_norm=self.lr_rule == "norm")
         else:
-            update = shared_update(patches, u, s, weights, self.sharing)
+            share = kernels.shared_update if fast and self.sharing not in ("sum", "mean") else shared_update
+            update = share(patches, u, s, weights, self.sharing)
             hebbian_step_(self.weight, rows_to_kernel(update, self.weight.shape), self.unit_lr())
         return u.view(x.shape[0], height, width, self.out_channels).permute(0, 3, 1, 2)
 

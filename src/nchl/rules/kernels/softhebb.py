@@ -1,4 +1,4 @@
-"""SoftHebb's step without its matrix products, by hand-written kernels (`softhebb.cpp`): float32 on the CPU, held to `soft_wta.py` by tests.
+"""SoftHebb's step around its matrix products by kernels in C++: float32 on the CPU, held to `soft_wta.py` by tests.
 
 They are compiled when the first layer learns (a few seconds) and kept for later processes. Without a compiler the torch
 functions do the same, to the last digits but one. No number depends on the number of threads.
@@ -16,13 +16,13 @@ from torch import Tensor
 from nchl.errors import NchlError
 from nchl.rules.kernels.build import library
 
-_NAME = "softhebb"
+_STEP, _SHARE = "softhebb", "softhebb_share"  # the sources
+_SHARINGS = {"max": 0, "min": 1, "median": 2}
 
 
 def unavailable() -> str:
     """Why there are no kernels on this machine; empty where there are."""
-    found = library(_NAME)
-    return found if isinstance(found, str) else ""
+    return next((found for found in map(library, (_STEP, _SHARE)) if isinstance(found, str)), "")
 
 
 def serve(*tensors: Tensor) -> bool:
@@ -68,13 +68,32 @@ def move_(weights: Float[Tensor, "units fan_in"], total: Float[Tensor, "units fa
     _call("move", *sizes, ctypes.c_float(lr), ctypes.c_float(power), _at(total), _at(weights), _at(spread))
 
 
+def shared_update(
+    patches: Float[Tensor, "batch positions fan_in"],
+    u: Float[Tensor, "batch positions units"],
+    s: Float[Tensor, "batch positions units"],
+    weights: Float[Tensor, "units fan_in"],
+    sharing: str,
+) -> Float[Tensor, "units fan_in"]:
+    """As `soft_wta.shared_update`, for max, min and median."""
+    batch, positions, fan_in = patches.shape
+    update = torch.empty_like(weights)
+    decay = (s * u).sum(dim=0).T.contiguous()
+    by_unit = s.permute(2, 1, 0).contiguous()
+    sizes = [ctypes.c_int64(size) for size in (batch, positions, len(weights), fan_in)]
+    _call(
+        "share", *sizes, torch.get_num_threads(), _SHARINGS[sharing], *map(_at, (patches, by_unit, decay, weights, update)), source=_SHARE
+    )
+    return update
+
+
 def _at(tensor: Tensor) -> ctypes.c_void_p:
     assert tensor.is_contiguous()
     return ctypes.c_void_p(tensor.data_ptr())
 
 
-def _call(name: str, *arguments: Any) -> None:
-    found = library(_NAME)
+def _call(name: str, *arguments: Any, source: str = _STEP) -> None:
+    found = library(source)
     if isinstance(found, str):
         raise NchlError(f"the SoftHebb kernels cannot be built: {found}")
     function = getattr(found, name)
