@@ -37,6 +37,7 @@ VERBS = {
     "resume": Verb("nchl.cli.resume", "go on with a run that was stopped or killed"),
     "evaluate": Verb("nchl.cli.evaluate", "play unseen episodes with what a run has found"),
     "film": Verb("nchl.cli.film", "film what a run has found, on an unseen episode"),
+    "report": Verb("nchl.cli.report", "make a page of a run, with one lifetime under the microscope"),
     "compare": Verb("nchl.cli.compare", "compare groups of runs, with intervals and tests"),
     "sweep": Verb("nchl.cli.sweep", "run a grid of settings and seeds"),
     "describe": Verb("nchl.cli.describe", "show the sizes and the genome of a network or a run"),

@@ -49,7 +49,7 @@ def learning_curves(axes: Axes, comparison: Comparison, along: str = "evaluation
         axes.plot(x, middle, label=scored.group.name, **style)
     axes.axhline(comparison.target, color=GREY, linewidth=1, linestyle=(0, (1, 3)), label=f"target {comparison.target:.4g}")
     axes.set(title="learning curves", xlabel=_ALONG[along], ylabel=_FOLLOWED[comparison.column])
-    _legend(axes, f"line: interquartile mean of the runs; band: {_BAND}")
+    _legend(axes, f"line: interquartile mean of the runs\nband: {_BAND}")
     return _tidy(axes)
 
 
@@ -65,7 +65,7 @@ def profile(axes: Axes, comparison: Comparison) -> Axes:
         axes.fill_between(thresholds, 100 * bottom, 100 * top, color=style["color"], alpha=0.18, linewidth=0, step="mid")
         axes.plot(thresholds, 100 * share, label=scored.group.name, drawstyle="steps-mid", **style)
     axes.set(title="performance profile", xlabel="score of a run (return)", ylabel="runs above the score (%)", ylim=(-3, 103))
-    _legend(axes, f"line: share of the runs; band: {_BAND}")
+    _legend(axes, f"line: share of the runs\nband: {_BAND}")
     return _tidy(axes)
 
 
@@ -128,7 +128,15 @@ def _style(place: int) -> dict[str, Any]:
 
 
 def _legend(axes: Axes, title: str) -> None:
-    axes.legend(title=title or None, title_fontsize="small", fontsize="small", frameon=False, loc="upper left", bbox_to_anchor=(0, -0.14))
+    axes.legend(
+        title=title or None,
+        alignment="left",
+        title_fontsize="small",
+        fontsize="small",
+        frameon=False,
+        loc="upper left",
+        bbox_to_anchor=(0, -0.14),
+    )
 
 
 def _tidy(axes: Axes) -> Axes:

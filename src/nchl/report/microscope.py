@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import zlib
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -118,11 +119,12 @@ class Microscope:
         }
         if anatomy.window:
             arrays["window"] = np.stack([kept["window"] for kept in self._kept])
+        total = float(sum(float(curve["reward"]) for curve in self._curves))
         return {
             "steps": self._count,
             "stride": self._stride,
             "kept": [kept["step"] for kept in self._kept],
-            "total": float(sum(curve["reward"] for curve in self._curves)),
+            "total": total if math.isfinite(total) else None,
             "window": anatomy.window,
             "normalised": anatomy.normalised,
             "plastic": anatomy.plastic,

@@ -1,0 +1,58 @@
+"""Make a page of a run: report.html, one file that opens from disk.
+
+In it: the film, the learning curve, unseen episodes with and without plasticity, the genome, all settings, how to repeat the
+run, and the microscope: one lifetime, step by step, with every weight and what moves it. The run may still be going on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from nchl.cli.parser import Parser, whole_number
+
+
+def add_arguments(parser: Parser) -> None:
+    """The run folder, and what to leave out."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run folder that `nchl evolve` made or is writing")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the page (default: report.html in the run folder)")
+    parser.add_argument(
+        "--episodes", type=whole_number, default=100, metavar="N", help="unseen episodes to play; 0: no evaluation (default: 100)"
+    )
+    parser.add_argument("--seed", type=whole_number, default=10000, metavar="SEED", help="of the unseen starts (default: 10000)")
+    parser.add_argument("--no-film", action="store_true", help="no film; else film.mp4 of the run folder, or a new one")
+    parser.add_argument("--no-microscope", action="store_true", help="no recording of a lifetime")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Look whether it is a run folder first, then load what is heavy, then make the page; progress goes to stderr."""
+    from nchl.runs.folder import RunFolder
+
+    RunFolder.open(args.run).read_record()
+    from nchl.report.page import write
+
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    return write(
+        args.run,
+        args.out,
+        episodes=args.episodes,
+        seed=args.seed,
+        film=not args.no_film,
+        microscope=not args.no_microscope,
+        on_note=tell,
+    )
+
+
+def text(result: dict[str, Any]) -> str:
+    """Where the page is, what is in it, and what is not."""
+    parts = ["film"] if result["film"] else []
+    if result["microscope"] is not None:
+        parts.append(f"microscope ({result['microscope']['steps']:,} steps, {result['microscope']['moments']} moments)")
+    lines = [f"{result['report']} ({result['bytes'] / 1e6:.1f} MB), {result['task']}: {result['status']}"]
+    if parts:
+        lines.append(f"with {' and '.join(parts)}")
+    return "\n".join([*lines, *result["notes"]])

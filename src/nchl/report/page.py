@@ -1,0 +1,237 @@
+"""`nchl report RUN`: one self-contained `report.html` that opens from disk, on a phone, in the dark and on paper.
+
+Promise: no request leaves the page (its own policy forbids it), and whatever a user has named, a task, a folder, a file, is shown
+as text and never becomes part of the page.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nchl import __version__
+from nchl.errors import InvalidArgument, NchlError, require
+from nchl.report import page_words, plots
+from nchl.report.microscope import Microscope, record
+from nchl.report.page_pictures import svg
+from nchl.report.page_state import State, snapshot
+from nchl.runs.evaluate import evaluate
+from nchl.runs.files import write_atomically
+from nchl.runs.watch import open_run
+
+OnNote = Callable[[str], None]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_SCRIPTS = ("recording.js", "pictures.js", "microscope.js")
+_LARGEST_FILM = 24 << 20
+_FRAME = (320, 240)
+
+
+def write(
+    run: Path | str,
+    out: Path | str | None = None,
+    *,
+    episodes: int = 100,
+    seed: int = 10000,
+    film: bool = True,
+    microscope: bool = True,
+    on_note: OnNote | None = None,
+) -> dict[str, Any]:
+    """Make the page of a run, finished or still going on.
+
+    Args:
+        run: the run folder.
+        out: the page; None: `report.html` in the run folder.
+        episodes: unseen episodes to play, and again for each control; 0 leaves the evaluation out.
+        seed: of the evaluation; the film and the microscope show its first episode.
+        film: embed `film.mp4` of the run folder, or make one where there is none.
+        microscope: record one lifetime and embed it.
+        on_note: called with lines that tell how far it is.
+
+    Returns:
+        A JSON object: report (the path), bytes, task, status, generation, evaluation, microscope (steps and moments, or None), film
+        (whether there is one), notes.
+
+    Raises:
+        NchlError: no such run, nothing found yet, or a page that cannot be written.
+    """
+    for name, value in (("episodes", episodes), ("seed", seed)):
+        if value < 0:
+            raise InvalidArgument(f"{name} must be at least 0, got {value}")
+    jinja = require("jinja2", "report")
+    tell = on_note or (lambda line: None)
+    notes: list[str] = []
+    with snapshot(run) as state:
+        path = Path(run) / "report.html" if out is None else Path(out)
+        config = state.record.settings
+        controls = config.network != "static"
+        tell(f"{config.task}: {state.status}")
+        evaluated = None
+        if episodes:
+            tell(f"playing {episodes} unseen episodes" + (", and again with plasticity off and frozen" if controls else ""))
+            evaluated = evaluate(state.folder.path, episodes=episodes, seed=seed, controls=controls)
+        recording = None
+        if microscope:
+            tell("recording one lifetime for the microscope")
+            recording = _tried("There is no microscope", notes, lambda: _record(state, seed, notes))
+        embedded = None
+        if film:
+            embedded = _tried("There is no film", notes, lambda: _film(Path(run), state, seed, notes, tell))
+        environment = jinja.Environment(
+            loader=jinja.FileSystemLoader(_TEMPLATES),
+            autoescape=True,
+            undefined=jinja.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        script = _script() if recording is not None else ""
+        page = environment.get_template("report.html").render(
+            **page_words.words(state, Path(run)),
+            **_pictures(state, evaluated),
+            evaluated=evaluated,
+            conditions=[] if evaluated is None else plots.conditions(evaluated),
+            recording=None if recording is None else _json(recording),
+            life=recording,
+            film=embedded,
+            notes=notes,
+            seed=seed,
+            version=__version__,
+            style=_trusted((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
+            script=_trusted(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            figure=page_words.figure,
+        )
+        data = page.encode("utf-8", "replace")
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
+    return {
+        "report": str(path),
+        "bytes": len(data),
+        "task": config.task,
+        "status": state.status,
+        "generation": int(state.rows[-1]["generation"]),
+        "evaluation": None if evaluated is None else {k: v for k, v in evaluated.items() if k != "returns"},
+        "microscope": None if recording is None else {"steps": recording["steps"], "moments": len(recording["kept"])},
+        "film": embedded is not None,
+        "notes": notes,
+    }
+
+
+def _record(state: State, seed: int, notes: list[str]) -> dict[str, Any]:
+    """One lifetime of the best individual: the first episode of the evaluation."""
+    with open_run(state.folder.path, seed, size=_size(state)) as scene:
+        scope = Microscope(scene.network)
+        recording = record(scene.network, scene.watch(draw=scope.wants_frame), scope)
+        notes += [note for note in scene.stage.notes if note not in notes]
+        return recording
+
+
+def _film(run: Path, state: State, seed: int, notes: list[str], tell: OnNote) -> dict[str, str]:
+    """The film as a data URI and what to say of it."""
+    from nchl.report.film import film
+
+    path = run / "film.mp4"
+    said = "film.mp4 of the run folder"
+    if path.exists():
+        if path.stat().st_mtime < (run / "best.safetensors").stat().st_mtime:
+            said += ", made before the best individual was saved the last time; `nchl film` makes a new one"
+    else:
+        tell("making the film")
+        path = state.folder.path / "film.mp4"
+        film(state.folder.path, path, seed=seed, fps=30, seconds=60)
+        said = f"one unseen episode, the first of evaluation seed {seed}; the first minute at most"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InvalidArgument(f"{path} cannot be read: {error.strerror or error}") from error
+    if len(data) > _LARGEST_FILM:
+        raise InvalidArgument(f"{path} has {len(data) >> 20} MB, which is more than a page should carry ({_LARGEST_FILM >> 20} MB)")
+    return {"source": "data:video/mp4;base64," + base64.b64encode(data).decode(), "said": said}
+
+
+def _tried(otherwise: str, notes: list[str], make: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+    """What `make` gives; where it cannot, None and a note that says why: the rest of the page is worth having."""
+    try:
+        return make()
+    except NchlError as error:
+        notes.append(f"{otherwise}: {error}")
+        return None
+
+
+def _size(state: State) -> tuple[int, int] | None:
+    from nchl.tasks.render import DRAWN_BY_ENVPOOL
+
+    return None if state.record.settings.task in DRAWN_BY_ENVPOOL else _FRAME
+
+
+def _pictures(state: State, evaluated: dict[str, Any] | None) -> dict[str, Any]:
+    """The figures as SVG."""
+    task, rows = state.record.settings.task, state.rows
+    mean = plots.column(rows, "mean")
+    told = [f"{v:,.4g}" if math.isfinite(v) else "not finite" for v in (mean[0], mean[-1])]
+    alt = f"Learning curve over {len(rows)} generations: the mean fitness goes from {told[0]} to {told[1]}."
+    curve = svg(lambda axes: plots.learning_curve(axes, rows), name="curve", alt=alt, size=(5.6, 3.2))
+    picture = None
+    if evaluated is not None:
+        parts = [
+            f"{name} {'no finite episode' if figures['mean'] is None else format(figures['mean'], ',.4g')}"
+            for name, figures, _ in plots.conditions(evaluated)
+        ]
+        alt = f"Mean return on {evaluated['episodes']} unseen episodes of {task}: {', '.join(parts)}."
+        height = 0.9 + 0.55 * len(parts)
+        picture = svg(lambda axes: plots.evaluation(axes, evaluated), name="evaluation", alt=alt, size=(4.6, height))
+    return {"curve": _trusted(curve), "evaluation_picture": _trusted(picture or ""), "genome": _genome(state)}
+
+
+def _genome(state: State) -> list[Any]:
+    """One picture for each parameter: its distribution in each block of the best individual's genome."""
+    from nchl.runs.load import load
+
+    agent, task = load(state.folder.path)
+    try:
+        flat, layout = agent.genome.detach().cpu().numpy().reshape(-1), agent.layout
+    finally:
+        task.close()
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for block in layout.blocks:
+        for parameter in block.parameters or ("weight",):
+            values = flat[layout[f"{block.name}.{parameter}"] if block.parameters else layout[block.name]]
+            found.setdefault(parameter, {})[block.name] = values
+    drawn = []
+    for k, (parameter, values) in enumerate(found.items()):
+        medians = ", ".join(f"{name} {np.median(v):.3g}" for name, v in values.items())
+        alt = f"Distribution of {parameter} in each block of the genome; medians: {medians}."
+        height = 0.7 + 0.42 * len(values)
+        picture = svg(
+            lambda axes, values=values, parameter=parameter: plots.genome_distribution(axes, values, parameter),
+            name=f"genome{k}",
+            alt=alt,
+            size=(3.4, height),
+        )
+        drawn.append((parameter, _trusted(picture), sum(len(v) for v in values.values())))
+    return drawn
+
+
+def _script() -> str:
+    parts = [(_TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS]
+    return '"use strict";\n(() => {\n' + "\n".join(parts) + "\n})();\n"
+
+
+def _json(value: Any) -> Any:
+    """JSON that can stand inside a script element: no character in it can end the element or begin another."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return _trusted(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _trusted(text: str) -> Any:
+    """Text of our own making, in which everything foreign is escaped already."""
+    return require("markupsafe", "report").Markup(text)

@@ -1,0 +1,96 @@
+"""What the page of a run tells in words: settings, versions, figures, and the commands that repeat it."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nchl.report import plots
+from nchl.report.page_state import State
+from nchl.runs.command import evolve_command
+from nchl.runs.config import EvolveConfig, options
+from nchl.runs.metrics import COLUMNS
+
+
+def words(state: State, run: Path) -> dict[str, Any]:
+    """Everything that the page tells in words."""
+    record, last = state.record, state.rows[-1]
+    config = record.settings
+    headings: dict[str, list[tuple[str, str, str]]] = {}
+    for option in options():
+        value = getattr(config, option.name)
+        if option.name != "task" and value is not None:
+            headings.setdefault(option.group, []).append((option.flag, shown(value), option.help))
+    best = plots.column(state.rows, "best_so_far")
+    finite = best[np.isfinite(best)]
+    facts = [
+        ("generations", f"{int(last['generation']):,}"),
+        ("environment steps", _whole(last.get("env_steps"))),
+        ("search time", _duration(last.get("seconds"))),
+        ("highest fitness", f"{finite[-1]:,.5g}" if len(finite) else "none is finite"),
+    ]
+    folder = shlex.quote(str(run))
+    return {
+        "title": f"{config.task} · {config.network}",
+        "headings_network": network_words(config),
+        "task": config.task,
+        "name": run.resolve().name,
+        "folder": str(run),
+        "status": state.status,
+        "running": state.running,
+        "facts": facts,
+        "best_generation": state.best_generation,
+        "headings": headings,
+        "versions": record.versions,
+        "same_bits": record.same_bits,
+        "files": record.files,
+        "started": record.started,
+        "command": shlex.join(record.command),
+        "repeat": evolve_command(config, "--out", "repeated"),
+        "evaluate_again": f"nchl evaluate {folder} --controls" if config.network != "static" else f"nchl evaluate {folder}",
+        "resume": f"nchl resume {folder}",
+        "load": f"net, task = nchl.load({str(run)!r})",
+        "last": [(name, _cell(last.get(name)), COLUMNS.get(name, "")) for name in last if name is not None],
+    }
+
+
+def figure(value: float | None) -> str:
+    """A number for a table; a dash where there is none."""
+    return "\u2013" if value is None or not math.isfinite(value) else f"{value:,.5g}"
+
+
+def _whole(cell: str | None) -> str:
+    return f"{int(cell):,}" if cell and cell.isdigit() else "\u2013"
+
+
+def _cell(cell: str | None) -> str:
+    try:
+        return f"{float(cell):,.6g}" if cell else "\u2013"
+    except ValueError:
+        return str(cell)
+
+
+def _duration(cell: str | None) -> str:
+    try:
+        seconds = float(cell or "nan")
+        hours, minutes = int(seconds // 3600), int(seconds % 3600 // 60)
+    except (ValueError, OverflowError):
+        return "\u2013"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {int(seconds % 60)} s"
+
+
+def shown(value: Any) -> str:
+    """The value of an option as a person writes it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def network_words(config: EvolveConfig) -> str:
+    """The network with its hidden layers."""
+    hidden = "" if not config.hidden else f" {'-'.join(map(str, config.hidden))}"
+    return f"{config.network}{hidden}"

@@ -1,0 +1,176 @@
+// Drawing: heat maps by putImageData with a symmetric diverging colour map, curves once on a canvas with a cursor above them.
+
+const make = (tag, properties = {}, ...children) => {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+};
+const number = (x) => (Number.isFinite(x) ? (x !== 0 && (Math.abs(x) < 0.001 || Math.abs(x) >= 1e5) ? x.toExponential(2) : String(+x.toPrecision(3))) : "not finite").replace("-", "\u2212");
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+let printing = false;
+const isDark = () => dark.matches && !printing;
+
+// Blue for negative, orange for positive; the middle is the page's own ground, so that zeros vanish.
+const STOPS = {
+  light: [[0, 38, 66], [0, 114, 178], [120, 190, 232], [250, 250, 248], [240, 176, 70], [213, 94, 0], [92, 32, 0]],
+  dark: [[214, 239, 255], [86, 180, 233], [0, 84, 134], [22, 25, 31], [140, 66, 0], [230, 159, 0], [255, 236, 190]],
+};
+const pack32 = (r, g, b, a = 255) => ((a << 24) | (b << 16) | (g << 8) | r) >>> 0;
+
+function colourMap() {
+  const stops = isDark() ? STOPS.dark : STOPS.light;
+  const table = new Uint32Array(255);
+  for (let i = 0; i < 255; i++) {
+    const at = (i / 254) * (stops.length - 1);
+    const k = Math.min(Math.floor(at), stops.length - 2);
+    table[i] = pack32(...stops[k].map((low, c) => Math.round(low + (at - k) * (stops[k + 1][c] - low))));
+  }
+  return table;
+}
+let palette = colourMap();
+const NOT_FINITE = pack32(204, 121, 167);
+const repaint = () => (palette = colourMap());
+
+// Codes -128..127 -> colours, where a code counts `factor` times: 1 when the scale is that of the moment.
+function shades(factor) {
+  const table = new Uint32Array(256);
+  table[0] = NOT_FINITE;
+  for (let code = -127; code <= 127; code++) table[code + 128] = palette[Math.round(Math.max(-127, Math.min(127, code * factor))) + 127];
+  return table;
+}
+
+// A picture of codes: `places[k]` is the pixel of number k; pixels without a number stay clear.
+class HeatMap {
+  constructor(width, height, places, label) {
+    this.canvas = make("canvas", { width, height, className: "heat" });
+    this.canvas.setAttribute("role", "img");
+    this.canvas.setAttribute("aria-label", label);
+    this.context = this.canvas.getContext("2d");
+    this.image = this.context.createImageData(width, height);
+    this.pixels = new Uint32Array(this.image.data.buffer);
+    this.places = places;
+    this.numbers = new Int32Array(width * height).fill(-1);
+    places.forEach((pixel, k) => (this.numbers[pixel] = k));
+  }
+
+  draw(codes, start, factor = 1) {
+    const table = shades(factor), { pixels, places } = this;
+    for (let k = 0; k < places.length; k++) pixels[places[k]] = table[codes[start + k] + 128];
+    this.context.putImageData(this.image, 0, 0);
+  }
+
+  // Which number lies under a point of the page, or -1.
+  at(x, y) {
+    const box = this.canvas.getBoundingClientRect(), { width, height } = this.canvas;
+    const column = Math.floor(((x - box.left) / box.width) * width), row = Math.floor(((y - box.top) / box.height) * height);
+    return column < 0 || row < 0 || column >= width || row >= height ? -1 : this.numbers[row * width + column];
+  }
+}
+
+const range = (n) => Array.from({ length: n }, (_, i) => i);
+
+// Where the weights of a layer lie: the larger of its two sides across; kernels as tiles, outputs down, inputs across.
+function placement(shape) {
+  const [outs, ins, rows = 1, columns = 1] = shape;
+  if (shape.length > 2) {
+    const width = ins * (columns + 1) - 1, height = outs * (rows + 1) - 1;
+    const places = [];
+    for (let o = 0; o < outs; o++) for (let i = 0; i < ins; i++) for (let y = 0; y < rows; y++) for (let x = 0; x < columns; x++)
+      places.push((o * (rows + 1) + y) * width + i * (columns + 1) + x);
+    return { width, height, places, postAcross: false, kernels: true };
+  }
+  const postAcross = outs > ins;
+  const [width, height] = postAcross ? [outs, ins] : [ins, outs];
+  const places = range(outs * ins).map((k) => {
+    const o = Math.floor(k / ins), i = k % ins;
+    return postAcross ? i * width + o : o * width + i;
+  });
+  return { width, height, places, postAcross, kernels: false };
+}
+
+// Feature maps side by side.
+function tiles([channels, rows, columns]) {
+  const across = Math.min(channels, 8), down = Math.ceil(channels / across);
+  const width = across * (columns + 1) - 1, height = down * (rows + 1) - 1;
+  const places = [];
+  for (let c = 0; c < channels; c++) for (let y = 0; y < rows; y++) for (let x = 0; x < columns; x++)
+    places.push((Math.floor(c / across) * (rows + 1) + y) * width + (c % across) * (columns + 1) + x);
+  return { width, height, places };
+}
+
+// A figure with curves over the steps of the life, a legend that tells the values of the moment, and a cursor.
+class Chart {
+  constructor({ title, points, steps, series, stacked = false, percent = false, onSeek }) {
+    Object.assign(this, { points, steps, series, stacked, percent });
+    const values = series.flatMap((s) => Array.from(s.values).filter(Number.isFinite));
+    this.low = stacked ? 0 : Math.min(0, ...[values.reduce((a, b) => Math.min(a, b), Infinity)].filter(Number.isFinite));
+    this.high = stacked ? 1 : Math.max(values.reduce((a, b) => Math.max(a, b), -Infinity), this.low);
+    const positive = values.filter((v) => v > 0).reduce((a, b) => Math.min(a, b), Infinity);
+    this.logarithmic = !stacked && !percent && this.low >= 0 && this.high / positive > 1000;
+    if (this.logarithmic) [this.low, this.high] = [Math.log10(positive), Math.log10(this.high)];
+    if (!(this.high > this.low)) this.high = this.low + 1;
+    this.canvas = make("canvas", { className: "curves" });
+    this.canvas.setAttribute("role", "img");
+    this.canvas.setAttribute("aria-label", `${title}, over the steps of the life`);
+    this.cursor = make("div", { className: "cursor" });
+    this.top = make("span", { className: "bound top" });
+    this.bottom = make("span", { className: "bound bottom" });
+    const shown = (v) => (percent || stacked ? `${Math.round(100 * v)} %` : number(this.logarithmic ? 10 ** v : v));
+    this.top.textContent = shown(this.high) + (this.logarithmic ? " (log)" : "");
+    this.bottom.textContent = shown(this.low);
+    this.readings = series.map(() => make("b"));
+    const legend = make("ul", { className: "legend" }, ...series.map((s, k) => {
+      const swatch = make("i");
+      swatch.style.background = `var(${s.colour})`;
+      return make("li", {}, swatch, `${s.name} `, this.readings[k]);
+    }));
+    this.area = make("div", { className: "plot" }, this.canvas, this.cursor, this.top, this.bottom);
+    this.figure = make("figure", { className: "chart" }, make("figcaption", { textContent: title }), this.area, legend);
+    this.area.addEventListener("pointerdown", (event) => {
+      const box = this.area.getBoundingClientRect();
+      onSeek(1 + ((event.clientX - box.left) / box.width) * (steps - 1));
+    });
+  }
+
+  paint() {
+    const ratio = devicePixelRatio || 1, width = Math.round(this.area.clientWidth * ratio), height = Math.round(this.area.clientHeight * ratio);
+    if (!width || !height) return;
+    Object.assign(this.canvas, { width, height });
+    const context = this.canvas.getContext("2d");
+    const x = (p) => (this.steps > 1 ? ((this.points[p] - 1) / (this.steps - 1)) * width : width / 2);
+    const y = (v) => height - ((v - this.low) / (this.high - this.low)) * (height - 2 * ratio) - ratio;
+    context.lineWidth = 1.5 * ratio;
+    const base = new Float32Array(this.points.length);
+    for (const s of this.series) {
+      context.beginPath();
+      if (this.stacked) {
+        context.moveTo(x(0), y(base[0]));
+        for (let p = 1; p < base.length; p++) context.lineTo(x(p), y(base[p]));
+        for (let p = base.length - 1; p >= 0; p--) context.lineTo(x(p), y((base[p] += Number.isFinite(s.values[p]) ? s.values[p] : 0)));
+        context.fillStyle = colour(s.colour);
+        context.fill();
+        continue;
+      }
+      let pen = false;
+      for (let p = 0; p < base.length; p++) {
+        const v = this.logarithmic ? Math.log10(s.values[p]) : s.values[p];
+        if (!Number.isFinite(v)) { pen = false; continue; }
+        if (pen) context.lineTo(x(p), y(v)); else context.moveTo(x(p), y(v));
+        pen = true;
+      }
+      context.strokeStyle = colour(s.colour);
+      context.stroke();
+    }
+  }
+
+  show(step) {
+    let p = 0, end = this.points.length - 1;
+    while (p < end) { const middle = (p + end + 1) >> 1; if (this.points[middle] <= step) p = middle; else end = middle - 1; }
+    this.cursor.style.left = `${this.steps > 1 ? (100 * (step - 1)) / (this.steps - 1) : 50}%`;
+    this.series.forEach((s, k) => {
+      this.readings[k].textContent = this.percent || this.stacked ? `${Math.round(100 * s.values[p])} %` : number(s.values[p]);
+    });
+  }
+}
