@@ -110,6 +110,78 @@ def test_float32_kernels_stay_with_torch_in_float64(sharing: str, termwise: bool
     torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.skipif(bool(kernels.unavailable()), reason="no kernels here")
+@pytest.mark.parametrize("termwise", [False, True])
+def test_overflow_comes_out_as_in_torch(termwise: bool) -> None:
+    """Who has rules or observations out of bounds gets infinities and NaN as torch has them, and hurts nobody else."""
+    lives = []
+    for backend in ("eager", "compiled"):
+        network = nchl.from_module(small(), (2, 8, 7), termwise=termwise, population=4, dtype=torch.float32, backend=backend)
+        rows = genomes(network)
+        rows[1] *= 1e30
+        network.set_hrules(rows)
+        network.reset(generator=torch.Generator().manual_seed(3))
+        generator = torch.Generator().manual_seed(1)
+        for step in range(3):
+            x = torch.rand(4, 2, 8, 7, generator=generator)
+            if step == 1:
+                x[2, 0, 0, 0] = torch.nan
+            network.step(x)
+        lives.append(network.weights)
+    for eager, compiled in zip(*lives, strict=True):
+        torch.testing.assert_close(compiled, eager, rtol=1e-4, atol=1e-4, equal_nan=True)
+        assert compiled[::3].isfinite().all()
+        assert compiled[2].isnan().any()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("termwise", [False, True])
+def test_a_step_is_a_forward_and_an_update(termwise: bool, backend: str) -> None:
+    modules = [nn.BatchNorm2d(2), nn.ReLU(), nn.Conv2d(2, 3, 3, padding=1), nn.AvgPool2d(2), nn.Sigmoid(), nn.Conv2d(3, 4, 2), nn.Tanh()]
+    sequential = nn.Sequential(*modules, nn.MaxPool2d(2, padding=1), nn.Flatten(), nn.Linear(16, 2), nn.ReLU())
+    network = nchl.from_module(sequential, (2, 8, 8), population=3, termwise=termwise, backend=backend)
+    network.set_hrules(genomes(network))
+    network.reset()
+    twin = copy.deepcopy(network)
+    for seed in range(3):
+        x = torch.rand(3, 2, 8, 8, generator=torch.Generator().manual_seed(seed))
+        y = twin.forward(x)
+        twin.update()
+        assert torch.equal(network.step(x), y)
+    for mine, others in zip(network.weights, twin.weights, strict=True):
+        assert torch.equal(mine, others)
+
+
+@pytest.mark.skipif(bool(kernels.unavailable()), reason="no kernels here")
+def test_who_is_not_active_is_left_as_he_is() -> None:
+    network = nchl.from_module(small(), (2, 8, 7), population=3)
+    network.set_hrules(genomes(network))
+    everyone = copy.deepcopy(network)
+    x = torch.rand(3, 2, 8, 7, dtype=torch.float64)
+    before = [w.clone() for w in network.weights]
+    y = network.step(x, active=torch.tensor([True, False, True]))
+    assert torch.equal(y[::2], everyone.step(x)[::2])
+    assert not y[1].any()
+    for now, old, moved in zip(network.weights, before, everyone.weights, strict=True):
+        assert torch.equal(now[1], old[1])
+        assert torch.equal(now[::2], moved[::2])
+
+
+def test_one_genome_after_the_other_and_one_batch_after_the_other() -> None:
+    """What is kept between steps follows the rules, the batch and a new life."""
+    for termwise in (False, True):
+        network = nchl.from_module(small(), (2, 8, 7), population=2, termwise=termwise)
+        fresh = nchl.from_module(small(), (2, 8, 7), population=2, termwise=termwise)
+        for seed in range(3):
+            network.set_hrules(genomes(network, seed))
+            network.reset([w.sin() for w in fresh.weights])
+            network.step(torch.rand(2, seed + 1, 2, 8, 7, dtype=torch.float64))
+            network.reset(fresh.weights)
+            got = life(network, 2)
+        fresh.set_hrules(genomes(fresh, 2))
+        torch.testing.assert_close(got, life(fresh, 2), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_bits_depend_neither_on_threads_nor_on_place(backend: str) -> None:
     def run(population: int, place: int, threads: int) -> Tensor:

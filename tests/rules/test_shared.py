@@ -157,7 +157,9 @@ def test_kernels_are_their_torch_functions(
     before, after = by_name(rules_in, g.input_shape), by_name(rules_out, g.output_shape)
     constant = constant_terms(NCHL, g, sharing, before, after, {}, lead=1) if termwise else None
     got = torch.zeros(3, *g.kernel_shape, dtype=dtype)
-    kernels.conv_update(g, sharing, pre, post, before, after, got, constant)
+    program = kernels.Program(3)
+    program.move_conv(g, sharing, pre, post, before, after, got, constant)
+    program.run()
     wanted = neuron_centric_conv(pre, post, rules_in, rules_out, sharing=sharing, termwise=termwise, **keywords(name))
     close = 1e-5 if dtype == torch.float32 else 1e-12
     torch.testing.assert_close(got, wanted, rtol=close, atol=close)
@@ -175,28 +177,47 @@ def test_forward_kernel_is_the_convolution(name: str, dtype: torch.dtype, monkey
         torch.randn(2, *g.kernel_shape, dtype=dtype),
         torch.randn(g.out_channels, dtype=dtype),
     )
-    got = kernels.convolve(x, kernel, bias, g)
+    got = torch.empty(2, 3, *g.output_shape, dtype=dtype)
+    program = kernels.Program(2, batch=3)
+    program.convolve(g, x, kernel, bias, got)
+    program.run()
     for p in range(2):
         wanted = nn.functional.conv2d(x[p], kernel[p], bias, stride, padding, dilation, groups)
         torch.testing.assert_close(got[p], wanted, rtol=1e-5, atol=1e-5)
 
 
 @needs_kernels
-@pytest.mark.parametrize("termwise", [False, True])
-def test_overflow_comes_out_as_in_torch(termwise: bool) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("sharing", SHARINGS)
+@pytest.mark.parametrize("name", [*GEOMETRIES, *LARGE])
+def test_what_lasts_for_a_life_is_its_torch_function(name: str, sharing: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GEOMETRIES, name, {**GEOMETRIES, **LARGE}[name])
+    g = geometry_of(name)
+    _, _, rules_in, rules_out = (t.to(dtype) for t in draw(name, 3))
+    before, after = by_name(rules_in, g.input_shape), by_name(rules_out, g.output_shape)
+    still = (torch.zeros(3, *g.kernel_shape, dtype=dtype), torch.zeros(3, *g.kernel_shape, dtype=dtype))
+    program = kernels.Program(3)
+    program.still_terms(g, sharing, before, after, still)
+    program.run()
+    close = 1e-5 if dtype == torch.float32 else 1e-12
+    torch.testing.assert_close(still, constant_terms(NCHL, g, sharing, before, after, {}, lead=1), rtol=close, atol=close)
+
+
+@needs_kernels
+def test_numbers_that_could_overflow_are_left_to_torch() -> None:
     g = geometry_of("plain")
     pre, post, rules_in, rules_out = (t.float() for t in draw("plain", 3))
     rules_in[1] *= 1e30
     rules_out[1] *= 1e30
     post[2, 0, 0, 0] = torch.nan
-    before, after = by_name(rules_in, g.input_shape), by_name(rules_out, g.output_shape)
-    constant = constant_terms(NCHL, g, "max", before, after, {}, lead=1) if termwise else None
     got = torch.zeros(3, *g.kernel_shape)
-    kernels.conv_update(g, "max", pre, post, before, after, got, constant)
-    wanted = neuron_centric_conv(pre, post, rules_in, rules_out, sharing="max", termwise=termwise, **keywords("plain"))
-    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5, equal_nan=True)
-    assert got[2].isnan().any()
-    assert got[0].isfinite().all()
+    program = kernels.Program(3)
+    overflow = program.move_conv(g, "max", pre, post, by_name(rules_in, g.input_shape), by_name(rules_out, g.output_shape), got)
+    program.run()
+    assert overflow.tolist() == [False, True, True]
+    assert not got[1:].any()
+    wanted = neuron_centric_conv(pre, post, rules_in, rules_out, sharing="max", **keywords("plain"))
+    torch.testing.assert_close(got[0], wanted[0], rtol=1e-5, atol=1e-5)
 
 
 def test_mistakes_are_named() -> None:

@@ -18,9 +18,10 @@ from nchl.errors import ShapeError
 from nchl.networks import conv_ops, initial
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.conv_plan import plan
+from nchl.networks.conv_step import CompiledStep, State
 from nchl.networks.conv_update import SharedRule, check_backend
 from nchl.networks.layers import check_normalise
-from nchl.rules import Rule, get, kernels
+from nchl.rules import Rule, get
 from nchl.rules.shared import check_sharing, check_termwise
 from nchl.unroll import Unrolled, unroll
 
@@ -131,6 +132,7 @@ class PlasticSequential(PlasticNetwork):
         self.backend, notes = check_backend(backend, self.device.type)
         self.notes.extend(notes)
         self._shared_rule = SharedRule(taken, self.rule, sharing=sharing, termwise=termwise, normalise=self.normalise is not None)
+        self._compiled_step = CompiledStep(taken, self.between, self._shared_rule)
         self._genome_changed()
         self.reset()
 
@@ -183,30 +185,75 @@ class PlasticSequential(PlasticNetwork):
     @torch.no_grad()
     def forward(self, x: Shaped[Tensor, "*observations"]) -> Shaped[Tensor, "*outputs"]:
         """Outputs for `x` of the input's shape, with the population in front and, after it, a batch if wanted."""
-        observed, _ = self._observe(x)
-        a = observed.reshape(self._people, -1, *self.input_shape)
-        self._buffers["activations_0"] = a
-        for stage, module in zip(self.plan.stages, self.between, strict=True):
-            if stage.layer is not None:
-                a = self._weigh(stage.layer, a)
-            elif stage.module is None:
-                a = a.flatten(2)
-                continue
-            else:
-                a = conv_ops.apply(module, a.flatten(0, 1)).unflatten(0, a.shape[:2])
-            self._buffers[f"activations_{stage.group}"] = a
-        return a.reshape(*observed.shape[: observed.ndim - len(self.input_shape)], *self.plan.output_shape).clone()
+        return self._forward(x, update=False, active=None)
 
     @torch.no_grad()
     def update(self) -> None:
         """See `PlasticNetwork.update`; over a batch, each connection's update is averaged, then shared."""
         if not self.get_buffer("activations_0").numel():
             raise self._order_error()
+        if self._compiled:
+            self._compiled_step.run(self._state(), None, update=True)
+        else:
+            self._update_eagerly()
+
+    @torch.no_grad()
+    def step(self, x: Shaped[Tensor, "*observations"], active: Shaped[Tensor, " population"] | None = None) -> Shaped[Tensor, "*outputs"]:
+        """See `PlasticNetwork.step`; the kernels leave out who is not active, and give him zeros."""
+        return self._forward(x, update=self.plastic, active=active)
+
+    def _forward(self, x: Tensor, *, update: bool, active: Tensor | None) -> Tensor:
+        fits = isinstance(x, Tensor) and x.shape == (*self.lead, *self.input_shape) and (x.dtype, x.device) == (self.dtype, self.device)
+        # Observations that are ready as they are need no copy of their own.
+        observed = x.detach().contiguous() if fits and self._compiled else self._observe(x)[0]
+        a = observed.reshape(self._people, -1, *self.input_shape)
+        lead = observed.shape[: observed.ndim - len(self.input_shape)]
+        if not self._compiled:
+            y = self._forward_eagerly(a)
+            if update:
+                self._update_eagerly()
+            return y.reshape(*lead, *self.plan.output_shape)
+        for g, group in enumerate(self.plan.groups):
+            if self.get_buffer(f"activations_{g}").shape[:2] != a.shape[:2]:
+                self._buffers[f"activations_{g}"] = a.new_zeros(*a.shape[:2], *group.shape)
+        self._compiled_step.run(self._state(), a, update=update, active=active)
+        y = self.get_buffer(f"activations_{len(self.plan.groups) - 1}").reshape(*lead, *self.plan.output_shape).clone()
+        if active is not None:
+            y[~active] = 0
+        return y
+
+    def _forward_eagerly(self, a: Tensor) -> Tensor:
+        self._buffers["activations_0"] = a
+        for stage, module in zip(self.plan.stages, self.between, strict=True):
+            if stage.layer is not None:
+                layer = self.plan.layers[stage.layer]
+                weight, bias = (
+                    self.get_buffer(f"weights_{stage.layer}").view(self._people, *layer.shape),
+                    self._buffers[f"bias_{stage.layer}"],
+                )
+                a = conv_ops.multiply(a, weight) if layer.geometry is None else conv_ops.convolve(a, weight, layer.geometry)
+                a = a if bias is None else a + bias.view(-1, *(1,) * (a.ndim - 3))
+            elif stage.module is None:
+                a = a.flatten(2)
+                continue
+            else:
+                a = conv_ops.apply(module, a.flatten(0, 1)).unflatten(0, a.shape[:2])
+            self._buffers[f"activations_{stage.group}"] = a
+        return a.clone()
+
+    def _update_eagerly(self) -> None:
+        state = self._state()
         for k in self.plan.plastic:
             layer = self.plan.layers[k]
-            pre, post = (self.get_buffer(f"activations_{g}") for g in (layer.pre, layer.post))
-            weight = self.get_buffer(f"weights_{k}").view(self._people, *layer.shape)
-            self._shared_rule.move(k, pre, post, weight, compiled=self._compiled)
+            self._shared_rule.move(k, state.activations[layer.pre], state.activations[layer.post], state.weights[k])
+
+    def _state(self) -> State:
+        layers = range(len(self.plan.layers))
+        return State(
+            [self.get_buffer(f"activations_{g}") for g in range(len(self.plan.groups))],
+            [self.get_buffer(f"weights_{k}").view(self._people, *self.plan.layers[k].shape) for k in layers],
+            [self._buffers[f"bias_{k}"] for k in layers],
+        )
 
     def describe(self) -> str:
         """Neurons, connections, free weights and constant biases, layer by layer."""
@@ -227,14 +274,6 @@ class PlasticSequential(PlasticNetwork):
     @property
     def _compiled(self) -> bool:
         return self.backend == "compiled" and self.device.type == "cpu"
-
-    def _weigh(self, k: int, a: Tensor) -> Tensor:
-        layer = self.plan.layers[k]
-        weight, bias = self.get_buffer(f"weights_{k}").view(self._people, *layer.shape), self._buffers[f"bias_{k}"]
-        if self._compiled:
-            return kernels.linear(a, weight, bias) if layer.geometry is None else kernels.convolve(a, weight, bias, layer.geometry)
-        y = conv_ops.multiply(a, weight) if layer.geometry is None else conv_ops.convolve(a, weight, layer.geometry)
-        return y if bias is None else y + bias.view(-1, *(1,) * (y.ndim - 3))
 
     def _genome_changed(self) -> None:
         self._shared_rule.learn(self.layout.unpack(self.genome.view(self._people, self.nparams)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nchl.errors import InvalidArgument
@@ -29,17 +29,22 @@ class SharedRule:
         sharing: how the connections of a kernel element agree.
         termwise: whether each term is shared by itself.
         normalise: whether a layer is divided by its largest absolute weight after an update.
+
+    Attributes:
+        genomes: how many genomes it has taken: a program that was written for another one is out of date.
     """
 
     def __init__(self, plan: Plan, rule: Rule, *, sharing: str, termwise: bool, normalise: bool) -> None:
         self.plan, self.rule, self.sharing, self.termwise, self.normalise = plan, rule, sharing, termwise, normalise
+        self.genomes = 0
         self._neurons: list[dict[str, Tensor]] = []
         self._synapses: dict[int, dict[str, Tensor]] = {}
-        self._constant: dict[int, tuple[Tensor, Tensor]] = {}
+        self._still: dict[int, tuple[Tensor, Tensor]] = {}
 
     def learn(self, named: Mapping[str, Tensor]) -> None:
         """Take the parameters from the genome's blocks, each with the population in front (1 for a single network)."""
-        self._constant.clear()
+        self.genomes += 1
+        self._still.clear()
         self._neurons = []
         for group in self.plan.groups:
             names = self.rule.neuron_parameters(presynaptic=group.presynaptic, postsynaptic=group.postsynaptic)
@@ -56,65 +61,89 @@ class SharedRule:
         pre: Float[Tensor, "individuals batch *inputs"],
         post: Float[Tensor, "individuals batch *outputs"],
         weight: Float[Tensor, "individuals outputs *inputs_each"],
-        *,
-        compiled: bool,
+        rows: Bool[Tensor, " individuals"] | None = None,
     ) -> None:
-        """Move the weights of layer `k` in place, and normalise them if asked.
+        """Move the weights of layer `k` in place by torch, and normalise them if asked.
 
         Args:
             k: index of the layer.
             pre: activations of its input neurons.
             post: activations of its output neurons.
             weight: the layer's weights, contiguous.
-            compiled: use the kernels where there are any: NcHL, and HL of a linear layer, without a batch.
+            rows: whose weights; None: everyone's.
         """
         layer = self.plan.layers[k]
         pre, post = (a.reshape(*a.shape[:2], *self.plan.groups[g].shape) for a, g in ((pre, layer.pre), (post, layer.post)))
-        has_kernel = self.rule == NCHL or (self.rule == ABCD and layer.geometry is None)
-        if compiled and has_kernel and pre.shape[1] == 1:
-            self._move_compiled(k, pre[:, 0], post[:, 0], weight)
-            return
-        weight.add_(self._linear(k, pre, post, weight) if layer.geometry is None else self._conv(k, pre, post, weight))
+        parameters = (self._neurons[layer.pre], self._neurons[layer.post], self._synapses.get(k, {}))
+        constant = self._still_terms(k) if layer.geometry is not None and self.termwise else None
+        moved = weight
+        if rows is not None:
+            moved, pre, post = weight[rows], pre[rows], post[rows]
+            parameters = tuple({name: p[rows] for name, p in named.items()} for named in parameters)  # type: ignore[assignment]
+            constant = None if constant is None else (constant[0][rows], constant[1][rows])
+        if layer.geometry is None:
+            moved.add_(self._linear(pre, post, moved, *parameters))
+        elif constant is None:
+            moved.add_(shared_update(self.rule, layer.geometry, self.sharing, pre, post, moved, *parameters, lead=1))
+        else:
+            moved.add_(shared_terms(self.rule, layer.geometry, self.sharing, pre, post, None, *parameters, lead=1, constant=constant))
         if self.normalise:
-            normalise_by_max(weight.view(weight.shape[0], weight.shape[1], -1))
+            normalise_by_max(moved.view(len(moved), moved.shape[1], -1))
+        if rows is not None:
+            weight[rows] = moved
 
-    def _linear(self, k: int, pre: Tensor, post: Tensor, weight: Tensor) -> Tensor:
-        layer = self.plan.layers[k]
+    def has_kernel(self, k: int) -> bool:
+        """Whether `write` knows this layer: NcHL, and HL of a linear layer."""
+        return self.rule == NCHL or (self.rule == ABCD and self.plan.layers[k].geometry is None)
+
+    def write(
+        self,
+        program: kernels.Program,
+        k: int,
+        pre: Float[Tensor, "individuals batch *inputs"],
+        post: Float[Tensor, "individuals batch *outputs"],
+        weight: Float[Tensor, "individuals outputs *inputs_each"],
+    ) -> Bool[Tensor, " individuals"] | None:
+        """Append the update of layer `k` to a program; arguments as `move`, with a batch of 1.
+
+        Returns:
+            For a convolution, whose weights the program left to `move` when it ran.
+        """
+        layer, normalise = self.plan.layers[k], self.normalise
+        if self.rule == ABCD:
+            program.move_synaptic(pre, post, self._synapses[k], weight, normalise=normalise)
+            return None
+        before, after = self._neurons[layer.pre], self._neurons[layer.post]
+        if layer.geometry is None:
+            program.move_linear(pre, post, before, after, weight, normalise=normalise)
+            return None
+        still = self._still_terms(k, compiled=True) if self.termwise else None
+        return program.move_conv(layer.geometry, self.sharing, pre, post, before, after, weight, still, normalise=normalise)
+
+    def _linear(self, pre: Tensor, post: Tensor, weight: Tensor, *parameters: dict[str, Tensor]) -> Tensor:
         # The axis of 1 is the batch's.
-        before, after = ({n: p.flatten(1)[:, None] for n, p in self._neurons[g].items()} for g in (layer.pre, layer.post))
-        synapses = {n: p[:, None] for n, p in self._synapses.get(k, {}).items()}
+        before, after = ({n: p.flatten(1)[:, None] for n, p in neurons.items()} for neurons in parameters[:2])
+        synapses = {n: p[:, None] for n, p in parameters[2].items()}
         return self.rule.delta(pre.flatten(2), post.flatten(2), weight[:, None], before, after, synapses).mean(1)
 
-    def _conv(self, k: int, pre: Tensor, post: Tensor, weight: Tensor) -> Tensor:
+    def _still_terms(self, k: int, *, compiled: bool = False) -> tuple[Tensor, Tensor]:
+        """The aggregates of D and eta of layer `k`: what a life keeps constant is computed once."""
+        if k in self._still:
+            return self._still[k]
         layer = self.plan.layers[k]
         assert layer.geometry is not None
-        parameters = (self._neurons[layer.pre], self._neurons[layer.post], self._synapses.get(k, {}))
-        if self.termwise:
-            return shared_terms(
-                self.rule, layer.geometry, self.sharing, pre, post, None, *parameters, lead=1, constant=self._constant_terms(k)
-            )
-        return shared_update(self.rule, layer.geometry, self.sharing, pre, post, weight, *parameters, lead=1)
-
-    def _move_compiled(self, k: int, pre: Tensor, post: Tensor, weight: Tensor) -> None:
-        layer = self.plan.layers[k]
         before, after = self._neurons[layer.pre], self._neurons[layer.post]
-        if self.rule == ABCD:
-            kernels.synaptic_update(pre, post, self._synapses[k], weight)
-        elif layer.geometry is None:
-            kernels.linear_update(pre, post, before, after, weight)
-        else:
-            constant = self._constant_terms(k) if self.termwise else None
-            kernels.conv_update(layer.geometry, self.sharing, pre, post, before, after, weight, constant)
-        if self.normalise:
-            kernels.normalise(weight)
-
-    def _constant_terms(self, k: int) -> tuple[Tensor, Tensor]:
-        if k not in self._constant:
-            layer = self.plan.layers[k]
-            assert layer.geometry is not None
-            parameters = (self._neurons[layer.pre], self._neurons[layer.post], self._synapses.get(k, {}))
-            self._constant[k] = constant_terms(self.rule, layer.geometry, self.sharing, *parameters, lead=1)
-        return self._constant[k]
+        if compiled:
+            like = before["D"]
+            still = (like.new_empty(len(like), *layer.shape), like.new_empty(len(like), *layer.shape))
+            program = kernels.Program(len(like))
+            overflow = program.still_terms(layer.geometry, self.sharing, before, after, still)
+            program.run()
+            if not bool(overflow.any()):
+                self._still[k] = still
+                return still
+        self._still[k] = constant_terms(self.rule, layer.geometry, self.sharing, before, after, self._synapses.get(k, {}), lead=1)
+        return self._still[k]
 
 
 def check_backend(backend: str, device_type: str) -> tuple[str, list[str]]:

@@ -3,18 +3,18 @@
 #include "vectors.hpp"
 
 struct Geometry {
-    int channels, outputs, kernel_h, kernel_w, height, width, stride_h, stride_w, top, left, dilation_h, dilation_w, groups, out_h, out_w;
+    int32_t channels, outputs, kernel_h, kernel_w, height, width, stride_h, stride_w, top, left, dilation_h, dilation_w, groups, out_h, out_w;
     int positions() const { return out_h * out_w; }
     int taps() const { return kernel_h * kernel_w; }
     int group_channels() const { return channels / groups; }
     int group_outputs() const { return outputs / groups; }
+    size_t weights() const { return static_cast<size_t>(outputs) * group_channels() * taps(); }
 };
 
 // Output positions whose tap falls inside the input: a rectangle.
 struct Rectangle {
     int y0, x0, rows, columns;
     int size() const { return rows * columns; }
-    bool is_all(const Geometry& g) const { return rows == g.out_h && columns == g.out_w; }
 };
 
 static inline void span(int out, int stride, int shift, int size, int& from, int& count) {  // input = output * stride + shift
@@ -24,68 +24,53 @@ static inline void span(int out, int stride, int shift, int size, int& from, int
     count = std::max(0, to - from);
 }
 
-static inline Rectangle connected(const Geometry& g, int u, int v) {
+static inline Rectangle connected(const Geometry& g, int tap) {
     Rectangle r;
-    span(g.out_h, g.stride_h, u * g.dilation_h - g.top, g.height, r.y0, r.rows);
-    span(g.out_w, g.stride_w, v * g.dilation_w - g.left, g.width, r.x0, r.columns);
+    span(g.out_h, g.stride_h, tap / g.kernel_w * g.dilation_h - g.top, g.height, r.y0, r.rows);
+    span(g.out_w, g.stride_w, tap % g.kernel_w * g.dilation_w - g.left, g.width, r.x0, r.columns);
     if (!r.rows || !r.columns) r.rows = r.columns = 0;
     return r;
 }
 
-// Input planes with the columns sorted by their remainder modulo the stride, so that what a tap meets in one row is contiguous.
-template <class T> struct Planes {
-    int channels, height, quotient, stride;
-    Buffer<T> memory;
-    T* data() { return memory.data(); }
-    void prepare(const Geometry& g) {
-        channels = g.channels, height = g.height, stride = g.stride_w;
-        quotient = (g.width + stride - 1) / stride;
-        memory.grow(static_cast<size_t>(channels) * stride * height * quotient + 4 * Lanes<T>::N);
+template <class T> static inline int whole_vectors(int n) { return (n + Lanes<T>::N - 1) / Lanes<T>::N * Lanes<T>::N; }
+
+// Maps of neurons, with rows of whole vectors. The columns are sorted by their remainder modulo a stride, so that what a tap
+// meets in one row is contiguous. What lies behind a row's end is anything.
+template <class T> class Planes {
+    Buffer<T> memory, line;
+    int stride = 1, height = 0, width = 0;
+
+  public:
+    size_t pitch = 0, phase = 0, channel = 0;  // from one row, one remainder, one channel to the next
+    void shape(int channels, int rows, int columns, int step) {
+        stride = step, height = rows, width = columns;
+        pitch = whole_vectors<T>((columns + step - 1) / step), phase = pitch * rows, channel = phase * step;
+        memory.grow(channel * channels);
+        line.grow(columns);
     }
-    int size() const { return channels * stride * height * quotient; }
-    T* row(int c, int phase, int y) { return data() + ((static_cast<size_t>(c) * stride + phase) * height + y) * quotient; }
-    template <class F> void fill(int width, F value) {  // value(index in C order)
-        int index = 0;
-        for (int c = 0; c < channels; ++c)
-            for (int y = 0; y < height; ++y, index += width)
-                if (stride == 1) {
-                    T* out = row(c, 0, y);
-                    for (int x = 0; x < width; ++x) out[x] = value(index + x);
-                } else
-                    for (int phase = 0; phase < stride; ++phase) {
-                        T* out = row(c, phase, y);
-                        for (int q = 0; q < quotient; ++q) out[q] = phase + q * stride < width ? value(index + phase + q * stride) : T(0);
-                    }
+    T* data() { return memory.data(); }
+    void clear(int channels) { std::fill_n(data(), channel * channels, T(0)); }
+    // Where column x of a row is.
+    size_t at(int c, int y, int x) const { return c * channel + x % stride * phase + y * pitch + x / stride; }
+    // One row from column x0 on; write(line) makes its `count` numbers, whole vectors of them.
+    template <class F> void row(int c, int y, int x0, int count, F write) {
+        if (stride == 1 && x0 == 0) return write(data() + at(c, y, 0));
+        write(line.data());
+        for (int r = 0; r < stride && r < count; ++r) {
+            T* out = data() + at(c, y, x0 + r);
+            const T* in = line.data() + r;
+            if (stride == 2)
+                for (int q = 0; r + 2 * q < count; ++q) out[q] = in[2 * q];
+            else
+                for (int q = 0; r + q * stride < count; ++q) out[q] = in[q * stride];
+        }
     }
 };
 
-// Positions [from, to) of a rectangle of outputs, row by row: place(row, column, length, offset in the gathered tile).
-template <class F> static inline void rows_of(const Rectangle& r, int from, int to, F place) {
-    int y = from / r.columns, x = from % r.columns;
-    for (int done = 0; done < to - from;) {
-        const int length = std::min(r.columns - x, to - from - done);
-        place(y, x, length, done);
-        done += length, ++y, x = 0;
-    }
-}
-
-// Copies in whole vectors: reads and writes up to a vector beyond the end.
-template <class T> static inline void copy(const T* in, int length, T* out) {
-    for (int i = 0; i < length; i += Lanes<T>::N) Lanes<T>::store(out + i, Lanes<T>::load(in + i));
-}
-
-// What tap (u, v) meets of channel c in each of the first `arrays` sets of planes, at positions [from, to) of its rectangle.
-template <class T> static void gather_inputs(const Geometry& g, const Rectangle& r, Planes<T>* planes, int arrays, int c, int tap, int from, int to, T* const* out) {
-    const int u = tap / g.kernel_w, v = tap % g.kernel_w;
-    const int first = r.x0 * g.stride_w + v * g.dilation_w - g.left, phase = first % g.stride_w, q0 = first / g.stride_w;
-    const int top = r.y0 * g.stride_h + u * g.dilation_h - g.top;
-    rows_of(r, from, to, [&](int y, int x, int length, int at) {
-        const size_t place = planes[0].row(c, phase, top + y * g.stride_h) + q0 + x - planes[0].data();
-        for (int k = 0; k < arrays; ++k) copy(planes[k].data() + place, length, out[k] + at);
-    });
-}
-
-// The outputs of a rectangle, positions [from, to), out of one output plane.
-template <class T> static void gather_outputs(const Geometry& g, const Rectangle& r, const T* plane, int from, int to, T* out) {
-    rows_of(r, from, to, [&](int y, int x, int length, int at) { copy(plane + (r.y0 + y) * g.out_w + r.x0 + x, length, out + at); });
+// Calls f(place, load) for each vector of n numbers; in the last one, load reads no further than the numbers go.
+template <class T, class F> static inline void vectors(int n, F f) {
+    using L = Lanes<T>;
+    int i = 0;
+    for (; i + L::N <= n; i += L::N) f(i, [](const T* p) { return L::load(p); });
+    if (const int rest = n - i; rest > 0) f(i, [rest](const T* p) { return load_first(p, rest); });
 }

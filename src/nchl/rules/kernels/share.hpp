@@ -2,52 +2,43 @@
 //
 //     dK[k] = agg over connections (p -> q) of (eta_p + eta_q) / 2 (A_p a_p + B_q a_q + C_p C_q a_p a_q + D_p D_q)
 //
-// One tap (u, v) at a time: the inputs that it meets are gathered row by row, and several output channels read each of them
-// from a register. Nothing larger than a few planes is ever stored.
+// A strip of output rows at a time, so that all it needs stays in the first cache; within it a block of input channels and
+// output channels at a time, under one tap, so that each number that is loaded serves several connections.
 #pragma once
 #include "geometry.hpp"
 
 enum Sharing { MAX, MIN, MEAN, MEDIAN };
-static constexpr int TILE = 256, BLOCK = 4;
+enum Form { CHANGE, PRODUCT, SUM };  // of a connection: its change (twice), or the product or the sum of one number of each side
+static constexpr int BLOCK = 3, NEAR = 40 * 1024;  // channels of a block; bytes of a strip
 
-template <class T> static int whole_vectors(int n) { return (n + Lanes<T>::N - 1) / Lanes<T>::N * Lanes<T>::N; }
-
-template <class T> struct Neurons {  // one individual's parameters, and whether they can overflow
-    const T *pre, *post, *A_in, *C_in, *D_in, *E_in, *B_out, *C_out, *D_out, *E_out;
+template <class T> struct Neurons {  // of one individual
+    const T *pre, *post, *A_in, *C_in, *D_in, *eta_in, *B_out, *C_out, *D_out, *eta_out;
 };
 
 template <class T> struct Workspace {  // of one thread
-    Planes<T> in[4];                   // A a, C a, D, eta
-    Buffer<T> out[4];                  // B a, C a, D, eta; every plane rounded up to whole vectors
-    Buffer<T> in_tile[4], out_tile[4], sums, sums_in, sums_out, values[BLOCK];
+    Planes<T> in[4], out[4];           // A a (or B a), C a, D, eta
+    Buffer<T> sums, results, values[BLOCK * BLOCK], in_terms, out_terms;
+    std::vector<Rectangle> rectangles;
 };
 
-template <class T> struct Largest {  // absolute value, and whether all were finite
-    T value = 0;
-    bool finite = true;
-    void see(const T* x, int n) {
-        using L = Lanes<T>;
-        typename L::V most = {};
-        typename L::I strange = {};
-        const auto look = [&](typename L::V v) {
-            const auto size = v < 0 ? -v : v;
-            most = larger(size, most);
-            strange |= ~(size <= L::all(std::numeric_limits<T>::max()));
-        };
-        int p = 0;
-        for (; p + L::N <= n; p += L::N) look(L::load(x + p));
-        if (p < n) look(L::first(n - p) ? L::load(x + p) : typename L::V{});
-        for (int l = 0; l < L::N; ++l) {
-            value = std::max(value, most[l]);
-            finite &= !strange[l];
-        }
+// The largest absolute value. As integers, the bits of infinity and NaN are larger than those of any finite number.
+template <class T> class Largest {
+    using L = Lanes<T>;
+    typename L::I most = {};
+
+  public:
+    void see(typename L::V v) {
+        const auto bits = (typename L::I)v & std::numeric_limits<typename Integer<T>::type>::max();
+        most = bits > most ? bits : most;
+    }
+    T value() const {
+        auto bits = most[0];
+        for (int l = 1; l < L::N; ++l) bits = std::max(bits, most[l]);
+        T result;
+        std::memcpy(&result, &bits, sizeof(T));
+        return result;
     }
 };
-
-template <class T, int MODE> static typename Lanes<T>::V neutral() {
-    if (MODE == MEAN) return typename Lanes<T>::V{};
-    return Lanes<T>::all(MODE == MAX ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::infinity());
-}
 
 template <int MODE, class V> static inline V combine(V a, V x) {
     if (MODE == MAX) return larger(x, a);
@@ -55,188 +46,236 @@ template <int MODE, class V> static inline V combine(V a, V x) {
     return a + x;
 }
 
-template <class T, int MODE> static T reduce(const T* lanes) {
-    T result = lanes[0];
-    for (int l = 1; l < Lanes<T>::N; ++l)
-        result = MODE == MAX ? std::max(result, lanes[l]) : MODE == MIN ? std::min(result, lanes[l]) : result + lanes[l];
-    return result;
+template <class T, int MODE> static typename Lanes<T>::V neutral() {
+    if (MODE == MEAN) return typename Lanes<T>::V{};
+    return Lanes<T>::all(MODE == MAX ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::infinity());
 }
 
-// n connections of one input channel with each of B output channels; the lanes of the aggregates so far are in `sums`.
-template <class T, int MODE, bool PRODUCT, int B>
-static void accumulate(const T* const* in, const T* const (*out)[4], int n, T* const* sums, T* const* values) {
+// The aggregate over the lanes of each of N vectors, in one vector: in each round, half as many vectors hold half as long aggregates.
+template <class T, int MODE, int S = Lanes<T>::N / 2> static inline void fold(typename Lanes<T>::V* x) {
+    using L = Lanes<T>;
+    typename L::I first, second;
+    for (int l = 0; l < L::N; ++l) first[l] = l & S ? l - S + L::N : l, second[l] = l & S ? l + L::N : l + S;
+    for (int k = 0; k < S; ++k) x[k] = combine<MODE>(pick(x[k], x[k + S], first), pick(x[k], x[k + S], second));
+    if constexpr (S > 1) fold<T, MODE, S / 2>(x);
+}
+
+// What one tap connects in a strip: rows of two sides, of the block's first channels; `step`s to the next row and channel.
+template <class T> struct Patch {
+    const T *in[4], *out[4];
+    size_t in_row, in_channel, out_row, out_channel;
+    int rows, columns;
+};
+
+// Of CH input channels with OUT output channels each; the lanes of the aggregates so far are in `sums`. For a median the
+// connections themselves are written to `values`, and `sums` is left alone.
+template <class T, int MODE, int FORM, int CH, int OUT> static void add(const Patch<T>& p, T* sums, T* const* values) {
     using L = Lanes<T>;
     using V = typename L::V;
-    V total[B], x[B];
-    for (int b = 0; b < B; ++b) total[b] = L::load(sums[b]);
-    const auto changes = [&](int p) __attribute__((always_inline)) {
-        const V Ca = L::load(in[1] + p);
-        if (PRODUCT) {
-            for (int b = 0; b < B; ++b) x[b] = Ca * L::load(out[b][1] + p);
-            return;
-        }
-        const V Aa = L::load(in[0] + p), D = L::load(in[2] + p), eta = L::load(in[3] + p);
-        for (int b = 0; b < B; ++b)
-            x[b] = (eta + L::load(out[b][3] + p)) * (Aa + L::load(out[b][0] + p) + Ca * L::load(out[b][1] + p) + D * L::load(out[b][2] + p));
-    };
-    int p = 0;
-    for (; p + L::N <= n; p += L::N) {
-        changes(p);
-        for (int b = 0; b < B; ++b)
-            if (MODE == MEDIAN) L::store(values[b] + p, x[b]);
-            else total[b] = combine<MODE>(total[b], x[b]);
+    V total[CH * OUT];
+    if (MODE != MEDIAN)
+        for (int k = 0; k < CH * OUT; ++k) total[k] = L::load(sums + k * L::N);
+    const auto inside = L::first(p.columns % L::N);
+    for (int y = 0; y < p.rows; ++y) {
+        const auto columns = [&](int x, auto keep) __attribute__((always_inline)) {
+            const size_t i = y * p.in_row + x, o = y * p.out_row + x;
+            V out[4][OUT];
+            for (int b = 0; b < OUT; ++b)
+                for (int k = 0; k < (FORM == CHANGE ? 4 : 1); ++k) out[k][b] = L::load(p.out[k] + o + b * p.out_channel);
+            for (int c = 0; c < CH; ++c) {
+                V in[4];
+                for (int k = 0; k < (FORM == CHANGE ? 4 : 1); ++k) in[k] = L::load(p.in[k] + i + c * p.in_channel);
+                for (int b = 0; b < OUT; ++b) {
+                    V v;
+                    if (FORM == CHANGE) v = (in[3] + out[3][b]) * (in[0] + out[0][b] + in[1] * out[1][b] + in[2] * out[2][b]);
+                    else if (FORM == PRODUCT) v = in[0] * out[0][b];
+                    else v = in[0] + out[0][b];
+                    const int k = c * OUT + b;
+                    if (MODE == MEDIAN) L::store(values[k] + y * p.columns + x, v);
+                    else total[k] = keep(combine<MODE>(total[k], v), total[k]);
+                }
+            }
+        };
+        int x = 0;
+        for (; x + L::N <= p.columns; x += L::N) columns(x, [](V now, V) { return now; });
+        if (x < p.columns) columns(x, [&](V now, V before) { return inside ? now : before; });
     }
-    if (p < n) {
-        const auto inside = L::first(n - p);
-        changes(p);
-        for (int b = 0; b < B; ++b)
-            if (MODE == MEDIAN) L::store(values[b] + p, x[b]);
-            else total[b] = combine<MODE>(total[b], inside ? x[b] : neutral<T, MODE>());
-    }
-    for (int b = 0; b < B; ++b) {
-        if (MODE == MEDIAN) total[b] = L::all(median(values[b], n));
-        L::store(sums[b], total[b]);
-    }
+    if (MODE != MEDIAN)
+        for (int k = 0; k < CH * OUT; ++k) L::store(sums + k * L::N, total[k]);
 }
 
-// The same for a term that one side alone makes up.
-template <class T, int MODE> static void accumulate(const T* x, int n, T* sums, T* values) {
+// The aggregate of a rectangle of numbers of one side alone.
+template <class T, int MODE> static T alone(const T* from, size_t row, int rows, int columns, T* values) {
     using L = Lanes<T>;
-    auto total = L::load(sums);
-    if (MODE == MEDIAN) {
-        copy(x, n, values);
-        total = L::all(median(values, n));
-    } else {
-        int p = 0;
-        for (; p + L::N <= n; p += L::N) total = combine<MODE>(total, L::load(x + p));
-        if (p < n) total = combine<MODE>(total, L::first(n - p) ? L::load(x + p) : neutral<T, MODE>());
-    }
-    L::store(sums, total);
-}
-
-template <class T, int MODE> static T finish(const T* lanes, int n) {
-    if (MODE == MEDIAN) return lanes[0];
-    const T result = reduce<T, MODE>(lanes);
-    return MODE == MEAN ? result / n : result;
-}
-
-// Products of parameters and activations, once per neuron (pointers are copied so that the compiler sees that they stay). False where a connection could overflow: the comparisons above
-// could then drop a NaN, and the caller takes the slow way.
-template <class T> static bool prepare(const Geometry& g, const Neurons<T>& r, Workspace<T>& w, int arrays) {
-    const int positions = g.positions(), plane = whole_vectors<T>(positions);
-    for (int k = 0; k < arrays; ++k) {
-        w.in[k].prepare(g);
-        w.out[k].grow(static_cast<size_t>(g.outputs) * plane);
-    }
-    const T *pre = r.pre, *post = r.post, *A = r.A_in, *C = r.C_in, *B = r.B_out, *Co = r.C_out;
-    w.in[0].fill(g.width, [=](int i) { return A[i] * pre[i]; });
-    w.in[1].fill(g.width, [=](int i) { return C[i] * pre[i]; });
-    if (arrays == 4) {
-        const T *D = r.D_in, *eta = r.E_in;
-        w.in[2].fill(g.width, [=](int i) { return D[i]; });
-        w.in[3].fill(g.width, [=](int i) { return eta[i]; });
-    }
-    for (int o = 0; o < g.outputs; ++o, post += positions, B += positions, Co += positions) {
-        T *Ba = w.out[0].data() + static_cast<size_t>(o) * plane, *Ca = w.out[1].data() + static_cast<size_t>(o) * plane;
-        for (int p = 0; p < positions; ++p) Ba[p] = B[p] * post[p];
-        for (int p = 0; p < positions; ++p) Ca[p] = Co[p] * post[p];
-        if (arrays == 4) {
-            std::copy_n(r.D_out + o * positions, positions, w.out[2].data() + static_cast<size_t>(o) * plane);
-            std::copy_n(r.E_out + o * positions, positions, w.out[3].data() + static_cast<size_t>(o) * plane);
+    typename L::V total[L::N] = {neutral<T, MODE>()};
+    const auto inside = L::first(columns % L::N);
+    for (int y = 0; y < rows; ++y)
+        for (int x = 0; x < columns; x += L::N) {
+            const auto v = L::load(from + y * row + x), more = combine<MODE>(total[0], v);
+            if (MODE == MEDIAN) L::store(values + y * columns + x, v);
+            else if (x + L::N <= columns) total[0] = more;
+            else total[0] = inside ? more : total[0];
         }
-    }
-    Largest<T> in[4], out[4];
-    bool finite = true;
-    for (int k = 0; k < arrays; ++k) {
-        in[k].see(w.in[k].data(), w.in[k].size());
-        for (int o = 0; o < g.outputs; ++o) out[k].see(w.out[k].data() + static_cast<size_t>(o) * plane, positions);
-        finite &= in[k].finite && out[k].finite;
-    }
-    T bound = in[0].value + out[0].value + in[1].value * out[1].value;
-    if (arrays == 4) bound = (in[3].value + out[3].value) * (bound + in[2].value * out[2].value);
-    return finite && bound * positions < std::numeric_limits<T>::max();
+    if (MODE == MEDIAN) return median(values, rows * columns);
+    fold<T, MODE>(total);
+    return MODE == MEAN ? total[0][0] / (rows * columns) : total[0][0];
 }
 
-// The aggregates of one individual. Per connection: of the change. Termwise: of C_p C_q a_p a_q, of A_p a_p, and of B_q a_q.
+// One side's numbers as patches read them: a parameter times the activation, C times the activation and, if `still`, D and eta.
+template <class T> static void lay(Planes<T>* planes, int channels, int height, int width, int stride, const T* a, const T* own, const T* C,
+                                   const T* D, const T* eta, bool still, T* largest) {
+    using L = Lanes<T>;
+    Largest<T> most[4];
+    const T *factors[4] = {own, C, D, eta};
+    for (int k = 0; k < (still ? 4 : 2); ++k) planes[k].shape(channels, height, width, stride);
+    for (int c = 0, y = 0; c < channels; ++y == height ? y = 0, ++c : c) {
+        const size_t from = (static_cast<size_t>(c) * height + y) * width;
+        for (int k = 0; k < (still ? 4 : 2); ++k)
+            planes[k].row(c, y, 0, width, [&](T* line) {
+                vectors<T>(width, [&](int x, auto load) {
+                    auto v = load(factors[k] + from + x);
+                    if (k < 2) v *= load(a + from + x);
+                    most[k].see(v);
+                    L::store(line + x, v);
+                });
+            });
+    }
+    for (int k = 0; k < 4; ++k) largest[k] = most[k].value();
+}
+
+// The aggregates of one individual, in the order of the blocks.
 template <class T, int MODE> class Shares {
     using L = Lanes<T>;
     const Geometry& g;
     Workspace<T>& w;
-    const bool termwise;
-    const int arrays, plane, most;  // most: positions at a time; a median needs all of them
 
   public:
-    Shares(const Geometry& g, Workspace<T>& w, bool termwise)
-        : g(g), w(w), termwise(termwise), arrays(termwise ? 2 : 4), plane(whole_vectors<T>(g.positions())),
-          most(MODE == MEDIAN ? plane : std::min(TILE, plane)) {}
-
-    bool compute(const Neurons<T>& r) {
-        if (!prepare(g, r, w, arrays)) return false;
-        for (int k = 0; k < arrays; ++k) {
-            w.in_tile[k].grow(most);
-            w.out_tile[k].grow(static_cast<size_t>(g.outputs) * (most + L::N));
-        }
-        for (auto& v : w.values) v.grow(plane);
-        clear(w.sums, static_cast<size_t>(g.outputs) * g.group_channels() * g.taps());
-        clear(w.sums_in, static_cast<size_t>(g.channels) * g.taps());
-        clear(w.sums_out, static_cast<size_t>(g.outputs) * g.taps());
-        // Taps that meet every output: the outputs of a tile stay in the first cache for all of them.
-        for (int from = 0; from < g.positions(); from += most)
-            for (int tap = 0; tap < g.taps(); ++tap)
-                if (where(tap).is_all(g)) add(tap, where(tap), from, std::min(g.positions(), from + most));
-        for (int tap = 0; tap < g.taps(); ++tap) {
-            const Rectangle here = where(tap);
-            if (!here.is_all(g))
-                for (int from = 0; from < here.size(); from += most) add(tap, here, from, std::min(here.size(), from + most));
-        }
-        return true;
+    Shares(const Geometry& g, Workspace<T>& w) : g(g), w(w) {
+        w.rectangles.resize(g.taps());
+        for (int tap = 0; tap < g.taps(); ++tap) w.rectangles[tap] = connected(g, tap);
+        w.results.grow(g.weights() + L::N);
+        if (MODE == MEDIAN)
+            for (auto& v : w.values) v.grow(whole_vectors<T>(g.positions()));
     }
 
-    Rectangle where(int tap) const { return connected(g, tap / g.kernel_w, tap % g.kernel_w); }
-    T change(int o, int c, int tap, int n) { return finish<T, MODE>(at(w.sums, (o * g.group_channels() + c) * g.taps() + tap), n); }
-    T of_input(int c, int tap, int n) { return finish<T, MODE>(at(w.sums_in, c * g.taps() + tap), n); }
-    T of_output(int o, int tap, int n) { return finish<T, MODE>(at(w.sums_out, o * g.taps() + tap), n); }
+    // False where a connection could overflow: comparisons could then drop a NaN, and the caller takes the slow way.
+    bool prepare(const Neurons<T>& r, bool still) {
+        T in[4], out[4];
+        lay(w.in, g.channels, g.height, g.width, g.stride_w, r.pre, r.A_in, r.C_in, r.D_in, r.eta_in, still, in);
+        lay(w.out, g.outputs, g.out_h, g.out_w, 1, r.post, r.B_out, r.C_out, r.D_out, r.eta_out, still, out);
+        T bound = in[0] + out[0] + in[1] * out[1];
+        if (still) bound = (in[3] + out[3]) * (bound + in[2] * out[2]);
+        return bound * g.positions() < std::numeric_limits<T>::max();
+    }
+
+    // Of a form of the connections' numbers from the array `first` on; then each(f) calls f(element, o, c, tap, aggregate).
+    template <int FORM> void compute(int first) {
+        const int arrays = FORM == CHANGE ? 4 : 1;
+        if (MODE != MEDIAN) {
+            w.sums.grow((g.weights() + L::N) * L::N);
+            for (size_t i = 0; i < g.weights(); ++i) L::store(w.sums.data() + i * L::N, neutral<T, MODE>());
+        }
+        T* values[BLOCK * BLOCK];
+        for (int k = 0; k < BLOCK * BLOCK; ++k) values[k] = w.values[k].data();
+        const int strip = MODE == MEDIAN ? g.out_h : rows_of_strip(arrays);
+        for (int top = 0; top < g.out_h; top += strip) {
+            size_t index = 0;
+            blocks<FORM>([&](int c, int channels, int tap, int o, int outputs) {
+                const Rectangle& all = w.rectangles[tap];
+                const int y0 = std::max(top, all.y0), y1 = std::min({top + strip, g.out_h, all.y0 + all.rows}), block = channels * outputs;
+                if (y0 < y1) {
+                    const auto patch = patch_of(first, arrays, c, tap, o, y0, y1 - y0);
+                    adder<FORM>(channels, outputs)(patch, w.sums.data() + index * L::N, values);
+                }
+                if (MODE == MEDIAN)
+                    for (int k = 0; k < block; ++k) w.results.data()[index + k] = all.rows ? median(values[k], all.size()) : T(0);
+                index += block;
+            });
+        }
+        if (MODE == MEDIAN) return;
+        for (size_t i = 0; i < g.weights(); i += L::N) {
+            typename L::V lanes[L::N];
+            for (int k = 0; k < L::N; ++k) lanes[k] = L::load(w.sums.data() + (i + k) * L::N);
+            fold<T, MODE>(lanes);
+            L::store(w.results.data() + i, lanes[0]);
+        }
+    }
+
+    template <int FORM, class F> void each(F f) {
+        size_t index = 0;
+        blocks<FORM>([&](int c, int channels, int tap, int o, int outputs) {
+            const int n = w.rectangles[tap].size();
+            for (int k = 0; k < channels * outputs; ++k, ++index) {
+                const int channel = c + k / outputs, output = o + k % outputs;
+                const size_t element = (static_cast<size_t>(output) * g.group_channels() + channel % g.group_channels()) * g.taps() + tap;
+                if (n) f(element, output, channel, tap, MODE == MEAN ? w.results.data()[index] / n : w.results.data()[index]);
+            }
+        });
+    }
+
+    // Of the first number of the input's side, by channel and tap, and of the output's side.
+    void terms() {
+        w.in_terms.grow(static_cast<size_t>(g.channels) * g.taps());
+        w.out_terms.grow(static_cast<size_t>(g.outputs) * g.taps());
+        for (int tap = 0; tap < g.taps(); ++tap) {
+            const Rectangle& here = w.rectangles[tap];
+            if (!here.rows) continue;
+            const auto agg = [&](const T* from, size_t row) { return alone<T, MODE>(from, row, here.rows, here.columns, w.values[0].data()); };
+            for (int c = 0; c < g.channels; ++c) w.in_terms.data()[c * g.taps() + tap] = agg(w.in[0].data() + input(c, tap, here.y0), in_row());
+            for (int o = 0; o < g.outputs; ++o) {
+                T& term = w.out_terms.data()[o * g.taps() + tap];
+                const Rectangle& before = w.rectangles[std::max(0, tap - 1)];  // often the same outputs
+                if (tap && before.y0 == here.y0 && before.x0 == here.x0 && before.rows == here.rows && before.columns == here.columns) term = (&term)[-1];
+                else term = agg(w.out[0].data() + w.out[0].at(o, here.y0, here.x0), w.out[0].pitch);
+            }
+        }
+    }
+    T in_term(int c, int tap) { return w.in_terms.data()[c * g.taps() + tap]; }
+    T out_term(int o, int tap) { return w.out_terms.data()[o * g.taps() + tap]; }
 
   private:
-    static T* at(Buffer<T>& buffer, int index) { return buffer.data() + static_cast<size_t>(index) * L::N; }
-    static void clear(Buffer<T>& buffer, size_t count) {
-        buffer.grow(count * L::N);
-        for (size_t i = 0; i < count; ++i) L::store(buffer.data() + i * L::N, neutral<T, MODE>());
+    int rows_of_strip(int arrays) {
+        const size_t in = std::min(BLOCK, g.group_channels()) * g.stride_h * w.in[0].pitch * g.stride_w, out = g.group_outputs() * w.out[0].pitch;
+        const size_t reach = in / g.stride_h * (g.kernel_h - 1) * g.dilation_h, room = NEAR / sizeof(T) / arrays;
+        return room > reach ? std::max<size_t>(1, (room - reach) / (in + out)) : 1;
     }
-
-    // Positions [from, to) of the outputs that the tap connects.
-    void add(int tap, const Rectangle& here, int from, int to) {
-        const bool direct = here.is_all(g);
-        const int n = to - from, channels = g.group_channels(), of_group = g.group_outputs(), blocks = (of_group + BLOCK - 1) / BLOCK;
-        const auto output = [&](int k, int o) {
-            return direct ? w.out[k].data() + static_cast<size_t>(o) * plane + from : w.out_tile[k].data() + static_cast<size_t>(o) * (most + L::N);
+    size_t in_row() { return w.in[0].pitch * g.stride_h; }
+    // Where the input lies that a tap connects with the output at (y, first column of its rectangle).
+    size_t input(int c, int tap, int y) {
+        const int row = y * g.stride_h + tap / g.kernel_w * g.dilation_h - g.top;
+        return w.in[0].at(c, row, w.rectangles[tap].x0 * g.stride_w + tap % g.kernel_w * g.dilation_w - g.left);
+    }
+    Patch<T> patch_of(int first, int arrays, int c, int tap, int o, int y, int rows) {
+        Patch<T> p;
+        const size_t in = input(c, tap, y), out = w.out[0].at(o, y, w.rectangles[tap].x0);
+        for (int k = 0; k < arrays; ++k) p.in[k] = w.in[first + k].data() + in, p.out[k] = w.out[first + k].data() + out;
+        p.in_row = in_row(), p.in_channel = w.in[0].channel, p.out_row = w.out[0].pitch, p.out_channel = w.out[0].channel;
+        p.rows = rows, p.columns = w.rectangles[tap].columns;
+        return p;
+    }
+    // Calls f(first input channel, number, tap, first output channel, number) for blocks of nearly equal size.
+    template <int FORM, class F> void blocks(F f) {
+        static constexpr int most = FORM == SUM ? 1 : BLOCK;
+        const auto split = [](int count, auto g) {
+            const int parts = (count + most - 1) / most;
+            for (int k = 0; k < parts; ++k) g(k * count / parts, (k + 1) * count / parts - k * count / parts);
         };
-        T *in[4], *values[BLOCK];
-        for (int k = 0; k < arrays; ++k) in[k] = w.in_tile[k].data();
-        for (int b = 0; b < BLOCK; ++b) values[b] = w.values[b].data();
-        for (int o = 0; o < g.outputs; ++o) {
-            if (!direct)
-                for (int k = 0; k < arrays; ++k) gather_outputs(g, here, w.out[k].data() + static_cast<size_t>(o) * plane, from, to, output(k, o));
-            if (termwise) accumulate<T, MODE>(output(0, o), n, at(w.sums_out, o * g.taps() + tap), values[0]);
-        }
-        for (int c = 0; c < g.channels; ++c) {
-            gather_inputs(g, here, w.in, arrays, c, tap, from, to, in);
-            if (termwise) accumulate<T, MODE>(in[0], n, at(w.sums_in, c * g.taps() + tap), values[0]);
-            const int first = c / channels * of_group;
-            for (int block = 0; block < blocks; ++block) {
-                const int o = first + block * of_group / blocks, size = first + (block + 1) * of_group / blocks - o;
-                const T* out[BLOCK][4];
-                T* sums[BLOCK];
-                for (int b = 0; b < size; ++b) {
-                    for (int k = 0; k < arrays; ++k) out[b][k] = output(k, o + b);
-                    sums[b] = at(w.sums, ((o + b) * channels + c % channels) * g.taps() + tap);
-                }
-                using F = void (*)(const T* const*, const T* const (*)[4], int, T* const*, T* const*);
-                static constexpr F each[2][BLOCK] = {
-                    {accumulate<T, MODE, false, 1>, accumulate<T, MODE, false, 2>, accumulate<T, MODE, false, 3>, accumulate<T, MODE, false, 4>},
-                    {accumulate<T, MODE, true, 1>, accumulate<T, MODE, true, 2>, accumulate<T, MODE, true, 3>, accumulate<T, MODE, true, 4>}};
-                each[termwise][size - 1](in, out, n, sums, values);
-            }
+        const int channels = g.group_channels(), outputs = g.group_outputs();
+        for (int group = 0; group < g.groups; ++group)
+            split(channels, [&](int c, int some) {
+                for (int tap = 0; tap < g.taps(); ++tap)
+                    split(outputs, [&](int o, int others) { f(group * channels + c, some, tap, group * outputs + o, others); });
+            });
+    }
+    template <int FORM> static auto adder(int channels, int outputs) {
+        using F = void (*)(const Patch<T>&, T*, T* const*);
+        if constexpr (FORM == SUM) return F(add<T, MODE, FORM, 1, 1>);
+        else {
+            static constexpr F each[BLOCK][BLOCK] = {
+                {add<T, MODE, FORM, 1, 1>, add<T, MODE, FORM, 1, 2>, add<T, MODE, FORM, 1, 3>},
+                {add<T, MODE, FORM, 2, 1>, add<T, MODE, FORM, 2, 2>, add<T, MODE, FORM, 2, 3>},
+                {add<T, MODE, FORM, 3, 1>, add<T, MODE, FORM, 3, 2>, add<T, MODE, FORM, 3, 3>}};
+            return each[channels - 1][outputs - 1];
         }
     }
 };
@@ -245,22 +284,28 @@ template <class T, int MODE> class Shares {
 // False where a number could overflow; then nothing was changed.
 template <class T, int MODE>
 static bool share(const Geometry& g, const Neurons<T>& r, Workspace<T>& w, const T* constant, const T* rate, T* kernel) {
-    Shares<T, MODE> shares(g, w, constant != nullptr);
-    if (!shares.compute(r)) return false;
-    const int channels = g.group_channels();
-    for (int tap = 0; tap < g.taps(); ++tap) {
-        const int n = shares.where(tap).size();
-        if (!n) continue;
-        for (int o = 0; o < g.outputs; ++o)
-            for (int c = 0; c < channels; ++c) {
-                const size_t element = (static_cast<size_t>(o) * channels + c) * g.taps() + tap;
-                const T change = shares.change(o, c, tap, n);
-                if (constant == nullptr) kernel[element] += change * T(0.5);  // of the two rates
-                else {
-                    const T input = shares.of_input(o / g.group_outputs() * channels + c, tap, n), output = shares.of_output(o, tap, n);
-                    kernel[element] += (input + output + change + constant[element]) * rate[element];
-                }
-            }
+    Shares<T, MODE> shares(g, w);
+    if (!shares.prepare(r, constant == nullptr)) return false;
+    if (constant == nullptr) {
+        shares.template compute<CHANGE>(0);
+        shares.template each<CHANGE>([&](size_t element, int, int, int, T change) { kernel[element] += change * T(0.5); });  // of the two rates
+    } else {
+        shares.template compute<PRODUCT>(1);
+        shares.terms();
+        shares.template each<PRODUCT>([&](size_t element, int o, int c, int tap, T product) {
+            kernel[element] += (shares.in_term(c, tap) + shares.out_term(o, tap) + product + constant[element]) * rate[element];
+        });
     }
+    return true;
+}
+
+// The aggregates of D and eta, which last for a life. False as above.
+template <class T, int MODE> static bool still_terms(const Geometry& g, const Neurons<T>& r, Workspace<T>& w, T* constant, T* rate) {
+    Shares<T, MODE> shares(g, w);
+    if (!shares.prepare(r, true)) return false;
+    shares.template compute<PRODUCT>(2);
+    shares.template each<PRODUCT>([&](size_t element, int, int, int, T product) { constant[element] = product; });
+    shares.template compute<SUM>(3);
+    shares.template each<SUM>([&](size_t element, int, int, int, T sum) { rate[element] = sum * T(0.5); });
     return true;
 }

@@ -3,7 +3,7 @@
 //     W += (eta_i + eta_j) / 2 * (A_i a_i + B_j a_j + C_i a_i C_j a_j + D_i D_j),    a = tanh(W a),    layer by layer
 //
 // One individual is one task. Every sum is over a row, in an order that follows from the row's length alone.
-#include "vectors.hpp"
+#include "tanh.hpp"
 
 static constexpr int ROWS = 4;      // that share what they load of the presynaptic neurons
 static constexpr int AHEAD = 4096;  // bytes from a weight to the one that is fetched meanwhile: the next rows, then the next individual's
@@ -25,49 +25,13 @@ template <class T> static typename Lanes<T>::V sums(const T* lanes) {
     return x[0];
 }
 
-template <class T> struct Precision;  // terms: of the series of e^r - 1, |r| < 0.35; round: adding it leaves an integer in the low bits
-template <> struct Precision<float> {
-    static constexpr int terms = 8, mantissa = 23, bias = 127;
-    static constexpr float most = 10, round = 12582912.0f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
-};
-template <> struct Precision<double> {
-    static constexpr int terms = 15, mantissa = 52, bias = 1023;
-    static constexpr double most = 20, round = 6755399441055744.0, ln2_high = 0.693145751953125, ln2_low = 1.42860682030941723212e-6;
-};
-
-template <class T, int N> struct Factors { T of[N + 1]; };
-template <class T, int N> constexpr Factors<T, N> inverse_factorials() {
-    Factors<T, N> factors = {};
-    double product = 1;
-    for (int k = 1; k <= N; ++k) factors.of[k] = static_cast<T>(1 / (product *= k));
-    return factors;
-}
-
-// tanh x = t / (t + 2) with t = e^2x - 1: no digits are lost near 0. Within a few units of the last place.
-template <class T> static typename Lanes<T>::V tanh(typename Lanes<T>::V x) {
-    using L = Lanes<T>;
-    using V = typename L::V;
-    using I = typename L::I;
-    using P = Precision<T>;
-    const V size = x < 0 ? -x : x, y = 2 * smaller(size, L::all(P::most));
-    const V shifted = y * T(1.4426950408889634) + P::round, power = shifted - P::round;
-    const V r = (y - power * P::ln2_high) - power * P::ln2_low;
-    static constexpr auto factors = inverse_factorials<T, P::terms>();
-    V series = L::all(factors.of[P::terms]);
-#pragma GCC unroll 16
-    for (int k = P::terms - 1; k > 0; --k) series = series * r + factors.of[k];
-    const V two = (V)(((I)shifted << P::mantissa) + (static_cast<typename Integer<T>::type>(P::bias) << P::mantissa));
-    const V t = two * (series * r) + (two - 1), result = t / (t + 2);
-    return x == x ? (x < 0 ? -result : result) : x;
-}
-
 template <class T> struct Workspace {
     Buffer<T> now, next, lanes;
     Buffer<T> in[4];   // A a, C a, D, eta / 2 of the layer's inputs
     Buffer<T> out[4];  // B a, C a, D, eta / 2 of its outputs
 };
 
-// B rows from row j on. Lanes behind a row's end hold what was there before, and are kept out of the sums.
+// B rows from row j on. Lanes that are not the row's, or not for the first time, are kept out of the sums.
 template <class T, int B, bool UPDATE> static inline void rows(Workspace<T>& w, const T* x, int inputs, int j, T* weight) {
     using L = Lanes<T>;
     using V = typename L::V;
@@ -98,12 +62,40 @@ template <class T, int B, bool UPDATE> static inline void rows(Workspace<T>& w, 
             total[b] += keep(now * a);
         }
     };
-    int i = 0;
-    for (; i + L::N <= inputs; i += L::N)
+    const auto whole = [&](int i) __attribute__((always_inline)) {
         columns(i, [](const T* p) { return L::load(p); }, [](T* p, V v) { L::store(p, v); }, [](V v) { return v; });
-    if (const int n = inputs - i; n > 0) {
-        const auto inside = L::first(n);
-        columns(i, [n](const T* p) { return load_first(p, n); }, [n](T* p, V v) { store_first(p, v, n); }, [&](V v) { return inside ? v : V{}; });
+    };
+    const int left = inputs % L::N, pairs = left ? inputs - left - L::N : inputs;
+    int i = 0;
+    for (; i < pairs; i += L::N) whole(i);
+    if (left && pairs >= 0) {
+        // The last two vectors overlap; both are loaded before either is written, and what they share counts once.
+        const int last = inputs - L::N;
+        const auto inside = L::first(L::N - left);
+        const V a = L::load(x + i), a_last = L::load(x + last);
+        V Aa[2], Ca_in[2], D_in[2], half[2];
+        if (UPDATE)
+            for (int side = 0; side < 2; ++side) {
+                const int at = side ? last : i;
+                Aa[side] = L::load(A + at), Ca_in[side] = L::load(C + at), D_in[side] = L::load(D + at), half[side] = L::load(eta + at);
+            }
+#pragma GCC unroll 8
+        for (int b = 0; b < B; ++b) {
+            __builtin_prefetch(reinterpret_cast<const char*>(row[b] + i) + AHEAD);
+            __builtin_prefetch(reinterpret_cast<const char*>(row[b] + last) + AHEAD);
+            V now = L::load(row[b] + i), then = L::load(row[b] + last);
+            if (UPDATE) {
+                now += (half[0] + rate[b]) * (Aa[0] + Ba[b] + Ca_in[0] * Ca[b] + D_in[0] * Db[b]);
+                then += (half[1] + rate[b]) * (Aa[1] + Ba[b] + Ca_in[1] * Ca[b] + D_in[1] * Db[b]);
+                L::store(row[b] + i, now);
+                L::store(row[b] + last, then);
+            }
+            const V product = then * a_last;
+            total[b] += now * a + (inside ? V{} : product);
+        }
+    } else if (left) {
+        const auto inside = L::first(left);
+        columns(0, [&](const T* p) { return load_first(p, left); }, [&](T* p, V v) { store_first(p, v, left); }, [&](V v) { return inside ? v : V{}; });
     }
     for (int b = 0; b < B; ++b) L::store(w.lanes.data() + (j + b) * L::N, total[b]);
 }
