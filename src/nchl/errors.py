@@ -59,6 +59,10 @@ class CheckpointError(RunError):
     """A checkpoint that is truncated, altered, or belongs to something else."""
 
 
+class WorkerError(NchlError):
+    """Workers died, hung or answered nonsense until nothing was left to try; the run can be resumed."""
+
+
 def require(module: str, extra: str) -> ModuleType:
     """Import an optional module, or say which extra of this package brings it.
 

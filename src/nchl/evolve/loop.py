@@ -97,6 +97,7 @@ class Evolution:
         """
         number, sigma, lr, statistics = self.strategy.generation, self.strategy.sigma, self.strategy.lr, self.statistics
         begin = self._clock()
+        sent, received = self.workers.sent_bytes, self.workers.received_bytes
         population = self.strategy.ask()
         asked = self._clock()
         scores = self.workers.evaluate(population, generation=number, episodes=self._episodes, statistics=statistics)
@@ -136,6 +137,8 @@ class Evolution:
             evaluate_seconds=evaluated - asked,
             search_seconds=(asked - begin) + (told - evaluated),
             steps_per_s=scores.env_steps / max(evaluated - asked, 1e-9),
+            sent_mb=(self.workers.sent_bytes - sent) / (1 << 20),
+            received_mb=(self.workers.received_bytes - received) / (1 << 20),
             reason=self.reason,
         )
 

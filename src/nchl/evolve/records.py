@@ -34,6 +34,8 @@ class Generation:
         evaluate_seconds: seconds in this generation's rollouts.
         search_seconds: seconds in the strategy.
         steps_per_s: environment steps per second in this generation's rollouts.
+        sent_mb: mebibytes sent to workers in this generation; 0 where there are none.
+        received_mb: mebibytes received from them.
         reason: why the run ends here: generations, target, max_steps or max_minutes; None where it goes on.
     """
 
@@ -56,6 +58,8 @@ class Generation:
     evaluate_seconds: float
     search_seconds: float
     steps_per_s: float
+    sent_mb: float = 0.0
+    received_mb: float = 0.0
     reason: str | None = None
 
 

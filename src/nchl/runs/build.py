@@ -16,7 +16,7 @@ from nchl.rollout import ObservationStatistics
 from nchl.runs.config import INITIAL_GENOMES, EvolveConfig
 from nchl.runs.files import read_tensors
 from nchl.runs.folder import RunFolder
-from nchl.workers import LocalWorkers, Recipe
+from nchl.workers import LocalWorkers, Recipe, Workers, cluster_workers, process_workers
 
 
 def evolution(task: str | None = None, **options: Any) -> Evolution:
@@ -43,7 +43,7 @@ def build(config: EvolveConfig) -> Evolution:
     Raises:
         NchlError: the task, the network, the strategy or the first centre cannot be made.
     """
-    workers = LocalWorkers(recipe(config))
+    workers = make_workers(config)
     strategy = strategies.make(
         str(config.strategy),
         workers.nparams,
@@ -54,6 +54,19 @@ def build(config: EvolveConfig) -> Evolution:
     )
     statistics = ObservationStatistics(workers.observation_shape) if config.normalise_observations else None
     return Evolution(strategy, workers, limits(config), episodes=_given(config.episodes), statistics=statistics)
+
+
+def make_workers(config: EvolveConfig) -> Workers:
+    """Who plays: this process, processes beside it, or a Ray cluster.
+
+    Raises:
+        NchlError: the task or the network cannot be made, or there is no cluster.
+    """
+    if config.cluster is not None:
+        return cluster_workers(recipe(config), config.cluster)
+    if config.workers is not None:
+        return process_workers(recipe(config), config.workers)
+    return LocalWorkers(recipe(config))
 
 
 def recipe(config: EvolveConfig) -> Recipe:

@@ -23,7 +23,7 @@ INITIAL_GENOMES = ("normal", "zeros", "uniform")
 IMAGE_SIZES = {"conv-thesis": (64, 64), "conv-hml": (84, 84)}  # what the published networks see
 INITIAL_WEIGHTS = ("uniform", "zeros", "normal", "xavier", "kaiming", "uniform1", "sparse", "coevolved")
 
-_TASK, _NETWORK, _SEARCH, _END = "task", "network", "search", "end of the run"  # headings of the help
+_TASK, _NETWORK, _SEARCH, _END, _WORK = "task", "network", "search", "end of the run", "who does the work"  # headings of the help
 _OWN = "FILE.py:NAME"
 _MLPS = ("nchl", "hl", "wnchl", "static")
 _CONVS = ("conv-thesis", "conv-hml", _OWN)
@@ -147,6 +147,16 @@ class EvolveConfig:
         "int", None, "end with the generation in which this many environment steps were reached", _END, metavar="N"
     )
     max_minutes: float | None = option("float", None, "end with the generation in which this much time has passed", _END, metavar="M")
+    workers: int | None = option(
+        "int", None, "processes on this machine that play the generations; they share its cores, and change no result", _WORK, metavar="N"
+    )
+    cluster: str | None = option(
+        "str",
+        None,
+        "play on a Ray cluster: its address (HOST:PORT), or auto for the one that runs here, else one that is started here",
+        _WORK,
+        metavar="ADDRESS|auto",
+    )
     preset: str | None = option(
         "str", None, "settings of a published experiment (`nchl presets` lists them); other options override it", "preset", metavar="NAME"
     )
@@ -297,6 +307,7 @@ def _check_values(config: EvolveConfig) -> None:
         "generations": 1,
         "max_steps": 1,
         "seed": 0,
+        "workers": 1,
     }
     for name, bound in least.items():
         value = getattr(config, name)
@@ -306,6 +317,10 @@ def _check_values(config: EvolveConfig) -> None:
         raise InvalidArgument(
             f"population must be even for antithetic sampling (each perturbation comes with its mirror image), got {config.population}; "
             f"use {config.population + 1}, or --no-antithetic"
+        )
+    if config.workers is not None and config.cluster is not None:
+        raise InvalidArgument(
+            f"--workers {config.workers} are processes on this machine, --cluster {config.cluster} is a Ray cluster; give one of the two"
         )
     for name in ("sigma", "lr", "max_minutes"):
         value = getattr(config, name)

@@ -37,6 +37,8 @@ COLUMNS = {
     "evaluate_seconds": "seconds spent in the rollouts of this generation",
     "search_seconds": "seconds spent in the strategy's ask and tell",
     "steps_per_s": "environment steps per second in the rollouts of this generation",
+    "sent_mb": "mebibytes sent to workers in this generation; 0 without workers",
+    "received_mb": "mebibytes received from them",
     "resident_mb": "largest resident memory of the process so far, in mebibytes",
 }
 
@@ -102,9 +104,12 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
     text = read_text(path, largest=1 << 30)
     whole = text[: text.rfind("\n") + 1]
     reader = csv.DictReader(io.StringIO(whole))
-    if reader.fieldnames is None or "generation" not in reader.fieldnames:
-        raise RunError(f"{path} is not a table of metrics: its first line must name the columns, with `generation` among them")
-    return list(reader)
+    try:
+        if reader.fieldnames is None or "generation" not in reader.fieldnames:
+            raise RunError(f"{path} is not a table of metrics: its first line must name the columns, with `generation` among them")
+        return list(reader)
+    except csv.Error as error:
+        raise RunError(f"{path} was altered: row {reader.line_num} is no row of a table ({error})") from error
 
 
 def resident_mb() -> float:
@@ -123,9 +128,11 @@ def _cut_back(path: Path, keep: int) -> int:
     if rows and list(rows[0]) != list(COLUMNS):
         raise RunError(f"{path} has other columns than this version of nchl writes; continue the run with the version that began it")
     try:
-        kept = [list(row.values()) for row in rows if int(row["generation"]) <= keep]
+        kept = [[row[name] for name in COLUMNS] for row in rows if int(row["generation"]) <= keep]
+        if any(not isinstance(cell, str) for row in kept for cell in row):
+            raise ValueError("a row with too few cells")
     except (ValueError, TypeError) as error:
-        raise RunError(f"{path} was altered: a row without a generation number") from error
+        raise RunError(f"{path} was altered: a row without a generation number, or without all cells") from error
     write_atomically(path, "".join(map(_line, [list(COLUMNS), *kept])).encode())
     return len(kept)
 

@@ -26,7 +26,7 @@ _SCALARS = {
     "fitness": ("best", "mean", "std", "best_so_far"),
     "search": ("sigma", "lr", "non_finite", "length"),
     "validation": ("validation_best", "validation_centre"),
-    "machine": ("steps_per_s", "evaluate_seconds", "search_seconds", "resident_mb"),
+    "machine": ("steps_per_s", "evaluate_seconds", "search_seconds", "sent_mb", "received_mb", "resident_mb"),
 }
 
 

@@ -4,8 +4,7 @@ The loop hands over a population and gets scores; it does not know who computed 
 population is a `Recipe`, plain data from which it builds task and network by itself, so that later per generation only
 the population's description (`Population.describe`) has to travel.
 
-Promise: scores follow from (recipe, population, generation) alone. Whoever cuts a population into slices does it at
-multiples of the recipe's block, so that no kernel ever sees another shape.
+Promise: scores follow from (recipe, population, generation) alone, wherever and in whatever slices they are computed.
 """
 
 from __future__ import annotations
@@ -63,6 +62,16 @@ class Workers(Protocol):
     observation_shape: tuple[int, ...]
     backend: str
     simulator: str
+
+    @property
+    def sent_bytes(self) -> int:
+        """Sent to other processes so far."""
+        ...
+
+    @property
+    def received_bytes(self) -> int:
+        """Received from them so far."""
+        ...
 
     @property
     def notes(self) -> list[str]:

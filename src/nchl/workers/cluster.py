@@ -1,0 +1,215 @@
+"""Workers on a Ray cluster: one actor per processor, on whatever nodes there are, those that join later included.
+
+The one file that knows Ray. What holds for a generation is put into Ray's object store once, and goes to each node once,
+by reference. Ray itself serialises with cloudpickle: whoever can reach its ports can run code, so they stay on loopback
+unless the user starts a cluster of his own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import socket
+import time
+from dataclasses import replace
+from typing import Any
+
+from nchl.errors import InvalidArgument, WorkerError, require
+from nchl.workers.base import Recipe
+from nchl.workers.player import Player
+from nchl.workers.remote import RemoteWorkers
+from nchl.workers.requests import Servant, Shared, describe_recipe
+from nchl.workers.supervisor import Crew, Event, Hand, Job, Patience
+from nchl.workers.wire import Message
+
+_OBJECT_STORE_BYTES = 512 << 20
+_SECONDS_BETWEEN_LOOKS = 5.0
+_SECONDS_TO_ANSWER = 5.0
+_HOW = "start one with `ray start --head`, and on other machines `ray start --address=HOST:PORT`; or give --cluster auto"
+
+
+class ClusterWorker:
+    """What runs on the cluster: a `Servant`, as a Ray actor."""
+
+    def __init__(self) -> None:
+        self._servant = Servant()
+        self._held: tuple[int, Shared] | None = None
+
+    def hello(self, recipe: dict[str, Any]) -> Message:
+        """See `Servant.hello`."""
+        return self._servant.hello(recipe)
+
+    def answer(self, request: Message, shared: Message) -> Message:
+        """See `Servant.answer`."""
+        with contextlib.suppress(ImportError):
+            import setproctitle
+
+            setproctitle.setproctitle("nchl-worker")
+        key = int(request.header["shared"])
+        if self._held is None or self._held[0] != key:
+            self._held = key, self._servant.shared(Message(*shared))
+        return self._servant.answer(Message(*request), self._held[1])
+
+
+class _Actor(Hand):
+    """An actor, and the reference of what it owes us."""
+
+    def __init__(self, number: int, handle: Any) -> None:
+        super().__init__(f"worker {number} (Ray actor)")
+        self.handle = handle
+        self.owes: Any = None
+
+
+class Cluster(Crew):
+    """A crew of Ray actors.
+
+    Args:
+        recipe: from `describe_recipe`.
+        address: HOST:PORT, or "auto": the cluster that runs on this machine, else one that is started here.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+        WorkerError: there is no cluster at that address.
+    """
+
+    def __init__(self, recipe: dict[str, Any], address: str) -> None:
+        self.hands: list[Hand] = []
+        self._recipe = recipe
+        self._ray, self._ours = connect(address)
+        self._shared: Any = None
+        self._started, self._refused = 0, 0
+        self._looked, self._processors = float("-inf"), 0
+
+    @property
+    def size(self) -> int:
+        """Processors of the living nodes, without those that compute other digits; looked at every few seconds."""
+        now = time.monotonic()
+        if now - self._looked > _SECONDS_BETWEEN_LOOKS:
+            self._looked, self._processors = now, int(self._ray.cluster_resources().get("CPU", 0))
+        return max(0, self._processors - self._refused)
+
+    def muster(self) -> None:
+        """See `Crew.muster`."""
+        for _ in range(self.size - len(self.hands)):
+            self._started += 1
+            handle = self._ray.remote(ClusterWorker).options(num_cpus=1, max_restarts=0, max_task_retries=0).remote()
+            actor = _Actor(self._started, handle)
+            actor.owes = handle.hello.remote(self._recipe)
+            self.hands.append(actor)
+
+    def share(self, key: int, message: Message) -> None:
+        """See `Crew.share`."""
+        self.sent_bytes += _size(message)
+        self._shared = self._ray.put(tuple(message))
+
+    def give(self, hand: Hand, job: Job) -> None:
+        """See `Crew.give`."""
+        assert isinstance(hand, _Actor)
+        self.sent_bytes += _size(job.request)
+        hand.owes = hand.handle.answer.remote(job.request, self._shared)
+
+    def wait(self, seconds: float) -> list[Event]:
+        """See `Crew.wait`."""
+        owing = {hand.owes: hand for hand in self.hands if isinstance(hand, _Actor) and hand.owes is not None}
+        if not owing:
+            time.sleep(min(seconds, 0.1))
+            return []
+        done, _ = self._ray.wait(list(owing), num_returns=1, timeout=seconds)
+        also, _ = self._ray.wait(list(owing), num_returns=len(owing), timeout=0)
+        return [self._hear(owing[reference]) for reference in dict.fromkeys([*done, *also])]
+
+    def _hear(self, hand: _Actor) -> Event:
+        owed, hand.owes = hand.owes, None
+        try:
+            message = Message(*self._ray.get(owed))
+        except (self._ray.exceptions.RayError, TypeError) as error:
+            return Event(hand, None, str(error).strip().splitlines()[0])
+        self.received_bytes += _size(message)
+        return Event(hand, message)
+
+    def dismiss(self, hand: Hand) -> None:
+        """See `Crew.dismiss`."""
+        assert isinstance(hand, _Actor)
+        self.hands.remove(hand)
+        hand.owes = None
+        with contextlib.suppress(Exception):  # it may be gone already, or its node
+            self._ray.kill(hand.handle)
+        self._looked = float("-inf")
+
+    def refuse(self, hand: Hand) -> None:
+        """See `Crew.refuse`."""
+        self.dismiss(hand)
+        self._refused += 1
+
+    def close(self) -> None:
+        """See `Crew.close`; a cluster that was started here ends with it."""
+        for hand in list(self.hands):
+            self.dismiss(hand)
+        self._shared = None
+        if self._ours:
+            self._ray.shutdown()
+
+
+def connect(address: str) -> tuple[Any, bool]:
+    """Ray, connected to a cluster, and whether the connection is ours to end.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+        InvalidArgument: an address of another form.
+        WorkerError: nothing answers there.
+    """
+    host = re.fullmatch(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:]+\]):([0-9]{1,5})", address)
+    if address != "auto" and host is None:
+        raise InvalidArgument(f"--cluster must be HOST:PORT of a Ray cluster, or auto; got {address!r}")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray = require("ray", "cluster")
+    if ray.is_initialized():
+        return ray, False
+    if host is not None:
+        _knock(host[1].strip("[]"), int(host[2]), address)
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        ray.init(address=address, **quiet)
+    except ConnectionError as error:
+        if address != "auto":
+            raise WorkerError(f"what answers at {address} is no Ray cluster that this process could join ({error}); {_HOW}") from error
+        # Loopback only, no dashboard: this cluster is for this run alone.
+        local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "object_store_memory": _OBJECT_STORE_BYTES}
+        ray.init(address="local", **local, **quiet)
+    except RuntimeError as error:  # another version of Ray or of Python
+        raise WorkerError(f"the Ray cluster at {address} cannot be joined: {str(error).splitlines()[0]}") from error
+    return ray, True
+
+
+def _knock(host: str, port: int, address: str) -> None:
+    """Ray itself would try for minutes and log pages."""
+    try:
+        socket.create_connection((host, port), timeout=_SECONDS_TO_ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise WorkerError(f"no Ray cluster answers at {address} ({error}); {_HOW}") from error
+
+
+def _size(message: Message) -> int:
+    """Bytes of a message, without what Ray adds."""
+    return len(json.dumps(message.header)) + sum(array.nbytes for array in message.arrays.values())
+
+
+def cluster_workers(recipe: Recipe, address: str, patience: Patience | None = None) -> RemoteWorkers:
+    """Workers on a Ray cluster, one thread each.
+
+    Args:
+        recipe: what to build; its `threads` are each worker's, None: one.
+        address: HOST:PORT, or "auto".
+        patience: how long they may take.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+        WorkerError: there is no such cluster.
+        NchlError: the task or the network cannot be made.
+    """
+    player = Player(replace(recipe, threads=recipe.threads or 1))
+    player.warm_up()
+    return RemoteWorkers(player, Cluster(describe_recipe(player.recipe), address), patience)

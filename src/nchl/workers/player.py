@@ -1,0 +1,144 @@
+"""Whoever plays: one task and networks of the sizes that are needed, made from a recipe. In this process or in another one."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from nchl import tasks
+from nchl.networks.base import PlasticNetwork
+from nchl.networks.build import build
+from nchl.networks.step import choose_backend
+from nchl.rollout import ObservationStatistics, Rollout, evaluate, rollout
+from nchl.rollout.scores import check
+from nchl.seeds import Purpose
+from nchl.strategies import Population
+from nchl.workers.base import Recipe
+from nchl.workers.slices import Part, Slice
+
+_KEPT = 3  # networks: slices have two lengths at most, validation has one
+_RULED = ("nchl", "hl")  # whose back end follows from the size of the population
+
+
+class Player:
+    """Plays slices of a generation, and lives of a few individuals.
+
+    Args:
+        recipe: what to build.
+
+    Attributes:
+        task: what is played.
+        together: individuals of a whole population that live side by side at most.
+        backend: "eager" or "compiled", from the configuration alone.
+        nparams: length of a genome.
+
+    Raises:
+        NchlError: the task or the network cannot be made, or the two do not fit.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.task = tasks.make(recipe.task, recipe.simulator, image_size=recipe.image_size, threads=recipe.threads)
+        self.together = min(recipe.population, self.task.largest_slice)
+        self._networks: dict[int, PlasticNetwork] = {}
+        self._notes: list[str] = []
+        probe = self._build(1, recipe.backend)
+        check(probe, self.task)
+        self.nparams = probe.nparams
+        self.backend = probe.backend
+        if recipe.backend == "auto" and recipe.network.kind in _RULED:
+            # As the whole run needs it: what a slice would choose for itself would depend on the cut.
+            wanted = choose_backend(self.together, probe.weights_per_individual)
+            probe = self._build(2, wanted)
+            self.backend = probe.backend
+        self._notes += probe.notes
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines for the user; a network may find only at its first step that there is no compiler."""
+        found = [*self.task.notes, *self._notes, *(note for network in self._networks.values() for note in network.notes)]
+        return list(dict.fromkeys(found))
+
+    def warm_up(self) -> None:
+        """Compile what has to be compiled, so that `backend` is what it will be and no slice waits for it."""
+        network = self._network(2)
+        network.set_hrules(np.zeros(self.nparams, dtype=np.float32))
+        network.reset()
+        network.step(torch.zeros(2, *self.task.observation_shape, device=self.recipe.device))
+        self.backend = network.backend
+
+    def evaluate(
+        self,
+        population: Population,
+        slice_: Slice,
+        *,
+        generation: int,
+        episodes: int,
+        statistics: ObservationStatistics | None,
+        slot: int = 0,
+    ) -> Rollout:
+        """Scores of the individuals of a slice.
+
+        Args:
+            population: the generation's, whole.
+            slice_: whom to play.
+            generation: counted from 0.
+            episodes: of each individual.
+            statistics: normalisation of the observations.
+            slot: which slice of this generation it is for this player, from 0: a simulator that outlives a generation is kept for each.
+        """
+        return rollout(
+            self._network(min(len(slice_), self.task.largest_slice)),
+            self.task,
+            Part(population, slice_),
+            run_seed=self.recipe.seed,
+            purpose=Purpose.TRAINING,
+            generation=generation,
+            episodes=episodes,
+            statistics=statistics,
+            slot=slot,
+        )
+
+    def play(
+        self,
+        genomes: Float[np.ndarray, "k nparams"],
+        *,
+        generation: int,
+        purpose: Purpose,
+        episodes: int,
+        statistics: ObservationStatistics | None,
+        first_episode: int = 0,
+    ) -> Float[np.ndarray, "k episodes"]:
+        """Returns of a few individuals in the episodes from `first_episode` on, who all meet the same starts."""
+        played = evaluate(
+            self._network(min(len(genomes) * episodes, self.task.largest_slice)),
+            self.task,
+            genomes,
+            run_seed=self.recipe.seed,
+            purpose=purpose,
+            generation=generation,
+            episodes=episodes,
+            first_episode=first_episode,
+            statistics=statistics,
+        )
+        return played.returns
+
+    def close(self) -> None:
+        """Give back the simulator and the networks."""
+        self.task.close()
+        self._networks.clear()
+
+    def _network(self, rows: int) -> PlasticNetwork:
+        # A compiled function is a special one where there is but one row.
+        rows = max(rows, 2)
+        network = self._networks.pop(rows, None) or self._build(rows, self.backend)
+        self._networks[rows] = network  # the latest stands last
+        while len(self._networks) > _KEPT:
+            dropped = self._networks.pop(next(iter(self._networks)))
+            self._notes += dropped.notes
+        return network
+
+    def _build(self, population: int, backend: str) -> PlasticNetwork:
+        recipe, task = self.recipe, self.task
+        return build(recipe.network, task.observation_shape, task.action_size, population=population, device=recipe.device, backend=backend)

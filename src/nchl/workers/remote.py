@@ -1,0 +1,163 @@
+"""The loop's side of workers elsewhere: cuts a generation into slices, has them played by a crew, puts the scores together."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from nchl.rollout import ObservationStatistics, Rollout
+from nchl.seeds import Purpose
+from nchl.strategies import Population
+from nchl.workers.base import Recipe
+from nchl.workers.player import Player
+from nchl.workers.processes import Processes
+from nchl.workers.requests import describe_recipe, describe_shared, identity, parse_returns, parse_scores
+from nchl.workers.slices import SLICES_PER_WORKER, Slice, cut
+from nchl.workers.supervisor import Crew, Job, Patience, Supervisor, check_count
+from nchl.workers.wire import Message
+
+
+class RemoteWorkers:
+    """Workers that are other processes, here or on other machines; see `Workers`.
+
+    This process makes the task and a network of two as well: what cannot be made is found here first, and what this process
+    would compute is what the others must compute.
+
+    Args:
+        player: made from the recipe in this process.
+        crew: whom to ask.
+        patience: how long they may take.
+
+    Raises:
+        NchlError: the task or the network cannot be made.
+    """
+
+    def __init__(self, player: Player, crew: Crew, patience: Patience | None = None) -> None:
+        self._player, self._crew = player, crew
+        self.nparams = player.nparams
+        self.observation_shape = player.task.observation_shape
+        self.backend = player.backend
+        self.simulator = player.task.simulator
+        self._supervisor = Supervisor(crew, identity(player), patience)
+        self._numbers = itertools.count()
+        crew.muster()
+
+    @property
+    def notes(self) -> list[str]:
+        """See `Workers`; what has happened to workers is among them."""
+        return [*self._player.notes, *self._supervisor.notes]
+
+    @property
+    def sent_bytes(self) -> int:
+        """See `Workers`."""
+        return self._crew.sent_bytes
+
+    @property
+    def received_bytes(self) -> int:
+        """See `Workers`."""
+        return self._crew.received_bytes
+
+    def evaluate(
+        self, population: Population, *, generation: int, episodes: int = 1, statistics: ObservationStatistics | None = None
+    ) -> Rollout:
+        """See `Workers.evaluate`.
+
+        Raises:
+            WorkerError: workers were lost again and again.
+        """
+        task, size = self._player.task, self._crew.size
+        slices = cut(len(population), 1 if size == 1 else SLICES_PER_WORKER * size, task.largest_slice)
+        key = self._share(describe_shared(population, statistics))
+        jobs = [
+            self._job(
+                {"do": "evaluate", "slice": [each.start, each.stop], "generation": generation, "episodes": episodes},
+                key,
+                len(each) * episodes * task.step_limit,
+                f"the slice of individuals {each.start} to {each.stop - 1} of generation {generation + 1}",
+            )
+            for each in slices
+        ]
+        observation = None if statistics is None else task.observation_shape
+
+        def parse(job: Job, answer: Message) -> tuple[Rollout, int]:
+            scores = parse_scores(answer, len(Slice(*job.request.header["slice"])), episodes, task.step_limit, observation)
+            return scores, scores.env_steps
+
+        return Rollout.concatenate(self._supervisor.run(jobs, parse))
+
+    def play(
+        self,
+        genomes: Float[np.ndarray, "k nparams"],
+        *,
+        generation: int,
+        purpose: Purpose,
+        episodes: int,
+        statistics: ObservationStatistics | None = None,
+    ) -> Float[np.ndarray, "k episodes"]:
+        """See `Workers.play`; each worker plays some of the episodes of everyone.
+
+        Raises:
+            WorkerError: workers were lost again and again.
+        """
+        genomes = np.atleast_2d(np.asarray(genomes))
+        pieces = min(episodes, self._crew.size)
+        edges = [episodes * piece // pieces for piece in range(pieces + 1)]
+        key = self._share(describe_shared(None, statistics))
+        jobs = [
+            self._job(
+                {"do": "play", "generation": generation, "purpose": int(purpose), "first_episode": first, "episodes": last - first},
+                key,
+                len(genomes) * (last - first) * self._player.task.step_limit,
+                f"validation episodes {first} to {last - 1} of generation {generation + 1}",
+                {"genomes": genomes},
+            )
+            for first, last in itertools.pairwise(edges)
+        ]
+
+        def parse(job: Job, answer: Message) -> tuple[np.ndarray, int]:
+            return parse_returns(answer, len(genomes), job.request.header["episodes"]), job.most_steps
+
+        return np.concatenate(self._supervisor.run(jobs, parse), axis=1)
+
+    def close(self) -> None:
+        """See `Workers.close`."""
+        self._crew.close()
+        self._player.close()
+
+    def _share(self, message: Message) -> int:
+        key = next(self._numbers)
+        self._crew.share(key, message)
+        return key
+
+    def _job(self, header: dict[str, Any], key: int, most_steps: int, name: str, arrays: dict[str, np.ndarray] | None = None) -> Job:
+        header = {**header, "shared": key, "id": next(self._numbers)}
+        return Job(Message(header, arrays or {}), most_steps, name)
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def process_workers(recipe: Recipe, count: int, patience: Patience | None = None) -> RemoteWorkers:
+    """Workers in processes on this machine, which share its processors evenly.
+
+    Args:
+        recipe: what to build; its `threads` are each worker's, None: processors // count.
+        count: number of processes.
+        patience: how long they may take.
+
+    Raises:
+        InvalidArgument: no process.
+        NchlError: the task or the network cannot be made.
+    """
+    check_count("workers", count)
+    threads = recipe.threads or max(1, processors() // count)
+    player = Player(replace(recipe, threads=threads))
+    player.warm_up()
+    return RemoteWorkers(player, Processes(describe_recipe(player.recipe), count, threads), patience)

@@ -1,0 +1,208 @@
+"""What a worker is asked and what it answers, as plain data: the same over pipes and through Ray.
+
+`shared` travels once a generation: the population's description (for OpenAI-ES the centre and four numbers) and the
+observation statistics. A request then names a slice; its answer is scores and counters. `parse` believes nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from nchl.errors import NchlError
+from nchl.networks.build import NetworkSpec
+from nchl.rollout import ObservationStatistics, ObservationSums, Rollout
+from nchl.seeds import Purpose
+from nchl.strategies import Population, population_from
+from nchl.workers.base import Recipe
+from nchl.workers.player import Player
+from nchl.workers.slices import Slice
+from nchl.workers.wire import Message, Rubbish
+
+_SUMS = ("count", "total", "squares")
+_POPULATION, _STATISTICS = "population.", "statistics."
+
+
+def describe_recipe(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as JSON values; `read_recipe` is the inverse."""
+    return {**vars(recipe), "network": vars(recipe.network)}
+
+
+def read_recipe(data: Mapping[str, Any]) -> Recipe:
+    """The recipe that `describe_recipe` described."""
+    own: dict[str, Any]
+    network: dict[str, Any]
+    own, network = (
+        {name: tuple(value) if isinstance(value, list) else value for name, value in part.items()} for part in (data, data["network"])
+    )
+    return Recipe(**{**own, "network": NetworkSpec(**network)})
+
+
+def describe_shared(population: Population | None, statistics: ObservationStatistics | None) -> Message:
+    """What all slices of a generation need."""
+    header: dict[str, Any] = {"population": {}, "statistics": statistics is not None}
+    arrays: dict[str, np.ndarray] = {}
+    for name, value in ({} if population is None else population.describe()).items():
+        if isinstance(value, np.ndarray):
+            arrays[_POPULATION + name] = value
+        else:
+            header["population"][name] = value.item() if isinstance(value, np.generic) else value
+    if statistics is not None:
+        arrays |= {_STATISTICS + name: array for name, array in statistics.state_dict().items()}
+    return Message(header, arrays)
+
+
+class Shared:
+    """The population and the statistics of a generation, as a worker makes them again from `describe_shared`."""
+
+    def __init__(self, message: Message, shape: tuple[int, ...]) -> None:
+        own, header = message.arrays, message.header
+        arrays = {name.removeprefix(_POPULATION): array for name, array in own.items() if name.startswith(_POPULATION)}
+        self.population = population_from({**header["population"], **arrays}) if header["population"] else None
+        self.statistics: ObservationStatistics | None = None
+        if header["statistics"]:
+            self.statistics = ObservationStatistics(shape)
+            state = {name.removeprefix(_STATISTICS): array for name, array in own.items() if name.startswith(_STATISTICS)}
+            self.statistics.load_state_dict(state)
+
+
+def identity(player: Player) -> dict[str, Any]:
+    """What must be equal for two workers to compute the same bits."""
+    packages = ("torch", "numpy", *(("envpool",) if player.task.simulator == "envpool" else ("gymnasium", "mujoco", "pybullet")))
+    return {
+        "nparams": player.nparams,
+        "backend": player.backend,
+        "simulator": player.task.simulator,
+        "instruction set": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        **{name: _version(name) for name in packages},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
+
+
+class Servant:
+    """Answers requests with a player; what goes wrong is told, not raised."""
+
+    def __init__(self) -> None:
+        self._player: Player | None = None
+        self._generation: tuple[int, int] | None = None
+        self._slots = 0
+
+    def hello(self, recipe: Mapping[str, Any]) -> Message:
+        """Make the player; answers who it is."""
+        try:
+            self._player = Player(read_recipe(recipe))
+            self._player.warm_up()
+            return Message({"hello": identity(self._player)}, {})
+        except Exception as error:  # a user's own rule may raise anything
+            return _told(error)
+
+    def shared(self, message: Message) -> Shared:
+        """Take up what holds for a generation."""
+        assert self._player is not None
+        return Shared(message, self._player.task.observation_shape)
+
+    def answer(self, request: Message, shared: Shared) -> Message:
+        """Play what is asked for."""
+        header = request.header
+        try:
+            played = self._evaluate(header, shared) if header["do"] == "evaluate" else self._play(header, request.arrays, shared)
+        except Exception as error:
+            played = _told(error)
+        return Message({**played.header, "id": header["id"]}, played.arrays)
+
+    def _evaluate(self, header: dict[str, Any], shared: Shared) -> Message:
+        assert self._player is not None
+        assert shared.population is not None
+        # The simulator's slot is the ordinal of the slice within the generation: whichever slice it is, it begins alike.
+        when = (header["generation"], header["shared"])
+        self._slots = self._slots + 1 if when == self._generation else 0
+        self._generation = when
+        scores = self._player.evaluate(
+            shared.population,
+            Slice(*header["slice"]),
+            generation=header["generation"],
+            episodes=header["episodes"],
+            statistics=shared.statistics,
+            slot=self._slots,
+        )
+        arrays = {"fitness": scores.fitness, "returns": scores.returns, "lengths": scores.lengths}
+        if scores.observation_sums is not None:
+            arrays |= {name: getattr(scores.observation_sums, name) for name in _SUMS}
+        return Message({"non_finite": scores.non_finite}, arrays)
+
+    def _play(self, header: dict[str, Any], arrays: dict[str, np.ndarray], shared: Shared) -> Message:
+        assert self._player is not None
+        returns = self._player.play(
+            arrays["genomes"],
+            generation=header["generation"],
+            purpose=Purpose(header["purpose"]),
+            episodes=header["episodes"],
+            first_episode=header["first_episode"],
+            statistics=shared.statistics,
+        )
+        return Message({}, {"returns": returns})
+
+
+def _told(error: Exception) -> Message:
+    known = isinstance(error, NchlError)
+    return Message({"error": str(error) if known else f"{type(error).__name__}: {error}", "known": known}, {})
+
+
+def parse_scores(answer: Message, count: int, episodes: int, step_limit: int, observation: tuple[int, ...] | None) -> Rollout:
+    """The scores of a slice, checked as far as they can be.
+
+    Args:
+        answer: what came.
+        count: individuals of the slice.
+        episodes: of each.
+        step_limit: no life is longer.
+        observation: shape of an observation where observations are to be summed, else None.
+
+    Raises:
+        Rubbish: anything about it is not as it must be.
+    """
+    wanted = {"fitness": ((count,), "f8"), "returns": ((count, episodes), "f8"), "lengths": ((count, episodes), "i8")}
+    if observation is not None:
+        wanted |= {"count": ((count,), "i8"), "total": ((count, *observation), "f8"), "squares": ((count, *observation), "f8")}
+    _check_arrays(answer, wanted)
+    arrays = answer.arrays
+    non_finite = answer.header.get("non_finite")
+    lengths, returns, fitness = arrays["lengths"], arrays["returns"], arrays["fitness"]
+    if not isinstance(non_finite, int) or isinstance(non_finite, bool) or not 0 <= non_finite <= count:
+        raise Rubbish(f"{non_finite!r} individuals with numbers that are not finite, of {count}")
+    if (lengths < 0).any() or (lengths > step_limit).any():
+        raise Rubbish(f"an episode of {int(lengths.max())} steps, where {step_limit} are the most")
+    if not np.array_equal(returns.mean(axis=1), fitness, equal_nan=True):
+        raise Rubbish("a fitness that is not the mean of its returns")
+    sums = None if observation is None else ObservationSums(*(arrays[name] for name in _SUMS))
+    return Rollout(fitness, returns, lengths, non_finite, sums)
+
+
+def parse_returns(answer: Message, count: int, episodes: int) -> np.ndarray:
+    """Returns of a few individuals (count, episodes).
+
+    Raises:
+        Rubbish: another shape or type.
+    """
+    _check_arrays(answer, {"returns": ((count, episodes), "f8")})
+    return answer.arrays["returns"]
+
+
+def _check_arrays(answer: Message, wanted: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
+    if set(answer.arrays) != set(wanted):
+        raise Rubbish(f"arrays {sorted(answer.arrays)} instead of {sorted(wanted)}")
+    for name, (shape, dtype) in wanted.items():
+        array = answer.arrays[name]
+        if array.shape != shape or array.dtype != np.dtype(dtype):
+            raise Rubbish(f"{name} is {array.dtype} {array.shape} instead of {dtype} {shape}")
