@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nchl.errors import RunError
-from nchl.rules.kernels import cache
 
 VARIABLE = "NCHL_TRUST"
 _NAME = "known-code"
@@ -29,6 +28,8 @@ def remember(places: Iterable[str | None]) -> None:
     known = _known() if keys else set()
     new = [key for key in dict.fromkeys(keys) if key not in known]
     if new:
+        from nchl.rules.kernels import cache  # brings torch, which readers of a run do without
+
         with contextlib.suppress(OSError):  # then it is asked about again
             descriptor = os.open(cache.folder() / _NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
             with os.fdopen(descriptor, "w") as file:
@@ -76,6 +77,8 @@ def _key(place: str | None) -> str | None:
 
 
 def _known() -> set[str]:
+    from nchl.rules.kernels import cache
+
     path = cache.folder() / _NAME
     if not path.exists() or cache.objection(path):
         return set()
