@@ -124,7 +124,7 @@ class SoftHebbConv2d(nn.Module):
     def _learn(self, x: Tensor) -> Tensor:
         x = self._padded(x)
         weights = kernel_rows(self.weight)
-        fast = kernels.serve(x, weights)
+        fast = kernels.serve(x, weights) and weights.is_contiguous()
         patches, (height, width) = unfold(x, self.kernel_size, self.stride, kernel=fast)
         u = patches @ weights.T
         s = kernels.soft_wta(u, self.t_invert, self.competition) if fast else soft_wta(u, self.t_invert, self.competition)
