@@ -129,3 +129,19 @@ def test_what_cannot_be_evaluated_is_refused(runs: dict[str, Path], tmp_path: Pa
     (tmp_path / "a" / "best.safetensors").unlink()
     with pytest.raises(RunError, match="no generation was finished"):
         nchl.load(tmp_path / "a")
+
+
+def test_a_run_begins_with_the_statistics_that_its_first_genome_acted_with(runs: dict[str, Path]) -> None:
+    first = runs["CartPole-v1"]
+    options: dict[str, Any] = {"hidden": (4,), "population": 6, "generations": 1, "initial_genome": str(first)}
+    saved = read_tensors(first / "centre.safetensors")[0]
+    statistics = nchl.evolution("CartPole-v1", normalise_observations=True, **options).statistics
+    assert statistics is not None
+    state = statistics.state_dict()
+    assert state["count"] > 0
+    for name, array in state.items():
+        assert np.array_equal(array, saved[f"statistics.{name}"]), name
+    with pytest.raises(InvalidArgument, match="--normalise-observations"):
+        nchl.evolution("CartPole-v1", **options)
+    plain = nchl.evolution("FrozenLake-v1", **{**options, "network": "wnchl", "initial_genome": str(runs["FrozenLake-v1"])})
+    assert plain.statistics is None

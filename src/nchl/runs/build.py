@@ -16,6 +16,7 @@ from nchl.rollout import ObservationStatistics
 from nchl.runs.config import INITIAL_GENOMES, EvolveConfig
 from nchl.runs.files import read_tensors
 from nchl.runs.folder import RunFolder
+from nchl.runs.recorder import statistics_from
 from nchl.workers import LocalWorkers, Recipe, Workers, cluster_workers, process_workers
 
 
@@ -52,7 +53,7 @@ def build(config: EvolveConfig) -> Evolution:
         centre=first_centre(config, workers.nparams),
         **config.strategy_settings(),
     )
-    statistics = ObservationStatistics(workers.observation_shape) if config.normalise_observations else None
+    statistics = first_statistics(config, workers.observation_shape)
     return Evolution(strategy, workers, limits(config), episodes=_given(config.episodes), statistics=statistics)
 
 
@@ -129,6 +130,21 @@ def first_centre(config: EvolveConfig, nparams: int) -> str | np.ndarray:
             f"but this run's network needs ({nparams},) ({_network(config)}); choose the network and task of that run"
         )
     return genome.astype(np.float64)
+
+
+def first_statistics(config: EvolveConfig, shape: tuple[int, ...]) -> ObservationStatistics | None:
+    """Those that the first centre acted with in the run that it comes from, else empty ones; None without normalisation.
+
+    Raises:
+        InvalidArgument: the centre saw normalised observations, and this run would not normalise them.
+    """
+    run = initial_run(config)
+    reached = None if run is None else statistics_from(read_tensors(run.centre)[0], shape)
+    if not config.normalise_observations:
+        if run is not None and reached is not None:
+            raise InvalidArgument(f"the genome in {run.path} was evolved on normalised observations; add --normalise-observations")
+        return None
+    return ObservationStatistics(shape) if reached is None else reached
 
 
 def _network(config: EvolveConfig) -> str:
