@@ -72,12 +72,13 @@ def profile(axes: Axes, comparison: Comparison) -> Axes:
 def intervals(axes: Axes, comparison: Comparison) -> Axes:
     """Interquartile mean of each group with its interval, and the single runs as small dots."""
     names = [scored.group.name for scored in comparison.groups]
+    with_interval = [place for place, scored in enumerate(comparison.groups) if not math.isnan(scored.iqm.low)]
     for place, scored in enumerate(comparison.groups):
         y = len(names) - 1 - place
         colour = _style(place)["color"]
         first = place == 0
-        if not math.isnan(scored.iqm.low):
-            label = "bar: 95 % bootstrap interval" if first else None
+        if place in with_interval:
+            label = "bar: 95 % bootstrap interval" if place == with_interval[0] else None
             axes.plot([scored.iqm.low, scored.iqm.high], [y, y], color=colour, linewidth=9, alpha=0.35, solid_capstyle="butt", label=label)
         label = "large mark: interquartile mean" if first else None
         axes.plot(scored.iqm.value, y, linestyle="", color=colour, marker=_MARKERS[place % len(_MARKERS)], markersize=8, label=label)

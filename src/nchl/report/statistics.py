@@ -77,7 +77,9 @@ def mann_whitney(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"]
     first, second = _finite(first), _finite(second)
     tied = len(np.unique(np.concatenate([first, second]))) < len(first) + len(second)
     method: Any = "auto"
-    if tied and max(len(first), len(second)) <= 8:  # at most 12,870 permutations; scipy's own choice would be the normal approximation
+    if (
+        tied and min(len(first), len(second)) > 1 and max(len(first), len(second)) <= 8
+    ):  # at most 12,870 permutations; scipy's own choice would be the normal approximation
         method = stats.PermutationMethod(n_resamples=np.inf)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # all scores equal: there is no spread to divide by

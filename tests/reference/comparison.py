@@ -1,0 +1,56 @@
+"""Run folders as `nchl evolve` leaves them, written by hand: a comparison reads nothing else of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from nchl.runs.config import EvolveConfig
+from nchl.runs.files import write_json, write_tensors
+from nchl.runs.folder import Record, RunFolder
+from nchl.runs.metrics import COLUMNS
+
+
+def write_run(
+    folder: Path,
+    means: Sequence[float],
+    *,
+    task: str = "CartPole-v1",
+    reason: str | None = "generations",
+    simulator: str = "envpool",
+    nparams: int = 7,
+    columns: dict[str, Sequence[float]] | None = None,
+    **options: Any,
+) -> Path:
+    """A run whose generations had these mean fitnesses, and ten steps in each life."""
+    options.setdefault("generations", len(means))
+    config = EvolveConfig.create(task, **{"population": 10, "hidden": (4,), **options})
+    # Nobody will pull the plug: without waiting for the disk, hundreds of runs are written in a second.
+    with patch("os.fsync"):
+        run = RunFolder.create(folder, Record(config, {"simulator": simulator}, {}, {}, [], ""))
+    size = int(config.population or 0)
+    rows = []
+    for place, mean in enumerate(means):
+        row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
+        done = (place + 1) * size
+        row |= {"generation": place + 1, "evaluations": done, "env_steps": 10 * done, "mean": mean, "best_so_far": max(means[: place + 1])}
+        row |= {name: values[place] for name, values in (columns or {}).items()}
+        rows.append(",".join(str(row[name]) for name in COLUMNS))
+    run.metrics.write_text("\n".join([",".join(COLUMNS), *rows]) + "\n")
+    with patch("os.fsync"):
+        for path in (run.best, run.centre):
+            write_tensors(path, {"genome": np.full(nparams, float(sum(means)))}, {"kind": "test"})
+        if reason is not None:
+            write_json(run.summary, {"reason": reason, "generations": len(means)})
+    return folder
+
+
+def write_evaluation(folder: Path, mean: float, *, digest: str, episodes: int = 100, seed: int = 10000) -> None:
+    """What `compare --evaluate` keeps in a run's folder."""
+    about = {"best_sha256": digest, "mean": mean, "episodes": episodes, "seed": seed}
+    (folder / "evaluation.json").write_text(json.dumps(about))

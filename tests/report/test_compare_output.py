@@ -1,0 +1,117 @@
+"""Tables and pictures of a comparison: every format says the same, and nothing in a name can break one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+pytest.importorskip("scipy")
+pytest.importorskip("matplotlib")
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from nchl.errors import NchlError, UnknownName
+from nchl.report import comparison_plots
+from nchl.report.compare import Comparison, compare
+from nchl.report.tables import FORMATS, Table, latex, markdown, number, probability, render, text
+from reference.comparison import write_run
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in range(5):
+        write_run(folder / f"nchl-{seed}", [10.0, 50.0 + seed, 100.0 + seed], seed=seed, network="nchl")
+        write_run(folder / f"hl-{seed}", [10.0, 20.0, 30.0 + seed], seed=seed, network="hl")
+    write_run(folder / "alone", [10.0, 20.0, 1234567.0], network="wnchl")
+    return compare([folder])
+
+
+def test_csv_holds_every_digit(comparison: Comparison) -> None:
+    rows = list(csv.DictReader(io.StringIO(render(comparison, "csv", ["groups"]))))
+    assert [row["group"] for row in rows] == ["network=wnchl", "network=hl", "network=nchl"]
+    assert rows[0]["iqm_low"] == ""  # one run has no interval
+    assert float(rows[0]["iqm"]) == 1234567.0
+    assert float(rows[2]["iqm_low"]) == comparison.groups[2].iqm.low
+    assert rows[1]["evaluations_to_target"] == ""
+    assert (rows[1]["reached"], rows[1]["evaluations"]) == ("0", "30.0")
+    assert len(list(csv.DictReader(io.StringIO(render(comparison, "csv", ["runs"]))))) == 11
+    assert len(list(csv.DictReader(io.StringIO(render(comparison, "csv", ["pairs"]))))) == 3
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "latex"])
+def test_tables_for_people_say_the_same(form: str, comparison: Comparison) -> None:
+    drawn = render(comparison, form, ["groups", "pairs"])
+    for words in ("network=nchl", "102.0", "0/5", "> 30", "1,234,567", "1.00"):
+        assert words in drawn
+
+
+def test_unknown_formats_and_tables(comparison: Comparison) -> None:
+    with pytest.raises(UnknownName, match="did you mean 'latex'"):
+        render(comparison, "latx", ["groups"])
+    with pytest.raises(UnknownName, match="did you mean 'pairs'"):
+        render(comparison, "text", ["pair"])
+    assert set(FORMATS) == {"text", "markdown", "latex", "csv"}
+
+
+def test_signs_of_latex_and_markdown_are_escaped() -> None:
+    table = Table(("a_b", "95 %"), [("rule=my_own#1 & {x}~^\\$", "1")], 1)
+    drawn = latex(table)
+    assert r"rule=my\_own\#1 \& \{x\}\textasciitilde{}\textasciicircum{}\textbackslash{}\$ & 1 \\" in drawn
+    body = drawn.split("\n", 1)[1]
+    assert not re.search(r"(?<!\\)[#%$~^]", body)
+    assert len(re.findall(r"(?<!\\)&", body)) == 2  # one between the two cells of each row
+    assert markdown(Table(("a|b",), [("x*y",)], 1)).splitlines()[0] == r"| a\|b |"
+    assert text(table).splitlines()[0].startswith("a_b")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(12345.6, "12,346"), (512.34, "512.3"), (0.012345, "0.0123"), (-3.0, "-3"), (math.nan, "-"), (math.inf, "-")]
+)
+def test_numbers(value: float, shown: str) -> None:
+    assert number(value) == shown
+
+
+def test_p_values() -> None:
+    assert [probability(p) for p in (0.00001, 0.0079, 0.5238, 0.999, 1.0)] == ["< 0.0001", "0.0079", "0.52", "1", "1"]
+
+
+@pytest.mark.parametrize("draw", [comparison_plots.learning_curves, comparison_plots.profile, comparison_plots.intervals])
+def test_plots_take_axes_return_them_and_say_what_is_drawn(draw: object, comparison: Comparison) -> None:
+    axes = Figure().subplots()
+    assert draw(axes, comparison) is axes  # type: ignore[operator]
+    legend = axes.get_legend()
+    said = " ".join([legend.get_title().get_text(), *(line.get_text() for line in legend.get_texts())])
+    assert "95 % bootstrap interval" in said
+    assert "return" in axes.get_xlabel() + axes.get_ylabel()
+    assert axes.get_title()
+
+
+def test_groups_are_told_apart_beyond_the_colours() -> None:
+    styles = {(style["color"], style["linestyle"]) for style in map(comparison_plots._style, range(32))}
+    assert len(styles) == 32
+
+
+def test_the_figure_is_written_twice_and_equal_each_time(comparison: Comparison, tmp_path: Path) -> None:
+    files = comparison_plots.save(comparison, tmp_path / "new" / "v1.2" / "figure.png")
+    assert [file.name for file in files] == ["figure.png", "figure.svg"]
+    picture = imread(files[0])
+    assert picture.shape[1] > 1500
+    assert np.ptp(picture[..., :3]) > 0.9
+    assert ElementTree.parse(files[1]).getroot().tag.endswith("svg")
+    again = comparison_plots.save(comparison, tmp_path / "other")
+    assert [file.name for file in again] == ["other.png", "other.svg"]
+    assert files[1].read_bytes() == again[1].read_bytes()
+    with pytest.raises(NchlError, match=r"not as \.pdf"):
+        comparison_plots.save(comparison, tmp_path / "figure.pdf")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NchlError, match="cannot write"):
+        comparison_plots.save(comparison, tmp_path / "file" / "figure.png")
