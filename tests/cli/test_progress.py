@@ -20,6 +20,7 @@ class Clock:
 
 def record(generation: int, **more: object) -> Any:
     figures = {"best": 200.0, "mean": 12.345, "steps_per_s": 12345.6, "non_finite": 0, "evaluate_seconds": 50.0, "search_seconds": 10.0}
+    figures |= {"sent_mb": 0.0, "received_mb": 0.0}
     return SimpleNamespace(**{"generation": generation, "seconds": 60.0 * generation, "reason": None, **figures, **more})
 
 
@@ -27,6 +28,7 @@ def test_a_line_says_how_far_how_good_how_fast_and_how_long() -> None:
     pace = Pace(10, None, Clock())
     pace.tick(record(1))
     assert pace.line(record(1)) == "generation 1/10 · best 200.0 · mean 12.3 · 12,346 steps/s · 9 min left"
+    assert "1.0 MB to workers, 10 kB back" in pace.line(record(1, sent_mb=1.0, received_mb=0.01))
     assert "3 not finite" in pace.line(record(1, non_finite=3))
     assert "left" not in pace.line(record(10, reason="generations"))
 

@@ -53,6 +53,8 @@ def test_the_columns_that_are_fixed_come_first_and_the_machines_are_marked() -> 
         "evaluate_seconds",
         "search_seconds",
         "steps_per_s",
+        "sent_mb",
+        "received_mb",
         "resident_mb",
     }
 

@@ -86,6 +86,8 @@ class Pace:
         ]
         if record.non_finite:
             parts.append(f"{record.non_finite} not finite")
+        if record.sent_mb:
+            parts.append(f"{size(record.sent_mb)} to workers, {size(record.received_mb)} back")
         if (left := self.left_s(record)) is not None and record.reason is None:
             parts.append(f"{duration(left)} left")
         return " · ".join(parts)
@@ -160,6 +162,12 @@ def figure(value: float) -> str:
         return str(value)
     size = abs(value)
     return f"{value:.0f}" if size >= 10_000 else f"{value:.1f}" if size >= 10 else f"{value:.3g}"
+
+
+def size(mebibytes: float) -> str:
+    """Bytes as a person would say them: 870 B, 34 kB, 12.0 MB."""
+    count = round(mebibytes * (1 << 20))
+    return f"{count} B" if count < 1000 else f"{count / 1000:.0f} kB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"
 
 
 def duration(seconds: float) -> str:

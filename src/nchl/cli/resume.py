@@ -20,6 +20,8 @@ def add_arguments(parser: Parser) -> None:
     """The run folder, and what may differ from its first session."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the run folder that `nchl evolve` made")
     parser.add_argument("--generations", type=whole_number, metavar="G", help="the new total of generations (default: the run's own)")
+    parser.add_argument("--workers", type=whole_number, metavar="N", help="processes on this machine (default: the run's own)")
+    parser.add_argument("--cluster", metavar="ADDRESS|auto", help="a Ray cluster, as for `nchl evolve` (default: the run's own)")
     parser.add_argument(
         "--allow-other-machine",
         action="store_true",
@@ -39,6 +41,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             session.resume(
                 args.run,
                 generations=args.generations,
+                workers=args.workers,
+                cluster=args.cluster,
                 allow_other_machine=args.allow_other_machine,
                 on_generation=shown.show,
                 on_note=shown.say,

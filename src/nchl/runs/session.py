@@ -15,7 +15,7 @@ from typing import Any
 
 from nchl.errors import CheckpointError, RunError
 from nchl.evolve import Evolution, Generation
-from nchl.runs import machine, trust
+from nchl.runs import machine, tracking, trust
 from nchl.runs.build import build, initial_run
 from nchl.runs.checkpoint import read_newest
 from nchl.runs.config import EvolveConfig
@@ -83,6 +83,7 @@ def run(
     elif options:
         config = config.replace(**options)
     config = with_absolute_paths(config)
+    tracking.check(config)
     evolution = build(config)
     with contextlib.closing(evolution.workers):
         trust.remember((config.network, config.rule, config.task))
@@ -97,6 +98,8 @@ def resume(
     path: Path | str,
     *,
     generations: int | None = None,
+    workers: int | None = None,
+    cluster: str | None = None,
     allow_other_machine: bool = False,
     on_generation: OnGeneration | None = None,
     on_note: OnNote | None = None,
@@ -106,6 +109,8 @@ def resume(
     Args:
         path: the run folder.
         generations: a new total; None: the run's own.
+        workers: processes on this machine; None, without a cluster: the run's own.
+        cluster: address of a Ray cluster.
         allow_other_machine: go on where other digits are to be expected (another torch, instruction set, ...).
         on_generation: called with each generation when it is recorded.
         on_note: called with lines that a user should see.
@@ -117,14 +122,21 @@ def resume(
     folder = RunFolder.open(path)
     with locked(folder.path) as notes:
         _tell(on_note, notes)
-        return _resume(folder, generations, allow_other_machine, on_generation, on_note)
+        return _resume(folder, generations, (workers, cluster), allow_other_machine, on_generation, on_note)
 
 
 def _resume(
-    folder: RunFolder, generations: int | None, allow_other_machine: bool, on_generation: OnGeneration | None, on_note: OnNote | None
+    folder: RunFolder,
+    generations: int | None,
+    who: tuple[int | None, str | None],
+    allow_other_machine: bool,
+    on_generation: OnGeneration | None,
+    on_note: OnNote | None,
 ) -> RunResult:
     record = folder.read_record()
     config = record.settings if generations is None else record.settings.replace(generations=generations)
+    if who != (None, None):
+        config = config.replace(workers=who[0], cluster=who[1])
     _check_files(folder, record, own_files(config))
     evolution = build(config)
     with contextlib.closing(evolution.workers):
@@ -179,18 +191,23 @@ def _session(
     with Signals(finishing) as signals, contextlib.ExitStack() as stack:
         dropped = False
         told = set(evolution.workers.notes)
+
+        def tell_new() -> None:
+            notes = [*evolution.workers.notes, *recorder.notes]
+            _tell(on_note, [note for note in notes if note not in told])
+            told.update(notes)
+
         with signals.held():
             recorder = Recorder(folder, evolution, begun=begun, clock=time.monotonic)
             stack.callback(recorder.close)
-        _tell(on_note, recorder.notes)
+        tell_new()
         try:
             for generation in evolution:
                 with signals.held():
                     recorder.keep(generation)
                 if on_generation is not None:
                     on_generation(generation)
-                _tell(on_note, [note for note in evolution.workers.notes if note not in told])
-                told.update(evolution.workers.notes)
+                tell_new()
                 if signals.received is not None:
                     break
             signals.settle()
@@ -204,6 +221,7 @@ def _session(
             raise
         reason = None if dropped else evolution.reason
         summary = recorder.finish(reason)
+        tell_new()
         return RunResult(folder.path, summary["generations"], reason, 0 if reason else signals.exit_code, summary)
 
 
