@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,7 @@ def _pictures(state: State, evaluated: dict[str, Any] | None) -> dict[str, Any]:
     mean = plots.column(rows, "mean")
     told = [f"{v:,.4g}" if math.isfinite(v) else "not finite" for v in (mean[0], mean[-1])]
     alt = f"Learning curve over {len(rows)} generations: the mean fitness goes from {told[0]} to {told[1]}."
-    curve = svg(lambda axes: plots.learning_curve(axes, rows), name="curve", alt=alt, size=(5.6, 3.2))
+    curve = svg(lambda axes: plots.learning_curve(axes, rows), name="curve", alt=alt, size=(5.6, 3.6))
     picture = None
     if evaluated is not None:
         parts = [
@@ -201,7 +202,9 @@ def _genome(state: State) -> list[Any]:
         flat, layout = agent.genome.detach().cpu().numpy().reshape(-1), agent.layout
     finally:
         task.close()
-    found: dict[str, dict[str, np.ndarray]] = {}
+    # In the order of the richest block: an input neuron has no B, and B would come last.
+    richest = max(layout.blocks, key=lambda block: len(block.parameters))
+    found: dict[str, dict[str, np.ndarray]] = {name: {} for name in richest.parameters}
     for block in layout.blocks:
         for parameter in block.parameters or ("weight",):
             values = flat[layout[f"{block.name}.{parameter}"] if block.parameters else layout[block.name]]
@@ -212,7 +215,7 @@ def _genome(state: State) -> list[Any]:
         alt = f"Distribution of {parameter} in each block of the genome; medians: {medians}."
         height = 0.7 + 0.42 * len(values)
         picture = svg(
-            lambda axes, values=values, parameter=parameter: plots.genome_distribution(axes, values, parameter),
+            partial(plots.genome_distribution, values=values, parameter=parameter),
             name=f"genome{k}",
             alt=alt,
             size=(3.4, height),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -33,7 +33,7 @@ def learning_curve(axes: Axes, rows: Sequence[Mapping[str, str]]) -> Axes:
     """
     generation = column(rows, "generation")
     mean, std, best = column(rows, "mean"), column(rows, "std"), column(rows, "best")
-    alone = {"marker": "o", "markersize": 4} if len(rows) < 3 else {}
+    alone: dict[str, Any] = {"marker": "o", "markersize": 4} if len(rows) < 3 else {}
     axes.fill_between(
         generation, mean - std, mean + std, color=BLUE, alpha=0.2, linewidth=0, label="band: mean ± one standard deviation of a generation"
     )
@@ -54,7 +54,7 @@ def learning_curve(axes: Axes, rows: Sequence[Mapping[str, str]]) -> Axes:
     else:
         axes.locator_params(axis="x", integer=True)
     _tidy(axes)
-    axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(0, -0.16), borderaxespad=0)
+    axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(0, -0.19), borderaxespad=0)
     return axes
 
 
@@ -148,7 +148,7 @@ def column(rows: Sequence[Mapping[str, str]], name: str) -> Float[np.ndarray, " 
     return values
 
 
-def _tidy(axes: Axes, grid: str = "both") -> None:
+def _tidy(axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis=grid, linewidth=0.5, alpha=0.5)
     axes.set_axisbelow(True)

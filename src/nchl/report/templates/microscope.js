@@ -16,11 +16,13 @@ class LayerView {
     const holder = make("div", { className: "holder" }, this.map.canvas, this.mark);
     holder.style.aspectRatio = `${width} / ${height}`;
     this.strips = [];
-    this.legend = make("span", { className: "scale" });
+    this.bounds = [make("span"), make("span")];
+    this.bar = make("i");
+    const legend = make("span", { className: "scale" }, this.bounds[0], this.bar, this.bounds[1]);
     const sizes = kernels ? `${layer.shape[0]} \u00d7 ${layer.shape[1]} kernels of ${layer.shape[2]} \u00d7 ${layer.shape[3]}` : `${this.pre.size} \u00d7 ${this.post.size}`;
-    const title = make("figcaption", {}, make("b", { textContent: `${this.pre.name} \u2192 ${this.post.name}` }), ` ${sizes}${layer.plastic ? "" : ", does not move"} `, this.legend);
+    const title = make("figcaption", {}, make("b", { textContent: `${this.pre.name} \u2192 ${this.post.name}` }), ` ${sizes}${layer.plastic ? "" : ", does not move"} `, legend);
     const body = make("div", { className: kernels ? "matrix kernels" : "matrix" });
-    const most = Math.min(width * 28, (420 * width) / height);
+    const most = Math.min(width * 56, (420 * width) / height);
     body.style.maxWidth = `${Math.max(most, 120) + 26}px`;
     if (kernels) {
       body.append(holder);
@@ -48,7 +50,10 @@ class LayerView {
     if (this.largest === undefined) this.largest = range(this.recording.moments).reduce((high, m) => Math.max(high, this.scale(m)), 0);
     const full = wholeLife ? this.largest : mine;
     this.map.draw(...this.codes(moment), full > 0 ? mine / full : 0);
-    this.legend.textContent = `colours: \u00b1${number(full)}`;
+    this.bounds[0].textContent = number(-full);
+    this.bounds[1].textContent = `+${number(full)}`;
+    if (this.painted !== palette) this.bar.style.background = gradient();
+    this.painted = palette;
     for (const [group, strip] of this.strips) drawGroup(this.recording, group, strip, moment);
   }
 

@@ -6,6 +6,7 @@ const make = (tag, properties = {}, ...children) => {
   return element;
 };
 const number = (x) => (Number.isFinite(x) ? (x !== 0 && (Math.abs(x) < 0.001 || Math.abs(x) >= 1e5) ? x.toExponential(2) : String(+x.toPrecision(3))) : "not finite").replace("-", "\u2212");
+const share = (x) => (Number.isFinite(x) ? `${x > 0 && x < 0.095 ? +(100 * x).toPrecision(2) : Math.round(100 * x)} %` : "\u2013");
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -29,6 +30,7 @@ function colourMap() {
   }
   return table;
 }
+const gradient = () => `linear-gradient(to right, ${(isDark() ? STOPS.dark : STOPS.light).map((stop) => `rgb(${stop.join(" ")})`).join(", ")})`;
 let palette = colourMap();
 const NOT_FINITE = pack32(204, 121, 167);
 const repaint = () => (palette = colourMap());
@@ -117,7 +119,7 @@ class Chart {
     this.cursor = make("div", { className: "cursor" });
     this.top = make("span", { className: "bound top" });
     this.bottom = make("span", { className: "bound bottom" });
-    const shown = (v) => (percent || stacked ? `${Math.round(100 * v)} %` : number(this.logarithmic ? 10 ** v : v));
+    const shown = (v) => (percent || stacked ? share(v) : number(this.logarithmic ? 10 ** v : v));
     this.top.textContent = shown(this.high) + (this.logarithmic ? " (log)" : "");
     this.bottom.textContent = shown(this.low);
     this.readings = series.map(() => make("b"));
@@ -141,7 +143,7 @@ class Chart {
     const context = this.canvas.getContext("2d");
     const x = (p) => (this.steps > 1 ? ((this.points[p] - 1) / (this.steps - 1)) * width : width / 2);
     const y = (v) => height - ((v - this.low) / (this.high - this.low)) * (height - 2 * ratio) - ratio;
-    context.lineWidth = 1.5 * ratio;
+    context.lineWidth = (this.points.length > 400 ? 1 : 1.6) * ratio;
     const base = new Float32Array(this.points.length);
     for (const s of this.series) {
       context.beginPath();
@@ -170,7 +172,7 @@ class Chart {
     while (p < end) { const middle = (p + end + 1) >> 1; if (this.points[middle] <= step) p = middle; else end = middle - 1; }
     this.cursor.style.left = `${this.steps > 1 ? (100 * (step - 1)) / (this.steps - 1) : 50}%`;
     this.series.forEach((s, k) => {
-      this.readings[k].textContent = this.percent || this.stacked ? `${Math.round(100 * s.values[p])} %` : number(s.values[p]);
+      this.readings[k].textContent = this.percent || this.stacked ? share(s.values[p]) : number(s.values[p]);
     });
   }
 }
