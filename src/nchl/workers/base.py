@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float
 
+from nchl.genome import Layout
 from nchl.networks.build import NetworkSpec
 from nchl.rollout import ObservationStatistics, Rollout
 from nchl.seeds import Purpose
@@ -53,12 +54,14 @@ class Workers(Protocol):
 
     Attributes:
         nparams: length of a genome.
+        layout: its named blocks.
         observation_shape: of what the network gets.
         backend: "eager" or "compiled": how the networks' step is computed.
         simulator: what plays the task.
     """
 
     nparams: int
+    layout: Layout
     observation_shape: tuple[int, ...]
     backend: str
     simulator: str

@@ -8,12 +8,14 @@ unless the user starts a cluster of his own.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import logging
 import os
 import re
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -176,12 +178,35 @@ def connect(address: str) -> tuple[Any, bool]:
     except ConnectionError as error:
         if address != "auto":
             raise WorkerError(f"what answers at {address} is no Ray cluster that this process could join ({error}); {_HOW}") from error
-        # Loopback only, no dashboard: this cluster is for this run alone.
-        local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "object_store_memory": _OBJECT_STORE_BYTES}
-        ray.init(address="local", **local, **quiet)
+        _start(ray, quiet)
     except RuntimeError as error:  # another version of Ray or of Python
         raise WorkerError(f"the Ray cluster at {address} cannot be joined: {str(error).splitlines()[0]}") from error
     return ray, True
+
+
+def _start(ray: Any, quiet: dict[str, Any]) -> None:
+    try:
+        with _loopback():
+            ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **quiet)
+    except Exception as error:  # Ray raises the bare class
+        raise WorkerError(f"Ray could not be started here ({str(error).splitlines()[0]}); --workers N does without it") from error
+
+
+@contextlib.contextmanager
+def _loopback() -> Iterator[None]:
+    """Let what Ray starts here listen on 127.0.0.1 alone, as it does by itself on other systems than Linux; a test looks at the ports."""
+    constants = importlib.import_module("ray._private.ray_constants")
+    name = constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
+    held = os.environ.get(name)
+    os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
+        os.environ.pop(name)
+        if held is not None:
+            os.environ[name] = held
 
 
 def _knock(host: str, port: int, address: str) -> None:

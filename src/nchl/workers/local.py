@@ -30,6 +30,7 @@ class LocalWorkers:
         self._player = Player(recipe)
         self.task = self._player.task
         self.nparams = self._player.nparams
+        self.layout = self._player.layout
         self.observation_shape = self.task.observation_shape
         self.backend = self._player.backend
         self.simulator = self.task.simulator

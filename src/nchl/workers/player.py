@@ -32,6 +32,7 @@ class Player:
         together: individuals of a whole population that live side by side at most.
         backend: "eager" or "compiled", from the configuration alone.
         nparams: length of a genome.
+        layout: its named blocks.
 
     Raises:
         NchlError: the task or the network cannot be made, or the two do not fit.
@@ -45,7 +46,7 @@ class Player:
         self._notes: list[str] = []
         probe = self._build(1, recipe.backend)
         check(probe, self.task)
-        self.nparams = probe.nparams
+        self.nparams, self.layout = probe.nparams, probe.layout
         self.backend = probe.backend
         if recipe.backend == "auto" and recipe.network.kind in _RULED:
             # As the whole run needs it: what a slice would choose for itself would depend on the cut.

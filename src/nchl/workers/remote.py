@@ -40,6 +40,7 @@ class RemoteWorkers:
     def __init__(self, player: Player, crew: Crew, patience: Patience | None = None) -> None:
         self._player, self._crew = player, crew
         self.nparams = player.nparams
+        self.layout = player.layout
         self.observation_shape = player.task.observation_shape
         self.backend = player.backend
         self.simulator = player.task.simulator

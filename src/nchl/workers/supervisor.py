@@ -197,6 +197,8 @@ class Supervisor:
                 if hand.ready and hand.job is None and waiting:
                     self._give(hand, waiting.popleft())
             for event in self.crew.wait(self._until_next_deadline()):
+                if event.hand not in self.crew.hands:  # dismissed for what it said before
+                    continue
                 job = event.hand.job
                 if event.message is None:
                     self._lost(event.hand, event.reason, waiting, mine)
