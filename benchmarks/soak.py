@@ -2,9 +2,11 @@
 
     python benchmarks/soak.py long CartPole-v1 --generations 2000      a whole run in its folder, as `nchl evolve` makes one
     python benchmarks/soak.py lives Ant-v5 --generations 500           nothing but very short lives, so that each start counts
+    python benchmarks/soak.py fuzz --cases 10000 --seed 1              configurations, genomes, observations, files, command lines
 
 Resident memory and open files are looked at after every generation. Exit status 1: memory at the end is more than `--allowed`
-above that after the first tenth, or the number of open files has changed since then.
+above that after the first tenth, or the number of open files has changed since then; or, of `fuzz`, an error came out that is
+not a documented one.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import gc
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +83,28 @@ def lives(args: argparse.Namespace, watch: Watch) -> None:
         watch.look()
 
 
+def fuzz(args: argparse.Namespace) -> int:
+    """Cases of every kind that the tests know, new ones with every seed."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    from reference.fuzz import TARGETS, Workspace
+    from reference.fuzz import fuzz as play
+
+    begun, total, defects = time.monotonic(), 0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Workspace(Path(folder))
+        for name in TARGETS:
+            try:
+                played, refused = play(name, -(-args.cases // len(TARGETS)), workspace, chance=args.seed)
+            except Exception:
+                traceback.print_exc()
+                defects += 1
+                continue
+            total += played
+            print(f"{name:<20} {played:>6} cases, {refused:>6} of them refused by a documented error", flush=True)
+    print(f"{total} cases, {defects} kinds with a defect, {time.monotonic() - begun:.0f} s")
+    return int(defects > 0)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(required=True)
@@ -96,7 +121,13 @@ def main() -> int:
         verb.add_argument("--learning", action="store_true", help="let `long` learn: its lives become long, and the run with them")
         verb.add_argument("--allowed", type=float, default=0.1, help="growth of the memory after the first tenth")
         verb.set_defaults(function=function)
+    verb = verbs.add_parser("fuzz", help=fuzz.__doc__)
+    verb.add_argument("--cases", type=int, default=10_000)
+    verb.add_argument("--seed", type=int, default=1)
+    verb.set_defaults(function=None)
     args = parser.parse_args()
+    if args.function is None:
+        return fuzz(args)
     watch = Watch(args.generations)
     args.function(args, watch)
     gc.collect()

@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(words)
     except NchlError as error:
-        print(f"nchl: {error}", file=sys.stderr)
+        print(f"nchl: {harmless(str(error))}", file=sys.stderr)
         return MISTAKE
     except (MemoryError, RuntimeError) as error:
         if not _is_lack_of_memory(error):
@@ -118,10 +118,20 @@ def run_verb(module: ModuleType, program: str, summary: str, words: list[str]) -
     return int(module.exit_code(result)) if hasattr(module, "exit_code") else 0
 
 
+# What a terminal obeys instead of showing it; a name in a file of somebody else's may hold such characters.
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), *range(0xD800, 0xE000)) if code not in b"\t\n"}
+
+
+def harmless(text: str) -> str:
+    """The text with control characters spelt out, and with them what stands for bytes that are no text."""
+    return text.translate(_CONTROL)
+
+
 def show(text: str) -> None:
     """Print a result. A reader that has seen enough, such as `head`, or a terminal that is gone, is no mistake."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
-        print(text, flush=True)
+        print(harmless(text).encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.EIO):
             raise NchlError(f"cannot write the result: {error.strerror}") from error

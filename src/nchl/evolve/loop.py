@@ -247,7 +247,7 @@ class Evolution:
                 statistics = None if self.statistics is None else self._statistics(_under(tensors, _BEST_STATISTICS))
                 self.best = Best(genome=tensors[_BEST], statistics=statistics, **about["best"])
             self._begun = self._clock() - float(about["seconds"])
-        except (KeyError, TypeError, ValueError, InvalidArgument) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, InvalidArgument) as error:
             raise CheckpointError(f"this state does not fit the run: {error}") from error
 
 

@@ -106,7 +106,12 @@ class PlasticNetwork(nn.Module, abc.ABC):
             ShapeError: another length or population.
             InvalidArgument: a number is not finite; then nothing has changed.
         """
-        new = torch.as_tensor(np.asarray(vector) if not isinstance(vector, Tensor) else vector)
+        try:
+            new = torch.as_tensor(np.asarray(vector) if not isinstance(vector, Tensor) else vector)
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # of what is no array of numbers, or a ragged one
+            raise InvalidArgument(f"set_hrules: expected numbers, got {type(vector).__name__} ({str(error)[:200]})") from error
+        if new.is_complex():
+            raise InvalidArgument(f"set_hrules: expected real numbers, got {new.dtype}")
         allowed = [(self.nparams,)] if self.population is None else [(self.population, self.nparams), (self.nparams,)]
         if tuple(new.shape) not in allowed:
             raise ShapeError(

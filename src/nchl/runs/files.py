@@ -141,7 +141,7 @@ def read_text(path: Path, *, largest: int = 16 << 20) -> str:
             if size > largest:
                 raise RunError(f"{path} has {size} bytes; a file of its kind has at most {largest}")
             file.seek(0)
-            data = file.read(largest)
+            data = file.read(size)
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror or error}") from error
     try:

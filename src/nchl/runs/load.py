@@ -66,10 +66,16 @@ class Agent:
 
         Raises:
             ShapeError: an observation of another shape than the task's.
+            InvalidArgument: what holds no numbers.
             NchlError: the network's outputs are no longer finite.
         """
         space = self._task.back_end.observation_space
-        raw = np.asarray(observation)
+        try:
+            raw = np.asarray(observation)
+        except ValueError as error:  # ragged lists
+            raise ShapeError(f"{self._task.id} gives observations of shape {space.shape}, got what is no array ({error})") from error
+        if raw.dtype.kind not in "fiub":
+            raise InvalidArgument(f"{self._task.id} gives observations of numbers, got {raw.dtype}")
         if raw.shape != space.shape:
             raise ShapeError(f"{self._task.id} gives observations of shape {space.shape}, got {raw.shape}; act takes one at a time")
         seen = self._task.map_observations(raw[None])

@@ -197,6 +197,18 @@ class VisionRun:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a run's metrics.csv as text; a torn last line is left out."""
-    text = read_text(path / "metrics.csv")
-    return list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
+    """The rows of a run's metrics.csv as text; a torn last line is left out.
+
+    Raises:
+        RunError: the file cannot be read or is no table.
+    """
+    file = path / "metrics.csv"
+    text = read_text(file)
+    try:
+        rows = list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
+    except csv.Error as error:
+        raise RunError(f"{file} was altered: it is no table ({error})") from error
+    for number, row in enumerate(rows, start=1):
+        if set(row) != set(COLUMNS) or None in row.values():
+            raise RunError(f"{file} was altered: row {number} does not have the columns {', '.join(COLUMNS)}")
+    return rows
