@@ -83,7 +83,7 @@ def intervals(axes: Axes, comparison: Comparison) -> Axes:
         label = "large mark: interquartile mean" if first else None
         axes.plot(scored.iqm.value, y, linestyle="", color=colour, marker=_MARKERS[place % len(_MARKERS)], markersize=8, label=label)
         # Spread downwards, so that runs with equal scores can be counted.
-        below = y - 0.22 - 0.1 * (np.arange(len(scored.scores)) % 3) / 2
+        below = y - 0.16 - 0.05 * (np.arange(len(scored.scores)) % 5)
         axes.plot(scored.scores, below, ".", color=colour, markersize=4, alpha=0.7, label="dots: single runs" if first else None)
     axes.set_yticks(range(len(names)), list(reversed(names)))
     axes.set(title="interquartile means", xlabel="score of a run (return)", ylim=(-0.6, len(names) - 0.4))

@@ -67,7 +67,11 @@ def read_sweep(path: Path) -> list[Cell]:
     Raises:
         InvalidArgument: the file cannot be read, or names an option or value that no run can use; names the cell.
     """
-    data = {_name(key, path): value for key, value in read_yaml(path).items()}
+    data: dict[str, Any] = {}
+    for key, value in read_yaml(path).items():
+        if _name(key, path) in data:
+            raise InvalidArgument(f"{path}: {key!r} is given twice, in two spellings; keep one")
+        data[_name(key, path)] = value
     grids, seeds = data.pop("grid", None), _seeds(data.pop("seeds", 1), path)
     fixed = {name: _value(name, value, path) for name, value in data.items()}
     if "seed" in fixed:

@@ -12,7 +12,8 @@ from typing import Any
 from nchl.errors import InvalidArgument, RunError, require
 from nchl.runs.files import read_text
 
-LARGEST_FILE = 1 << 20
+LARGEST_FILE = 1 << 18
+DEEPEST = 6  # a list in a list of values in a grid in a list of grids, and one to spare
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -28,14 +29,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except RunError as error:
         raise InvalidArgument(str(error)) from error
     try:
+        depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            _check_event(event, path)
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            _check_event(event, depth, path)
         _check_keys(yaml.compose(text, Loader=yaml.SafeLoader), path, yaml)
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InvalidArgument(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
-    except RecursionError as error:
-        raise InvalidArgument(f"{path} is nested far too deep; a sweep needs three levels") from error
     except (ValueError, OverflowError) as error:  # dates that do not exist, numbers of a million digits
         raise InvalidArgument(f"{path} holds a value that cannot be read: {error}") from error
     if not isinstance(data, dict):
@@ -43,8 +44,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
-def _check_event(event: Any, path: Path) -> None:
+def _check_event(event: Any, depth: int, path: Path) -> None:
     place = f"{path}, line {event.start_mark.line + 1}"
+    if depth > DEEPEST:  # at once: the deeper, the slower is what follows
+        raise InvalidArgument(f"{place}: nested more than {DEEPEST} levels deep, which no sweep needs")
     if getattr(event, "anchor", None) is not None:
         raise InvalidArgument(f"{place}: anchors and aliases (& and *) are not read; write the value out")
     if getattr(event, "tag", None) is not None:

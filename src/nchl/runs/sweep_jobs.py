@@ -91,6 +91,8 @@ def run_cells(
     def reap() -> None:
         for job in [job for job in running if job.process.poll() is not None]:
             running.remove(job)
+            if job.process.stdin is not None:
+                job.process.stdin.close()
             outcome, message = _outcome(job)
             outcomes[job.state.cell.name] = outcome
             watcher.ended(job.state, outcome, message)
