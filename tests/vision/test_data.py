@@ -87,7 +87,7 @@ def test_corrupt_images_are_named_and_skipped_only_when_asked(tmp_path: Path) ->
         load_images(data)
     kept = load_images(data, skip_corrupt=True)
     assert kept.train.labels.tolist() == [0, 1]
-    assert "left out 6 corrupt images" in kept.notes[0]
+    assert "left out because 6 images are corrupt" in kept.notes[0]
 
 
 def test_different_sizes(tmp_path: Path) -> None:
@@ -146,3 +146,16 @@ def test_the_real_images() -> None:
     data = load_images(str(SHARED))
     assert (len(data.train), len(data.test), data.image_shape) == (50_000, 10_000, (3, 32, 32))
     assert data.test.labels.bincount().tolist() == [1000] * 10
+
+
+@pytest.mark.parametrize(("other", "wanted"), [("test", 4), ("val", 4), (None, 2)])
+def test_folders_below_train_and_another(tmp_path: Path, other: str | None, wanted: int) -> None:
+    for split in filter(None, ("train", other)):
+        for name in ("cat", "dog"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for number in range(2 if split != "train" else 5):
+                striped(number, np.random.default_rng(number)).save(tmp_path / split / name / f"{number}.png")
+    data = load_images(str(tmp_path), test_fraction=0.2 if other is None else None)
+    assert data.classes == ["cat", "dog"]
+    assert len(data.test) == wanted
+    assert len(data.notes) == (other != "test")

@@ -103,11 +103,11 @@ def load_images(
         split: _decode(rows, split, source, convert=convert, problems=problems)
         for split, rows in (("train", source.train), ("test", source.test))
     }
+    shown = "; ".join(problems[:_SHOWN]) + (f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else "")
     if problems and not skip_corrupt:
-        shown = "; ".join(problems[:_SHOWN]) + (f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else "")
-        raise InvalidArgument(f"{data}: {len(problems)} images are corrupt: {shown}. Repair them, or leave them out with --skip-corrupt")
+        raise InvalidArgument(f"{data}: {_counted(len(problems))} corrupt: {shown}. Repair them, or leave them out with --skip-corrupt")
     if problems:
-        notes.append(f"left out {len(problems)} corrupt images: {', '.join(problem.split(' (')[0] for problem in problems[:_SHOWN])} ...")
+        notes.append(f"left out because {_counted(len(problems))} corrupt: {shown}")
     classes = _classes(source, decoded["train"][1])
     if source.test is None:
         train, test = _hold_out(_images(data, "train", *decoded["train"], classes), test_fraction, seed, data)
@@ -188,7 +188,8 @@ def _decode(
             raise
         # What decoders raise for broken bytes is not one family (OSError, SyntaxError, ValueError, struct.error, ...).
         except Exception as error:
-            problems.append(f"{row.place} ({type(error).__name__}: {error})")
+            known = type(error).__name__ != "UnidentifiedImageError"  # its own text names an address in memory
+            problems.append(f"{row.place} ({type(error).__name__}: {error})" if known else f"{row.place} (of no known image format)")
             continue
         if pixels and array.shape != pixels[0].shape:
             first, here = (f"{height}x{width}" for height, width, _ in (pixels[0].shape, array.shape))
@@ -226,3 +227,7 @@ def _images(data: str, split: str, pixels: list[np.ndarray], labels: list[Any], 
 
 def _size(pixels: Tensor) -> str:
     return f"{pixels.shape[2]}x{pixels.shape[3]}"
+
+
+def _counted(images: int) -> str:
+    return "1 image is" if images == 1 else f"{images} images are"

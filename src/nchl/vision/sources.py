@@ -153,17 +153,25 @@ def _column(name: str, columns: list[str], wanted: tuple[str, ...], what: str) -
 
 
 def _folder(folder: Path) -> Source:
-    """ROOT/train/CLASS/FILE and ROOT/test/CLASS/FILE, or ROOT/CLASS/FILE."""
-    split = (folder / "train").is_dir() and (folder / "test").is_dir()
-    train = folder / "train" if split else folder
-    classes = sorted(path.name for path in train.iterdir() if path.is_dir() and not path.name.startswith("."))
+    """ROOT/train/CLASS/FILE and ROOT/test/CLASS/FILE (or `validation`, `val`, or neither of them), or ROOT/CLASS/FILE."""
+    found, train, test = _folders(folder), folder, None
+    notes = []
+    if "train" in found and _folders(folder / "train"):
+        train = folder / "train"
+        test = next((folder / name for name in ("test", "validation", "val") if name in found), None)
+        if test is not None and test.name != "test":
+            notes.append(f"the folder `{test.name}` is the test set, because there is no other")
+    classes = _folders(train)
     if not classes:
         raise InvalidArgument(f"{folder}: expected parquet files, or one folder of images per class, got neither")
-    if split:
-        for path in sorted((folder / "test").iterdir()):
-            if path.is_dir() and path.name not in classes and not path.name.startswith("."):
-                raise InvalidArgument(f"{path}: the training set has no class {path.name!r}; it has {', '.join(classes[:12])}")
-    return Source(str(folder), _FolderRows(train, classes), _FolderRows(folder / "test", classes) if split else None, classes, [])
+    for name in [] if test is None else _folders(test):
+        if name not in classes:
+            raise InvalidArgument(f"{test}/{name}: the training set has no class {name!r}; it has {', '.join(classes[:12])}")
+    return Source(str(folder), _FolderRows(train, classes), None if test is None else _FolderRows(test, classes), classes, notes)
+
+
+def _folders(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 @dataclass(frozen=True)
