@@ -119,7 +119,7 @@ def run_verb(module: ModuleType, program: str, summary: str, words: list[str]) -
 
 
 # What a terminal obeys instead of showing it; a name in a file of somebody else's may hold such characters.
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), *range(0xD800, 0xE000)) if code not in b"\t\n"}
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), *range(0xD800, 0xE000)) if code not in (9, 10)}
 
 
 def harmless(text: str) -> str:
