@@ -20,6 +20,7 @@ from nchl.errors import InvalidArgument, RunError
 from nchl.report import video
 from nchl.report.captions import FROZEN, OFF, ON, Caption, compose
 from nchl.rollout.watch import Moment, never
+from nchl.runs import tracking
 from nchl.runs.files import read_tensors
 from nchl.runs.folder import RunFolder
 from nchl.runs.load import read_result
@@ -152,9 +153,10 @@ def film(
         made = path.with_suffix(".gif") if gif else None
         if made is not None:
             video.to_gif(path, made)
-        notes = [*stage.notes, *_keep_for_tensorboard(folder, path, _generation(folder, which))]
+        generation = _generation(folder, which)
+        notes = [*stage.notes, *_keep_for_tensorboard(folder, path, generation), *tracking.show_film(folder, generation or 0, path)]
         result: dict[str, Any] = {"film": str(path), "gif": None if made is None else str(made), "task": config.task}
-        result |= {"simulator": stage.simulator, "drawn_by": stage.drawn_by, "which": which, "generation": _generation(folder, which)}
+        result |= {"simulator": stage.simulator, "drawn_by": stage.drawn_by, "which": which, "generation": generation}
         result |= {"seed": seed, "episodes": episodes, "returns": panels[0].returns, "lengths": panels[0].lengths}
         if controls:
             result["plasticity_off"] = {"returns": panels[1].returns, "lengths": panels[1].lengths}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nchl.errors import InvalidArgument, RunError, UnknownName
-from nchl.runs.options import Option, at_least, check_kind, is_file_network, no_meaning, option
+from nchl.runs.options import NO_EFFECT_ON_RESULTS, Option, at_least, check_kind, is_file_network, no_meaning, option
 from nchl.runs.presets import preset_settings
 
 NETWORKS = ("nchl", "hl", "wnchl", "static", "conv-thesis", "conv-hml")
@@ -24,6 +24,7 @@ IMAGE_SIZES = {"conv-thesis": (64, 64), "conv-hml": (84, 84)}  # what the publis
 INITIAL_WEIGHTS = ("uniform", "zeros", "normal", "xavier", "kaiming", "uniform1", "sparse", "coevolved")
 
 _TASK, _NETWORK, _SEARCH, _END, _WORK = "task", "network", "search", "end of the run", "who does the work"  # headings of the help
+_RECORD = "record"
 _OWN = "FILE.py:NAME"
 _MLPS = ("nchl", "hl", "wnchl", "static")
 _CONVS = ("conv-thesis", "conv-hml", _OWN)
@@ -157,6 +158,8 @@ class EvolveConfig:
         _WORK,
         metavar="ADDRESS|auto",
     )
+    wandb: bool | None = option("bool", False, "also record in Weights & Biases; WANDB_MODE=offline keeps it here", _RECORD)
+    mlflow: bool | None = option("bool", False, "also record in MLflow, where MLFLOW_TRACKING_URI says, else in a folder mlruns", _RECORD)
     preset: str | None = option(
         "str", None, "settings of a published experiment (`nchl presets` lists them); other options override it", "preset", metavar="NAME"
     )
@@ -255,7 +258,7 @@ class EvolveConfig:
             if key not in names:
                 raise RunError(f"{file}: unknown key {key!r} in the settings; the file was altered or written by another version of nchl")
         for name in names:
-            if name not in data:
+            if name not in data and name not in NO_EFFECT_ON_RESULTS:  # a run from before that option is the same run
                 raise RunError(
                     f"{file}: key {name!r} is missing from the settings; the file was altered or written by another version of nchl"
                 )

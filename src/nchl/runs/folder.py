@@ -7,6 +7,7 @@ best.safetensors     the best individual, with the observation statistics that i
 centre.safetensors   where the search is, likewise; neither holds anything that differs between equal runs
 summary.json         written at the end
 tensorboard/         the same figures, and histograms
+tracking.json        where Weights & Biases or MLflow keep the same, if they do
 """
 
 from __future__ import annotations
@@ -85,6 +86,11 @@ class RunFolder:
     def summary(self) -> Path:
         """`summary.json`."""
         return self.path / "summary.json"
+
+    @property
+    def tracking(self) -> Path:
+        """`tracking.json`: by which names Weights & Biases and MLflow know the run."""
+        return self.path / "tracking.json"
 
     @property
     def tensorboard(self) -> Path:

@@ -20,8 +20,10 @@ from nchl.runs.files import cannot_write, write_json, write_tensors
 from nchl.runs.folder import RunFolder
 from nchl.runs.metrics import COLUMNS, MetricsFile, resident_mb
 from nchl.runs.tensorboard import EventFile
+from nchl.runs.tracking import Trackers
 
 CHECKPOINT_SECONDS = 5.0
+_BLOCKS_EVERY = 10  # generations between two histograms of each block of the genome
 _SCALARS = {
     "fitness": ("best", "mean", "std", "best_so_far"),
     "search": ("sigma", "lr", "non_finite", "length"),
@@ -38,9 +40,6 @@ class Recorder:
         evolution: what is recorded.
         begun: whether the run was begun in an earlier session; its files are then cut back to the generation reached.
         clock: seconds that only ever grow.
-
-    Attributes:
-        notes: what the user should know about the files that it found.
     """
 
     def __init__(self, folder: RunFolder, evolution: Evolution, *, begun: bool, clock: Callable[[], float]) -> None:
@@ -51,7 +50,6 @@ class Recorder:
         self._generation = evolution.generation
         self._written = evolution.generation if begun else -1
         self._metrics = MetricsFile(folder.metrics, keep=self._generation)
-        self.notes = self._metrics.notes
         with contextlib.ExitStack() as undo:
             undo.callback(self._metrics.close)
             self._events = EventFile(folder.tensorboard, keep=self._generation)
@@ -64,7 +62,13 @@ class Recorder:
             else:
                 self.checkpoint()
             undo.pop_all()
+        self._trackers = Trackers.of_run(folder)
         self._last_written = clock()
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know about the files and the trackers; there may be more after a generation."""
+        return [*self._metrics.notes, *self._trackers.notes]
 
     def keep(self, generation: Generation) -> None:
         """Record a generation that has just ended.
@@ -78,9 +82,19 @@ class Recorder:
         row["resident_mb"] = resident_mb()
         self._metrics.write(row)
         scalars = {f"{group}/{name}": float(row[name]) for group, names in _SCALARS.items() for name in names}
-        self._events.write(generation.generation, scalars, {"fitness/all": generation.fitness, "search/centre": generation.centre})
+        histograms = {"fitness/all": generation.fitness, "search/centre": generation.centre, **self._blocks(generation)}
+        self._events.write(generation.generation, scalars, histograms)
+        self._trackers.write(generation.generation, scalars, histograms)
         if self._clock() - self._last_written >= CHECKPOINT_SECONDS:
             self.checkpoint()
+
+    def _blocks(self, generation: Generation) -> dict[str, np.ndarray]:
+        """The centre's numbers by block and parameter, in the first generation and every tenth: that depends on nothing else."""
+        if generation.generation != 1 and generation.generation % _BLOCKS_EVERY:
+            return {}
+        layout = self._evolution.workers.layout
+        names = [f"{block.name}.{name}" if name else block.name for block in layout.blocks for name in block.parameters or ("",)]
+        return {f"genome/{name}": generation.centre[layout[name]] for name in names}
 
     def checkpoint(self) -> None:
         """Write the state after the last whole generation, unless it is written already."""
@@ -104,10 +118,12 @@ class Recorder:
         }
         if reason is not None:
             write_json(self._folder.summary, summary)
+        self._trackers.finish(summary if reason is not None else None)
         return summary
 
     def close(self) -> None:
         """Close the files."""
+        self._trackers.finish(None)
         for file in (self._metrics, self._events):
             # What could not be written has been told already.
             with contextlib.suppress(RunError):

@@ -1,0 +1,54 @@
+"""Weights & Biases. Its own variables are obeyed: WANDB_MODE=offline writes into the run folder alone, WANDB_PROJECT names the project."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nchl.errors import require
+
+_BUCKETS = 30
+
+
+class Wandb:
+    """One session of a run; see `tracking.Tracker`. The axis of all figures is the generation, so that a resume may repeat some."""
+
+    def __init__(self, run: Any, state: dict[str, str]) -> None:
+        self._run = run
+        self.state = state
+        self.where = run.url or f"offline in {Path(run.dir).parent} (`wandb sync` sends it)"
+
+    def write(self, step: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
+        """See `tracking.Tracker`."""
+        histogram = require("wandb", "tracking").Histogram
+        pictures = {name: histogram(np_histogram=np.histogram(array, bins=_BUCKETS)) for name, array in histograms.items()}
+        self._run.log({"generation": step, **scalars, **pictures})
+
+    def film(self, step: int, path: Path) -> None:
+        """See `tracking.Tracker`."""
+        self._run.log({"generation": step, "film": require("wandb", "tracking").Video(str(path), format="mp4")})
+
+    def finish(self, summary: Mapping[str, Any] | None) -> None:
+        """See `tracking.Tracker`."""
+        try:
+            for name, value in (summary or {}).items():
+                self._run.summary[name] = value
+        finally:
+            self._run.finish()
+
+
+def begin(folder: Path, state: Mapping[str, str], about: Mapping[str, Any]) -> Wandb:
+    """Open a record, or go on with the one that `state` names."""
+    wandb = require("wandb", "tracking")
+    # No console, no code and no git: only the run's settings and figures leave this machine.
+    settings = wandb.Settings(silent=True, console="off", disable_git=True, save_code=False)
+    named = {"id": state.get("id") or uuid.uuid4().hex[:12], "project": state.get("project") or os.environ.get("WANDB_PROJECT", "nchl")}
+    run = wandb.init(**named, name=folder.name, dir=str(folder), config=dict(about), resume="allow", settings=settings)
+    run.define_metric("generation")
+    run.define_metric("*", step_metric="generation")
+    return Wandb(run, named)
