@@ -69,9 +69,7 @@ def main() -> int:
         print(f"nothing is written down about {', '.join(missing)}: look at them, then add them to KNOWN", file=sys.stderr)
         return 1
     print("# Dependencies, audited\n")
-    print(
-        "Made by `python benchmarks/audit.py > docs/dependency-audit.md`, because `pip-audit` could not reach its data where this was written."
-    )
+    print("Made by `python benchmarks/audit.py > docs/dependency-audit.md`, as `pip-audit` could not reach its data here.")
     print("Versions are those that the tests ran with; licences are what the packages state. Run `pip-audit` where there is a network.\n")
     print("| package | version | licence | extra | used for | known risk, and what stands against it |")
     print("| --- | --- | --- | --- | --- | --- |")
