@@ -143,7 +143,8 @@ class TerminalProgress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._bar.stop()
+        with contextlib.suppress(OSError):  # a terminal that is gone
+            self._bar.stop()
 
     def show(self, record: Generation) -> None:
         """Move the bar and renew the line."""

@@ -7,6 +7,7 @@ from them. A run that was stopped or killed goes on with `nchl softhebb --resume
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -108,7 +109,8 @@ class LineReporter:
 
     def say(self, line: str) -> None:
         """Write one line."""
-        print(line, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            print(line, file=sys.stderr, flush=True)
 
     def start(self, name: str, total: int) -> None:
         """Begin a new count."""
@@ -144,11 +146,13 @@ class BarReporter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        with contextlib.suppress(OSError):  # a terminal that is gone
+            self._bar.stop()
 
     def say(self, line: str) -> None:
         """Write one line above the bar."""
-        self._bar.console.print(line, markup=False, highlight=False)
+        with contextlib.suppress(OSError):
+            self._bar.console.print(line, markup=False, highlight=False)
 
     def start(self, name: str, total: int) -> None:
         """Replace the bar."""
