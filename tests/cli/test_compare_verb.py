@@ -1,0 +1,161 @@
+"""`nchl compare` and `nchl sweep` as a user types them, with real tiny runs, and the mistakes that can be made."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from nchl.cli import main
+
+pytest.importorskip("gymnasium")
+pytest.importorskip("scipy")
+pytest.importorskip("yaml")
+
+from reference.comparison import write_run
+
+SMALL = ("CartPole-v1", "--hidden", "3", "--population", "8", "--generations", "2")
+SWEEP = "task: CartPole-v1\nhidden: [3]\npopulation: 8\ngenerations: 2\ngrid: {network: [nchl, static]}\nseeds: 2\n"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four real runs with the names that a sweep gives them."""
+    folder = tmp_path_factory.mktemp("compare")
+    for network in ("nchl", "static"):
+        for seed in ("0", "1"):
+            out = folder / f"network-{network}_seed-{seed}"
+            assert main(["evolve", *SMALL, "--network", network, "--seed", seed, "--out", str(out)]) == 0
+    return folder
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    capsys.readouterr()
+    assert main(list(words)) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "Traceback" not in said.err
+    return said.err
+
+
+def test_the_main_job(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    capsys.readouterr()
+    assert main(["compare", str(runs), "--figure", str(tmp_path / "figure.svg")]) == 0
+    said = capsys.readouterr().out
+    for words in (
+        "CartPole-v1: mean fitness of the last generation",
+        "network=nchl",
+        "network=static",
+        "warning: fewer than 5 runs",
+        "hidden=3",
+    ):
+        assert words in said
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
+    assert (tmp_path / "figure.svg").exists()
+
+
+def test_unseen_episodes_are_played_once(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(runs), "--evaluate", "--episodes", "4", "--json"]) == 0
+    said = capsys.readouterr()
+    result = json.loads(said.out)
+    assert result["score"] == "evaluation"
+    assert "4 unseen episodes" in result["score_text"]
+    assert said.err.count("playing 4 unseen episodes") == 4
+    kept = json.loads((runs / "network-nchl_seed-1" / "evaluation.json").read_text())
+    scores = {run["folder"]: run["score"] for group in result["groups"] for run in group["runs"]}
+    assert scores[str(runs / "network-nchl_seed-1")] == kept["mean"]
+    assert {group["name"]: group["nparams"] for group in result["groups"]} == {"network=nchl": 39, "network=static": 18}
+
+    # An equal question is answered from what was kept, with the same words; another individual plays anew.
+    assert main(["compare", str(runs), "--evaluate", "--episodes", "4", "--json"]) == 0
+    again = capsys.readouterr()
+    assert again.out == said.out
+    assert again.err == ""
+    best = runs / "network-nchl_seed-1" / "best.safetensors"
+    content = best.read_bytes()
+    try:
+        best.write_bytes((runs / "network-nchl_seed-0" / "best.safetensors").read_bytes())
+        assert main(["compare", str(runs), "--evaluate", "--episodes", "4", "--csv", "--table", "runs"]) == 0
+        said = capsys.readouterr()
+        assert said.err.count("playing") == 1
+        rows = list(csv.DictReader(io.StringIO(said.out)))
+        assert [row["group"] for row in rows] == ["network=nchl"] * 2 + ["network=static"] * 2
+        assert float(rows[0]["score"]) == float(rows[1]["score"])
+    finally:
+        best.write_bytes(content)
+
+
+@pytest.mark.parametrize("form", ["--markdown", "--latex", "--csv"])
+def test_tables_go_to_stdout_and_warnings_do_not(form: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["compare", str(runs), "--score", "mean", form]) == 0
+    said = capsys.readouterr()
+    assert "network=nchl" in said.out
+    assert "warning" not in said.out
+    assert "warning: fewer than 5 runs" in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "required"),
+        (("nowhere",), "no folder nowhere"),
+        (("RUNS", "--score", "maen"), "did you mean 'mean'"),
+        (("RUNS", "--score", "validation"), "--validation-episodes"),
+        (("RUNS", "--baseline", "network=static2"), "did you mean 'network=static'"),
+        (("RUNS", "--episodes", "3"), "without --evaluate"),
+        (("RUNS", "--evaluate", "--score", "mean"), "leave one of the two out"),
+        (("RUNS", "--evaluate", "--episodes", "0"), "at least 1"),
+        (("RUNS", "--target", "nan"), "finite"),
+        (("RUNS", "--seed", "-1"), "at least 0"),
+        (("RUNS", "--csv", "--latex"), "not allowed"),
+        (("RUNS", "--table", "pears"), "did you mean 'pairs'"),
+        (("RUNS", "--figure", "figure.pdf"), ".png and .svg"),
+        (("RUNS", "--bootstraps", "3"), "unknown option"),
+    ],
+)
+def test_mistakes(words: tuple[str, ...], said: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said in refused(capsys, "compare", *(str(runs) if word == "RUNS" else word for word in words))
+
+
+def test_mixed_tasks(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = write_run(tmp_path / "other", [1.0], task="Acrobot-v1")
+    said = refused(capsys, "compare", str(runs), str(other))
+    assert "Acrobot-v1: " in said
+    assert "CartPole-v1: " in said
+
+
+def test_a_sweep_whose_runs_are_done(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text(SWEEP)
+    assert main(["sweep", str(file), "--out", str(runs)]) == 0
+    assert f"4 of 4 runs are done, in {runs}" in capsys.readouterr().out
+    assert main(["sweep", str(file), "--out", str(tmp_path / "new"), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "network-static_seed-1  new" in said
+    assert "0 of 4 runs are done" in said
+    assert not (tmp_path / "new").exists()
+    file.write_text(SWEEP.replace("hidden: [3]", "hidden: [4]"))
+    assert "hidden is [3] there and [4] in the file" in refused(capsys, "sweep", str(file), "--out", str(runs))
+    assert "--jobs must be at least 1" in refused(capsys, "sweep", str(file), "--jobs", "0")
+    assert "nowhere.yaml" in refused(capsys, "sweep", "nowhere.yaml")
+
+
+@pytest.mark.slow
+def test_a_sweep_from_its_file_to_its_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Real processes: one run fails, for its file is not what it says; the other ends, and the sweep says so."""
+    (tmp_path / "own.py").write_text("def mine(pre, post, A_synapse):\n    return A_synapse * pre\n")
+    file, out = tmp_path / "sweep.yaml", tmp_path / "out"
+    file.write_text("task: CartPole-v1\nhidden: [3]\npopulation: 8\ngenerations: 2\ngrid: {rule: [own.py:mine, own.py:absent]}\n")
+    assert main(["sweep", str(file), "--out", str(out), "--json"]) == 1
+    result = json.loads(capsys.readouterr().out)
+    states = {run["name"]: run["state"] for run in result["runs"]}
+    assert states == {"rule-mine_seed-0": "done", "rule-absent_seed-0": "failed"}
+    assert "absent" in result["runs"][1]["error"]
+    (tmp_path / "own.py").write_text((tmp_path / "own.py").read_text() + "\n\nabsent = mine\n")
+    assert main(["compare", str(out), "--markdown"]) == 0
+    assert "| all runs | 1 | 27 |" in capsys.readouterr().out
