@@ -207,6 +207,7 @@ def test_a_run_of_somebody_else_cannot_choose_code(
         {"rule": f"{copy}/../evil.py:oja"},
         {"network": f"{tmp_path}/evil.py:oja", "hidden": None, "image_size": None},
         {"task": "evil:CartPole-v1"},
+        {"cluster": "198.51.100.1:6379"},
     ):
         (copy / "config.json").write_text(json.dumps(whole | {"settings": whole["settings"] | changes}))
         for verb in ("resume", "evaluate", "describe"):

@@ -165,7 +165,7 @@ class RunFolder:
         if not isinstance(data["started"], str):
             raise RunError(f"{self.config}: key 'started' must be text, got {data['started']!r}")
         settings = EvolveConfig.from_json(data["settings"], file=self.config)
-        trust.check(self.path, (settings.network, settings.rule, settings.task))
+        trust.check(self.path, trust.chosen(settings))
         return Record(settings, **{key: data[key] for key in _KEYS if key not in ("format", "settings")})
 
 

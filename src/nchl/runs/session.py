@@ -86,7 +86,7 @@ def run(
     tracking.check(config)
     evolution = build(config)
     with contextlib.closing(evolution.workers):
-        trust.remember((config.network, config.rule, config.task))
+        trust.remember(trust.chosen(config))
         record = new_record(config, _same_bits(evolution), _files(config), command)
         folder = RunFolder.create(default_path(config) if out is None else Path(out), record)
         with locked(folder.path) as notes:
@@ -137,6 +137,7 @@ def _resume(
     config = record.settings if generations is None else record.settings.replace(generations=generations)
     if who != (None, None):
         config = config.replace(workers=who[0], cluster=who[1])
+        trust.remember((config.cluster,))
     _check_files(folder, record, own_files(config))
     evolution = build(config)
     with contextlib.closing(evolution.workers):

@@ -1,4 +1,4 @@
-"""A run folder can name code to run: `FILE.py:NAME` as its rule or network, `module:Id` as its task. Whose code, is asked here.
+"""A run folder can name code to run: `FILE.py:NAME` as its rule or network, `module:Id` as its task. Whose code, is asked here. A Ray cluster's address is such a name too.
 
 Whoever gives such a name to `nchl evolve` (or `nchl.run`) has chosen that code; its SHA-256 is noted in the folder of
 `rules.kernels.cache`. A folder that somebody else made cannot choose: what it names must have been noted, or the user allows it.
@@ -16,6 +16,11 @@ from nchl.errors import RunError
 
 VARIABLE = "NCHL_TRUST"
 _NAME = "known-code"
+
+
+def chosen(config: EvolveConfig) -> tuple[str | None, ...]:
+    """The options that can name code: also a cluster, for Ray runs what its other nodes send."""
+    return config.network, config.rule, config.task, config.cluster
 
 
 def remember(places: Iterable[str | None]) -> None:
@@ -78,6 +83,7 @@ def _key(place: str | None) -> str | None:
 
 def _known() -> set[str]:
     from nchl.rules.kernels import cache
+from nchl.runs.config import EvolveConfig
 
     path = cache.folder() / _NAME
     if not path.exists() or cache.objection(path):
