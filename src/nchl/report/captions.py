@@ -49,7 +49,7 @@ def compose(
     width += width % 2
     inner = width - _GAP
     pictures = [_scaled(image, frame, inner) for frame, _ in panels]
-    title, small = max(13, width // 24), max(11, width // 30)
+    title, small = max(13, width // 24), max(12, width // 30)
     top, bottom = round(2.9 * title), round(1.9 * small)
     tallest = max(picture.height for picture in pictures)
     height = top + tallest + bottom

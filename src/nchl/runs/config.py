@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from nchl.errors import InvalidArgument, RunError, UnknownName
-from nchl.runs.options import NO_EFFECT_ON_RESULTS, Option, at_least, check_kind, is_file_network, no_meaning, option
+from nchl.runs.config_values import check_values
+from nchl.runs.options import NO_EFFECT_ON_RESULTS, Option, check_kind, is_file_network, no_meaning, option
 from nchl.runs.presets import preset_settings
 
 NETWORKS = ("nchl", "hl", "wnchl", "static", "conv-thesis", "conv-hml")
@@ -176,7 +177,7 @@ class EvolveConfig:
             raise UnknownName("strategy", str(self.strategy), STRATEGIES)
         for each in options():
             self._settle(each)
-        _check_values(self)
+        check_values(self)
 
     def _settle(self, about: Option) -> None:
         """Check the kind of one option, give it its default where it has a meaning, refuse it where it has none."""
@@ -288,48 +289,3 @@ def _default(about: Option, network: str) -> Any:
 def options() -> tuple[Option, ...]:
     """All options of `nchl evolve` in the order of its help; the task comes first."""
     return _OPTIONS
-
-
-def _check_values(config: EvolveConfig) -> None:
-    """Refuse numbers that no run can use, with the number and what would do."""
-    if not config.task:
-        raise InvalidArgument("the task must be a Gymnasium id, for example CartPole-v1, got an empty text")
-    if config.hidden is not None:
-        at_least("hidden", config.hidden, 1, "sizes of hidden layers", allow_empty=True)
-    if config.image_size is not None:
-        if len(config.image_size) != 2:
-            raise InvalidArgument(
-                f"image_size must be two numbers, height and width, got {len(config.image_size)}: {list(config.image_size)}"
-            )
-        at_least("image_size", config.image_size, 1, "pixels")
-    least: dict[str, int] = {
-        "window": 1,
-        "population": 2,
-        "episodes": 1,
-        "validation_episodes": 0,
-        "generations": 1,
-        "max_steps": 1,
-        "seed": 0,
-        "workers": 1,
-    }
-    for name, bound in least.items():
-        value = getattr(config, name)
-        if value is not None and value < bound:
-            raise InvalidArgument(f"{name} must be at least {bound}, got {value}")
-    if config.antithetic and config.population is not None and config.population % 2:
-        raise InvalidArgument(
-            f"population must be even for antithetic sampling (each perturbation comes with its mirror image), got {config.population}; "
-            f"use {config.population + 1}, or --no-antithetic"
-        )
-    if config.workers is not None and config.cluster is not None:
-        raise InvalidArgument(
-            f"--workers {config.workers} are processes on this machine, --cluster {config.cluster} is a Ray cluster; give one of the two"
-        )
-    for name in ("sigma", "lr", "max_minutes"):
-        value = getattr(config, name)
-        if value is not None and not value > 0:
-            raise InvalidArgument(f"{name} must be greater than 0, got {value}")
-    for name in ("sigma_decay", "lr_decay"):
-        value = getattr(config, name)
-        if value is not None and not 0 < value <= 1:
-            raise InvalidArgument(f"{name} must be in (0, 1], got {value}")

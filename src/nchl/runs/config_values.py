@@ -1,0 +1,60 @@
+"""Numbers that no run can use are refused, with the number and what would do instead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nchl.errors import InvalidArgument
+from nchl.runs.options import at_least
+
+if TYPE_CHECKING:
+    from nchl.runs.config import EvolveConfig
+
+
+def check_values(config: EvolveConfig) -> None:
+    """Refuse a settled configuration whose values do not go together, or are out of range.
+
+    Raises:
+        InvalidArgument: says what was expected and what came.
+    """
+    if not config.task:
+        raise InvalidArgument("the task must be a Gymnasium id, for example CartPole-v1, got an empty text")
+    if config.hidden is not None:
+        at_least("hidden", config.hidden, 1, "sizes of hidden layers", allow_empty=True)
+    if config.image_size is not None:
+        if len(config.image_size) != 2:
+            raise InvalidArgument(
+                f"image_size must be two numbers, height and width, got {len(config.image_size)}: {list(config.image_size)}"
+            )
+        at_least("image_size", config.image_size, 1, "pixels")
+    least: dict[str, int] = {
+        "window": 1,
+        "population": 2,
+        "episodes": 1,
+        "validation_episodes": 0,
+        "generations": 1,
+        "max_steps": 1,
+        "seed": 0,
+        "workers": 1,
+    }
+    for name, bound in least.items():
+        value = getattr(config, name)
+        if value is not None and value < bound:
+            raise InvalidArgument(f"{name} must be at least {bound}, got {value}")
+    if config.antithetic and config.population is not None and config.population % 2:
+        raise InvalidArgument(
+            f"population must be even for antithetic sampling (each perturbation comes with its mirror image), got {config.population}; "
+            f"use {config.population + 1}, or --no-antithetic"
+        )
+    if config.workers is not None and config.cluster is not None:
+        raise InvalidArgument(
+            f"--workers {config.workers} are processes on this machine, --cluster {config.cluster} is a Ray cluster; give one of the two"
+        )
+    for name in ("sigma", "lr", "max_minutes"):
+        value = getattr(config, name)
+        if value is not None and not value > 0:
+            raise InvalidArgument(f"{name} must be greater than 0, got {value}")
+    for name in ("sigma_decay", "lr_decay"):
+        value = getattr(config, name)
+        if value is not None and not 0 < value <= 1:
+            raise InvalidArgument(f"{name} must be in (0, 1], got {value}")
