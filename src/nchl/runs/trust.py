@@ -1,4 +1,6 @@
-"""A run folder can name code to run: `FILE.py:NAME` as its rule or network, `module:Id` as its task. Whose code, is asked here. A Ray cluster's address is such a name too.
+"""A run folder can name code to run: `FILE.py:NAME` as its rule or network, `module:Id` as its task, a Ray cluster's address.
+
+Whose code that is, is asked here.
 
 Whoever gives such a name to `nchl evolve` (or `nchl.run`) has chosen that code; its SHA-256 is noted in the folder of
 `rules.kernels.cache`. A folder that somebody else made cannot choose: what it names must have been noted, or the user allows it.
@@ -13,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nchl.errors import RunError
+from nchl.runs.config import EvolveConfig
 
 VARIABLE = "NCHL_TRUST"
 _NAME = "known-code"
@@ -83,7 +86,6 @@ def _key(place: str | None) -> str | None:
 
 def _known() -> set[str]:
     from nchl.rules.kernels import cache
-from nchl.runs.config import EvolveConfig
 
     path = cache.folder() / _NAME
     if not path.exists() or cache.objection(path):
