@@ -1,0 +1,78 @@
+"""A SoftHebb run that is asked to end: after the step, with a checkpoint, and with the same bits when it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("datasets")
+pytest.importorskip("matplotlib")
+
+from nchl.errors import RunError
+from nchl.runs.lock import locked
+from nchl.vision import experiment
+from nchl.vision.settings import SoftHebbSettings
+from reference.images import cifar_like
+
+NETWORK = """
+from torch import nn
+from nchl.vision import SoftHebbConv2d, Triangle
+
+def tiny(image_shape):
+    return nn.Sequential(nn.BatchNorm2d(3, affine=False), SoftHebbConv2d(3, 8, 5), Triangle(), nn.MaxPool2d(4))
+"""
+
+
+class Ask(experiment.Reporter):
+    """Sends a signal to this very process after so many reports."""
+
+    def __init__(self, number: signal.Signals, reports: int) -> None:
+        self.number, self.left, self.said = number, reports, []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+    def advance(self, done: int, text: str = "") -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> SoftHebbSettings:
+    (tmp_path / "tiny_networks.py").write_text(NETWORK)
+    data = cifar_like(tmp_path / "images")
+    # No checkpoint falls due on the way: what is there afterwards was written because of the signal.
+    return SoftHebbSettings(data=str(data), network=f"{tmp_path / 'tiny_networks.py'}:tiny", epochs_head=4, threads=1, checkpoint_every=500)
+
+
+def test_signals_end_it_after_a_step_and_it_goes_on_with_the_same_bits(settings: SoftHebbSettings, tmp_path: Path) -> None:
+    experiment.start(settings, tmp_path / "whole")
+    run = tmp_path / "stopped"
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(KeyboardInterrupt):
+        experiment.start(settings, run, Ask(signal.SIGINT, 4))
+    steps = [path.name for path in (run / "checkpoints").iterdir()]
+    assert len(steps) == 1
+    with pytest.raises(SystemExit) as caught:
+        experiment.resume(run, Ask(signal.SIGTERM, 8))
+    assert caught.value.code == 143
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert not (run / ".lock").exists()
+    experiment.resume(run)
+    assert (run / "network.safetensors").read_bytes() == (tmp_path / "whole" / "network.safetensors").read_bytes()
+    one, two = (json.loads((folder / "summary.json").read_text()) for folder in (tmp_path / "whole", run))
+    assert one["confusion"] == two["confusion"]
+
+
+def test_one_writer_at_a_time(settings: SoftHebbSettings, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        experiment.start(settings, run, Ask(signal.SIGINT, 3))
+    with locked(run), pytest.raises(RunError, match="in use by another process"):
+        experiment.resume(run)
+    assert experiment.resume(run)["test_images"] == 40
