@@ -20,6 +20,7 @@ Every command is `nchl VERB ...`. Results go to stdout, progress and errors to s
 | exit code | meaning |
 | --- | --- |
 | 0 | done |
+| 1 | some runs of a sweep have failed; the others are done |
 | 2 | a mistake in what was asked; one or two lines on stderr say what to write instead |
 | 130 | stopped by Ctrl-C; the run can be resumed |
 | 143 | stopped by SIGTERM, as a cluster's scheduler sends; the run can be resumed |
