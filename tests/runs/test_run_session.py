@@ -250,3 +250,14 @@ def test_results_hold_nothing_of_time_or_place(finished: Path) -> None:
         _, about = read_tensors(finished / f"{name}.safetensors")
         assert about["kind"] == name
         assert "seconds" not in about
+
+
+def test_a_run_that_its_time_has_ended_goes_on_with_more(tmp_path: Path) -> None:
+    short = run(CARTPOLE, out=tmp_path / "run", hidden=(4,), population=4, generations=3, max_minutes=1e-9)
+    assert (short.reason, short.generations) == ("max_minutes", 1)
+    with pytest.raises(RunError, match="nchl resume RUN --max-minutes N"):
+        resume(tmp_path / "run")
+    longer = resume(tmp_path / "run", max_minutes=60.0)
+    assert (longer.reason, longer.generations) == ("generations", 3)
+    whole = run(CARTPOLE, out=tmp_path / "whole", hidden=(4,), population=4, generations=3)
+    assert (longer.folder / "centre.safetensors").read_bytes() == (whole.folder / "centre.safetensors").read_bytes()

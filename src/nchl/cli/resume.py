@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nchl.cli.parser import Parser, whole_number
+from nchl.cli.parser import Parser, number, whole_number
 from nchl.cli.progress import progress
 from nchl.cli.summary import exit_code as exit_code
 from nchl.cli.summary import result
@@ -20,6 +20,8 @@ def add_arguments(parser: Parser) -> None:
     """The run folder, and what may differ from its first session."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the run folder that `nchl evolve` made")
     parser.add_argument("--generations", type=whole_number, metavar="G", help="the new total of generations (default: the run's own)")
+    parser.add_argument("--max-minutes", type=number, metavar="M", help="the new total of minutes (default: the run's own)")
+    parser.add_argument("--max-steps", type=whole_number, metavar="N", help="the new total of environment steps (default: the run's own)")
     parser.add_argument("--workers", type=whole_number, metavar="N", help="processes on this machine (default: the run's own)")
     parser.add_argument("--cluster", metavar="ADDRESS|auto", help="a Ray cluster, as for `nchl evolve` (default: the run's own)")
     parser.add_argument(
@@ -34,13 +36,15 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from nchl.runs.folder import RunFolder
 
     settings = RunFolder.open(args.run).read_record().settings
-    with progress(args.generations or settings.generations, settings.max_minutes) as shown:
+    with progress(args.generations or settings.generations, args.max_minutes or settings.max_minutes) as shown:
         from nchl.runs import session
 
         return result(
             session.resume(
                 args.run,
                 generations=args.generations,
+                max_minutes=args.max_minutes,
+                max_steps=args.max_steps,
                 workers=args.workers,
                 cluster=args.cluster,
                 allow_other_machine=args.allow_other_machine,

@@ -43,7 +43,7 @@ def text(result: dict[str, Any]) -> str:
     else:
         lines.append("Try next:")
     if result["best"] is not None:
-        lines.append(f"  nchl evaluate {folder} --controls")
+        lines += [f"  nchl evaluate {folder} --controls", f"  nchl report {folder}"]
     if result["reason"] == "generations":
         lines.append(f"  nchl resume {folder} --generations {2 * result['generations']}")
     lines.append(f"  tensorboard --logdir {folder}")

@@ -98,6 +98,8 @@ def resume(
     path: Path | str,
     *,
     generations: int | None = None,
+    max_minutes: float | None = None,
+    max_steps: int | None = None,
     workers: int | None = None,
     cluster: str | None = None,
     allow_other_machine: bool = False,
@@ -109,6 +111,8 @@ def resume(
     Args:
         path: the run folder.
         generations: a new total; None: the run's own.
+        max_minutes: a new total, as are `max_steps`; None: the run's own.
+        max_steps: of the environment.
         workers: processes on this machine; None, without a cluster: the run's own.
         cluster: address of a Ray cluster.
         allow_other_machine: go on where other digits are to be expected (another torch, instruction set, ...).
@@ -122,19 +126,21 @@ def resume(
     folder = RunFolder.open(path)
     with locked(folder.path) as notes:
         _tell(on_note, notes)
-        return _resume(folder, generations, (workers, cluster), allow_other_machine, on_generation, on_note)
+        totals = {"generations": generations, "max_minutes": max_minutes, "max_steps": max_steps}
+        totals = {name: total for name, total in totals.items() if total is not None}
+        return _resume(folder, totals, (workers, cluster), allow_other_machine, on_generation, on_note)
 
 
 def _resume(
     folder: RunFolder,
-    generations: int | None,
+    totals: dict[str, Any],
     who: tuple[int | None, str | None],
     allow_other_machine: bool,
     on_generation: OnGeneration | None,
     on_note: OnNote | None,
 ) -> RunResult:
     record = folder.read_record()
-    config = record.settings if generations is None else record.settings.replace(generations=generations)
+    config = record.settings.replace(**totals)
     if who != (None, None):
         config = config.replace(workers=who[0], cluster=who[1])
         trust.remember((config.cluster,))
@@ -145,7 +151,7 @@ def _resume(
         notes = machine.check_same_bits(record.same_bits, same_bits, allow=allow_other_machine)
         _tell(on_note, [*evolution.workers.notes, *notes])
         _tell(on_note, _restore(folder, record, evolution))
-        _reopen(folder, evolution, generations)
+        _reopen(folder, evolution, totals)
         if config != record.settings or same_bits != record.same_bits:
             folder.write_record(replace(record, settings=config, same_bits=same_bits))
         return _session(folder, evolution, begun=True, on_generation=on_generation, on_note=on_note)
@@ -166,18 +172,20 @@ def _restore(folder: RunFolder, record: Record, evolution: Evolution) -> list[st
     return notes
 
 
-def _reopen(folder: RunFolder, evolution: Evolution, generations: int | None) -> None:
-    """Refuse to continue what has ended, unless a new total of generations asks for more."""
+def _reopen(folder: RunFolder, evolution: Evolution, totals: dict[str, Any]) -> None:
+    """Refuse to continue what has ended, unless new totals ask for more."""
+    generations = totals.get("generations")
     if generations is not None and generations < evolution.generation:
         raise RunError(f"{folder.path} has {evolution.generation} generations already; --generations is the new total, got {generations}")
     ended = evolution.reason
-    if generations is not None and generations > evolution.generation:
+    if totals:
         evolution.reason = None
         ended = evolution.limit_reached()
     if ended is not None and folder.summary.exists():
+        option = "--" + ended.replace("_", "-") if ended != "target" else "--generations"
         raise RunError(
             f"{folder.path} has ended after {evolution.generation} generations (reason: {ended}); "
-            "to go on, give a new total: nchl resume RUN --generations N"
+            f"to go on, give a new total: nchl resume RUN {option} N"
         )
 
 
