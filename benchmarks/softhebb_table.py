@@ -1,4 +1,6 @@
-"""The accuracies of finished SoftHebb runs as a Markdown table, one line for all seeds of a method: `python benchmarks/softhebb_table.py RUN ...`
+"""The accuracies of finished SoftHebb runs as a Markdown table, one line for all seeds of a method.
+
+    python benchmarks/softhebb_table.py RUN ...
 
 Lines are alike in network, method, sharing, competition, schedule and epochs. Runs that are not finished are named and left out.
 """
@@ -30,12 +32,8 @@ def table(runs: list[Path]) -> str:
     for name, found in groups.items():
         seeds, accuracies = zip(*sorted(found), strict=True)
         spread = f"{100 * statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else "one run"
-        cells = (
-            ", ".join(map(str, seeds)),
-            ", ".join(f"{100 * a:.2f}" for a in accuracies),
-            f"{100 * statistics.mean(accuracies):.2f}",
-            spread,
-        )
+        listed, mean = ", ".join(f"{100 * a:.2f}" for a in accuracies), f"{100 * statistics.mean(accuracies):.2f}"
+        cells = (", ".join(map(str, seeds)), listed, mean, spread)
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines + ([f"\nNot finished: {', '.join(unfinished)}"] if unfinished else []))
 
