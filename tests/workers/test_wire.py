@@ -10,7 +10,12 @@ import pytest
 
 from nchl.workers.wire import Rubbish, pack, receive, send
 
-ARRAYS = {"a": np.arange(6.0).reshape(2, 3), "b": np.array([True, False]), "empty": np.zeros((0, 4), dtype=np.float32)}
+ARRAYS = {
+    "a": np.arange(6.0).reshape(2, 3),
+    "b": np.array([True, False]),
+    "empty": np.zeros((0, 4), dtype=np.float32),
+    "number": np.array(3),
+}
 
 
 def written() -> bytes:
@@ -26,6 +31,7 @@ def test_a_message_arrives_as_it_was_sent() -> None:
     assert message.header == {"sigma": 0.1}
     for name, array in ARRAYS.items():
         np.testing.assert_array_equal(message.arrays[name], array)
+        assert message.arrays[name].shape == array.shape
         assert message.arrays[name].dtype == array.dtype
 
 

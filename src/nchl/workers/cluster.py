@@ -23,7 +23,7 @@ from nchl.errors import InvalidArgument, WorkerError, require
 from nchl.workers.base import Recipe
 from nchl.workers.player import Player
 from nchl.workers.remote import RemoteWorkers
-from nchl.workers.requests import Servant, Shared, describe_recipe
+from nchl.workers.requests import Servant, describe_recipe
 from nchl.workers.supervisor import Crew, Event, Hand, Job, Patience
 from nchl.workers.wire import Message
 
@@ -38,7 +38,6 @@ class ClusterWorker:
 
     def __init__(self) -> None:
         self._servant = Servant()
-        self._held: tuple[int, Shared] | None = None
 
     def hello(self, recipe: dict[str, Any]) -> Message:
         """See `Servant.hello`."""
@@ -50,10 +49,7 @@ class ClusterWorker:
             import setproctitle
 
             setproctitle.setproctitle("nchl-worker")
-        key = int(request.header["shared"])
-        if self._held is None or self._held[0] != key:
-            self._held = key, self._servant.shared(Message(*shared))
-        return self._servant.answer(Message(*request), self._held[1])
+        return self._servant.answer(Message(*request), Message(*shared))
 
 
 class _Actor(Hand):
@@ -195,7 +191,7 @@ def _start(ray: Any, quiet: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def _loopback() -> Iterator[None]:
     """Let what Ray starts here listen on 127.0.0.1 alone, as it does by itself on other systems than Linux; a test looks at the ports."""
-    constants = importlib.import_module("ray._private.ray_constants")
+    constants: Any = importlib.import_module("ray._private.ray_constants")
     name = constants.ENABLE_RAY_CLUSTERS_ENV_VAR
     before, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
     held = os.environ.get(name)

@@ -37,17 +37,16 @@ def main() -> None:
 
 def _serve(requests, answers) -> None:  # type: ignore[no-untyped-def]
     from nchl.workers.requests import Servant
-    from nchl.workers.wire import receive, send
+    from nchl.workers.wire import Message, receive, send
 
-    servant, shared = Servant(), None
+    servant, shared = Servant(), Message({}, {})
     recipe, _ = receive(requests)
     send(answers, *servant.hello(recipe.header))
     while True:
         message, _ = receive(requests)
         if "do" not in message.header:
-            shared = servant.shared(message)
+            shared = message
             continue
-        assert shared is not None
         send(answers, *servant.answer(message, shared))
 
 

@@ -97,6 +97,7 @@ class Servant:
         self._player: Player | None = None
         self._generation: tuple[int, int] | None = None
         self._slots = 0
+        self._shared: tuple[int, Shared] | None = None
 
     def hello(self, recipe: Mapping[str, Any]) -> Message:
         """Make the player; answers who it is."""
@@ -107,19 +108,21 @@ class Servant:
         except Exception as error:  # a user's own rule may raise anything
             return _told(error)
 
-    def shared(self, message: Message) -> Shared:
-        """Take up what holds for a generation."""
-        assert self._player is not None
-        return Shared(message, self._player.task.observation_shape)
-
-    def answer(self, request: Message, shared: Shared) -> Message:
-        """Play what is asked for."""
+    def answer(self, request: Message, shared: Message) -> Message:
+        """Play what is asked for, with what holds for the generation: the message that `describe_shared` made."""
         header = request.header
         try:
-            played = self._evaluate(header, shared) if header["do"] == "evaluate" else self._play(header, request.arrays, shared)
+            held = self._take_up(header["shared"], shared)
+            played = self._evaluate(header, held) if header["do"] == "evaluate" else self._play(header, request.arrays, held)
         except Exception as error:
             played = _told(error)
         return Message({**played.header, "id": header["id"]}, played.arrays)
+
+    def _take_up(self, key: int, message: Message) -> Shared:
+        assert self._player is not None
+        if self._shared is None or self._shared[0] != key:
+            self._shared = key, Shared(message, self._player.task.observation_shape)
+        return self._shared[1]
 
     def _evaluate(self, header: dict[str, Any], shared: Shared) -> Message:
         assert self._player is not None

@@ -34,7 +34,7 @@ class Message(NamedTuple):
 
 def pack(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> list[bytes]:
     """A message as the chunks to write one after the other."""
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     described = [[name, array.dtype.str, array.shape] for name, array in whole.items()]
     head = json.dumps({"header": header, "arrays": described}).encode()
     chunks = [head, *(array.tobytes() for array in whole.values())]
