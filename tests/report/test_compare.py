@@ -207,11 +207,21 @@ def test_a_run_of_softhebb_among_others_is_left_out(tmp_path: Path) -> None:
         compare([tmp_path / "images"])
 
 
-@pytest.mark.parametrize("name", ["config.json", "metrics.csv", "summary.json", "centre.safetensors"])
+@pytest.mark.parametrize("name", ["config.json", "metrics.csv", "summary.json", "centre.safetensors", "evaluation.json"])
 def test_a_spoilt_file_is_named(name: str, tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", [1.0])
     (run / name).write_bytes(b"\xff\xfe nonsense")
     with pytest.raises(RunError, match=name):
+        compare([run])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("evaluation.json", "{}"), ("metrics.csv", "generation,evaluations,env_steps,mean\n1,,9,3\n")]
+)
+def test_a_file_that_lacks_numbers_is_named(name: str, content: str, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", [1.0])
+    (run / name).write_text(content)
+    with pytest.raises(RunError, match=f"{name} was altered"):
         compare([run])
 
 

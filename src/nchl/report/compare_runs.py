@@ -100,6 +100,9 @@ def read_run(path: Path) -> Run:
     record = folder.read_record()
     rows = read_metrics(folder.metrics) if folder.metrics.exists() else []
     columns = {name: np.array([_number(row, name, folder.metrics) for row in rows], dtype=np.float64) for name in _COLUMNS}
+    for name in ("evaluations", "env_steps"):
+        if not (np.isfinite(columns[name]).all() and (np.diff(columns[name], prepend=0) >= 0).all()):
+            raise RunError(f"{folder.metrics} was altered: column {name!r} must hold numbers that never fall")
     reason = None
     if folder.summary.exists():
         reason = str(read_json(read_text(folder.summary), file=folder.summary).get("reason"))
@@ -125,6 +128,8 @@ def read_evaluation(folder: RunFolder) -> Mapping[str, Any] | None:
     if not path.is_file() or not folder.best.is_file():
         return None
     data = read_json(read_text(path), file=path)
+    if not all(isinstance(data.get(name), int) for name in ("episodes", "seed")):
+        raise RunError(f"{path} was altered: episodes and seed must be whole numbers; remove it, and it is made anew by --evaluate")
     return data if data.get("best_sha256") == digest(folder.best) else None
 
 

@@ -179,15 +179,15 @@ def generations_done(folder: Path) -> int:
 
 
 def _start(state: CellState, out: Path, lock: int, command: Command, slot: int, cores: list[int]) -> _Job:
-    if state.state == "new":
-        _clear_torn(state.folder)
     log = out / LOGS / f"{state.cell.name}.log"
     environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(len(cores)))}
     try:
+        if state.state == "new":
+            _clear_torn(state.folder)
         with log.open("ab") as file:
             process = _popen(command(state, cores), file, environment, lock)
     except OSError as error:
-        raise cannot_write(log, error) from error
+        raise cannot_write(Path(error.filename or log), error) from error
     return _Job(state, process, log, slot)
 
 
