@@ -252,12 +252,13 @@ def test_results_hold_nothing_of_time_or_place(finished: Path) -> None:
         assert "seconds" not in about
 
 
-def test_a_run_that_its_time_has_ended_goes_on_with_more(tmp_path: Path) -> None:
-    short = run(CARTPOLE, out=tmp_path / "run", hidden=(4,), population=4, generations=3, max_minutes=1e-9)
-    assert (short.reason, short.generations) == ("max_minutes", 1)
-    with pytest.raises(RunError, match="nchl resume RUN --max-minutes N"):
-        resume(tmp_path / "run")
-    longer = resume(tmp_path / "run", max_minutes=60.0)
+def test_a_run_that_a_limit_has_ended_goes_on_with_more(tmp_path: Path) -> None:
+    small: dict[str, Any] = {"hidden": (4,), "population": 4, "generations": 3}
+    short = run(CARTPOLE, tmp_path / "run", max_steps=1, max_minutes=600.0, **small)
+    assert (short.reason, short.generations) == ("max_steps", 1)
+    with pytest.raises(RunError, match="nchl resume RUN --max-steps N"):
+        resume(tmp_path / "run", max_minutes=700.0)
+    longer = resume(tmp_path / "run", max_steps=10**6)
     assert (longer.reason, longer.generations) == ("generations", 3)
-    whole = run(CARTPOLE, out=tmp_path / "whole", hidden=(4,), population=4, generations=3)
+    whole = run(CARTPOLE, tmp_path / "whole", **small)
     assert (longer.folder / "centre.safetensors").read_bytes() == (whole.folder / "centre.safetensors").read_bytes()
