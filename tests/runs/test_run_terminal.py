@@ -97,6 +97,7 @@ def test_a_lost_terminal_ends_the_run_cleanly(tmp_path: Path) -> None:
     well_ended(folder)
 
 
+@pytest.mark.slow
 def test_nohup_keeps_a_run_going(tmp_path: Path) -> None:
     """Whoever ignores the loss of the terminal wants the run to go on."""
     folder = tmp_path / "run"
