@@ -42,6 +42,8 @@ def test_a_users_rule(tmp_path: Path):
     (NetworkSpec("nchl", sharing="max"), "sharing has no meaning"),
     (NetworkSpec("nchl", termwise=False), "termwise has no meaning"),
     (NetworkSpec("conv-thesis", hidden=(3,)), "hidden has no meaning"),
+    (NetworkSpec("conv-hml", sharing="max"), "sharing has no meaning"),
+    (NetworkSpec("conv-hml", termwise=True), "termwise has no meaning"),
     (NetworkSpec("nchl", hidden=(3, 0)), "at least 1"),
     (NetworkSpec("wnchl", window=0), "at least 1"),
 ])  # fmt: skip

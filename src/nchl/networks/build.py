@@ -26,7 +26,7 @@ _MEANING: dict[str, frozenset[str]] = {
     "wnchl": frozenset({"hidden", "window"}),
     "static": frozenset({"hidden"}),
     "conv-thesis": frozenset({"rule", "initial_weights", "normalise", "sharing", "termwise"}),
-    "conv-hml": frozenset({"rule", "initial_weights", "normalise", "sharing", "termwise"}),
+    "conv-hml": frozenset({"rule", "initial_weights", "normalise"}),  # its convolutions are static: nothing is shared
     "file": frozenset({"rule", "initial_weights", "normalise", "sharing", "termwise"}),
 }
 

@@ -165,6 +165,7 @@ def plan(sequential: nn.Sequential, input_shape: Sequence[int], static: Sequence
     if len(shape) not in (1, 3) or min(shape) < 1:
         raise ShapeError(f"input_shape: expected (channels, height, width) or (n,), got {tuple(input_shape)}")
     named = _flat(sequential, "")
+    _refuse_twins(named)
     still = _static(sequential, named, static)
     result = Plan([Group("input", shape)])
     for name, module in named:
@@ -264,6 +265,17 @@ def _flat(sequential: nn.Sequential, prefix: str) -> list[tuple[str, nn.Module]]
         assert module is not None
         named += _flat(module, f"{prefix}{name}.") if isinstance(module, nn.Sequential) else [(prefix + name, module)]
     return named
+
+
+def _refuse_twins(named: list[tuple[str, nn.Module]]) -> None:
+    """A layer that comes twice would have one weight and two rules; here each layer has weights of its own."""
+    seen: dict[nn.Module, str] = {}
+    for name, module in named:
+        if isinstance(module, (nn.Conv2d, nn.Linear)) and seen.setdefault(module, name) != name:
+            raise InvalidArgument(
+                f"module {name} ({type(module).__name__}) is module {seen[module]} again: one layer at two places is not supported; "
+                "give each place a layer of its own"
+            )
 
 
 def _static(sequential: nn.Sequential, named: list[tuple[str, nn.Module]], static: Sequence[int | str | nn.Module]) -> set[str]:

@@ -29,6 +29,7 @@ _RECORD = "record"
 _OWN = "FILE.py:NAME"
 _MLPS = ("nchl", "hl", "wnchl", "static")
 _CONVS = ("conv-thesis", "conv-hml", _OWN)
+_SHARED = ("conv-thesis", _OWN)  # whose convolutions move
 _RULED = ("nchl", *_CONVS)
 _WITH_WEIGHTS = ("nchl", "hl", *_CONVS)  # these draw weights and change them
 
@@ -91,10 +92,10 @@ class EvolveConfig:
         "how the connections of a kernel element agree on one update",
         _NETWORK,
         choices=("max", "min", "median", "mean"),
-        networks=_CONVS,
+        networks=_SHARED,
     )
     termwise: bool | None = option(
-        "bool", False, "share each term of the rule by itself: the thesis's cheaper form", _NETWORK, networks=_CONVS
+        "bool", False, "share each term of the rule by itself: the thesis's cheaper form", _NETWORK, networks=_SHARED
     )
     backend: str | None = option(
         "str",
@@ -263,6 +264,8 @@ class EvolveConfig:
                 raise RunError(
                     f"{file}: key {name!r} is missing from the settings; the file was altered or written by another version of nchl"
                 )
+        if data["network"] == "conv-hml":  # older records hold what has no meaning for it
+            data = data | {"sharing": None, "termwise": None}
         try:
             return cls(**data)
         except InvalidArgument as error:
