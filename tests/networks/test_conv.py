@@ -400,6 +400,12 @@ def test_modules_are_refused_by_name(modules: list[nn.Module], shape: tuple[int,
         nchl.from_module(nn.Sequential(*modules), shape)
 
 
+def test_a_layer_at_two_places_is_refused() -> None:
+    layer = nn.Conv2d(2, 2, 3, padding=1)
+    with pytest.raises(InvalidArgument, match=r"module 2 \(Conv2d\) is module 0 again"):
+        nchl.from_module(nn.Sequential(layer, nn.Tanh(), layer), (2, 5, 5))
+
+
 def test_options_are_refused_by_name() -> None:
     with pytest.raises(UnknownName, match="did you mean 'median'"):
         nchl.from_module(small(), (2, 8, 7), sharing="medium")

@@ -7,9 +7,13 @@ and, on a network small enough to hold it, the same step on dense unrolled matri
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import functools
+import gc
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -28,7 +32,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         `{"population", "image", "nparams", "connections", "threads", "backend", "anchor_ms", "rows": [{"sharing", "termwise",
         "step_ms", "forward_ms", "anchors", "mb_per_agent"}], "small": {"image", "step_ms", "dense_ms", "ratio"}}`; `anchor_ms`
         is a matrix product with as many multiply-adds as 100 times the network has connections, `anchors` is `step_ms` in
-        units of it, `mb_per_agent` is what a network holds beyond its genome.
+        units of it, `mb_per_agent` is the peak of the process's memory from before the network was made until two steps later,
+        beyond the genomes themselves (None where the system does not tell).
     """
     import torch
 
@@ -50,14 +55,17 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     backend = ""
     for sharing in SHARINGS:
         for termwise in (False, True):
+            _give_back()
+            before = _memory_mb("VmRSS")
             network = conv_thesis(shape, 3, sharing=sharing, termwise=termwise, population=args.population, backend=args.backend)
             network.set_hrules(torch.randn(network.nparams, generator=generator) * 0.1)
+            network.step(x)
+            network.step(x)
+            peak = _memory_mb("VmHWM")
+            rules_mb = network.genome.numel() * network.genome.element_size() / 2**20
             anchors.append(_median_ms(lambda: left @ left, args.repeats))
             step_ms = _median_ms(functools.partial(network.step, x), args.repeats) / args.population
             forward_ms = _median_ms(functools.partial(network.forward, x), args.repeats) / args.population
-            held = sum(b.numel() * b.element_size() for name, b in network.named_buffers() if name != "genome")
-            # The neurons' parameters are held once more, apart from the genome.
-            held += network.genome.numel() * network.genome.element_size()
             rows.append(
                 {
                     "sharing": sharing,
@@ -65,7 +73,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                     "step_ms": step_ms,
                     "forward_ms": forward_ms,
                     "anchors": step_ms / anchors[-1],
-                    "mb_per_agent": held / args.population / 2**20,
+                    "mb_per_agent": None if before is None or peak is None else (peak - before - rules_mb) / args.population,
                 }
             )
             backend = network.backend
@@ -92,8 +100,9 @@ def text(result: dict[str, Any]) -> str:
     ]
     for row in result["rows"]:
         form = "termwise" if row["termwise"] else "per connection"
-        numbers = f"{row['step_ms']:>7.3f} {row['forward_ms']:>8.3f} {row['anchors']:>8.2f} {row['mb_per_agent']:>9.2f}"
-        lines.append(f"{row['sharing']:<8} {form:<15} {numbers}")
+        numbers = f"{row['step_ms']:>7.3f} {row['forward_ms']:>8.3f} {row['anchors']:>8.2f}"
+        memory = "" if row["mb_per_agent"] is None else f" {row['mb_per_agent']:>9.2f}"
+        lines.append(f"{row['sharing']:<8} {form:<15} {numbers}{memory}")
     small = result["small"]
     lines.append(
         f"one agent on {small['image']} x {small['image']} pixels, max: {small['step_ms']:.2f} ms, on dense unrolled matrices"
@@ -128,6 +137,22 @@ def _small(repeats: int) -> dict[str, Any]:
 
     step_ms, dense_ms = _median_ms(lambda: network.step(x), repeats), _median_ms(step, repeats)
     return {"image": image, "step_ms": step_ms, "dense_ms": dense_ms, "ratio": dense_ms / step_ms}
+
+
+def _give_back() -> None:
+    """Return free memory to the system and begin a new peak, so that one network's memory is not hidden by another's."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _memory_mb(name: str) -> float | None:
+    """VmRSS, the process's memory now, or VmHWM, its peak; None where the system does not tell."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1]) / 1024
+    return None
 
 
 def _median_ms(call: Callable[[], object], repeats: int) -> float:

@@ -92,25 +92,16 @@ template <class T> static void multiply(int inputs, int outputs, const T* x, con
     for (int j = 0; j < outputs; ++j) y[j] = dot(x, weight + static_cast<size_t>(j) * inputs, inputs) + (bias ? bias[j] : T(0));
 }
 
-template <class T, class F> static void map(int n, T* x, F f) {
-    using L = Lanes<T>;
-    int i = 0;
-    for (; i + L::N <= n; i += L::N) L::store(x + i, f(L::load(x + i)));
-    if (i < n) store_first(x + i, f(load_first(x + i, n - i)), n - i);
-}
-
 // The larger, or what is not a number.
 template <class V> static inline V most(V a, V b) {
     const V more = larger(a, b);
     return a == a ? more : a;
 }
-template <class T> static inline T most_of(T a, T b) { return a >= b || a != a ? a : b; }
 
-template <class T, int STRIDE> static void along(const T* line, int kernel, int stride, int count, T* out) {
+template <class T> static void along(const T* line, int kernel, int stride, int count, T* out) {
     for (int x = 0; x < count; ++x) {
-        const T* from = line + x * (STRIDE ? STRIDE : stride);
-        T best = from[0];
-        for (int v = 1; v < (STRIDE ? STRIDE : kernel); ++v) best = most_of(best, from[v]);
+        T best = line[x * stride];
+        for (int v = 1; v < kernel; ++v) best = most(best, line[x * stride + v]);
         out[x] = best;
     }
 }
@@ -118,7 +109,7 @@ template <class T, int STRIDE> static void along(const T* line, int kernel, int 
 // Max pooling without padding: down the rows in whole vectors, then along the line that is left.
 template <class T> static void pool(const Geometry& g, const T* x, T* y, Scratch<T>& s) {
     using L = Lanes<T>;
-    s.line.grow(g.width);
+    s.line.grow(g.width + 2 * L::N);
     T* line = s.line.data();
     for (int c = 0; c < g.channels; ++c)
         for (int row = 0; row < g.out_h; ++row) {
@@ -129,7 +120,7 @@ template <class T> static void pool(const Geometry& g, const T* x, T* y, Scratch
                 L::store(line + i, best);
             });
             T* to = y + (static_cast<size_t>(c) * g.out_h + row) * g.out_w;
-            if (g.kernel_w == 2 && g.stride_w == 2) along<T, 2>(line, 2, 2, g.out_w, to);
-            else along<T, 0>(line, g.kernel_w, g.stride_w, g.out_w, to);
+            if (g.kernel_w == 2 && g.stride_w == 2) write_out<T>(g.out_w, [=](int i) { return most(every_second(line + 2 * i), every_second(line + 2 * i + 1)); }, to);
+            else along(line, g.kernel_w, g.stride_w, g.out_w, to);
         }
 }

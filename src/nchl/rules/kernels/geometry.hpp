@@ -34,6 +34,22 @@ static inline Rectangle connected(const Geometry& g, int tap) {
 
 template <class T> static inline int whole_vectors(int n) { return (n + Lanes<T>::N - 1) / Lanes<T>::N * Lanes<T>::N; }
 
+// Numbers 0, 2, 4, ... of two vectors in memory.
+template <class T> static inline typename Lanes<T>::V every_second(const T* p) {
+    using L = Lanes<T>;
+    typename L::I even;
+    for (int l = 0; l < L::N; ++l) even[l] = 2 * l;
+    return pick(L::load(p), L::load(p + L::N), even);
+}
+
+// out[i] = f(i), a vector at a time, and no further.
+template <class T, class F> static inline void write_out(int n, F f, T* out) {
+    using L = Lanes<T>;
+    int i = 0;
+    for (; i + L::N <= n; i += L::N) L::store(out + i, f(i));
+    if (i < n) store_first(out + i, f(i), n - i);
+}
+
 // Maps of neurons, with rows of whole vectors. The columns are sorted by their remainder modulo a stride, so that what a tap
 // meets in one row is contiguous. What lies behind a row's end is anything.
 template <class T> class Planes {
@@ -46,12 +62,15 @@ template <class T> class Planes {
         stride = step, height = rows, width = columns;
         pitch = whole_vectors<T>((columns + step - 1) / step), phase = pitch * rows, channel = phase * step;
         memory.grow(channel * channels);
-        line.grow(columns);
+        line.grow(columns + Lanes<T>::N);
     }
     T* data() { return memory.data(); }
     void clear(int channels) { std::fill_n(data(), channel * channels, T(0)); }
     // Where column x of a row is.
-    size_t at(int c, int y, int x) const { return c * channel + x % stride * phase + y * pitch + x / stride; }
+    size_t at(int c, int y, int x) const {
+        const size_t row = c * channel + y * pitch;
+        return stride == 1 ? row + x : row + x % stride * phase + x / stride;
+    }
     // One row from column x0 on; write(line) makes its `count` numbers, whole vectors of them.
     template <class F> void row(int c, int y, int x0, int count, F write) {
         if (stride == 1 && x0 == 0) return write(data() + at(c, y, 0));
@@ -59,8 +78,7 @@ template <class T> class Planes {
         for (int r = 0; r < stride && r < count; ++r) {
             T* out = data() + at(c, y, x0 + r);
             const T* in = line.data() + r;
-            if (stride == 2)
-                for (int q = 0; r + 2 * q < count; ++q) out[q] = in[2 * q];
+            if (stride == 2) write_out<T>((count - r + 1) / 2, [=](int q) { return every_second<T>(in + 2 * q); }, out);
             else
                 for (int q = 0; r + q * stride < count; ++q) out[q] = in[q * stride];
         }
@@ -73,4 +91,12 @@ template <class T, class F> static inline void vectors(int n, F f) {
     int i = 0;
     for (; i + L::N <= n; i += L::N) f(i, [](const T* p) { return L::load(p); });
     if (const int rest = n - i; rest > 0) f(i, [rest](const T* p) { return load_first(p, rest); });
+}
+
+// x = f(x), a vector at a time.
+template <class T, class F> static void map(int n, T* x, F f) {
+    using L = Lanes<T>;
+    int i = 0;
+    for (; i + L::N <= n; i += L::N) L::store(x + i, f(L::load(x + i)));
+    if (i < n) store_first(x + i, f(load_first(x + i, n - i)), n - i);
 }

@@ -27,11 +27,18 @@ template <class T> static void move_synaptic(int inputs, int outputs, const T* p
     }
 }
 
-// Divides by the largest absolute weight; zeros stay, and so does everything where a weight is not finite.
+// Divides by the largest absolute weight; zeros stay, and so does everything where a weight is not a number.
 template <class T> static void normalise(size_t count, T* weight) {
+    using L = Lanes<T>;
     Largest<T> most;
     vectors<T>(count, [&](int i, auto load) { most.see(load(weight + i)); });
-    const T largest = most.value();
-    if (largest > 0)
+    const T largest = most.value(), near = sizeof(T) == 4 ? T(1e30) : T(1e300), inverse = 1 / largest;
+    if (largest < near && inverse < near) {
+        // Dividing is slow. The product's error, computed exactly and taken off, leaves the same quotient.
+        map(count, weight, [=](typename L::V w) {
+            const auto quotient = w * inverse;
+            return quotient + (w - quotient * largest) * inverse;
+        });
+    } else if (largest > 0)
         for (size_t i = 0; i < count; ++i) weight[i] /= largest;
 }

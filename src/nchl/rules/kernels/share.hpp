@@ -9,16 +9,21 @@
 
 enum Sharing { MAX, MIN, MEAN, MEDIAN };
 enum Form { CHANGE, PRODUCT, SUM };  // of a connection: its change (twice), or the product or the sum of one number of each side
-static constexpr int BLOCK = 3, NEAR = 40 * 1024;  // channels of a block; bytes of a strip
+static constexpr int BLOCK = 3, NEAR = 40 * 1024, AHEAD = 2048;  // channels of a block; bytes of a strip; bytes to what is fetched meanwhile
 
 template <class T> struct Neurons {  // of one individual
     const T *pre, *post, *A_in, *C_in, *D_in, *eta_in, *B_out, *C_out, *D_out, *eta_out;
 };
 
+struct Tap {
+    Rectangle here;   // outputs that it connects
+    ptrdiff_t input;  // from the planes' begin to what it meets at the first output of row 0, of channel 0
+};
+
 template <class T> struct Workspace {  // of one thread
     Planes<T> in[4], out[4];           // A a (or B a), C a, D, eta
     Buffer<T> sums, results, values[BLOCK * BLOCK], in_terms, out_terms;
-    std::vector<Rectangle> rectangles;
+    std::vector<Tap> taps;
 };
 
 // The largest absolute value. As integers, the bits of infinity and NaN are larger than those of any finite number.
@@ -133,6 +138,7 @@ template <class T> static void lay(Planes<T>* planes, int channels, int height, 
         for (int k = 0; k < (still ? 4 : 2); ++k)
             planes[k].row(c, y, 0, width, [&](T* line) {
                 vectors<T>(width, [&](int x, auto load) {
+                    __builtin_prefetch(reinterpret_cast<const char*>(factors[k] + from + x) + AHEAD);
                     auto v = load(factors[k] + from + x);
                     if (k < 2) v *= load(a + from + x);
                     most[k].see(v);
@@ -151,8 +157,7 @@ template <class T, int MODE> class Shares {
 
   public:
     Shares(const Geometry& g, Workspace<T>& w) : g(g), w(w) {
-        w.rectangles.resize(g.taps());
-        for (int tap = 0; tap < g.taps(); ++tap) w.rectangles[tap] = connected(g, tap);
+        w.taps.resize(g.taps());
         w.results.grow(g.weights() + L::N);
         if (MODE == MEDIAN)
             for (auto& v : w.values) v.grow(whole_vectors<T>(g.positions()));
@@ -163,6 +168,11 @@ template <class T, int MODE> class Shares {
         T in[4], out[4];
         lay(w.in, g.channels, g.height, g.width, g.stride_w, r.pre, r.A_in, r.C_in, r.D_in, r.eta_in, still, in);
         lay(w.out, g.outputs, g.out_h, g.out_w, 1, r.post, r.B_out, r.C_out, r.D_out, r.eta_out, still, out);
+        for (int tap = 0; tap < g.taps(); ++tap) {
+            const Rectangle here = connected(g, tap);
+            const int column = here.x0 * g.stride_w + tap % g.kernel_w * g.dilation_w - g.left, row = tap / g.kernel_w * g.dilation_h - g.top;
+            w.taps[tap] = {here, here.rows ? static_cast<ptrdiff_t>(w.in[0].at(0, 0, column)) + row * static_cast<ptrdiff_t>(w.in[0].pitch) : 0};
+        }
         T bound = in[0] + out[0] + in[1] * out[1];
         if (still) bound = (in[3] + out[3]) * (bound + in[2] * out[2]);
         return bound * g.positions() < std::numeric_limits<T>::max();
@@ -181,7 +191,7 @@ template <class T, int MODE> class Shares {
         for (int top = 0; top < g.out_h; top += strip) {
             size_t index = 0;
             blocks<FORM>([&](int c, int channels, int tap, int o, int outputs) {
-                const Rectangle& all = w.rectangles[tap];
+                const Rectangle& all = w.taps[tap].here;
                 const int y0 = std::max(top, all.y0), y1 = std::min({top + strip, g.out_h, all.y0 + all.rows}), block = channels * outputs;
                 if (y0 < y1) {
                     const auto patch = patch_of(first, arrays, c, tap, o, y0, y1 - y0);
@@ -204,12 +214,12 @@ template <class T, int MODE> class Shares {
     template <int FORM, class F> void each(F f) {
         size_t index = 0;
         blocks<FORM>([&](int c, int channels, int tap, int o, int outputs) {
-            const int n = w.rectangles[tap].size();
-            for (int k = 0; k < channels * outputs; ++k, ++index) {
-                const int channel = c + k / outputs, output = o + k % outputs;
-                const size_t element = (static_cast<size_t>(output) * g.group_channels() + channel % g.group_channels()) * g.taps() + tap;
-                if (n) f(element, output, channel, tap, MODE == MEAN ? w.results.data()[index] / n : w.results.data()[index]);
-            }
+            const int n = w.taps[tap].here.size(), of_group = g.group_channels(), first = c - o / g.group_outputs() * of_group;
+            for (int i = 0; i < channels; ++i)
+                for (int b = 0; b < outputs; ++b, ++index) {
+                    const size_t element = (static_cast<size_t>(o + b) * of_group + first + i) * g.taps() + tap;
+                    if (n) f(element, o + b, c + i, tap, MODE == MEAN ? w.results.data()[index] / n : w.results.data()[index]);
+                }
         });
     }
 
@@ -218,13 +228,13 @@ template <class T, int MODE> class Shares {
         w.in_terms.grow(static_cast<size_t>(g.channels) * g.taps());
         w.out_terms.grow(static_cast<size_t>(g.outputs) * g.taps());
         for (int tap = 0; tap < g.taps(); ++tap) {
-            const Rectangle& here = w.rectangles[tap];
+            const Rectangle& here = w.taps[tap].here;
             if (!here.rows) continue;
             const auto agg = [&](const T* from, size_t row) { return alone<T, MODE>(from, row, here.rows, here.columns, w.values[0].data()); };
             for (int c = 0; c < g.channels; ++c) w.in_terms.data()[c * g.taps() + tap] = agg(w.in[0].data() + input(c, tap, here.y0), in_row());
             for (int o = 0; o < g.outputs; ++o) {
                 T& term = w.out_terms.data()[o * g.taps() + tap];
-                const Rectangle& before = w.rectangles[std::max(0, tap - 1)];  // often the same outputs
+                const Rectangle& before = w.taps[std::max(0, tap - 1)].here;  // often the same outputs
                 if (tap && before.y0 == here.y0 && before.x0 == here.x0 && before.rows == here.rows && before.columns == here.columns) term = (&term)[-1];
                 else term = agg(w.out[0].data() + w.out[0].at(o, here.y0, here.x0), w.out[0].pitch);
             }
@@ -241,16 +251,13 @@ template <class T, int MODE> class Shares {
     }
     size_t in_row() { return w.in[0].pitch * g.stride_h; }
     // Where the input lies that a tap connects with the output at (y, first column of its rectangle).
-    size_t input(int c, int tap, int y) {
-        const int row = y * g.stride_h + tap / g.kernel_w * g.dilation_h - g.top;
-        return w.in[0].at(c, row, w.rectangles[tap].x0 * g.stride_w + tap % g.kernel_w * g.dilation_w - g.left);
-    }
+    size_t input(int c, int tap, int y) { return w.taps[tap].input + c * w.in[0].channel + y * in_row(); }
     Patch<T> patch_of(int first, int arrays, int c, int tap, int o, int y, int rows) {
         Patch<T> p;
-        const size_t in = input(c, tap, y), out = w.out[0].at(o, y, w.rectangles[tap].x0);
+        const size_t in = input(c, tap, y), out = w.out[0].at(o, y, w.taps[tap].here.x0);
         for (int k = 0; k < arrays; ++k) p.in[k] = w.in[first + k].data() + in, p.out[k] = w.out[first + k].data() + out;
         p.in_row = in_row(), p.in_channel = w.in[0].channel, p.out_row = w.out[0].pitch, p.out_channel = w.out[0].channel;
-        p.rows = rows, p.columns = w.rectangles[tap].columns;
+        p.rows = rows, p.columns = w.taps[tap].here.columns;
         return p;
     }
     // Calls f(first input channel, number, tap, first output channel, number) for blocks of nearly equal size.
