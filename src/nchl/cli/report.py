@@ -31,10 +31,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from nchl.runs.folder import RunFolder
 
     RunFolder.open(args.run).read_record()
+    from nchl.cli import harmless
     from nchl.report.page import write
 
     def tell(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        print(harmless(line), file=sys.stderr, flush=True)
 
     return write(
         args.run,
