@@ -14,10 +14,10 @@ import math
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from jaxtyping import Float, Shaped
 
 from nchl.errors import InvalidArgument, TaskError
+from nchl.tasks.resize import Resize
 
 
 class ObservationMap(Protocol):
@@ -64,21 +64,14 @@ class Picture:
     """A picture as (channels, height, width) in [0, 1], resized by antialiased bilinear interpolation."""
 
     def __init__(self, space: Any, image_size: tuple[int, int]) -> None:
-        self._channels_last = space.shape[2] <= 4
-        height, width, channels = space.shape if self._channels_last else (*space.shape[1:], space.shape[0])
-        self._resize = (height, width) != image_size
+        channels_last = space.shape[2] <= 4
+        height, width, channels = space.shape if channels_last else (*space.shape[1:], space.shape[0])
         self.shape = (channels, *image_size)
+        self._resize = Resize(channels, (height, width), image_size, channels_last=channels_last)
 
     def __call__(self, raw: Shaped[np.ndarray, "k ..."]) -> Float[np.ndarray, "k c h w"]:
         """(k, height, width, channels) or (k, channels, height, width), uint8 -> (k, channels, *image_size)."""
-        frames = torch.from_numpy(raw)
-        if self._channels_last:
-            frames = frames.permute(0, 3, 1, 2)
-        # Contiguous, so that one kernel does the work whatever the number of frames: equal bits for every slice.
-        frames = frames.to(torch.float32, memory_format=torch.contiguous_format)
-        if self._resize:
-            frames = torch.nn.functional.interpolate(frames, size=self.shape[1:], mode="bilinear", antialias=True, align_corners=False)
-        return frames.mul_(1 / 255).clamp_(0, 1).numpy()
+        return self._resize(raw)
 
 
 def observation_map(space: Any, image_size: tuple[int, int] | None, task: str) -> ObservationMap:
