@@ -116,6 +116,8 @@ class ObservationStatistics:
         for name in ("mean", "deviation"):
             if state[name].shape != self.mean.shape:
                 raise CheckpointError(f"observation statistics: expected {name} of shape {self.mean.shape}, got {state[name].shape}")
+        if state["count"].shape != () or state["count"].dtype.kind not in "iu" or state["count"] < 0:
+            raise CheckpointError(f"observation statistics: expected a count from 0, got {state['count']!r}")
         self.count = int(state["count"])
         self.mean, self.deviation = state["mean"].astype(np.float64), state["deviation"].astype(np.float64)
         self._prepare()
