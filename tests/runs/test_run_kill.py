@@ -48,6 +48,22 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_killed_convolutional_run_ends_with_the_same_bits(tmp_path: Path) -> None:
+    """Killed in the middle of its second generation: pictures, shared kernels and their aggregates come out alike."""
+    pytest.importorskip("envpool")
+    options = {"network": "conv-thesis", "termwise": True, "image_size": [24, 24], "population": 4, "generations": 3, "seed": 1}
+    run("CarRacing-v3", tmp_path / "whole", **options)  # type: ignore[arg-type]
+    process = start("run", tmp_path / "killed", json.dumps({"task": "CarRacing-v3", **options}))
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    process.communicate()
+    resume(tmp_path / "killed")
+    assert results(tmp_path / "killed") == results(tmp_path / "whole")
+
+
+@pytest.mark.slow
 def test_a_run_killed_twenty_times_ends_with_the_same_bits(tmp_path: Path) -> None:
     run_whole(tmp_path / "whole", 80)
     assert kill_and_resume(tmp_path / "killed", 80, kills=20, seed=1) >= 15
