@@ -60,7 +60,9 @@ def words(state: State, run: Path) -> dict[str, Any]:
 
 def figure(value: float | None) -> str:
     """A number for a table; a dash where there is none."""
-    return "\u2013" if value is None or not math.isfinite(value) else f"{value:,.5g}"
+    if value is None or not math.isfinite(value):
+        return "\u2013"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e12 else f"{value:.4g}"
 
 
 def _whole(cell: str | None) -> str:
