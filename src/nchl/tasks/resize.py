@@ -1,6 +1,6 @@
 """Pictures to the size that a network wants, by antialiased bilinear interpolation: torch's, as a few weights per output.
 
-Where there is a C++ compiler a kernel does it, in a sixth of torch's time; otherwise torch itself. Both agree to rounding, and
+Where there is a C++ compiler a kernel does it, in half of torch's time; otherwise torch itself. Both agree to rounding, and
 a picture's bits depend neither on the other pictures nor on the number of threads.
 """
 
