@@ -79,6 +79,7 @@ def dropped(x: Tensor, p: float, seed: int, epoch: int, batch: int) -> Tensor:
     if p == 0:
         return x
     numbers = generator(seed, Purpose.TRAINING, epoch, _DROPOUT + batch)
+    kept: np.ndarray
     if p == 0.5:
         kept = np.unpackbits(np.frombuffer(numbers.bytes(-(-x.numel() // 8)), dtype=np.uint8), count=x.numel())
     else:

@@ -229,7 +229,7 @@ class Supervisor:
             if not isinstance(said, dict) or said.get(name) != value
         ]
         if other:
-            self._note(f"{hand.name} would compute other digits ({'; '.join(other)}) and is not used")
+            self.notes.append(f"{hand.name} would compute other digits ({'; '.join(other)}) and is not used")
             self.crew.refuse(hand)
             if self.crew.size == 0:
                 raise WorkerError(f"no worker computes the digits that this process does: {'; '.join(other)}. {_RESUME}")
@@ -264,10 +264,10 @@ class Supervisor:
         job = hand.job
         self.crew.dismiss(hand)
         if job is not None and job.id in mine:
-            self._note(f"{hand.name} is lost ({reason}); {job.name} is evaluated again elsewhere")
+            self.notes.append(f"{hand.name} is lost ({reason}); {job.name} is evaluated again elsewhere")
             self._again(job, f"{hand.name} was lost: {reason}", waiting)
         else:
-            self._note(f"{hand.name} is lost ({reason})")
+            self.notes.append(f"{hand.name} is lost ({reason})")
         self._count_loss(f"{hand.name} was lost: {reason}")
 
     def _again(self, job: Job, reason: str, waiting: deque[Job]) -> None:
@@ -302,9 +302,6 @@ class Supervisor:
     def _until_next_deadline(self) -> float:
         left = min((hand.deadline for hand in self.crew.hands), default=float("inf")) - self._clock()
         return min(_TICK_SECONDS, max(0.0, left))
-
-    def _note(self, line: str) -> None:
-        self.notes.append(line)
 
 
 _RESUME = "The generations before are kept: `nchl resume RUN` goes on with them"
