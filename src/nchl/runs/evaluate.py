@@ -10,13 +10,13 @@ from jaxtyping import Float
 
 from nchl import rollout, tasks
 from nchl.errors import InvalidArgument
-from nchl.networks.build import build
 from nchl.rollout import Rollout
 from nchl.runs.build import recipe
 from nchl.runs.folder import RunFolder
 from nchl.runs.load import check_length, read_result
 from nchl.runs.recorder import statistics_from
 from nchl.seeds import Purpose
+from nchl.workers.player import network_of
 
 
 def evaluate(
@@ -56,10 +56,7 @@ def evaluate(
         raise InvalidArgument("controls have no meaning for the network static: its weights never change; leave --controls out")
     about = recipe(config)
     task = tasks.make(about.task, about.simulator if simulator is None else simulator, image_size=about.image_size)
-    together = min(episodes, task.largest_slice)
-    network = build(
-        about.network, task.observation_shape, task.action_size, population=together, device=about.device, backend=about.backend
-    )
+    network = network_of(about, task, min(episodes, task.largest_slice))
     check_length(genome, network, RunFolder(Path(run)))
     statistics = statistics_from(tensors, task.observation_shape)
 

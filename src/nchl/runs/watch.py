@@ -16,8 +16,6 @@ import numpy as np
 
 from nchl.errors import InvalidArgument
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.build import build
-from nchl.networks.step import choose_backend
 from nchl.rollout import ObservationStatistics
 from nchl.rollout.scores import begin
 from nchl.rollout.watch import Moment, always, watch
@@ -28,9 +26,7 @@ from nchl.runs.load import check_length, read_result
 from nchl.runs.recorder import statistics_from
 from nchl.seeds import Purpose, environment_seed, weights_seed
 from nchl.tasks.render import Stage, open_stage
-
-# Whether a step is compiled follows from the size of an evaluation, and with it the last digits: this is the size that is the default.
-_EVALUATED_TOGETHER = 100
+from nchl.workers.player import network_of
 
 
 @dataclass
@@ -102,7 +98,7 @@ def open_run(
         episode: which episode of the evaluation, from 0.
         simulator: None: the run's own.
         size: (width, height) of a picture; None: what suits the task.
-        backend: how the network's step is computed; None: as in an evaluation of 100 episodes.
+        backend: how the network's step is computed; None: as in the run.
 
     Raises:
         NchlError: no such run or result, or a task that cannot be drawn here.
@@ -121,13 +117,9 @@ def open_run(
     )
     try:
         task = stage.task
-        network = build(about.network, task.observation_shape, task.action_size, population=1, device=about.device, backend=about.backend)
-        wanted = backend
-        if wanted is None and about.backend == "auto":
-            wanted = choose_backend(min(_EVALUATED_TOGETHER, task.largest_slice), network.weights_per_individual)
-        if wanted is not None and wanted != network.backend and about.network.kind in ("nchl", "hl"):
-            about = replace(about, backend=wanted)
-            network = build(about.network, task.observation_shape, task.action_size, population=1, device=about.device, backend=wanted)
+        if backend is not None and about.network.kind in ("nchl", "hl"):
+            about = replace(about, backend=backend)
+        network = network_of(about, task, 1)
         check_length(genome, network, RunFolder(Path(run)))
         network.set_hrules(np.asarray(genome))
         scene = Scene(config, which, seed, episode, network, stage, statistics_from(tensors, task.observation_shape))

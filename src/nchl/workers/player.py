@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -14,11 +16,32 @@ from nchl.rollout import ObservationStatistics, Rollout, evaluate, rollout
 from nchl.rollout.scores import check
 from nchl.seeds import Purpose
 from nchl.strategies import Population
+from nchl.tasks import Task
 from nchl.workers.base import Recipe
 from nchl.workers.slices import Part, Slice
 
 _KEPT = 3  # networks: slices have two lengths at most, validation has one
 _RULED = ("nchl", "hl")  # whose back end follows from the size of the population
+
+
+def network_of(recipe: Recipe, task: Task, rows: int) -> PlasticNetwork:
+    """A network of `rows` individuals that computes as the run's whole population does.
+
+    What a slice, or a single life, would choose as its back end for itself would depend on the cut, and with it the last digits.
+
+    Raises:
+        NchlError: the network cannot be made, or does not fit the task.
+    """
+
+    def with_backend(backend: str) -> PlasticNetwork:
+        return build(recipe.network, task.observation_shape, task.action_size, population=rows, device=recipe.device, backend=backend)
+
+    network = with_backend(recipe.backend)
+    if recipe.backend == "auto" and recipe.network.kind in _RULED:
+        wanted = choose_backend(min(recipe.population, task.largest_slice), network.weights_per_individual)
+        if wanted != network.backend:
+            network = with_backend(wanted)
+    return network
 
 
 class Player:
@@ -29,7 +52,6 @@ class Player:
 
     Attributes:
         task: what is played.
-        together: individuals of a whole population that live side by side at most.
         backend: "eager" or "compiled", from the configuration alone.
         nparams: length of a genome.
         layout: its named blocks.
@@ -41,19 +63,12 @@ class Player:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.task = tasks.make(recipe.task, recipe.simulator, image_size=recipe.image_size, threads=recipe.threads)
-        self.together = min(recipe.population, self.task.largest_slice)
         self._networks: dict[int, PlasticNetwork] = {}
-        self._notes: list[str] = []
-        probe = self._build(1, recipe.backend)
+        probe = network_of(recipe, self.task, 2)
         check(probe, self.task)
         self.nparams, self.layout = probe.nparams, probe.layout
         self.backend = probe.backend
-        if recipe.backend == "auto" and recipe.network.kind in _RULED:
-            # As the whole run needs it: what a slice would choose for itself would depend on the cut.
-            wanted = choose_backend(self.together, probe.weights_per_individual)
-            probe = self._build(2, wanted)
-            self.backend = probe.backend
-        self._notes += probe.notes
+        self._notes = list(probe.notes)
 
     @property
     def notes(self) -> list[str]:
@@ -133,13 +148,9 @@ class Player:
     def _network(self, rows: int) -> PlasticNetwork:
         # A compiled function is a special one where there is but one row.
         rows = max(rows, 2)
-        network = self._networks.pop(rows, None) or self._build(rows, self.backend)
+        network = self._networks.pop(rows, None) or network_of(replace(self.recipe, backend=self.backend), self.task, rows)
         self._networks[rows] = network  # the latest stands last
         while len(self._networks) > _KEPT:
             dropped = self._networks.pop(next(iter(self._networks)))
             self._notes += dropped.notes
         return network
-
-    def _build(self, population: int, backend: str) -> PlasticNetwork:
-        recipe, task = self.recipe, self.task
-        return build(recipe.network, task.observation_shape, task.action_size, population=population, device=recipe.device, backend=backend)
