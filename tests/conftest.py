@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,13 @@ from jaxtyping import install_import_hook
 # Shapes in annotations are checked in tests alone. The rules and networks/step.py are left out: torch.compile must see through them.
 CHECKED = ["nchl.genome", "nchl.networks.base", "nchl.networks.mlp", "nchl.networks.static", "nchl.networks.weightless"]
 install_import_hook(CHECKED, "beartype.beartype")
+
+# Whoever starts the tests in the background, or under nohup, has these ignored, and so would every process that a test starts and
+# then interrupts.
+for _name in ("SIGINT", "SIGHUP", "SIGTERM"):
+    _signal = getattr(signal, _name, None)
+    if _signal is not None and signal.getsignal(_signal) == signal.SIG_IGN:
+        signal.signal(_signal, signal.default_int_handler if _name == "SIGINT" else signal.SIG_DFL)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
