@@ -23,6 +23,7 @@ class Sphere:
     observation_shape = (2,)
     backend = "eager"
     simulator = "none"
+    sent_bytes = received_bytes = 0
 
     def __init__(self, bonus: float = 0.0) -> None:
         self.notes: list[str] = []
