@@ -144,6 +144,8 @@ def _no_ffmpeg() -> str:
     raise RuntimeError("No ffmpeg exe could be found")
 
 
+# imageio leaves its pipe to an ffmpeg that has died to the garbage collector, which complains when it likes.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_film_that_fails_leaves_nothing(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ZeroDivisionError):
         film(run, tmp_path / "film.mp4", on_progress=lambda step, most: 1 // 0)
