@@ -158,4 +158,4 @@ def test_a_sweep_from_its_file_to_its_comparison(tmp_path: Path, capsys: pytest.
     assert "absent" in result["runs"][1]["error"]
     (tmp_path / "own.py").write_text((tmp_path / "own.py").read_text() + "\n\nabsent = mine\n")
     assert main(["compare", str(out), "--markdown"]) == 0
-    assert "| all runs | 1 | 27 |" in capsys.readouterr().out
+    assert "| all runs | 1 | 18 |" in capsys.readouterr().out

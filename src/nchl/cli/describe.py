@@ -81,7 +81,7 @@ def _subject(what: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple
         return _of_config(EvolveConfig.create(preset=what))
     from nchl.runs.folder import RunFolder
 
-    return _of_config(RunFolder.open(folder).read_record().settings)
+    return _of_config(RunFolder.open(folder).read_record_to_run().settings)
 
 
 def _network(name: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple[NetworkSpec, tuple[int, ...], int]:

@@ -123,7 +123,7 @@ def read_result(run: Path | str, which: str) -> tuple[EvolveConfig, np.ndarray, 
     if which not in WHICH:
         raise UnknownName("result of a run", which, WHICH)
     folder = RunFolder.open(run)
-    config = folder.read_record().settings
+    config = folder.read_record_to_run().settings
     path = folder.best if which == "best" else folder.centre
     if not path.exists():
         raise RunError(

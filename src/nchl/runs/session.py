@@ -139,7 +139,7 @@ def _resume(
     on_generation: OnGeneration | None,
     on_note: OnNote | None,
 ) -> RunResult:
-    record = folder.read_record()
+    record = folder.read_record_to_run()
     config = record.settings.replace(**totals)
     if who != (None, None):
         config = config.replace(workers=who[0], cluster=who[1])
