@@ -130,7 +130,7 @@ def test_killing_half_of_the_workers_in_each_of_20_generations_changes_nothing(t
     run("HalfCheetah-v5", tmp_path / "whole", **options)
     killer, told = Killer(seed=0, within=0.5), []
     killer.strike()
-    run("HalfCheetah-v5", tmp_path / "killed", workers=4, on_generation=killer.strike, on_note=told.append, **options)
+    run("HalfCheetah-v5", tmp_path / "killed", workers=2, on_generation=killer.strike, on_note=told.append, **options)
     assert killer.struck >= 20
     assert any("evaluated again elsewhere" in line for line in told)
     assert results(tmp_path / "killed") == results(tmp_path / "whole")
