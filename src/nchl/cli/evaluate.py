@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nchl.cli.parser import Parser, one_of, whole_number
+from nchl.cli.parser import Parser, add_result_options, whole_number
 from nchl.cli.progress import figure
 
 _COLUMNS = ("mean", "std", "iqm", "min", "max", "length")
@@ -19,22 +19,9 @@ _COLUMNS = ("mean", "std", "iqm", "min", "max", "length")
 def add_arguments(parser: Parser) -> None:
     """The run folder, and what to play."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the run folder that `nchl evolve` made")
+    add_result_options(parser)
     parser.add_argument("--episodes", type=whole_number, default=100, metavar="N", help="episodes to play (default: 100)")
-    parser.add_argument("--seed", type=whole_number, default=10000, metavar="SEED", help="of the starts (default: 10000)")
-    parser.add_argument(
-        "--which",
-        type=one_of("result of a run", ("best", "centre")),
-        default="best",
-        metavar="best|centre",
-        help="the best individual, or the mean that the search has reached (default: best)",
-    )
     parser.add_argument("--controls", action="store_true", help="also play without the rule, and with weights frozen half-way")
-    parser.add_argument(
-        "--simulator",
-        type=one_of("simulator", ("auto", "envpool", "gymnasium")),
-        metavar="auto|envpool|gymnasium",
-        help="another simulator than the run's own",
-    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

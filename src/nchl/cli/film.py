@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nchl.cli.parser import Parser, number, one_of, whole_number
+from nchl.cli.parser import Parser, add_result_options, number, whole_number
 from nchl.cli.progress import figure
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -22,29 +22,16 @@ _SECONDS_BETWEEN_LINES = 10.0
 def add_arguments(parser: Parser) -> None:
     """The run folder, what to show, and how."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the run folder that `nchl evolve` made")
+    add_result_options(parser)
     parser.add_argument("--out", type=Path, metavar="FILE.mp4", help="the film (default: film.mp4 in the run folder)")
     parser.add_argument("--gif", action="store_true", help="also write a GIF beside it")
     parser.add_argument("--controls", action="store_true", help="plasticity on, off and frozen half-way, side by side")
-    parser.add_argument("--seed", type=whole_number, default=10000, metavar="SEED", help="of the starts (default: 10000)")
     parser.add_argument("--episodes", type=whole_number, default=1, metavar="N", help="episodes, one after the other (default: 1)")
-    parser.add_argument(
-        "--which",
-        type=one_of("result of a run", ("best", "centre")),
-        default="best",
-        metavar="best|centre",
-        help="the best individual, or the mean that the search has reached (default: best)",
-    )
     parser.add_argument("--width", type=whole_number, default=480, metavar="PIXELS", help="of one picture (default: 480)")
     parser.add_argument(
         "--fps", type=number, metavar="N", help="most pictures for a second of simulated time (default: one a step, at most 60)"
     )
     parser.add_argument("--seconds", type=number, metavar="S", help="show no more than this much of each episode (default: all)")
-    parser.add_argument(
-        "--simulator",
-        type=one_of("simulator", ("auto", "envpool", "gymnasium")),
-        metavar="auto|envpool|gymnasium",
-        help="another simulator than the run's own",
-    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -107,6 +107,24 @@ _SHORT_LIST = 4  # longer lists of choices stand in the help's sentence instead 
 _CONVERTERS: dict[str, Callable[[str], Any]] = {"int": whole_number, "ints": one_of_several, "float": number, "str": str}
 
 
+def add_result_options(parser: argparse.ArgumentParser) -> None:
+    """Which result of a run to play, on which unseen starts, in which simulator."""
+    parser.add_argument("--seed", type=whole_number, default=10000, metavar="SEED", help="of the starts (default: 10000)")
+    parser.add_argument(
+        "--which",
+        type=one_of("result of a run", ("best", "centre")),
+        default="best",
+        metavar="best|centre",
+        help="the best individual, or the mean that the search has reached (default: best)",
+    )
+    parser.add_argument(
+        "--simulator",
+        type=one_of("simulator", ("auto", "envpool", "gymnasium")),
+        metavar="auto|envpool|gymnasium",
+        help="another simulator than the run's own",
+    )
+
+
 def add_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:
     """Add the options of a config dataclass under their headings; those that are not given leave no trace."""
     groups: dict[str, Any] = {}
