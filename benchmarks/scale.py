@@ -118,9 +118,10 @@ def traffic() -> dict[str, Any]:
             strategy = strategies.make(name, workers.nparams, 200, 0)
             for generation in range(2):  # the second: LM-MA-ES has a first vector to send by then
                 sent, received = workers.sent_bytes, workers.received_bytes
-                strategy.tell(workers.evaluate(strategy.ask(), generation=generation).fitness)
+                population = strategy.ask()
+                strategy.tell(workers.evaluate(population, generation=generation).fitness)
             sent, received = workers.sent_bytes - sent, workers.received_bytes - received
-            description = sum(v.nbytes for v in strategy.ask().describe().values() if isinstance(v, np.ndarray))
+            description = sum(v.nbytes for v in population.describe().values() if isinstance(v, np.ndarray))
             lines.append(
                 {
                     "strategy": name,

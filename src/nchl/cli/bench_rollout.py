@@ -1,13 +1,16 @@
 """Steps per second of a population that acts and rewires, beside the bare simulator.
 
-The bare run steps the same simulator with the actions that were recorded in the full run just before, so both do the same
-physics: a simulator's speed depends on the actions. Full and bare runs alternate; medians are shown. Making the simulator
+The full run plays as `nchl evolve` does, in two lanes where the simulator can be divided. The bare run steps one simulator of
+all threads with the actions that were recorded in the full run just before, so both do the same physics: a simulator's speed
+depends on the actions. Full and bare runs alternate; medians are shown. Making the simulator
 (and a compilation) is not inside. Use an idle machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import itertools
 import os
 import statistics
 import time
@@ -47,7 +50,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from nchl import tasks
-    from nchl.networks.build import NetworkSpec, build
+    from nchl.networks.build import NetworkSpec
+    from nchl.rollout import LANES
+    from nchl.workers import Recipe
+    from nchl.workers.player import network_of
+    from nchl.workers.slices import cut
 
     size = args.image_size or {"conv-thesis": (64, 64), "conv-hml": (84, 84)}.get(args.network)
     task = tasks.make(args.task, args.simulator, max_episode_steps=args.steps, image_size=size, threads=args.threads)
@@ -59,8 +66,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         sharing=args.sharing,
         termwise=args.termwise,
     )
-    network = build(spec, task.observation_shape, task.action_size, population=population)
-    full, bare, steps = _measure(network, task, args.seed, args.repetitions)
+    parts = task.divided(LANES)
+    slices = cut(population, len(parts))
+    recipe = Recipe(task.id, spec, seed=args.seed, population=population, image_size=size)
+    networks = [network_of(recipe, part, len(slice_)) for part, slice_ in zip(parts[: len(slices)], slices, strict=True)]
+    network = networks[0]
+    full, bare, steps = _measure(networks, parts[: len(slices)], task, args.seed, args.repetitions)
     waiting = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ}
     result = {
         "full_steps_per_s": statistics.median(full),
@@ -71,6 +82,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "simulator": task.simulator,
         "network": args.network,
         "network_back_end": network.backend,
+        "lanes": len(networks),
         "env_steps_per_run": steps,
         "repetitions": args.repetitions,
         "all_full_steps_per_s": full,
@@ -86,50 +98,63 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def _measure(network: PlasticNetwork, task: Task, seed: int, repetitions: int) -> tuple[list[float], list[float], int]:
+def _measure(
+    networks: list[PlasticNetwork], parts: list[Task], whole: Task, seed: int, repetitions: int
+) -> tuple[list[float], list[float], int]:
     """Steps per second of the full and of the bare runs, and steps of one run."""
     import dataclasses
 
     import numpy as np
 
-    from nchl.rollout import Recorder
-    from nchl.rollout.play import play
+    from nchl.rollout import Lanes, Recorder
+    from nchl.rollout.play import Played, play
     from nchl.rollout.scores import begin, check
     from nchl.seeds import Purpose
     from nchl.tasks import Start
 
-    check(network, task)
-    population = int(network.population or 1)
-    generator = np.random.default_rng(seed)
-    # N(0, 1), where every search begins.
-    network.set_hrules(generator.standard_normal((population, network.nparams), dtype=np.float32))
-    everyone = np.ones(population, dtype=np.bool_)
-    start = Start(seed, Purpose.TRAINING, 0)
+    lanes = Lanes(len(parts))
+    sizes = [int(network.population or 1) for network in networks]
+    generator, start = np.random.default_rng(seed), Start(seed, Purpose.TRAINING, 0)
+    for network in networks:
+        check(network, whole)
+        # N(0, 1), where every search begins.
+        network.set_hrules(generator.standard_normal((int(network.population or 1), network.nparams), dtype=np.float32))
 
-    def full(limit: int) -> tuple[float, int, float, Recorder]:
-        begin(network, [seed])
-        lives, first = task.back_end.common(population, start)
-        recorder = Recorder()
+    def full(limit: int) -> tuple[float, int, float, list[Recorder]]:
+        recorders, jobs = [Recorder() for _ in parts], []
+        for network, part, size, recorder in zip(networks, parts, sizes, recorders, strict=True):
+            begin(network, [seed])
+            lives, first = part.back_end.common(size, start)
+            limited = dataclasses.replace(part, step_limit=limit)
+            jobs.append(functools.partial(play, network, limited, lives, first, np.ones(size, dtype=np.bool_), recorder=recorder))
         clock = time.perf_counter()
-        played = play(network, dataclasses.replace(task, step_limit=limit), lives, first, everyone, recorder=recorder)
-        return time.perf_counter() - clock, int(played.lengths.sum()), float(np.nansum(played.returns)), recorder
+        played: list[Played] = lanes.run(jobs)
+        seconds = time.perf_counter() - clock
+        return seconds, sum(int(p.lengths.sum()) for p in played), float(sum(np.nansum(p.returns) for p in played)), recorders
 
-    def bare(recorder: Recorder) -> tuple[float, float]:
-        lives, _ = task.back_end.common(population, start)
+    def bare(recorders: list[Recorder]) -> tuple[float, float]:
+        lives, _ = whole.back_end.common(sum(sizes), start)
+        steps = []
+        for together in itertools.zip_longest(*(recorder.steps for recorder in recorders)):
+            acted = [(step[0] + first, step[1]) for step, first in zip(together, np.cumsum([0, *sizes]), strict=False) if step is not None]
+            steps.append((np.concatenate([rows for rows, _ in acted]).astype(np.int32), np.concatenate([actions for _, actions in acted])))
         total, clock = 0.0, time.perf_counter()
-        for rows, actions in recorder.steps:
+        for rows, actions in steps:
             total += float(lives.replay(actions, rows).rewards.sum(dtype=np.float64))
         return time.perf_counter() - clock, total
 
-    full(min(5, task.step_limit))  # compiles, where that is done
+    full(min(5, whole.step_limit))  # compiles, where that is done
     fast, slow, steps = [], [], 0
     for _ in range(repetitions):
-        seconds, steps, returns, recorder = full(task.step_limit)
+        seconds, steps, returns, recorders = full(whole.step_limit)
         fast.append(steps / seconds)
-        seconds, total = bare(recorder)
+        seconds, total = bare(recorders)
         slow.append(steps / seconds)
         # The same physics, or the comparison means nothing.
         assert not np.isfinite(returns) or abs(total - returns) <= 1e-3 * max(1.0, abs(returns)), (total, returns)
+    lanes.close()
+    for part in parts:
+        part.close()
     return fast, slow, steps
 
 

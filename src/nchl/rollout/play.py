@@ -6,6 +6,7 @@ is not finite ends there, and hurts nobody else.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,10 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from nchl.rollout.statistics import ObservationStatistics, ObservationSums
 from nchl.tasks import Lives, Task
+
+
+class Interrupted(Exception):
+    """Lives were ended from another thread; who asked for it knows why."""
 
 
 @dataclass
@@ -48,6 +53,7 @@ def play(
     sums: ObservationSums | None = None,
     recorder: Recorder | None = None,
     freeze_after: int | None = None,
+    stop: threading.Event | None = None,
 ) -> Played:
     """Play one life for each of the first n rows of a network that was reset already.
 
@@ -61,6 +67,10 @@ def play(
         sums: where to add what was observed (before normalisation), row by row.
         recorder: keeps the actions.
         freeze_after: number of steps after which the weights stay as they are; None: they never do.
+        stop: looked at before each step.
+
+    Raises:
+        Interrupted: `stop` was set.
     """
     n = len(first)
     dtype, device = _kind(network)
@@ -93,6 +103,8 @@ def play(
         for steps in range(1, task.step_limit + 1):
             if not len(rows):
                 break
+            if stop is not None and stop.is_set():
+                raise Interrupted
             if freeze_after is not None and steps > freeze_after:
                 network.plastic = False
             observations = task.map_observations(raw)

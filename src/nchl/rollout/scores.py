@@ -6,6 +6,7 @@ weights are functions of (run seed, purpose, generation, episode), and each indi
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +69,7 @@ def rollout(
     statistics: ObservationStatistics | None = None,
     recorder: Recorder | None = None,
     slot: int = 0,
+    stop: threading.Event | None = None,
 ) -> Rollout:
     """Score a population: everyone meets the same starts and the same initial weights.
 
@@ -83,8 +85,10 @@ def rollout(
         statistics: normalisation of observations. They are not changed here: give `observation_sums` to `update` afterwards.
         recorder: keeps the actions.
         slot: tells apart what one process plays in the same generation, call by call (see `Start`); it changes no score.
+        stop: set by another thread, it ends the lives at the next step.
 
     Raises:
+        Interrupted: `stop` was set.
         ShapeError: genomes of another length than the network's, or a network that does not fit the task.
         InvalidArgument: a network without a population, or numbers that cannot be.
     """
@@ -94,16 +98,16 @@ def rollout(
         raise InvalidArgument(f"a rollout needs at least one individual and one episode, got {population} and {episodes}")
     parts = []
     for start in range(0, population, network.population):
-        stop = min(start + network.population, population)
-        rows = np.asarray(genomes.rows(start, stop) if hasattr(genomes, "rows") else genomes[start:stop])
+        end = min(start + network.population, population)
+        rows = np.asarray(genomes.rows(start, end) if hasattr(genomes, "rows") else genomes[start:end])
         sound = _set_rules(network, rows)
-        sums = None if statistics is None else ObservationSums.zeros(stop - start, task.observation_shape)
+        sums = None if statistics is None else ObservationSums.zeros(end - start, task.observation_shape)
         played = []
         for episode in range(episodes):
             begin(network, [weights_seed(run_seed, purpose, generation, episode)])
             named = Start(run_seed, purpose, generation, episode, episodes, slot=slot + start)
-            lives, first = task.back_end.common(stop - start, named)
-            played.append(play(network, task, lives, first, sound, statistics=statistics, sums=sums, recorder=recorder))
+            lives, first = task.back_end.common(end - start, named)
+            played.append(play(network, task, lives, first, sound, statistics=statistics, sums=sums, recorder=recorder, stop=stop))
             del lives, first  # a pool that is made anew each time goes before the next one comes
         parts.append(_scores(played, sound, sums))
     return Rollout.concatenate(parts)
@@ -122,6 +126,7 @@ def evaluate(
     freeze_after: int | None = None,
     recorder: Recorder | None = None,
     first_episode: int = 0,
+    stop: threading.Event | None = None,
 ) -> Rollout:
     """Score one individual or a few on many starts, all lives side by side: each episode has a start and initial weights of its own.
 
@@ -137,9 +142,13 @@ def evaluate(
         freeze_after: number of steps after which the weights stay as they are.
         recorder: keeps the actions.
         first_episode: index of the first episode, for whoever plays the later part of an evaluation.
+        stop: set by another thread, it ends the lives at the next step.
 
     Returns:
         Scores of the k individuals: `returns` is (k, episodes).
+
+    Raises:
+        Interrupted: `stop` was set.
     """
     check(network, task)
     if episodes < 1:
@@ -152,7 +161,8 @@ def evaluate(
         sound = _set_rules(network, genomes[[individual for individual, _ in chunk]])
         begin(network, [weights_seed(run_seed, purpose, generation, episode) for _, episode in chunk])
         lives, first = task.back_end.separate([environment_seed(run_seed, purpose, generation, episode) for _, episode in chunk])
-        parts.append(play(network, task, lives, first, sound, statistics=statistics, freeze_after=freeze_after, recorder=recorder))
+        played = play(network, task, lives, first, sound, statistics=statistics, freeze_after=freeze_after, recorder=recorder, stop=stop)
+        parts.append(played)
         del lives, first
     shape = (len(genomes), episodes)
     returns = np.concatenate([part.returns for part in parts]).reshape(shape)

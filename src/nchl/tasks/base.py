@@ -123,6 +123,13 @@ class Simulator(ABC):
     def separate(self, seeds: list[int]) -> tuple[Lives, Shaped[np.ndarray, "size ..."]]:
         """Lives with a start of their own each, and their first observations."""
 
+    def divided(self, count: int) -> list[Simulator]:
+        """Simulators of the same task, `count` at most, that threads of this process may step side by side.
+
+        They share this one's processors among them. Those of which one is enough return themselves.
+        """
+        return [self]
+
     @abstractmethod
     def close(self) -> None:
         """Give back memory, threads and processes; the next call of `common` or `separate` makes new ones."""

@@ -12,6 +12,7 @@ import ctypes
 import gc
 import os
 import sys
+import threading
 import warnings
 from typing import Any
 
@@ -34,6 +35,7 @@ _PERSISTENT = frozenset(
 _LIGHT = ("CartPole", "Acrobot", "Pendulum", "MountainCar", "FrozenLake", "CliffWalking", "Taxi", "Blackjack", "NChain", "Catch")
 # What EnvPool writes where an environment has no limit.
 _NO_LIMIT = 2**31 - 1
+_making = threading.Lock()  # the filter of warnings belongs to the whole process
 
 
 def persistent(task: str) -> bool:
@@ -57,7 +59,7 @@ class Pool(Lives):
         envpool = require("envpool", "sim")
         if not seeds or threads < 1:
             raise InvalidArgument(f"a pool needs at least one environment and one thread, got {len(seeds)} and {threads}")
-        with simulator_arithmetic(), warnings.catch_warnings():
+        with _making, simulator_arithmetic(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Gymnasium's spaces complain of EnvPool's double precision bounds.
             try:
                 self._env = envpool.make(
@@ -133,6 +135,12 @@ class EnvPool(Simulator):
         release_memory()  # of the pool that the caller has just let go
         pool = Pool(self._task, seeds, self._threads, self._options)
         return pool, pool.reset()
+
+    def divided(self, count: int) -> list[Simulator]:
+        """See `Simulator.divided`; a pool of one thread is not divided."""
+        shares = [self._threads // count + (part < self._threads % count) for part in range(count)]
+        limit = self._options.get("max_episode_steps")
+        return [EnvPool(self._task, share, limit) for share in shares] if shares[-1] else [self]
 
     def one(self, seed: int, **options: Any) -> Pool:
         """A pool of one life, made with more of EnvPool's options, for example to be drawn."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -61,6 +61,10 @@ class Task:
     def map_actions(self, outputs: Float[np.ndarray, "k size"], bounded: bool) -> Shaped[np.ndarray, "k ..."]:
         """k rows of finite network outputs -> k actions within the space; `bounded`: the outputs lie in [-1, 1] already."""
         return self.action(outputs, bounded)
+
+    def divided(self, count: int) -> list[Task]:
+        """Tasks like this one, `count` at most, that threads of this process may play side by side; see `Simulator.divided`."""
+        return [replace(self, back_end=back_end) for back_end in self.back_end.divided(count)]
 
     def close(self) -> None:
         """Give back memory, threads and processes."""

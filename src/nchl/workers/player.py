@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -12,13 +14,13 @@ from nchl import tasks
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.build import build
 from nchl.networks.step import choose_backend
-from nchl.rollout import ObservationStatistics, Rollout, evaluate, rollout
+from nchl.rollout import LANES, Lanes, ObservationStatistics, Rollout, evaluate, rollout
 from nchl.rollout.scores import check
 from nchl.seeds import Purpose
 from nchl.strategies import Population
 from nchl.tasks import Task
 from nchl.workers.base import Recipe
-from nchl.workers.slices import Part, Slice
+from nchl.workers.slices import Part, Slice, cut
 
 _KEPT = 3  # networks: slices have two lengths at most, validation has one
 _RULED = ("nchl", "hl")  # whose back end follows from the size of the population
@@ -44,8 +46,33 @@ def network_of(recipe: Recipe, task: Task, rows: int) -> PlasticNetwork:
     return network
 
 
+class Lane:
+    """A simulator and its networks, for one thread at a time.
+
+    Args:
+        recipe: what to build.
+        task: the lane's own.
+    """
+
+    def __init__(self, recipe: Recipe, task: Task) -> None:
+        self.recipe, self.task = recipe, task
+        self.networks: dict[int, PlasticNetwork] = {}
+        self.notes: list[str] = []
+
+    def network(self, rows: int, backend: str) -> PlasticNetwork:
+        """A network of so many individuals, the latest few of which are kept."""
+        # A compiled function is a special one where there is but one row.
+        rows = max(rows, 2)
+        network = self.networks.pop(rows, None) or network_of(replace(self.recipe, backend=backend), self.task, rows)
+        self.networks[rows] = network  # the latest stands last
+        while len(self.networks) > _KEPT:
+            dropped = self.networks.pop(next(iter(self.networks)))
+            self.notes += dropped.notes
+        return network
+
+
 class Player:
-    """Plays slices of a generation, and lives of a few individuals.
+    """Plays slices of a generation, and lives of a few individuals, in two lanes where the simulator can be divided.
 
     Args:
         recipe: what to build.
@@ -63,22 +90,27 @@ class Player:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.task = tasks.make(recipe.task, recipe.simulator, image_size=recipe.image_size, threads=recipe.threads)
-        self._networks: dict[int, PlasticNetwork] = {}
         probe = network_of(recipe, self.task, 2)
         check(probe, self.task)
         self.nparams, self.layout = probe.nparams, probe.layout
         self.backend = probe.backend
         self._notes = list(probe.notes)
+        # A device of its own works for all lanes, one after the other.
+        parts = self.task.divided(LANES) if torch.device(recipe.device).type == "cpu" else [self.task]
+        self._lanes = [Lane(recipe, part) for part in parts]
+        self._threads = Lanes(len(parts))
 
     @property
     def notes(self) -> list[str]:
         """Lines for the user; a network may find only at its first step that there is no compiler."""
-        found = [*self.task.notes, *self._notes, *(note for network in self._networks.values() for note in network.notes)]
+        found = [*self.task.notes, *self._notes]
+        for lane in self._lanes:
+            found += [*lane.notes, *(note for network in lane.networks.values() for note in network.notes)]
         return list(dict.fromkeys(found))
 
     def warm_up(self) -> None:
         """Compile what has to be compiled, so that `backend` is what it will be and no slice waits for it."""
-        network = self._network(2)
+        network = self._lanes[0].network(2, self.backend)
         network.set_hrules(np.zeros(self.nparams, dtype=np.float32))
         network.reset()
         network.step(torch.zeros(2, *self.task.observation_shape, device=self.recipe.device))
@@ -104,17 +136,25 @@ class Player:
             statistics: normalisation of the observations.
             slot: which slice of this generation it is for this player, from 0: a simulator that outlives a generation is kept for each.
         """
-        return rollout(
-            self._network(min(len(slice_), self.task.largest_slice)),
-            self.task,
-            Part(population, slice_),
-            run_seed=self.recipe.seed,
-            purpose=Purpose.TRAINING,
-            generation=generation,
-            episodes=episodes,
-            statistics=statistics,
-            slot=slot,
-        )
+
+        def job(lane: Lane, part: Slice) -> Rollout:
+            return rollout(
+                lane.network(min(len(part), largest), self.backend),
+                lane.task,
+                Part(population, Slice(slice_.start + part.start, slice_.start + part.stop)),
+                run_seed=self.recipe.seed,
+                purpose=Purpose.TRAINING,
+                generation=generation,
+                episodes=episodes,
+                statistics=statistics,
+                slot=slot,
+                stop=self._threads.stop,
+            )
+
+        parts = cut(len(slice_), len(self._lanes))
+        largest = -(-self.task.largest_slice // len(self._lanes))
+        jobs = [partial(job, lane, part) for lane, part in zip(self._lanes[: len(parts)], parts, strict=True)]
+        return Rollout.concatenate(self._threads.run(jobs))
 
     def play(
         self,
@@ -127,30 +167,31 @@ class Player:
         first_episode: int = 0,
     ) -> Float[np.ndarray, "k episodes"]:
         """Returns of a few individuals in the episodes from `first_episode` on, who all meet the same starts."""
-        played = evaluate(
-            self._network(min(len(genomes) * episodes, self.task.largest_slice)),
-            self.task,
-            genomes,
-            run_seed=self.recipe.seed,
-            purpose=purpose,
-            generation=generation,
-            episodes=episodes,
-            first_episode=first_episode,
-            statistics=statistics,
-        )
-        return played.returns
+
+        def job(lane: Lane, first: int, after: int) -> Float[np.ndarray, "k part"]:
+            return evaluate(
+                lane.network(min(len(genomes) * (after - first), largest), self.backend),
+                lane.task,
+                genomes,
+                run_seed=self.recipe.seed,
+                purpose=purpose,
+                generation=generation,
+                episodes=after - first,
+                first_episode=first_episode + first,
+                statistics=statistics,
+                stop=self._threads.stop,
+            ).returns
+
+        count = min(len(self._lanes), episodes)
+        largest = -(-self.task.largest_slice // len(self._lanes))
+        edges = pairwise(episodes * part // count for part in range(count + 1))
+        jobs = [partial(job, lane, *edge) for lane, edge in zip(self._lanes[:count], edges, strict=True)]
+        return np.concatenate(self._threads.run(jobs), axis=1)
 
     def close(self) -> None:
-        """Give back the simulator and the networks."""
+        """Give back the simulators, the networks and the threads."""
+        self._threads.close()
+        for lane in self._lanes:
+            lane.task.close()
+            lane.networks.clear()
         self.task.close()
-        self._networks.clear()
-
-    def _network(self, rows: int) -> PlasticNetwork:
-        # A compiled function is a special one where there is but one row.
-        rows = max(rows, 2)
-        network = self._networks.pop(rows, None) or network_of(replace(self.recipe, backend=self.backend), self.task, rows)
-        self._networks[rows] = network  # the latest stands last
-        while len(self._networks) > _KEPT:
-            dropped = self._networks.pop(next(iter(self._networks)))
-            self._notes += dropped.notes
-        return network

@@ -37,17 +37,19 @@ def block_size(population: int) -> int:
     return min(_LARGEST_BLOCK, max(2, 2 * round(population / _BLOCKS / 2)))
 
 
-def cut(population: int, pieces: int, largest: int) -> list[Slice]:
+def cut(population: int, pieces: int, largest: int | None = None) -> list[Slice]:
     """The population in slices of whole blocks, as equal as blocks allow; nobody is left alone.
 
     Args:
         population: individuals.
         pieces: wanted number of slices; fewer where there are fewer blocks.
-        largest: individuals in a slice at most, where that is not less than a block.
+        largest: individuals in a slice at most, where that is not less than a block; None: any number.
     """
     block = block_size(population)
     blocks = max(1, population // block)  # what is left over belongs to the last one
-    pieces = min(blocks, max(pieces, -(-population // max(largest - block + 1, block))))
+    if largest is not None:
+        pieces = max(pieces, -(-population // max(largest - block + 1, block)))
+    pieces = min(blocks, pieces)
     edges = [block * (blocks * piece // pieces) for piece in range(pieces)] + [population]
     return [Slice(start, stop) for start, stop in pairwise(edges)]
 

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from functools import lru_cache
 from pathlib import Path
 
@@ -37,9 +38,17 @@ if platform.machine() in {"x86_64", "AMD64"}:
 _SECONDS = 300
 
 
-@lru_cache
+_finding = threading.Lock()
+
+
 def library(name: str = "kernels") -> ctypes.CDLL | str:
     """The compiled kernels of the source `name`, or why there are none."""
+    with _finding:  # two threads that need it first would compile it twice
+        return _library(name)
+
+
+@lru_cache
+def _library(name: str) -> ctypes.CDLL | str:
     compiler = compiler_path()
     if compiler is None:
         return "no C++ compiler: install g++ or clang++, or name one in CXX"
