@@ -7,6 +7,7 @@ import io
 import math
 import re
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -115,3 +116,27 @@ def test_the_figure_is_written_twice_and_equal_each_time(comparison: Comparison,
     (tmp_path / "file").write_text("")
     with pytest.raises(NchlError, match="cannot write"):
         comparison_plots.save(comparison, tmp_path / "file" / "figure.png")
+
+
+def test_long_names_leave_the_panels_their_room(tmp_path: Path) -> None:
+    for seed in range(3):
+        for network in ("nchl", "hl"):
+            for weights in ("uniform1", "coevolved"):
+                options = {
+                    "network": network,
+                    "initial_weights": weights,
+                    "normalise": "max" if network == "hl" else "none",
+                    "population": 10 + len(weights),
+                }
+                write_run(tmp_path / f"{network}-{len(weights)}-{seed}", [10.0, 20.0, 30.0 + seed], seed=seed, **options)
+    comparison = compare([tmp_path])
+    assert max(len(scored.group.name) for scored in comparison.groups) > 50
+    figure = comparison_plots.draw(comparison)
+    figure.draw_without_rendering()  # type: ignore[attr-defined]
+    for axes in figure.axes:
+        assert axes.get_position().width > 0.22
+        assert axes.get_position().height > 0.4
+        legend = axes.get_legend().get_window_extent()
+        assert figure.bbox.x0 <= legend.x0 < legend.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= legend.y0 < legend.y1 <= figure.bbox.y1
+    figure.savefig("/tmp/fig.png")

@@ -7,6 +7,7 @@ colour-blind can tell apart, by line style when there are more groups than colou
 from __future__ import annotations
 
 import math
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ def learning_curves(axes: Axes, comparison: Comparison, along: str = "evaluation
         middle, low, high = band(values, comparison.seed)
         style = _style(place)
         axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
-        axes.plot(x, middle, label=scored.group.name, **style)
+        axes.plot(x, middle, label=_in_lines(scored.group.name, 48), **style)
     axes.axhline(comparison.target, color=GREY, linewidth=1, linestyle=(0, (1, 3)), label=f"target {comparison.target:.4g}")
     axes.set(title="learning curves", xlabel=_ALONG[along], ylabel=_FOLLOWED[comparison.column])
     _legend(axes, f"line: interquartile mean of the runs\nband: {_BAND}")
@@ -63,7 +64,7 @@ def profile(axes: Axes, comparison: Comparison) -> Axes:
         share, bottom, top = performance_profile(scored.scores, thresholds, comparison.seed)
         style = _style(place)
         axes.fill_between(thresholds, 100 * bottom, 100 * top, color=style["color"], alpha=0.18, linewidth=0, step="mid")
-        axes.plot(thresholds, 100 * share, label=scored.group.name, drawstyle="steps-mid", **style)
+        axes.plot(thresholds, 100 * share, label=_in_lines(scored.group.name, 48), drawstyle="steps-mid", **style)
     axes.set(title="performance profile", xlabel="score of a run (return)", ylabel="runs above the score (%)", ylim=(-3, 103))
     _legend(axes, f"line: share of the runs\nband: {_BAND}")
     return _tidy(axes)
@@ -85,15 +86,16 @@ def intervals(axes: Axes, comparison: Comparison) -> Axes:
         # Spread downwards, so that runs with equal scores can be counted.
         below = y - 0.16 - 0.05 * (np.arange(len(scored.scores)) % 5)
         axes.plot(scored.scores, below, ".", color=colour, markersize=4, alpha=0.7, label="dots: single runs" if first else None)
-    axes.set_yticks(range(len(names)), list(reversed(names)))
+    axes.set_yticks(range(len(names)), [_in_lines(name, 20) for name in reversed(names)])
     axes.set(title="interquartile means", xlabel="score of a run (return)", ylim=(-0.6, len(names) - 0.4))
     _legend(axes, "")
     return _tidy(axes)
 
 
 def draw(comparison: Comparison) -> Figure:
-    """All three side by side."""
-    figure = require("matplotlib.figure", "report").Figure(figsize=(15, 5.2), layout="constrained")
+    """All three side by side; legends stand below, and the more lines they have the higher the figure is."""
+    lines = sum(_in_lines(scored.group.name, 48).count("\n") + 1 for scored in comparison.groups)
+    figure = require("matplotlib.figure", "report").Figure(figsize=(15, 4.6 + 0.2 * lines), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     learning_curves(left, comparison)
     profile(middle, comparison)
@@ -122,6 +124,11 @@ def save(comparison: Comparison, path: Path) -> list[Path]:
         except OSError as error:
             raise NchlError(f"cannot write {error.filename or base}: {error.strerror or error}") from error
     return files
+
+
+def _in_lines(name: str, width: int) -> str:
+    """A long name in several lines, because the room that it takes is the panels'."""
+    return textwrap.fill(name, width, break_on_hyphens=False)
 
 
 def _style(place: int) -> dict[str, Any]:
