@@ -7,7 +7,6 @@ import io
 import math
 import re
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -121,14 +120,10 @@ def test_the_figure_is_written_twice_and_equal_each_time(comparison: Comparison,
 def test_long_names_leave_the_panels_their_room(tmp_path: Path) -> None:
     for seed in range(3):
         for network in ("nchl", "hl"):
-            for weights in ("uniform1", "coevolved"):
-                options = {
-                    "network": network,
-                    "initial_weights": weights,
-                    "normalise": "max" if network == "hl" else "none",
-                    "population": 10 + len(weights),
-                }
-                write_run(tmp_path / f"{network}-{len(weights)}-{seed}", [10.0, 20.0, 30.0 + seed], seed=seed, **options)
+            for weights, sigma in (("uniform1", 0.1), ("kaiming", 0.25)):
+                folder = tmp_path / f"{network}-{weights}-{seed}"
+                scores = [10.0, 20.0, 30.0 + seed]
+                write_run(folder, scores, seed=seed, network=network, initial_weights=weights, sigma=sigma, lr=sigma / 2)
     comparison = compare([tmp_path])
     assert max(len(scored.group.name) for scored in comparison.groups) > 50
     figure = comparison_plots.draw(comparison)
@@ -139,4 +134,3 @@ def test_long_names_leave_the_panels_their_room(tmp_path: Path) -> None:
         legend = axes.get_legend().get_window_extent()
         assert figure.bbox.x0 <= legend.x0 < legend.x1 <= figure.bbox.x1
         assert figure.bbox.y0 <= legend.y0 < legend.y1 <= figure.bbox.y1
-    figure.savefig("/tmp/fig.png")
