@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import _thread
+import os
+import signal
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +17,13 @@ import torch
 
 from nchl import tasks
 from nchl.networks.build import NetworkSpec
-from nchl.rollout import Lanes
+from nchl.rollout import Lanes, ObservationStatistics
 from nchl.rollout.play import Interrupted
 from nchl.seeds import Purpose
 from nchl.strategies import GaussianPopulation
 from nchl.tasks import Start
+from nchl.tasks.base import Step
+from nchl.tasks.envpool import Pool
 from nchl.workers import LocalWorkers, Recipe
 
 
@@ -94,21 +100,83 @@ def test_a_signal_ends_all_before_it_goes_on() -> None:
     lanes.close()
 
 
-def test_lives_end_at_the_step_at_which_they_are_told_to() -> None:
+def test_nothing_is_left_playing_by_a_signal_that_comes_while_the_first_one_ends_it() -> None:
+    """Two Ctrl-C in a notebook: the next call would meet lives of this one."""
+    lanes, still, both = Lanes(2), threading.Event(), threading.Barrier(2)
+
+    def strike() -> None:
+        both.wait()
+        for seconds in (0.1, 0.2):
+            time.sleep(seconds)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def plays() -> None:
+        both.wait()
+        try:
+            patient(lanes)
+        finally:
+            time.sleep(0.5)  # long enough to hear the second one
+            still.set()
+
+    striker = threading.Thread(target=strike)
+    striker.start()
+    with pytest.raises(KeyboardInterrupt):
+        lanes.run([plays, lambda: patient(lanes)])
+    assert still.is_set()
+    striker.join()
+    assert lanes.run([lambda: 1, lambda: 2]) == [1, 2]
+    lanes.close()
+
+
+@pytest.mark.parametrize("end", [Lanes.close, lambda lanes: lanes.run([lambda: 1])], ids=["close", "the next call"])
+def test_what_was_left_playing_is_ended(end: Callable[[Lanes], Any]) -> None:
+    """As where a signal left `run` before that could end it."""
+    lanes, begun, still = Lanes(2), threading.Barrier(3), []
+
+    def plays() -> None:
+        begun.wait()
+        try:
+            patient(lanes)
+        finally:
+            still.append(True)
+
+    def run() -> None:
+        with pytest.raises(Interrupted):
+            lanes.run([plays, plays])
+
+    other = threading.Thread(target=run)
+    other.start()
+    begun.wait()
+    end(lanes)
+    assert len(still) == 2
+    other.join()
+
+
+def shorten(workers: LocalWorkers, steps: int) -> None:
+    """Let no life be longer than that."""
+    for task in (workers.task, *(lane.task for lane in workers._player._lanes)):
+        task.step_limit = steps
+
+
+def test_lives_end_at_the_step_at_which_they_are_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
     workers = LocalWorkers(Recipe("HalfCheetah-v5", NetworkSpec(hidden=(8,)), seed=0, population=8, threads=2))
+    shorten(workers, 30)
     population = GaussianPopulation(np.zeros(workers.nparams), 1.0, 8, seed=0, generation=0)
     whole = workers.evaluate(population, generation=0)
-    timer = threading.Timer(0.05, _thread.interrupt_main)
-    timer.start()
-    begun = time.monotonic()
+    stop, step, steps = workers._player._threads.stop, Pool._step, dict[int, int]()
 
-    def again_and_again() -> None:
-        while True:
-            workers.evaluate(population, generation=0)
+    def counted(pool: Pool, actions: np.ndarray, rows: np.ndarray) -> Step:
+        steps[id(pool)] = steps.get(id(pool), 0) + 1
+        if max(steps.values()) == 5:
+            stop.set()
+        return step(pool, actions, rows)
 
-    with pytest.raises(KeyboardInterrupt):
-        again_and_again()
-    assert time.monotonic() - begun < 20
+    monkeypatch.setattr(Pool, "_step", counted)
+    with pytest.raises(Interrupted):
+        workers.evaluate(population, generation=0)
+    assert len(steps) == 2
+    assert max(steps.values()) == 5
+    monkeypatch.undo()
     # What was dropped leaves nothing behind.
     np.testing.assert_array_equal(workers.evaluate(population, generation=0).returns, whole.returns)
     workers.close()
@@ -130,21 +198,33 @@ def test_what_is_worth_two_threads_is_divided(task: str, divided: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "network"), [("HalfCheetah-v5", NetworkSpec(hidden=(8,))), ("Hopper-v5", NetworkSpec(network="wnchl", hidden=(6,)))]
+    ("task", "network", "size"),
+    [
+        ("HalfCheetah-v5", NetworkSpec(hidden=(8,)), 2),
+        ("HalfCheetah-v5", NetworkSpec(hidden=(8,)), 11),
+        ("Hopper-v5", NetworkSpec(network="wnchl", hidden=(6,)), 3),
+        ("Hopper-v5", NetworkSpec(network="wnchl", hidden=(6,)), 12),
+    ],
 )
-@pytest.mark.parametrize("size", [2, 3, 13])
 def test_lanes_change_no_bit(task: str, network: NetworkSpec, size: int) -> None:
     outcomes = []
-    for threads in (1, 2, 3):
+    for threads in (1, 3):
         workers = LocalWorkers(Recipe(task, network, seed=1, population=size, threads=threads))
-        workers.task.step_limit = 40
-        for lane in workers._player._lanes:
-            lane.task.step_limit = 40
+        shorten(workers, 25)
+        workers.task.largest_slice = 4  # so that a lane has several slices, each with a pool of its own
+        statistics = ObservationStatistics(workers.observation_shape)
         population = GaussianPopulation(np.zeros(workers.nparams), 1.0, size, seed=1, generation=0, antithetic=size % 2 == 0)
-        played = [workers.evaluate(population, generation=g, episodes=2) for g in (0, 1)]
+        outcome = []
+        for generation in (0, 1):
+            played = workers.evaluate(population, generation=generation, episodes=2, statistics=statistics)
+            sums = played.observation_sums
+            assert sums is not None
+            statistics.update(sums)
+            outcome += [played.returns, played.lengths, sums.count, sums.total, sums.squares, statistics.mean]
         rows = population.rows(0, 2)
-        validated = [workers.play(rows, generation=1, purpose=Purpose.VALIDATION, episodes=e) for e in (1, 5)]
-        outcomes.append([*(one.returns for one in played), *(one.lengths for one in played), *validated])
+        for episodes in (1, 5):
+            outcome.append(workers.play(rows, generation=1, purpose=Purpose.VALIDATION, episodes=episodes, statistics=statistics))
+        outcomes.append(outcome)
         workers.close()
     for other in outcomes[1:]:
         for mine, his in zip(outcomes[0], other, strict=True):

@@ -7,6 +7,7 @@ one lane's simulator works while the other thinks. More would only queue for Pyt
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
@@ -27,52 +28,79 @@ class Lanes:
         count: lanes; torch's threads are divided among them.
 
     Attributes:
-        stop: set while the lanes are to end at once: give it to what they play.
+        stop: set when the jobs are to end at once: give it to what they play. Look it up in the job, for each time has its own.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
         self.stop = threading.Event()
         self._threads: ThreadPoolExecutor | None = None
+        self._busy = False
+        self._playing: set[object] = set()
 
     def run(self, jobs: Sequence[Callable[[], _T]]) -> list[_T]:
         """Do all jobs, at most `count` at the same time; a single one in the caller's own thread.
 
         Whatever ends a job, or the waiting for them (a signal), ends the others too, and goes on to the caller when all are still.
         """
+        if self._busy:  # a signal came before the jobs of the last call could be ended
+            self.close()
         if len(jobs) == 1:
             return [jobs[0]()]
         before = torch.get_num_threads()
         if self._threads is None:
             share = max(1, before // self.count)
             self._threads = ThreadPoolExecutor(self.count, "nchl-lane", torch.set_num_threads, (share,))
-        futures = [self._threads.submit(self._watched, job) for job in jobs]
         try:
+            self._busy = True
+            futures = [self._threads.submit(self._watched, job, self.stop) for job in jobs]
             # Looked up from now and then, because a signal that another thread received does not end the waiting.
             while wait(futures, timeout=0.2).not_done:
                 pass
+            self._busy = False
         except BaseException:
-            self.stop.set()
-            wait(futures)
+            self.close()
             raise
         finally:
-            self.stop.clear()
             # Whoever sets it for his own thread also sets what threads that begin later will have.
             torch.set_num_threads(before)
+        if self.stop.is_set():
+            self.stop = threading.Event()
         failures = [failure for failure in (future.exception() for future in futures) if failure is not None]
         for failure in sorted(failures, key=lambda failure: isinstance(failure, Interrupted)):
             raise failure
         return [future.result() for future in futures]
 
     def close(self) -> None:
-        """End the threads; the next `run` begins new ones."""
-        if self._threads is not None:
-            self._threads.shutdown()
-            self._threads = None
+        """End what plays, and the threads; the next `run` begins new ones.
 
-    def _watched(self, job: Callable[[], _T]) -> _T:
+        Never leaves before all are still, because what plays on would step the simulators and networks of the next call. What comes
+        in between (a second Ctrl-C) goes on to the caller afterwards.
+        """
+        came: BaseException | None = None
+        self.stop.set()
+        while self._playing or self._threads is not None:
+            try:
+                if self._playing:  # not by joining: after a Ctrl-C there, Python 3.11 takes a thread that goes on for one that has ended
+                    time.sleep(0.01)
+                elif self._threads is not None:
+                    self._threads.shutdown()
+                    self._threads = None
+            except BaseException as signal:
+                came = signal
+        self.stop, self._busy = threading.Event(), False
+        if came is not None:
+            raise came
+
+    def _watched(self, job: Callable[[], _T], stop: threading.Event) -> _T:
+        me = object()
+        self._playing.add(me)  # before the look at `stop`: whoever has set that either sees this job, or is seen by it
         try:
+            if stop.is_set():
+                raise Interrupted
             return job()
         except BaseException:
-            self.stop.set()
+            stop.set()
             raise
+        finally:
+            self._playing.discard(me)
