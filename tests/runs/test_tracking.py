@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 
 import nchl
 from nchl.errors import MissingExtra
-from nchl.runs import tracking
+from nchl.runs import tracking, tracking_mlflow, tracking_wandb
 from nchl.runs.config import EvolveConfig
 from nchl.runs.folder import RunFolder
 from reference.runs import SMALL, results
@@ -123,6 +124,77 @@ def test_runs_from_before_these_options_are_read(tmp_path: Path) -> None:
     data = EvolveConfig.create("CartPole-v1").to_json()
     assert (data.pop("wandb"), data.pop("mlflow")) == (False, False)
     assert EvolveConfig.from_json(data) == EvolveConfig.create("CartPole-v1")
+
+
+def test_a_film_goes_only_to_trackers_that_the_run_asks_for(sessions: list[Told], tmp_path: Path) -> None:
+    nchl.run("CartPole-v1", out=tmp_path / "run", **{**SMALL, "generations": 1})
+    (tmp_path / "run" / "tracking.json").write_text('{"wandb": {"id": "somebody-elses"}}')
+    assert tracking.show_film(RunFolder(tmp_path / "run"), 1, tmp_path / "film.mp4") == []
+    assert sessions == []
+
+
+class Entity:
+    """What MLflow's client hands about."""
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        self.values, self.info, self.experiment_id = values, self, "7"
+        self.run_id = "new"
+
+
+@pytest.fixture
+def servers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """In the place of MLflow: the addresses that it was told to connect to, and the runs there that it was told to go on with."""
+    told: list[str] = []
+
+    class Client:
+        def __init__(self, tracking_uri: str) -> None:
+            told.append(tracking_uri)
+
+        def update_run(self, run: str, status: str) -> None:
+            told.append(f"{run} is {status}")
+
+        def __getattr__(self, name: str) -> Any:
+            return Entity
+
+    names = {"mlflow.tracking": {"MlflowClient": Client}, "mlflow.entities": {"Param": Entity}}
+    monkeypatch.setattr(tracking_mlflow, "require", lambda name, extra: SimpleNamespace(**names[name]))
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_ALLOW_FILE_STORE", "MLFLOW_DISABLE_TELEMETRY"):
+        monkeypatch.setenv(name, "")
+    return told
+
+
+def test_a_folder_does_not_choose_the_server(servers: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = (tmp_path / "mlruns").as_uri()
+    foreign = {"run": "0" * 32, "uri": "http://elsewhere.example"}
+    assert tracking_mlflow.begin(tmp_path / "run", foreign, {}).state == {"run": "new", "uri": here}
+    assert servers == [here]
+    tracking_mlflow.begin(tmp_path / "run", {"run": "mine", "uri": here}, {})
+    assert servers[1:] == [here, "mine is RUNNING"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
+    tracking_mlflow.begin(tmp_path / "run", {"run": "mine", "uri": here}, {})
+    assert servers[3:] == ["http://localhost:5000"]
+
+
+def test_a_folder_does_not_choose_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, str]] = []
+
+    class Run:
+        url, dir = "here", ""
+
+        def define_metric(self, *_: Any, **__: Any) -> None: ...
+
+    def init(*, id: str, project: str, **_: Any) -> Run:
+        asked.append({"id": id, "project": project})
+        return Run()
+
+    monkeypatch.setattr(tracking_wandb, "require", lambda *_: SimpleNamespace(init=init, Settings=dict))
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    mine = {"id": "0123456789ab", "project": "nchl"}
+    for state in (mine, {**mine, "project": "theirs/secret"}, {**mine, "id": "../elsewhere"}, {}):
+        assert tracking_wandb.begin(tmp_path, state, {}).state == asked[-1]
+    assert asked[0] == mine
+    assert {each["project"] for each in asked} == {"nchl"}
+    assert len({each["id"] for each in asked}) == 4
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 """Weights & Biases and MLflow get what TensorBoard gets, where the user asks for them with `--wandb` or `--mlflow`.
 
 Promise: a tracker changes no result and stops no run. One that fails is dropped, and the user is told once. A run that is resumed
-goes on under the same name there: `tracking.json` in the run folder keeps it.
+goes on under the same name there: `tracking.json` in the run folder keeps it. Where a service is, this machine's own variables say:
+a folder may be somebody else's, and must not choose whom this machine talks to.
 """
 
 from __future__ import annotations
@@ -136,14 +137,17 @@ def read_states(folder: RunFolder) -> dict[str, dict[str, str]]:
 
 
 def show_film(folder: RunFolder, step: int, path: Path) -> list[str]:
-    """Show a film to the trackers that know this run; lines for the user."""
-    names = list(read_states(folder))
-    if not names:
+    """Show a film to the trackers that the run asks for and that know it; lines for the user."""
+    states = read_states(folder)
+    if not states:
         return []
     try:
         record = folder.read_record()
     except NchlError as error:
         return [f"the trackers do not get the film: {error}"]
+    names = [name for name in wanted(record.settings) if name in states]
+    if not names:
+        return []
     trackers = Trackers(folder, names, {**record.settings.to_json(), **record.versions})
     trackers.film(step, path)
     trackers.finish(None)

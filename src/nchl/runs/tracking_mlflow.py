@@ -55,16 +55,16 @@ class Mlflow:
 
 
 def begin(folder: Path, state: Mapping[str, str], about: Mapping[str, Any]) -> Mlflow:
-    """Open a record, or go on with the one that `state` names."""
+    """Open a record, or go on with the one that `state` names, if it lies where records of this machine go."""
     # Nothing is to leave this machine but for the server that the user names.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     here = (folder.absolute().parent / "mlruns").as_uri()
-    uri = state.get("uri") or os.environ.get("MLFLOW_TRACKING_URI") or here
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or here
     if uri.startswith("file:"):
         # MLflow 3 wants to be told that a folder is meant; a database needs the whole of mlflow, of which the extra brings a part.
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     client = require("mlflow.tracking", "tracking").MlflowClient(tracking_uri=uri)
-    if state.get("run"):
+    if state.get("run") and state.get("uri") == uri:
         client.update_run(state["run"], status="RUNNING")
         return Mlflow(client, dict(state))
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "nchl")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from nchl.errors import require
 
 _BUCKETS = 30
+_ID = re.compile("[0-9a-f]{12}")
 
 
 class Wandb:
@@ -43,11 +45,13 @@ class Wandb:
 
 
 def begin(folder: Path, state: Mapping[str, str], about: Mapping[str, Any]) -> Wandb:
-    """Open a record, or go on with the one that `state` names."""
+    """Open a record, or go on with the one that `state` names, if it lies in the project of this machine's runs."""
     wandb = require("wandb", "tracking")
     # No console, no code and no git: only the run's settings and figures leave this machine.
     settings = wandb.Settings(silent=True, console="off", disable_git=True, save_code=False)
-    named = {"id": state.get("id") or uuid.uuid4().hex[:12], "project": state.get("project") or os.environ.get("WANDB_PROJECT", "nchl")}
+    project = os.environ.get("WANDB_PROJECT") or "nchl"
+    known = state.get("project") == project and _ID.fullmatch(state.get("id", ""))
+    named = {"id": state["id"] if known else uuid.uuid4().hex[:12], "project": project}
     run = wandb.init(**named, name=folder.name, dir=str(folder), config=dict(about), resume="allow", settings=settings)
     run.define_metric("generation")
     run.define_metric("*", step_metric="generation")
