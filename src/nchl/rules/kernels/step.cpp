@@ -25,32 +25,37 @@ template <class T> static typename Lanes<T>::V sums(const T* lanes) {
     return x[0];
 }
 
-template <class T> struct Workspace {
+template <class T> struct Workspace {  // of one thread
     Buffer<T> now, next, lanes;
     Buffer<T> in[4];   // A a, C a, D, eta / 2 of the layer's inputs
     Buffer<T> out[4];  // B a, C a, D, eta / 2 of its outputs
 };
 
+template <class T> struct Side {
+    const T *own, *C, *D, *half;
+    explicit Side(Buffer<T>* of) : own(of[0].data()), C(of[1].data()), D(of[2].data()), half(of[3].data()) {}
+};
+
 // B rows from row j on. Lanes that are not the row's, or not for the first time, are kept out of the sums.
-template <class T, int B, bool UPDATE> static inline void rows(Workspace<T>& w, const T* x, int inputs, int j, T* weight) {
+template <class T, int B, bool UPDATE>
+static inline void rows(const Side<T>& in, const Side<T>& out, const T* x, int inputs, int j, T* weight, T* lanes) {
     using L = Lanes<T>;
     using V = typename L::V;
-    const T *A = w.in[0].data(), *C = w.in[1].data(), *D = w.in[2].data(), *eta = w.in[3].data();
     V Ba[B], Ca[B], Db[B], rate[B], total[B];
     T* row[B];
     for (int b = 0; b < B; ++b) {
         row[b] = weight + static_cast<size_t>(j + b) * inputs;
         total[b] = V{};
         if (UPDATE) {
-            Ba[b] = L::all(w.out[0].data()[j + b]), Ca[b] = L::all(w.out[1].data()[j + b]);
-            Db[b] = L::all(w.out[2].data()[j + b]), rate[b] = L::all(w.out[3].data()[j + b]);
+            Ba[b] = L::all(out.own[j + b]), Ca[b] = L::all(out.C[j + b]);
+            Db[b] = L::all(out.D[j + b]), rate[b] = L::all(out.half[j + b]);
         }
     }
     // What the rows share is loaded before any of them is written.
     const auto columns = [&](int i, auto load, auto store, auto keep) __attribute__((always_inline)) {
         const V a = L::load(x + i);
         V Aa, Ca_in, D_in, half;
-        if (UPDATE) Aa = L::load(A + i), Ca_in = L::load(C + i), D_in = L::load(D + i), half = L::load(eta + i);
+        if (UPDATE) Aa = L::load(in.own + i), Ca_in = L::load(in.C + i), D_in = L::load(in.D + i), half = L::load(in.half + i);
 #pragma GCC unroll 8
         for (int b = 0; b < B; ++b) {
             __builtin_prefetch(reinterpret_cast<const char*>(row[b] + i) + AHEAD);
@@ -77,7 +82,7 @@ template <class T, int B, bool UPDATE> static inline void rows(Workspace<T>& w, 
         if (UPDATE)
             for (int side = 0; side < 2; ++side) {
                 const int at = side ? last : i;
-                Aa[side] = L::load(A + at), Ca_in[side] = L::load(C + at), D_in[side] = L::load(D + at), half[side] = L::load(eta + at);
+                Aa[side] = L::load(in.own + at), Ca_in[side] = L::load(in.C + at), D_in[side] = L::load(in.D + at), half[side] = L::load(in.half + at);
             }
 #pragma GCC unroll 8
         for (int b = 0; b < B; ++b) {
@@ -97,13 +102,15 @@ template <class T, int B, bool UPDATE> static inline void rows(Workspace<T>& w, 
         const auto inside = L::first(left);
         columns(0, [&](const T* p) { return load_first(p, left); }, [&](T* p, V v) { store_first(p, v, left); }, [&](V v) { return inside ? v : V{}; });
     }
-    for (int b = 0; b < B; ++b) L::store(w.lanes.data() + (j + b) * L::N, total[b]);
+    for (int b = 0; b < B; ++b) L::store(lanes + (j + b) * L::N, total[b]);
 }
 
 template <class T, bool UPDATE> static void pass(Workspace<T>& w, const T* x, int inputs, int outputs, T* weight) {
+    const Side<T> in(w.in), out(w.out);
+    T* lanes = w.lanes.data();
     int j = 0;
-    for (; j + ROWS <= outputs; j += ROWS) rows<T, ROWS, UPDATE>(w, x, inputs, j, weight);
-    for (; j < outputs; ++j) rows<T, 1, UPDATE>(w, x, inputs, j, weight);
+    for (; j + ROWS <= outputs; j += ROWS) rows<T, ROWS, UPDATE>(in, out, x, inputs, j, weight, lanes);
+    for (; j < outputs; ++j) rows<T, 1, UPDATE>(in, out, x, inputs, j, weight, lanes);
 }
 
 // Divides by the largest absolute weight; zeros stay, and so does everything where a weight is not a number.
