@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from nchl.cli.parser import Parser, number, one_of, whole_number
+from nchl.cli.parser import Parser, at_least, number, one_of, whole_number
 from nchl.errors import RunError
 
 SHARINGS = ("max", "min", "median", "mean")
@@ -34,7 +34,7 @@ def parser() -> Parser:
     made = Parser("run_exp.py", __doc__ or "")
     made.add_argument("--dataset", type=one_of("data set", ("CarRacing",)), metavar="CarRacing", help="the task")
     made.add_argument("--population_size", type=whole_number, help="individuals in a generation (default: 300)")
-    made.add_argument("--num_threads", type=whole_number, help="threads that compute (default: as many as there are cores)")
+    made.add_argument("--num_threads", type=at_least(1), help="threads that compute (default: as many as there are cores)")
     made.add_argument("--epochs", type=whole_number, help="generations (default: 200); with --resume_file the new total")
     made.add_argument("--device", help="cpu or cuda (default: cpu)")
     made.add_argument("--saving_path", type=Path, default=Path("runs"), help="the folder in which the run makes its own (default: runs)")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from nchl.cli.parser import Parser, number, one_of, whole_number
+from nchl.cli.parser import Parser, at_least, number, one_of, whole_number
 from nchl.errors import InvalidArgument
 
 DATASETS = {"CIFAR10": "cifar10", "CIFAR100": "cifar100"}
@@ -30,7 +30,7 @@ def parser() -> Parser:
     made.add_argument("--bp_lr", type=number, default=0.001, help="learning rate of Adam (default: 0.001)")
     made.add_argument("--softhebb_lr", type=number, default=None, help="constant learning rate of SoftHebb (default: 0.005, the thesis's)")
     made.add_argument(
-        "--batch_size", type=whole_number, default=None, help="images per step, unsupervised and head alike (default: 512, the thesis's)"
+        "--batch_size", type=at_least(1), default=512, help="images per step, unsupervised and head alike (default: 512, the thesis's)"
     )
     made.add_argument("--seed", type=whole_number, default=0, help="of every random number (default: 0)")
     made.add_argument("--out", help="the run folder to make")
@@ -47,7 +47,7 @@ def command(words: list[str]) -> list[str]:
     if args.bp == args.softhebb:
         raise InvalidArgument("give one of --softhebb (with --bp_last_layer) and --bp")
     images = args.data_dir or DATASETS[args.dataset]
-    batch = str(args.batch_size or 512)
+    batch = str(args.batch_size)
     line = ["softhebb", images, "--network", "thesis", "--device", args.device, "--seed", str(args.seed), "--lr-head", str(args.bp_lr)]
     line += ["--batch-size-head", batch]
     if args.bp:
@@ -60,7 +60,11 @@ def command(words: list[str]) -> list[str]:
         unsupervised = 1 if args.unsupervised_epochs is None else args.unsupervised_epochs
         if not 0 <= unsupervised < args.epochs:
             raise InvalidArgument(f"expected --unsupervised_epochs from 0 to below --epochs ({args.epochs}), got {unsupervised}")
-        line += ["--sharing", args.aggregation_function or "max", "--epochs-unsupervised", str(unsupervised), "--batch-size", batch]
-        line += ["--epochs-head", str(args.epochs - unsupervised)]
+        hebbian = ("aggregation_function", "softhebb_lr")
+        given = [f"--{name}" for name in hebbian if getattr(args, name) is not None]
+        if not unsupervised and given:
+            raise InvalidArgument(f"{', '.join(given)} has no meaning with --unsupervised_epochs 0; leave it out")
+        line += ["--sharing", args.aggregation_function or "max", "--batch-size", batch] if unsupervised else []
+        line += ["--epochs-unsupervised", str(unsupervised), "--epochs-head", str(args.epochs - unsupervised)]
         line += [] if args.softhebb_lr is None else ["--lr", str(args.softhebb_lr)]
     return line + (["--out", args.out] if args.out else [])

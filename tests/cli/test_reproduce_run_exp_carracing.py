@@ -94,6 +94,8 @@ def test_a_checkpoint_names_its_run(
     assert script.run_exp(["--resume_file", str(files[0])]) == 2
     assert script.run_exp(["--resume_file", str(tmp_path / "none")]) == 2
     assert "Traceback" not in capsys.readouterr().err
+    assert script.run_exp([*LINE.split(), "--num_threads", "-4"]) == 2
+    assert "--num_threads: expected a whole number of at least 1, got '-4'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("sharing", ["max", "min", "median"])

@@ -29,7 +29,7 @@ def test_the_line_as_written(script: ModuleType, called: list[list[str]], capsys
     assert script.run_exp(LINE.split()) == 0
     expected = (
         "softhebb cifar10 --network thesis --device cpu --seed 0 --lr-head 0.001 --batch-size-head 512 "
-        "--sharing max --epochs-unsupervised 1 --batch-size 512 --epochs-head 50 --lr 0.01"
+        "--sharing max --batch-size 512 --epochs-unsupervised 1 --epochs-head 50 --lr 0.01"
     )
     assert called == [expected.split()]
     assert expected in capsys.readouterr().err
@@ -48,6 +48,11 @@ def test_the_line_is_understood_by_nchl(script: ModuleType, called: list[list[st
     assert (settings.epochs_unsupervised, settings.epochs_head, settings.batch_size) == (3, 48, 512)
 
 
+def test_layers_that_never_learn_are_told_nothing_of_learning(script: ModuleType, called: list[list[str]]) -> None:
+    assert script.run_exp(["--dataset", "CIFAR10", "--softhebb", "--unsupervised_epochs", "0"]) == 0
+    assert not {"--sharing", "--batch-size", "--lr"} & set(called[0])
+
+
 def test_the_other_data_set_and_backpropagation(script: ModuleType, called: list[list[str]]) -> None:
     assert script.run_exp(["--dataset", "CIFAR100", "--epochs", "5", "--bp"]) == 0
     assert called[0][:2] == ["softhebb", "cifar100"]
@@ -62,6 +67,8 @@ def test_the_other_data_set_and_backpropagation(script: ModuleType, called: list
         ("--dataset CIFAR10", "one of --softhebb"),
         ("--dataset CIFAR10 --bp --softhebb_lr 0.1", "--softhebb_lr has no meaning with --bp"),
         ("--dataset CIFAR10 --softhebb --epochs 1", "from 0 to below --epochs"),
+        ("--dataset CIFAR10 --softhebb --unsupervised_epochs 0 --softhebb_lr 0.1", "no meaning with --unsupervised_epochs 0"),
+        ("--dataset CIFAR10 --softhebb --batch_size 0", "--batch_size: expected a whole number of at least 1, got '0'"),
         ("--dataset CIFAR10 --softhebb --softheb_lr 1", "did you mean '--softhebb_lr'"),
     ],
 )

@@ -51,7 +51,8 @@ def test_mistakes_end_with_a_line_and_code_two(words: list[str], capsys: pytest.
         (["--random", "--sharing", "max"], "--sharing has no meaning with the method random"),
         (["--sharing", "maximum"], "unknown sharing 'maximum'"),
         (["--epoch-head", "3"], "did you mean '--epochs-head'"),
-        (["--resume", "somewhere"], "leave"),
+        (["--backprop", "--layerwise"], "--layerwise has no meaning with the method backprop"),
+        (["--resume", "somewhere", "--random", "--no-convert"], "leave DATA, --random, --network, --epochs-head, --no-convert, --out out"),
         (["--allow-other-machine"], "belongs to --resume"),
     ):
         capsys.readouterr()

@@ -80,6 +80,14 @@ def test_images_that_are_not_rgb(tmp_path: Path, mode: str, word: str) -> None:
     assert load_images(data, convert=True).train.pixels.shape == (3, 3, 16, 16)
 
 
+def test_images_of_sixteen_bits_are_never_clipped(tmp_path: Path) -> None:
+    deep = png(Image.fromarray(np.full((16, 16), 40_000, np.uint16)))
+    data = folder_of(tmp_path, [picture(0), picture(1), deep], [0, 1, 1])
+    for convert in (False, True):
+        with pytest.raises(InvalidArgument, match=r"train row 2.*mode I.*make them 8-bit RGB first"):
+            load_images(data, convert=convert)
+
+
 def test_corrupt_images_are_named_and_skipped_only_when_asked(tmp_path: Path) -> None:
     broken = picture(0)[:60]
     data = folder_of(tmp_path, [picture(0), broken, picture(1), b"not an image", None], [0, 0, 1, 1, 1])

@@ -223,18 +223,77 @@ def _newest_step(run: Path) -> int:
     return max((int(path.stem.split("-")[1]) for path in run.glob("checkpoints/step-*.safetensors")), default=-1)
 
 
-def test_another_number_of_threads_is_another_machine(images: str, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupted(settings: SoftHebbSettings, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that stopped before its end."""
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "predict", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            experiment.start(settings, run)
+
+
+def test_another_version_of_torch_is_another_machine(images: str, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tmp_path / "run"
-    monkeypatch.setattr(experiment, "predict", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        experiment.start(settings(images, network, epochs_head=1), run)
-    monkeypatch.undo()
+    interrupted(settings(images, network, epochs_head=1), run, monkeypatch)
     config = json.loads((run / "config.json").read_text())
     config["same_bits"]["torch"] = "1.0"
     (run / "config.json").write_text(json.dumps(config))
     with pytest.raises(RunError, match=r"torch was 1\.0.*--allow-other-machine"):
         experiment.resume(run)
     assert experiment.resume(run, allow_other_machine=True)["test_images"] == 40
+
+
+def test_a_run_goes_on_with_the_images_that_it_began_with(
+    images: str, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    interrupted(settings(images, network, epochs_head=1), run, monkeypatch)
+    cifar_like(Path(images), train=124)
+    with pytest.raises(RunError, match=r"the images in .* are not those that this run began with"):
+        experiment.resume(run, allow_other_machine=True)
+    config = json.loads((run / "config.json").read_text())
+    del config["images"]  # as runs of earlier versions have it
+    (run / "config.json").write_text(json.dumps(config))
+    cifar_like(Path(images))
+    assert experiment.resume(run)["test_images"] == 40
+
+
+def test_a_run_can_be_resumed_from_another_folder(images: str, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+    monkeypatch.chdir(tmp_path)
+    interrupted(settings("images", "tiny_networks.py:tiny", epochs_head=1), run, monkeypatch)
+    monkeypatch.chdir("/")
+    assert experiment.resume(run)["network"] == network
+
+
+def test_what_is_wrong_at_once_is_said_before_any_image_is_decoded(
+    images: str, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nchl.vision.data._decode", lambda *_, **__: pytest.fail("images were decoded"))
+    (tmp_path / "run").mkdir()
+    with pytest.raises(RunError, match="exists already"):
+        experiment.start(settings(images, network), tmp_path / "run")
+    with pytest.raises(InvalidArgument, match=r"there is no file 'nofile\.py'"):
+        experiment.start(settings(images, "nofile.py:x"), tmp_path / "other")
+    with pytest.raises(InvalidArgument, match="leave --test-fraction out"):
+        experiment.start(settings(images, network, test_fraction=0.2), tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("sharing", "max", "--sharing"),
+        ("competition", "layer", "--competition"),
+        ("lr", 0.1, "--lr"),
+        ("batch_size", 5, "--batch-size"),
+        ("schedule", "layerwise", "--layerwise"),
+    ],
+)
+def test_without_unsupervised_epochs_nothing_is_said_of_them(name: str, value: object, said: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"^{said} has no meaning with --epochs-unsupervised 0; leave it out"):
+        SoftHebbSettings(data="images", epochs_unsupervised=0, **{name: value})
+    alone = SoftHebbSettings(data="images", epochs_unsupervised=0)
+    assert getattr(alone, name) is None
+    assert SoftHebbSettings.from_json(alone.to_json()) == alone
 
 
 def test_the_published_halvings() -> None:

@@ -23,6 +23,12 @@ def test_published_sizes(name: str, features: int, weights: int) -> None:
     assert sum(layer.weight.numel() for layer in softhebb_layers(classifier)) == weights
 
 
+def test_names_that_do_not_exist() -> None:
+    for wrong in ({"sharing": "foo"}, {"competition": "foo"}):
+        with pytest.raises(UnknownName, match=f"unknown {next(iter(wrong))} 'foo'"):
+            build("softhebb-small", (3, 32, 32), 10, **wrong)
+
+
 def test_published_initial_norms() -> None:
     norms = [float(layer.weight.flatten(1).norm(dim=1).mean()) for layer in softhebb_layers(build("softhebb", (3, 32, 32), 10))]
     assert all(abs(norm - 25) < 0.5 for norm in norms)

@@ -8,6 +8,7 @@ and so an option that has no meaning for the chosen network can be told from one
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -103,13 +104,26 @@ def number(word: str) -> float:
         raise argparse.ArgumentTypeError(f"expected a number, got {word!r}") from None
 
 
+def at_least(least: float, kind: type[int] | type[float] = int, *, most: float = math.inf) -> Callable[[str], Any]:
+    """A converter that takes finite numbers in a range only; NaN is in none."""
+
+    def convert(word: str) -> int | float:
+        value = whole_number(word) if kind is int else number(word)
+        if not (least <= value <= most and value < math.inf):
+            wanted = f"from {least} to {most}" if most < math.inf else f"of at least {least}"
+            raise argparse.ArgumentTypeError(f"expected a {'whole ' if kind is int else ''}number {wanted}, got {word!r}")
+        return value
+
+    return convert
+
+
 _SHORT_LIST = 4  # longer lists of choices stand in the help's sentence instead of the usage
 _CONVERTERS: dict[str, Callable[[str], Any]] = {"int": whole_number, "ints": one_of_several, "float": number, "str": str}
 
 
 def add_result_options(parser: argparse.ArgumentParser) -> None:
     """Which result of a run to play, on which unseen starts, in which simulator."""
-    parser.add_argument("--seed", type=whole_number, default=10000, metavar="SEED", help="of the starts (default: 10000)")
+    parser.add_argument("--seed", type=at_least(0), default=10000, metavar="SEED", help="of the starts (default: 10000)")
     parser.add_argument(
         "--which",
         type=one_of("result of a run", ("best", "centre")),

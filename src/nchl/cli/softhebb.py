@@ -15,7 +15,7 @@ from typing import Any
 
 from nchl.cli.parser import Parser, add_options, given
 from nchl.errors import InvalidArgument
-from nchl.vision.settings import SoftHebbSettings, options
+from nchl.vision.settings import SoftHebbSettings, options, said
 
 EPILOG = "first try: nchl softhebb cifar10 --network softhebb-small --limit 5000 --epochs-head 10"
 
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     chosen = given(args, options())
     if args.resume is not None:
         if chosen or args.out is not None:
-            names = [*(f"--{name}".replace("_", "-") for name in chosen), *(["--out"] if args.out else [])]
+            names = [*(said(name, value) for name, value in chosen.items()), *(["--out"] if args.out is not None else [])]
             raise InvalidArgument(f"--resume takes the settings from the run's config.json; leave {', '.join(names)} out")
         out = args.resume
     else:

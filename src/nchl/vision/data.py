@@ -6,6 +6,8 @@ tensor of bytes.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import io
 import warnings
 from collections.abc import Iterable
@@ -70,6 +72,16 @@ class ImageData:
         _, channels, height, width = self.train.pixels.shape
         return channels, height, width
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 over the pixels and labels of both sets: equal for equal images only."""
+        found = hashlib.sha256()
+        for images in (self.train, self.test):
+            found.update(f"{tuple(images.pixels.shape)} ".encode())
+            found.update(images.pixels.numpy().data)
+            found.update(images.labels.numpy().data)
+        return found.hexdigest()
+
 
 def load_images(
     data: str,
@@ -86,7 +98,7 @@ def load_images(
         data: a local folder (parquet files with a column `img` or `image` and a column `label` or `fine_label`; or
             images in one folder per class, perhaps below `train` and `test`), or a name at Hugging Face; `cifar10` and
             `cifar100` are known.
-        convert: turn grey, transparent and palette images into RGB instead of refusing them.
+        convert: turn grey, transparent and palette images of 8 bits into RGB instead of refusing them.
         skip_corrupt: leave images out that cannot be decoded.
         test_fraction: part of the images that becomes the test set, for data without one of its own.
         limit: use only so many training images, drawn at random.
@@ -97,6 +109,10 @@ def load_images(
         MissingExtra: the packages for images are not installed.
     """
     source = open_source(data)
+    if source.test is None and test_fraction is None:
+        raise InvalidArgument(f"{data} has no test set (no `test` split or folder); hold a part of the images out with --test-fraction 0.2")
+    if source.test is not None and test_fraction is not None:
+        raise InvalidArgument(f"{data} has a test set of its own; leave --test-fraction out")
     notes = list(source.notes)
     problems: list[str] = []
     decoded = {
@@ -109,11 +125,9 @@ def load_images(
     if problems:
         notes.append(f"left out because {_counted(len(problems))} corrupt: {shown}")
     classes = _classes(source, decoded["train"][1])
-    if source.test is None:
-        train, test = _hold_out(_images(data, "train", *decoded["train"], classes), test_fraction, seed, data)
+    if test_fraction is not None:
+        train, test = hold_out(_images(data, "train", *decoded["train"], classes), test_fraction, seed)
         notes.append(f"{data} has no test set: {len(test)} images drawn with seed {seed} are held out as one")
-    elif test_fraction is not None:
-        raise InvalidArgument(f"{data} has a test set of its own; leave --test-fraction out")
     else:
         train, test = (_images(data, split, *decoded[split], classes) for split in ("train", "test"))
     if train.pixels.shape[1:] != test.pixels.shape[1:]:
@@ -145,14 +159,11 @@ def hold_out(images: Images, fraction: float, seed: int) -> tuple[Images, Images
 # Decoders that only decode: others start programs (EPS starts Ghostscript).
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 
+# What has a form in RGB with eight bits that loses nothing but transparency; of sixteen bits only clipped ones would be left.
+_CONVERTED = {"L": "grey", "1": "black and white", "LA": "grey with transparency", "RGBA": "transparent", "P": "a palette's"}
+
 # Names of the streams of random numbers, see `nchl.seeds`.
 _LIMIT, _HOLD_OUT = 1001, 1002
-
-
-def _hold_out(images: Images, fraction: float | None, seed: int, data: str) -> tuple[Images, Images]:
-    if fraction is None:
-        raise InvalidArgument(f"{data} has no test set (no `test` split or folder); hold a part of the images out with --test-fraction 0.2")
-    return hold_out(images, fraction, seed)
 
 
 def _decode(
@@ -172,17 +183,8 @@ def _decode(
                 warnings.simplefilter("error", library.DecompressionBombWarning)
                 opened = library.open(io.BytesIO(row.data), formats=_FORMATS)
             with opened as image:
-                if image.mode != "RGB" and not convert:
-                    kind = {
-                        "L": "grey",
-                        "1": "black and white",
-                        "LA": "grey with transparency",
-                        "RGBA": "transparent",
-                        "P": "a palette's",
-                    }.get(image.mode, "other")
-                    raise InvalidArgument(
-                        f"{row.place}: expected an RGB image, got mode {image.mode} ({kind}); turn all into RGB with --convert"
-                    )
+                if image.mode != "RGB" and not (convert and image.mode in _CONVERTED):
+                    raise _not_rgb(row.place, image.mode)
                 array = np.asarray(image.convert("RGB"))
         except InvalidArgument:
             raise
@@ -199,6 +201,15 @@ def _decode(
         pixels.append(array)
         labels.append(row.label)
     return pixels, labels
+
+
+def _not_rgb(place: str, mode: str) -> InvalidArgument:
+    kind = _CONVERTED.get(mode)
+    if kind is None:
+        return InvalidArgument(
+            f"{place}: expected an RGB image, got mode {mode}, which --convert cannot turn into one; make them 8-bit RGB first"
+        )
+    return InvalidArgument(f"{place}: expected an RGB image, got mode {mode} ({kind}); turn all into RGB with --convert")
 
 
 def _classes(source: Source, labels: list[Any]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nchl.errors import InvalidArgument, RunError
-from nchl.rules.kernels import softhebb as kernels
+from nchl.errors import RunError
 from nchl.runs import trust
 from nchl.runs.files import write_json, write_tensors
 from nchl.runs.lock import locked
 from nchl.runs.machine import check_same_bits
 from nchl.runs.signals import Signals, ended_by_signals
-from nchl.vision import pictures
-from nchl.vision.allocator import keep_freed_memory
+from nchl.vision import conditions, pictures
 from nchl.vision.data import Images, hold_out, load_images
 from nchl.vision.features import compute_features, feature_bytes, size_text
 from nchl.vision.layers import softhebb_layers
@@ -44,10 +41,12 @@ def start(settings: SoftHebbSettings, path: Path, reporter: Reporter | None = No
         InvalidArgument: the data or the settings cannot be used.
         RunError: the folder exists already, or cannot be written to.
     """
-    _use(settings.device, settings.threads)
+    conditions.use(settings.device, settings.threads)
+    conditions.check_new(settings, path)
+    settings = conditions.with_absolute_places(settings)
     experiment = _Experiment(settings, reporter or Reporter())  # before the folder: a wrong word leaves nothing behind
     trust.remember((settings.network,))
-    run = VisionRun.create(path, settings, _bits())
+    run = VisionRun.create(path, settings, conditions.same_bits(), experiment.data.digest)
     with locked(path) as notes, ended_by_signals() as signals:
         return experiment.run(run, None, signals, notes)
 
@@ -56,8 +55,8 @@ def resume(path: Path, reporter: Reporter | None = None, *, allow_other_machine:
     """Go on with an experiment that was stopped or killed; its result has the bits of one that was not.
 
     Raises:
-        RunError: no such run, it is finished, another process is writing to it, or this machine would give other bits (and
-            that is not allowed).
+        RunError: no such run, it is finished, another process is writing to it, its images are others now, or this machine
+            would give other bits (and that is not allowed).
     """
     if not (path / "config.json").is_file():
         VisionRun.open(path)  # says what is missing, and makes no lock in any folder
@@ -70,31 +69,12 @@ def _resume(path: Path, reporter: Reporter, allow_other_machine: bool, notes: li
     if (path / "summary.json").exists():
         raise RunError(f"{path} is finished: see {path / 'summary.json'}")
     threads = before.get("threads", "")
-    _use(settings.device, int(threads) if threads.isdigit() else settings.threads)
-    check_same_bits(before, _bits(), allow=allow_other_machine)
+    conditions.use(settings.device, int(threads) if threads.isdigit() else settings.threads)
+    check_same_bits(before, conditions.same_bits(), allow=allow_other_machine)
     experiment, saved = _Experiment(settings, reporter), run.newest()
+    run.check_images(experiment.data.digest, settings.data)
     with ended_by_signals() as signals:
         return experiment.run(run, saved, signals, notes)
-
-
-def _use(device: str | None, threads: int | None) -> None:
-    if device not in (None, "cpu") and not (str(device).startswith("cuda") and torch.cuda.is_available()):
-        raise InvalidArgument(f"expected --device cpu, or cuda where torch finds one, got {device!r}")
-    keep_freed_memory()
-    if threads is not None:
-        torch.set_num_threads(threads)
-
-
-def _bits() -> dict[str, str]:
-    """What the last digits of a result depend on, besides the settings."""
-    return {
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "instruction set": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
-        # How a matrix product is cut among threads decides the order of its additions.
-        "threads": str(torch.get_num_threads()),
-        "kernels": "no" if kernels.unavailable() else "yes",
-    }
 
 
 class _Experiment:

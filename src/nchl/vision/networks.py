@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nchl.errors import InvalidArgument, NchlError, UnknownName
 from nchl.rules.declaration import load_object
+from nchl.rules.soft_wta import check_names
 from nchl.seeds import Purpose, weights_seed
 from nchl.vision.layers import Power, SoftHebbConv2d, Triangle, softhebb_layers
 
@@ -119,9 +120,10 @@ def build(
         lr: a constant learning rate in place of the network's own, likewise.
 
     Raises:
-        UnknownName: no such network.
+        UnknownName: no such network, sharing or competition.
         InvalidArgument: the file holds none, or the images are too small for it.
     """
+    check_names(competition or "channel", sharing or "sum")
     # A user's function may draw from torch's global generator; inside the fork that is ours, outside nothing has changed.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(weights_seed(seed, Purpose.INITIAL_CENTRE, 0, 0))

@@ -85,11 +85,18 @@ class VisionRun:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._images: str | None = None
         self._events: EventFile | None = None
 
     @classmethod
-    def create(cls, path: Path, settings: SoftHebbSettings, same_bits: Mapping[str, str]) -> VisionRun:
+    def create(cls, path: Path, settings: SoftHebbSettings, same_bits: Mapping[str, str], images: str) -> VisionRun:
         """Make the folder of a new run, with `config.json` in it.
+
+        Args:
+            path: the folder.
+            settings: what the run does.
+            same_bits: what its bits depend on besides.
+            images: the digest of what it learns from.
 
         Raises:
             RunError: it exists already, or cannot be made.
@@ -100,12 +107,10 @@ class VisionRun:
             path.mkdir()
             (path / "checkpoints").mkdir()
         except FileExistsError as error:
-            raise RunError(
-                f"{path} exists already; continue it with: nchl softhebb --resume {path}, or name another folder with --out"
-            ) from error
+            raise exists_already(path) from error
         except OSError as error:
             raise cannot_write(path, error) from error
-        record = {"kind": KIND, "settings": settings.to_json(), "same_bits": dict(same_bits), "versions": versions()}
+        record = {"kind": KIND, "settings": settings.to_json(), "images": images, "same_bits": dict(same_bits), "versions": versions()}
         write_json(path / "config.json", {**record, "command": sys.argv, "started": time.strftime("%Y-%m-%d %H:%M:%S")})
         return run
 
@@ -126,7 +131,21 @@ class VisionRun:
         if not isinstance(same_bits, dict):
             raise RunError(f"{config}: key 'same_bits' must be an object of texts, got {type(same_bits).__name__}")
         trust.check(path, (settings.network,))
-        return cls(path), settings, {str(key): str(value) for key, value in same_bits.items()}
+        run = cls(path)
+        run._images = data.get("images")
+        return run, settings, {str(key): str(value) for key, value in same_bits.items()}
+
+    def check_images(self, images: str, data: str) -> None:
+        """Refuse to go on with other images than those that the run began with; older runs do not say which these were.
+
+        Raises:
+            RunError: the digests differ.
+        """
+        if self._images not in (None, images):
+            raise RunError(
+                f"the images in {data} are not those that this run began with, so its result would be that of neither; "
+                "put the first ones back, or begin a new run"
+            )
 
     def save(self, position: Position, tensors: Mapping[str, np.ndarray]) -> None:
         """Write a checkpoint, then remove all but the newest two; later ones could not be read and are set aside."""
@@ -194,6 +213,11 @@ class VisionRun:
     def _checkpoints(self) -> list[Path]:
         folder = self.path / "checkpoints"
         return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True) if folder.is_dir() else []
+
+
+def exists_already(path: Path) -> RunError:
+    """The error for the folder of a new run that is there already."""
+    return RunError(f"{path} exists already; continue it with: nchl softhebb --resume {path}, or name another folder with --out")
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

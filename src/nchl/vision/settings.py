@@ -15,7 +15,7 @@ from nchl.runs.options import Option, check_kind, option
 
 _DATA, _NETWORK, _LAYERS, _HEAD, _RUN = "data", "network", "unsupervised layers", "linear head, or backpropagation", "run"
 METHODS = ("softhebb", "random", "backprop")
-_HEBBIAN_ONLY = ("sharing", "competition", "lr", "epochs_unsupervised", "batch_size", "schedule")
+_WHILE_LEARNING = ("sharing", "competition", "lr", "batch_size", "schedule")  # without meaning where no layer ever learns
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,25 @@ class SoftHebbSettings:
             value = getattr(self, described.name)
             if value is not None:
                 check_kind(described, value)
-        method = self.method or "softhebb"
-        without_meaning: tuple[str, ...] = _HEBBIAN_ONLY if method != "softhebb" else ()
-        without_meaning += ("features",) if method == "backprop" else ()
+        without_meaning = self._without_meaning()
         for described in options():
+            value = getattr(self, described.name)
             if described.name in without_meaning:
-                if getattr(self, described.name) is not None:
-                    raise InvalidArgument(f"{described.flag} has no meaning with the method {method}; leave it out")
-            elif getattr(self, described.name) is None and described.default is not None:
+                if value is not None:
+                    raise InvalidArgument(
+                        f"{said(described.name, value)} has no meaning with {without_meaning[described.name]}; leave it out"
+                    )
+            elif value is None and described.default is not None:
                 object.__setattr__(self, described.name, described.default)
         self._check_ranges()
+
+    def _without_meaning(self) -> dict[str, str]:
+        """The settings that change nothing here, and beside what."""
+        method = self.method or "softhebb"
+        if method == "softhebb":
+            return dict.fromkeys(_WHILE_LEARNING, "--epochs-unsupervised 0") if self.epochs_unsupervised == 0 else {}
+        names = ("epochs_unsupervised", *_WHILE_LEARNING, *(("features",) if method == "backprop" else ()))
+        return dict.fromkeys(names, f"the method {method}")
 
     def _check_ranges(self) -> None:
         for name, least in (
@@ -93,15 +102,15 @@ class SoftHebbSettings:
         ):
             value = getattr(self, name)
             if value is not None and value < least:
-                raise InvalidArgument(f"expected {_flag(name)} of at least {least}, got {value}")
+                raise InvalidArgument(f"expected {said(name, value)} of at least {least}, got {value}")
         for name in ("validation", "test_fraction", "dropout"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
-                raise InvalidArgument(f"expected {_flag(name)} from 0 to below 1, got {value}")
+                raise InvalidArgument(f"expected {said(name, value)} from 0 to below 1, got {value}")
         for name in ("lr", "lr_head"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise InvalidArgument(f"expected {_flag(name)} above 0, got {value}")
+                raise InvalidArgument(f"expected {said(name, value)} above 0, got {value}")
         if ":" not in str(self.network) and self.network not in ("thesis", "softhebb", "softhebb-small"):
             raise UnknownName("network", str(self.network), ("thesis", "softhebb", "softhebb-small", "FILE.py:NAME"))
 
@@ -130,5 +139,11 @@ def options() -> list[Option]:
     return [Option(name=item.name, **item.metadata) for item in fields(SoftHebbSettings)]
 
 
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+def said(name: str, value: Any) -> str:
+    """What was typed to give a setting this value."""
+    if name == "data":
+        return "DATA"
+    if name in ("method", "schedule"):
+        return f"--{value}"
+    flag = name.replace("_", "-")
+    return f"--no-{flag}" if value is False else f"--{flag}"
