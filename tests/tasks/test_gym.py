@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 from nchl import tasks
 from nchl.errors import TaskError
 from nchl.seeds import Purpose
+from nchl.tasks import gym_worker
 from nchl.tasks.gym import _Processes
 
 gymnasium = pytest.importorskip("gymnasium")
@@ -125,6 +127,101 @@ def test_a_process_that_goes_away_is_an_error_and_not_a_wait(own: str) -> None:
     with pytest.raises(TaskError, match="ended unexpectedly"):
         play(task, 8)
     task.close()
+
+
+@pytest.mark.parametrize("interrupted", [1, 2])
+def test_a_step_that_was_interrupted_leaves_nothing_for_the_next_life(own: str, monkeypatch: pytest.MonkeyPatch, interrupted: int) -> None:
+    task = tasks.make(f"{own}:Drift-v0", threads=2)
+    first, returns = play(task, 8)
+    answer, answers = _Processes._answer, itertools.count(1)
+
+    def hears(lives: _Processes, k: int) -> list[np.ndarray]:
+        if next(answers) == 2 + interrupted:  # two answer the reset
+            raise KeyboardInterrupt
+        return answer(lives, k)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(_Processes, "_answer", hears)
+        play(task, 8)
+    again, again_returns = play(task, 8)
+    np.testing.assert_array_equal(again, first)
+    np.testing.assert_array_equal(again_returns, returns)
+    task.close()
+
+
+def test_a_process_to_which_nobody_listens_ends_without_a_word(own: str) -> None:
+    command = [sys.executable, "-P", gym_worker.__file__]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        gym_worker.send(child.stdin, {"do": "make", "recipe": {"module": own, "id": "Drift-v0"}, "count": 1, "path": sys.path})
+        gym_worker.receive(child.stdout)
+        child.stdout.close()
+        gym_worker.send(child.stdin, {"do": "reset"}, [np.array([1])])
+        child.stdin.close()
+        assert child.stderr is not None
+        assert (child.stderr.read(), child.wait(timeout=20)) == (b"", 0)
+
+
+def test_processes_that_cannot_be_started_are_an_error_that_says_how_many(own: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, real, started = children(), subprocess.Popen, itertools.count(1)
+
+    def popen(*words: Any, **named: Any) -> Any:
+        if next(started) > 2:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return real(*words, **named)
+
+    task = tasks.make(f"{own}:Drift-v0", threads=3)
+    with monkeypatch.context() as patched, pytest.raises(TaskError, match="only 2 of 3 processes"):
+        patched.setattr("nchl.tasks.gym.subprocess.Popen", popen)
+        task.back_end.common(12, START)
+    assert children() == before
+
+
+MISTAKES = {
+    "undefined": "import gymnasium\nRobot = Nothing\n",
+    "leaves": "raise SystemExit(3)\n",
+    "unmade": """
+        def __init__(self):
+            raise FileNotFoundError("no robot.xml")
+    """,
+    "unreset": """
+        def reset(self, *, seed=None, options=None):
+            raise KeyError("legs")
+    """,
+}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ("undefined", "could not be imported: NameError: name 'Nothing'"),
+        ("leaves", "could not be imported: SystemExit: 3"),
+        ("unmade", "cannot make .*FileNotFoundError: no robot.xml"),
+        ("unreset", "failed in a reset: KeyError: 'legs'"),
+        (".relative", "could not be imported: TypeError"),
+    ],
+)
+def test_mistakes_in_the_users_own_module_are_told(mistake: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = mistake
+    if mistake in MISTAKES:
+        name = f"mistake_{mistake}_{os.getpid()}"
+        source = textwrap.dedent(MISTAKES[mistake])
+        if "def " in source:
+            source = (
+                "import gymnasium\nclass Robot(gymnasium.Env):\n"
+                "    observation_space = action_space = gymnasium.spaces.Box(-1, 1, (1,))\n"
+                + textwrap.indent(source, "    ")
+                + "gymnasium.register('Robot-v0', entry_point=Robot, max_episode_steps=5)\n"
+            )
+        (tmp_path / f"{name}.py").write_text(source)
+        monkeypatch.syspath_prepend(tmp_path)
+    try:
+        with pytest.raises(TaskError, match=said):
+            tasks.make(f"{name}:Robot-v0", threads=1).back_end.common(1, START)
+    finally:
+        sys.modules.pop(name, None)
+        gymnasium.registry.pop("Robot-v0", None)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")

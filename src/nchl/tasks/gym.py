@@ -6,12 +6,13 @@ environments, and those that only this process knows, are played in this process
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import subprocess
 import sys
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,71 +29,97 @@ _ROWS_PER_PROCESS = 4
 _LIGHT = ("gymnasium.envs.classic_control", "gymnasium.envs.toy_text")
 
 
+@contextlib.contextmanager
+def _arithmetic_and_errors(where: str) -> Iterator[None]:
+    """Run code of an environment, which may be the user's: whatever it raises is told as this package's error."""
+    try:
+        with simulator_arithmetic():
+            yield
+    except Exception as error:
+        raise TaskError(f"the environment failed {where}: {type(error).__name__}: {error}") from error
+
+
 class _InProcess(Lives):
     """Environments in this process."""
 
+    whole = True
+
     def __init__(self, recipe: Mapping[str, Any], size: int, spaces: tuple[Any, Any]) -> None:
         super().__init__(size, *spaces)
-        with simulator_arithmetic():
+        with _arithmetic_and_errors("when it was made"):
             self._environments = gym_worker.Environments(recipe, size)
 
     def reset(self, seeds: list[int]) -> np.ndarray:
-        with simulator_arithmetic():
+        with _arithmetic_and_errors("in a reset"):
             return self._environments.reset(seeds)
 
     def _step(self, actions: np.ndarray, rows: np.ndarray) -> Step:
-        try:
-            with simulator_arithmetic():
-                return Step(*self._environments.step(rows.tolist(), actions))
-        except Exception as error:
-            raise TaskError(f"the environment failed in a step: {type(error).__name__}: {error}") from error
+        with _arithmetic_and_errors("in a step"):
+            return Step(*self._environments.step(rows.tolist(), actions))
 
     def close(self) -> None:
         self._environments.close()
 
 
 class _Processes(Lives):
-    """Environments in several processes; row `i` lives in process `i % processes`, so that the dying spread."""
+    """Environments in several processes; row `i` lives in process `i % processes`, so that the dying spread.
+
+    Attributes:
+        whole: whether each process has answered what it was asked; one that a signal kept from it would be a message behind.
+    """
 
     def __init__(self, recipe: Mapping[str, Any], size: int, spaces: tuple[Any, Any], processes: int) -> None:
         super().__init__(size, *spaces)
+        self.whole = False
+        self._children: list[subprocess.Popen[bytes]] = []
+        self._finalizer = weakref.finalize(self, _end, self._children)
         # -P: the script's folder must not hide packages of the same names as its neighbours.
         command = [sys.executable, "-P", str(Path(gym_worker.__file__))]
-        self._children = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(processes)]
-        self._finalizer = weakref.finalize(self, _end, self._children)
-        for k in range(processes):
-            count = len(range(k, size, processes))
-            self._ask(k, {"do": "make", "recipe": dict(recipe), "count": count, "path": sys.path})
-        for k in range(processes):
-            self._answer(k)
+        try:
+            for _ in range(processes):
+                self._children.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            make = {"do": "make", "recipe": dict(recipe), "path": sys.path}
+            self._exchange({k: ({**make, "count": len(range(k, size, processes))}, []) for k in range(processes)})
+        except OSError as error:
+            self.close()
+            started = len(self._children)
+            raise TaskError(f"only {started} of {processes} processes of environments could be started ({error}); use fewer") from error
+        except BaseException:
+            self.close()
+            raise
 
     def reset(self, seeds: list[int]) -> np.ndarray:
         count = len(self._children)
         busy = [k for k in range(count) if seeds[k::count]]
-        for k in busy:
-            self._ask(k, {"do": "reset"}, [np.array(seeds[k::count], dtype=np.int64)])
-        parts = [self._answer(k)[0] for k in busy]
-        observations = np.empty((len(seeds), *parts[0].shape[1:]), dtype=parts[0].dtype)
+        parts = self._exchange({k: ({"do": "reset"}, [np.array(seeds[k::count], dtype=np.int64)]) for k in busy})
+        observations = np.empty((len(seeds), *parts[0][0].shape[1:]), dtype=parts[0][0].dtype)
         for k, part in zip(busy, parts, strict=True):
-            observations[k::count] = part
+            observations[k::count] = part[0]
         return observations
 
     def _step(self, actions: np.ndarray, rows: np.ndarray) -> Step:
         count = len(self._children)
         places = [np.flatnonzero(rows % count == k) for k in range(count)]
         busy = [k for k in range(count) if len(places[k])]
-        for k in busy:
-            self._ask(k, {"do": "step"}, [rows[places[k]] // count, actions[places[k]]])
-        parts = [self._answer(k) for k in busy]
+        parts = self._exchange({k: ({"do": "step"}, [rows[places[k]] // count, actions[places[k]]]) for k in busy})
         merged = [np.empty((len(rows), *array.shape[1:]), dtype=array.dtype) for array in parts[0]]
         for k, part in zip(busy, parts, strict=True):
             for whole, array in zip(merged, part, strict=True):
                 whole[places[k]] = array
         return Step(*merged)
 
-    def _ask(self, k: int, header: dict[str, Any], arrays: list[np.ndarray] | None = None) -> None:
+    def _exchange(self, questions: Mapping[int, tuple[dict[str, Any], list[np.ndarray]]]) -> list[list[np.ndarray]]:
+        """Ask some of the processes, all before the first answer is waited for; their answers."""
+        self.whole = False
+        for k, (header, arrays) in questions.items():
+            self._ask(k, header, arrays)
+        answers = [self._answer(k) for k in questions]
+        self.whole = True
+        return answers
+
+    def _ask(self, k: int, header: dict[str, Any], arrays: list[np.ndarray]) -> None:
         try:
-            gym_worker.send(self._children[k].stdin, header, arrays or [])  # type: ignore[arg-type]
+            gym_worker.send(self._children[k].stdin, header, arrays)  # type: ignore[arg-type]
         except (BrokenPipeError, OSError) as error:
             raise self._gone(k) from error
 
@@ -157,7 +184,7 @@ class Gymnasium(Simulator):
 
     def separate(self, seeds: list[int]) -> tuple[Lives, np.ndarray]:
         """See `Simulator.separate`."""
-        if self._lives is None or self._lives.size < len(seeds):
+        if self._lives is None or not self._lives.whole or self._lives.size < len(seeds):
             self.close()
             self._lives = self._make(len(seeds))
         return self._lives, self._lives.reset(seeds)
@@ -219,8 +246,8 @@ def plain(name: str, **options: Any) -> Any:
     if module:
         try:
             importlib.import_module(module)
-        except ImportError as error:
-            raise TaskError(f"the module of {name!r} could not be imported: {error}") from error
+        except (Exception, SystemExit) as error:  # the module may be the user's: whatever goes wrong there
+            raise TaskError(f"the module of {name!r} could not be imported: {type(error).__name__}: {error}") from error
     try:
         return gymnasium.make(plain_id, disable_env_checker=True, **options)
     except gymnasium.error.DependencyNotInstalled as error:
@@ -229,5 +256,5 @@ def plain(name: str, **options: Any) -> Any:
         ) from error
     except gymnasium.error.UnregisteredEnv as error:
         raise UnknownName("task", name, sorted(gymnasium.registry)) from error
-    except (gymnasium.error.Error, TypeError, ValueError, AttributeError, ImportError) as error:
+    except Exception as error:
         raise TaskError(f"Gymnasium cannot make {name!r}: {type(error).__name__}: {error}") from error

@@ -139,26 +139,31 @@ class Environments:
 
 
 def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
-    """Answer until the input ends."""
+    """Answer until the input ends, or nobody listens any more."""
     environments: Environments | None = None
     while True:
         try:
             request, arrays = receive(requests)
         except EOFError:
             break
+        header: dict[str, Any] = {}
+        answer: Sequence[np.ndarray] = ()
         try:
             if request["do"] == "make":
                 sys.path[:] = request["path"]
                 environments = Environments(request["recipe"], request["count"])
-                send(replies, {})
             elif environments is None:
                 raise RuntimeError(f"{request['do']!r} before 'make'")
             elif request["do"] == "reset":
-                send(replies, {}, [environments.reset(arrays[0].tolist())])
+                answer = [environments.reset(arrays[0].tolist())]
             else:
-                send(replies, {}, environments.step(arrays[0].tolist(), arrays[1]))
+                answer = environments.step(arrays[0].tolist(), arrays[1])
         except Exception as error:  # of the user's environment: told to the parent, who ends the run with it
-            send(replies, {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()})
+            header = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+        try:
+            send(replies, header, answer)
+        except BrokenPipeError:  # the parent was interrupted in mid-step
+            break
     if environments is not None:
         environments.close()
 
@@ -169,6 +174,9 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     serve(sys.stdin.buffer, replies)
+    _flush()
+    # Python would complain of what nobody has read.
+    os._exit(0)
 
 
 if __name__ == "__main__":
