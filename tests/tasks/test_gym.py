@@ -140,9 +140,10 @@ def test_a_step_that_was_interrupted_leaves_nothing_for_the_next_life(own: str, 
             raise KeyboardInterrupt
         return answer(lives, k)
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(_Processes, "_answer", hears)
-        play(task, 8)
+        with pytest.raises(KeyboardInterrupt):
+            play(task, 8)
     again, again_returns = play(task, 8)
     np.testing.assert_array_equal(again, first)
     np.testing.assert_array_equal(again_returns, returns)
@@ -172,9 +173,10 @@ def test_processes_that_cannot_be_started_are_an_error_that_says_how_many(own: s
         return real(*words, **named)
 
     task = tasks.make(f"{own}:Drift-v0", threads=3)
-    with monkeypatch.context() as patched, pytest.raises(TaskError, match="only 2 of 3 processes"):
+    with monkeypatch.context() as patched:
         patched.setattr("nchl.tasks.gym.subprocess.Popen", popen)
-        task.back_end.common(12, START)
+        with pytest.raises(TaskError, match="only 2 of 3 processes"):
+            task.back_end.common(12, START)
     assert children() == before
 
 
