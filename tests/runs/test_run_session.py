@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nchl.errors import CheckpointError, InvalidArgument, NchlError, RunError, ShapeError, UnknownName
-from nchl.runs import machine, recorder
+from nchl.runs import build, machine, recorder
 from nchl.runs.checkpoint import read_newest
 from nchl.runs.config import EvolveConfig
 from nchl.runs.files import read_tensors
@@ -225,6 +225,41 @@ def test_a_run_can_begin_where_another_one_ended(finished: Path, tmp_path: Path)
     with pytest.raises(ShapeError, match=r"\(44,\).*hidden 4.*\(54,\).*hidden 6"):
         run(CARTPOLE, tmp_path / "b", **{**SMALL, "hidden": (6,), "initial_genome": str(finished)})
     assert not (tmp_path / "b").exists()
+
+
+def test_a_run_goes_on_without_the_one_it_began_with(copy: Path, tmp_path: Path) -> None:
+    settings = {**SMALL, "generations": 2, "initial_genome": str(copy)}
+    run(CARTPOLE, tmp_path / "whole", **{**settings, "generations": 3})
+    run(CARTPOLE, tmp_path / "a", **settings)
+    shutil.rmtree(copy)
+    resume(tmp_path / "a", generations=3)
+    assert results(tmp_path / "a") == results(tmp_path / "whole")
+    assert RunFolder.open(tmp_path / "a").read_record().settings.initial_genome == str(copy)
+
+
+class Staff:
+    """Workers of whom only the end is of interest."""
+
+    nparams, observation_shape, closed = 44, (4,), 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_workers_do_not_outlive_a_loop_that_cannot_be_built(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    staff = Staff()
+    monkeypatch.setattr(build, "make_workers", lambda config: staff)
+    settings = {**SMALL, "initial_genome": str(finished), "normalise_observations": False}
+    for broken in ("first_centre", "first_statistics", "limits"):
+        with monkeypatch.context() as patched:
+            patched.setattr(build, broken, interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                build.build(EvolveConfig.create(CARTPOLE, **settings))
+    assert staff.closed == 3
+
+
+def interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_what_a_run_began_with_must_not_change(tmp_path: Path) -> None:

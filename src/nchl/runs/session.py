@@ -17,7 +17,7 @@ from nchl.errors import CheckpointError, RunError
 from nchl.evolve import Evolution, Generation
 from nchl.runs import machine, tracking, trust
 from nchl.runs.build import build, initial_run
-from nchl.runs.checkpoint import read_newest
+from nchl.runs.checkpoint import Checkpoint, read_newest
 from nchl.runs.config import EvolveConfig
 from nchl.runs.folder import Record, RunFolder, default_path, new_record, own_files, with_absolute_paths
 from nchl.runs.lock import locked
@@ -145,21 +145,23 @@ def _resume(
         config = config.replace(workers=who[0], cluster=who[1])
         trust.remember((config.cluster,))
     _check_files(folder, record, own_files(config))
-    evolution = build(config)
+    newest = read_newest(folder.checkpoints)
+    # With a checkpoint, the run that this one began with is not needed any more, and may be gone.
+    evolution = build(config if newest[0] is None else config.replace(initial_genome="zeros"))
     with contextlib.closing(evolution.workers):
         same_bits = _same_bits(evolution)
         notes = machine.check_same_bits(record.same_bits, same_bits, allow=allow_other_machine)
         _tell(on_note, [*evolution.workers.notes, *notes])
-        _tell(on_note, _restore(folder, record, evolution))
+        _tell(on_note, _restore(folder, record, evolution, newest))
         _reopen(folder, evolution, totals)
         if config != record.settings or same_bits != record.same_bits:
             folder.write_record(replace(record, settings=config, same_bits=same_bits))
         return _session(folder, evolution, begun=True, on_generation=on_generation, on_note=on_note)
 
 
-def _restore(folder: RunFolder, record: Record, evolution: Evolution) -> list[str]:
+def _restore(folder: RunFolder, record: Record, evolution: Evolution, newest: tuple[Checkpoint | None, list[str]]) -> list[str]:
     """Take up the newest whole checkpoint; returns what the user should know."""
-    checkpoint, problems = read_newest(folder.checkpoints)
+    checkpoint, problems = newest
     notes = [f"{problem}; the checkpoint before it is used" for problem in problems]
     if checkpoint is None:
         # Nothing was saved yet: begin anew, which gives the same bits if the run begins with the same genome.
