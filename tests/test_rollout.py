@@ -125,6 +125,19 @@ def test_what_is_not_finite_ends_one_life_and_hurts_nobody_else(
     np.testing.assert_array_equal(np.delete(scores.fitness, 1), alone.fitness)
 
 
+def test_numbers_too_large_for_the_network_hurt_nobody_else() -> None:
+    """Strategies compute in double precision, networks in single precision."""
+    task = tasks.make("CartPole-v1", max_episode_steps=20)
+    network = NcHL([4, 2], population=3)
+    genomes = genomes_of(network, 3).astype(np.float64)
+    whole = rollout(network, task, genomes, run_seed=0)
+    genomes[1, 2] = 1e39
+    for scores in (rollout(network, task, genomes, run_seed=0), evaluate(network, task, genomes, run_seed=0, episodes=1)):
+        assert np.isnan(scores.fitness[1])
+        assert scores.non_finite == 1
+    np.testing.assert_array_equal(rollout(network, task, genomes, run_seed=0).fitness[[0, 2]], whole.fitness[[0, 2]])
+
+
 def test_starts_and_weights_are_shared_and_new_each_generation_and_episode(counter: tasks.Task) -> None:
     starts, weights = [], []
     for generation in (0, 1):

@@ -73,7 +73,7 @@ def play(
         Interrupted: `stop` was set.
     """
     n = len(first)
-    dtype, device = _kind(network)
+    dtype, device = kind(network)
     inputs = torch.zeros((network.population, *task.observation_shape), dtype=dtype)
     active = torch.zeros(network.population, dtype=torch.bool)
     input_rows, active_rows = inputs.numpy(), active.numpy()
@@ -146,7 +146,7 @@ def play(
     return played
 
 
-def _kind(network: Any) -> tuple[torch.dtype, torch.device]:
+def kind(network: Any) -> tuple[torch.dtype, torch.device]:
     """Precision and device of a network."""
     return getattr(network, "dtype", torch.float32), torch.device(getattr(network, "device", "cpu"))
 

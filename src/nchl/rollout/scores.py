@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from nchl.errors import InvalidArgument, ShapeError
-from nchl.rollout.play import Played, Recorder, play
+from nchl.rollout.play import Played, Recorder, kind, play
 from nchl.rollout.statistics import ObservationStatistics, ObservationSums
 from nchl.seeds import Purpose, environment_seed, weights_seed
 from nchl.tasks import Start, Task
@@ -197,9 +197,11 @@ def check_sizes(network: Any, task: Task) -> None:
 
 
 def _set_rules(network: Any, rows: Float[np.ndarray, "n nparams"]) -> Bool[np.ndarray, " n"]:
-    """Give rules to the first n individuals, zeros to the rest; who has finite ones."""
+    """Give rules to the first n individuals, zeros to the rest; who has finite ones in the network's precision."""
     if rows.ndim != 2 or rows.shape[1] != network.nparams:
         raise ShapeError(f"genomes: expected (population, {network.nparams}), got {rows.shape}")
+    with np.errstate(over="ignore"):  # strategies compute in double precision
+        rows = rows.astype(np.float64 if kind(network)[0] == torch.float64 else np.float32, copy=False)
     sound: np.ndarray = np.isfinite(rows).all(axis=1)
     if len(rows) < network.population or not sound.all():
         padded = np.zeros((network.population, network.nparams), dtype=rows.dtype)
