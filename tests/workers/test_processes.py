@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import random
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -20,7 +22,7 @@ from nchl.rollout import ObservationStatistics
 from nchl.runs.session import resume, run
 from nchl.seeds import Purpose
 from nchl.strategies import GaussianPopulation, MatrixPopulation
-from nchl.workers import LocalWorkers, Recipe, process_workers
+from nchl.workers import LocalWorkers, Recipe, process_workers, processes
 from nchl.workers.supervisor import Patience
 from reference.runs import results, start
 
@@ -77,6 +79,31 @@ def test_what_cannot_be_made_is_said_before_any_process_is_started() -> None:
         process_workers(SMALL, 0)
     with pytest.raises(NchlError):
         process_workers(Recipe("CartPole-v2", NetworkSpec(), 0, 4), 2)
+
+
+@pytest.mark.parametrize("refused", ["process", "thread"])
+def test_a_system_that_gives_no_more_processes_is_told_and_those_there_are_end(monkeypatch: pytest.MonkeyPatch, refused: str) -> None:
+    real, started, asked = processes.subprocess.Popen, list[Any](), itertools.count(1)
+
+    def popen(words: list[str], **named: Any) -> Any:
+        if refused == "process" and next(asked) > 2:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        started.append(real([sys.executable, "-c", "input()"], **named))
+        return started[-1]
+
+    class Thread(threading.Thread):
+        def start(self) -> None:
+            if refused == "thread" and next(asked) > 2:
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(processes.subprocess, "Popen", popen)
+        patched.setattr(processes.threading, "Thread", Thread)
+        with pytest.raises(WorkerError, match=r"2 of 5 worker processes could be started.*use fewer"):
+            process_workers(SMALL, 5)
+    assert len(started) == (2 if refused == "process" else 3)
+    assert all(process.poll() is not None for process in started)
 
 
 @pytest.mark.slow

@@ -45,16 +45,20 @@ def build(config: EvolveConfig) -> Evolution:
         NchlError: the task, the network, the strategy or the first centre cannot be made.
     """
     workers = make_workers(config)
-    strategy = strategies.make(
-        str(config.strategy),
-        workers.nparams,
-        _given(config.population),
-        _given(config.seed),
-        centre=first_centre(config, workers.nparams),
-        **config.strategy_settings(),
-    )
-    statistics = first_statistics(config, workers.observation_shape)
-    return Evolution(strategy, workers, limits(config), episodes=_given(config.episodes), statistics=statistics)
+    try:
+        strategy = strategies.make(
+            str(config.strategy),
+            workers.nparams,
+            _given(config.population),
+            _given(config.seed),
+            centre=first_centre(config, workers.nparams),
+            **config.strategy_settings(),
+        )
+        statistics = first_statistics(config, workers.observation_shape)
+        return Evolution(strategy, workers, limits(config), episodes=_given(config.episodes), statistics=statistics)
+    except BaseException:
+        workers.close()
+        raise
 
 
 def make_workers(config: EvolveConfig) -> Workers:

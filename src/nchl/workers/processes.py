@@ -14,6 +14,7 @@ import sys
 import threading
 from typing import Any
 
+from nchl.errors import WorkerError
 from nchl.workers.supervisor import Crew, Event, Hand, Job
 from nchl.workers.wire import Message, Rubbish, receive, send
 
@@ -38,7 +39,12 @@ class _Process(Hand):
         self._crew = crew
         self._key = -1
         self.thread = threading.Thread(target=self._talk, name=self.name, daemon=True)
-        self.thread.start()
+        try:
+            self.thread.start()
+        except RuntimeError:  # no thread more
+            self.process.kill()
+            self.process.communicate()
+            raise
 
     def _talk(self) -> None:
         crew = self._crew
@@ -125,10 +131,19 @@ class Processes(Crew):
             self.received_bytes += received
 
     def muster(self) -> None:
-        """See `Crew.muster`."""
+        """See `Crew.muster`.
+
+        Raises:
+            WorkerError: the system gives no more processes or threads.
+        """
         while len(self.hands) < self._count:
             self._started += 1
-            self.hands.append(_Process(self._started, self, self._environment))
+            try:
+                self.hands.append(_Process(self._started, self, self._environment))
+            except (OSError, RuntimeError) as error:
+                raise WorkerError(
+                    f"{len(self.hands)} of {self._count} worker processes could be started, then the system refused ({error}); use fewer"
+                ) from error
 
     def share(self, key: int, message: Message) -> None:
         """See `Crew.share`; it is sent to each with his first request of that key."""

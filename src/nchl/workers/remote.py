@@ -34,7 +34,7 @@ class RemoteWorkers:
         patience: how long they may take.
 
     Raises:
-        NchlError: the task or the network cannot be made.
+        WorkerError: the crew cannot be started.
     """
 
     def __init__(self, player: Player, crew: Crew, patience: Patience | None = None) -> None:
@@ -46,7 +46,11 @@ class RemoteWorkers:
         self.simulator = player.task.simulator
         self._supervisor = Supervisor(crew, identity(player), patience)
         self._numbers = itertools.count()
-        crew.muster()
+        try:
+            crew.muster()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def notes(self) -> list[str]:
@@ -155,6 +159,7 @@ def process_workers(recipe: Recipe, count: int, patience: Patience | None = None
 
     Raises:
         InvalidArgument: no process.
+        WorkerError: so many processes cannot be started.
         NchlError: the task or the network cannot be made.
     """
     check_count("workers", count)
