@@ -17,6 +17,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Each may import itself and those before it.
 FLOORS = (
     "errors",
+    "quiet",
     "seeds",
     "genome",
     "rules",

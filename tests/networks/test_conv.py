@@ -16,6 +16,7 @@ from nchl.networks import conv_ops
 from nchl.networks.conv import PlasticSequential
 from nchl.networks.conv_presets import carracing, conv_hml, conv_thesis
 from nchl.rules import kernels
+from nchl.rules.geometry import ConvGeometry
 from nchl.rules.shared import SHARINGS
 from reference.convolution import DenseNetwork
 
@@ -56,8 +57,11 @@ def test_twenty_steps_equal_dense_matrices(sharing: str, conv: dict[str, object]
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("sharing", ["max", "median"])
-def test_equal_to_the_reference_vectors(golden: Path, sharing: str, backend: str) -> None:
-    g = np.load(golden / f"convnet_{sharing}.npz")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equal_to_the_reference_vectors(golden: Path, sharing: str, backend: str, dtype: torch.dtype) -> None:
+    arrays = np.load(golden / f"convnet_{sharing}.npz")
+    g = {name: torch.as_tensor(arrays[name]).to(dtype) for name in arrays if arrays[name].dtype == np.float64}
+    close = dict.fromkeys(("rtol", "atol"), 1e-11 if dtype == torch.float64 else 1e-5)
     sequential = nn.Sequential(
         nn.Conv2d(2, 3, 3, bias=False),
         nn.Tanh(),
@@ -66,11 +70,13 @@ def test_equal_to_the_reference_vectors(golden: Path, sharing: str, backend: str
         nn.Linear(12, 4, bias=False),
         nn.Tanh(),
         nn.Linear(4, 2, bias=False),
-    ).double()
-    network = nchl.from_module(sequential, (2, 6, 6), sharing=sharing, backend=backend)
+    )
+    network = nchl.from_module(sequential, (2, 6, 6), sharing=sharing, backend=backend, dtype=dtype)
     network.set_hrules(g["rules"])
-    network.reset([torch.as_tensor(g[name]) for name in ("kernel0", "linear0_0", "linear0_1")])
-    np.testing.assert_allclose(torch.stack([network.step(torch.as_tensor(x)) for x in g["inputs"]]), g["outputs"], atol=1e-11)
+    network.reset([g[name] for name in ("kernel0", "linear0_0", "linear0_1")])
+    np.testing.assert_allclose(torch.stack([network.step(x) for x in g["inputs"]]), g["outputs"], **close)
+    for weight, name in zip(network.weights, ("kernel_final", "linear_final_0", "linear_final_1"), strict=True):
+        np.testing.assert_allclose(weight, g[name], err_msg=name, **close)
 
 
 @pytest.mark.parametrize("termwise", [False, True])
@@ -209,7 +215,7 @@ def test_bits_depend_neither_on_threads_nor_on_place(backend: str) -> None:
 
 @pytest.mark.parametrize("termwise", [False, True])
 def test_a_batch_is_averaged_per_connection(termwise: bool) -> None:
-    network = nchl.from_module(small(), (2, 8, 7), sharing="mean", termwise=False, normalise=None, population=2)
+    network = nchl.from_module(small(), (2, 8, 7), sharing="mean", termwise=termwise, normalise=None, population=2)
     network.set_hrules(genomes(network))
     network.reset()
     twin = copy.deepcopy(network)
@@ -380,10 +386,26 @@ class Residual(nn.Module):
         return x + x
 
 
+class ResidualSequential(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)
+
+
+class Doubled(nn.Conv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+class Named(nn.Sequential):
+    """A subclass that computes what a sequential does."""
+
+
 @pytest.mark.parametrize(
     ("modules", "shape", "words"),
     [
         ([nn.Conv2d(1, 1, 2), Residual()], (1, 5, 5), "module 1 .Residual"),
+        ([Named(nn.Tanh(), ResidualSequential(nn.Tanh()))], (1, 5, 5), r"module 0\.1 .ResidualSequential. has a forward of its own"),
+        ([nn.Tanh(), Doubled(1, 1, 2)], (1, 5, 5), "module 1 .Doubled. has a forward of its own, other than that of Conv2d"),
         ([nn.Conv2d(1, 1, 5)], (1, 3, 9), "module 0 .Conv2d.*3 x 9.*5 x 5"),
         ([nn.Conv2d(1, 1, 3), nn.MaxPool2d(2), nn.Conv2d(1, 1, 3)], (1, 6, 6), "module 2 .Conv2d.*2 x 2.*3 x 3"),
         ([nn.Conv2d(3, 1, 3)], (1, 6, 6), r"\(3, height, width\), got \(1, 6, 6\)"),
@@ -400,6 +422,61 @@ def test_modules_are_refused_by_name(modules: list[nn.Module], shape: tuple[int,
         nchl.from_module(nn.Sequential(*modules), shape)
 
 
+def test_a_sequential_with_a_forward_of_its_own_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match=r"the sequential .ResidualSequential. has a forward of its own"):
+        nchl.from_module(ResidualSequential(nn.Linear(3, 3)), (3,))
+    nchl.from_module(Named(Named(nn.Linear(3, 3))), (3,))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_life_keeps_the_evaluation_statistics_while_others_train(backend: str) -> None:
+    sequential = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 1, 2, bias=False), nn.Flatten())
+    network = nchl.from_module(sequential, (2, 4, 4), population=3, backend=backend)
+    x = torch.rand(3, 2, 4, 4)
+    before = network.forward(x)
+    nn.ModuleList([network]).train()
+    assert network.training
+    assert torch.equal(network.forward(x), before)
+    network.train()
+    assert torch.equal(network.forward(x), before)
+    assert torch.equal(network.between[0].running_mean, sequential[0].running_mean)
+
+
+@pytest.mark.skipif(bool(kernels.unavailable()), reason="no kernels here")
+def test_overflow_of_one_changes_no_bit_of_the_others() -> None:
+    """Nor does a batch, which torch computes, before a step by the kernels."""
+    lives = []
+    for overflow, batch in ((False, False), (True, False), (False, True)):
+        network = nchl.from_module(small(), (2, 8, 7), sharing="mean", termwise=True, population=4, dtype=torch.float32)
+        rows = genomes(network)
+        rows[1] *= 1e30 if overflow else 1
+        network.set_hrules(rows)
+        network.reset(generator=torch.Generator().manual_seed(3))
+        if batch:
+            network.step(torch.rand(4, 2, 2, 8, 7))
+            network.reset(generator=torch.Generator().manual_seed(3))
+        lives.append(life(network, 2)[:, [0, 2, 3]])
+    assert torch.equal(lives[1], lives[0])
+    assert torch.equal(lives[2], lives[0])
+
+
+@pytest.mark.parametrize("active", [[True] * 3, torch.ones(3, 1, dtype=torch.bool), np.ones(5, dtype=bool)], ids=type)
+def test_the_active_are_as_many_as_the_individuals(active: object) -> None:
+    network = nchl.from_module(small(), (2, 8, 7), population=4)
+    with pytest.raises(ShapeError, match=r"active: expected shape \(4,\)"):
+        network.step(torch.zeros(4, 2, 8, 7), active)  # type: ignore[arg-type]
+    network.step(torch.zeros(4, 2, 8, 7), np.array([True, False] * 2))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))])
+def test_the_convolution_of_other_devices_is_that_of_the_cpu(device: str) -> None:
+    """In full precision, which a GPU's own choice of TF32 has not."""
+    x, kernel = torch.rand(3, 2, 4, 9, 8), torch.rand(3, 6, 2, 3, 3)
+    geometry = ConvGeometry.make(4, 6, 3, (9, 8), stride=(2, 1), groups=2)
+    got = conv_ops._grouped(x.to(device), kernel.to(device), geometry).cpu()
+    torch.testing.assert_close(got, conv_ops.convolve(x, kernel, geometry), rtol=1e-6, atol=1e-6)
+
+
 def test_a_layer_at_two_places_is_refused() -> None:
     layer = nn.Conv2d(2, 2, 3, padding=1)
     with pytest.raises(InvalidArgument, match=r"module 2 \(Conv2d\) is module 0 again"):
@@ -411,6 +488,12 @@ def test_options_are_refused_by_name() -> None:
         nchl.from_module(small(), (2, 8, 7), sharing="medium")
     with pytest.raises(UnknownName, match="static layer"):
         nchl.from_module(small(), (2, 8, 7), static=(1,))
+    with pytest.raises(InvalidArgument, match="static: expected a sequence"):
+        nchl.from_module(small(), (2, 8, 7), static=0)  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match=r"input_shape: expected.*got 4"):
+        nchl.from_module(small(), 4)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match="dtype: expected"):
+        nchl.from_module(small(), (2, 8, 7)).half()
     with pytest.raises(InvalidArgument, match="backend"):
         nchl.from_module(small(), (2, 8, 7), backend="fast")
     with pytest.raises(ShapeError, match="16 x 16"):

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import nn
 
 import nchl
 from nchl.errors import InvalidArgument, OrderError, ShapeError, UnknownName
 from nchl.networks import initial
+from nchl.networks.layers import check_nodes, whole_number
 from reference.mlp import hl_life, nchl_life
 
 GOLDEN = ["nchl_small", "nchl_deep", "hl_small", "hl_deep"]
@@ -263,6 +265,68 @@ def test_plasticity_can_be_switched_off():
     assert torch.equal(net.weights[0], before)
 
 
+def test_numbers_may_come_in_any_form():
+    net = nchl.NcHL([3, 2], dtype=torch.float64)
+    vector, weight = np.arange(20) / 7, np.arange(6.0).reshape(2, 3)
+    forms = [vector[::-1].copy()[::-1], vector.astype(">f8"), vector.tolist(), np.broadcast_to(vector, (1, 20))[0]]
+    for one in forms:
+        net.set_hrules(np.zeros(20))
+        net.set_hrules(one)
+        assert np.array_equal(net.genome, vector)
+    for one in (weight, weight[::-1].copy()[::-1], weight.tolist(), torch.as_tensor(weight)):
+        net.reset([one])
+        assert np.array_equal(net.weights[0], weight)
+
+
+@pytest.mark.parametrize("network", [
+    lambda: nchl.WNcHL([3, 2], population=2),
+    lambda: nchl.NcHL([3, 2], population=2, backend="compiled"),
+    lambda: nchl.HL([3, 2], population=2),
+    lambda: nchl.from_module(nn.Sequential(nn.Linear(3, 4, bias=False), nn.Sigmoid()), (3,), population=2),
+    lambda: nchl.from_module(nn.Sequential(nn.Conv2d(1, 2, 2, bias=False), nn.Flatten()), (1, 3, 2), population=2, termwise=True),
+])  # fmt: skip
+def test_a_life_may_begin_in_inference_mode_and_go_on_without(network):
+    outputs = []
+    for mode in (True, False):
+        net = network()
+        with torch.inference_mode(mode):
+            net.set_hrules(random(2, net.nparams).float())
+            net.reset(generator=torch.Generator().manual_seed(0))
+            net.forward(torch.ones(2, *net.input_shape))
+        net.update()
+        net.step(torch.ones(2, *net.input_shape))
+        with torch.inference_mode(mode):
+            net.step(torch.ones(2, *net.input_shape))
+        outputs.append(net.step(torch.ones(2, *net.input_shape)).clone())
+    assert torch.equal(*outputs)
+
+
+def test_a_state_of_another_shape_is_refused_by_name():
+    net, other = nchl.NcHL([3, 2], population=2), nchl.NcHL([3, 2], population=2)
+    net.step(torch.zeros(2, 3))
+    state = net.state_dict()
+    state["activations_0"] = torch.zeros(2, 4)
+    with pytest.raises(RuntimeError, match=r"activations_0: .* of shape \(2, \[batch\], 3\), the state's of shape \(2, 4\)"):
+        other.load_state_dict(state)
+
+
+@pytest.mark.parametrize("device", ["meta", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))])
+def test_weights_are_drawn_where_the_generator_is(device):
+    """Whatever device a user has made the default one."""
+    for name in initial.NAMES:
+        if name != initial.COEVOLVED:
+            expected = initial.draw(name, (2, 3), torch.Generator().manual_seed(0))
+            with torch.device(device):
+                drawn = initial.draw(name, (2, 3), torch.Generator("cpu").manual_seed(0))
+            assert torch.equal(drawn, expected)
+
+
+@pytest.mark.parametrize("incoming", range(1, 6))
+def test_sparse_weights_cut_no_unit_off(incoming):
+    weight = initial.draw("sparse", (50, incoming), torch.Generator())
+    assert (weight.count_nonzero(dim=1) == 1).all()
+
+
 @pytest.mark.parametrize(("action", "error", "message"), [
     (lambda: nchl.NcHL([3]), InvalidArgument, "at least two"),
     (lambda: nchl.NcHL([3, 0, 2]), InvalidArgument, "positive"),
@@ -280,6 +344,11 @@ def test_plasticity_can_be_switched_off():
     (lambda: nchl.NcHL([3, 2]).step(torch.zeros(4)), ShapeError, r"\(3,\)"),
     (lambda: nchl.NcHL([3, 2], population=2).step(torch.zeros(5, 3)), ShapeError, "batch"),
     (lambda: nchl.NcHL([3, 2]).step(torch.zeros(0, 3)), ShapeError, "batch"),
+    (lambda: nchl.NcHL([3, 2]).half(), InvalidArgument, "float32.*float16"),
+    (lambda: nchl.NcHL([3, 2]).reset([[["a", "b", "c"]] * 2]), InvalidArgument, "reset: expected numbers"),
+    (lambda: check_nodes(5), InvalidArgument, "got 5"),
+    (lambda: check_nodes([3, "a"]), InvalidArgument, "at least two positive"),
+    (lambda: whole_number(2.5, "population", "individuals"), InvalidArgument, "population: expected a whole number.*got 2.5"),
 ])  # fmt: skip
 def test_mistakes_are_named(action, error, message):
     with pytest.raises(error, match=message):

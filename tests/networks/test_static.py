@@ -23,6 +23,13 @@ def test_the_genome_is_the_weights_row_major(population):
     assert torch.equal(net.weights[0], first)
 
 
+@pytest.mark.parametrize("keywords", [{"initial_weights": "zeros"}, {"normalise": "max"}, {"rule": "nchl"}])
+def test_what_has_no_meaning_is_refused(keywords):
+    with pytest.raises(InvalidArgument, match=f"{next(iter(keywords))} has no meaning"):
+        nchl.StaticMLP([3, 2], **keywords)
+    nchl.StaticMLP([3, 2], **dict.fromkeys(keywords))
+
+
 def test_weights_are_set_by_the_genome_alone():
     net = nchl.StaticMLP([3, 2])
     with pytest.raises(InvalidArgument, match="set_hrules"):

@@ -10,6 +10,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,11 @@ import torch
 from safetensors.torch import load_file
 
 import nchl
+from nchl.errors import InvalidArgument, ShapeError
 from nchl.networks import step
 from nchl.networks.step import BLOCK, COMPILE_FROM, choose_backend
 from nchl.networks.step_kernel import KernelStep
+from nchl.rules import NCHL
 
 NODES = [5, 18, 3]
 needs_compiler = pytest.mark.skipif(step.missing_compiler(torch.device("cpu")) is not None, reason="no C++ compiler")
@@ -240,6 +244,92 @@ def test_blocks_in_which_nobody_is_active_are_left_out():
         assert torch.equal(y[active], expected[active])
         assert torch.isfinite(y).all()
     assert torch.equal(some.get_buffer("weights_0")[resting], before)
+
+
+@pytest.fixture
+def uncompiled(monkeypatch):
+    """The function that torch would compile, as it is: quick, and with the same arithmetic."""
+    monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")
+    monkeypatch.setattr(step, "_population_kernel", step._population_kernel.__wrapped__)
+    monkeypatch.setattr(step, "missing_compiler", lambda device: None)
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize("normalise", [None, "max"])
+def test_who_died_is_born_again_without_his_last_numbers(normalise):
+    fused, eager = (nchl.HL([3, 4, 2], population=BLOCK, backend=backend, normalise=normalise) for backend in ("compiled", "eager"))
+    for net in (fused, eager):
+        net.set_hrules(random(BLOCK, net.nparams, scale=0.3))
+        x = random(BLOCK, 3)
+        x[5] = float("nan")
+        net.step(x)
+        net.reset(generator=torch.Generator().manual_seed(0))
+    for t in range(3):
+        x = random(BLOCK, 3, seed=t)
+        torch.testing.assert_close(fused.step(x), eager.step(x))
+    assert fused.backend == "compiled"
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_the_first_step_asks_no_rule():
+    """There is nothing to learn from yet, and of no activations a rule may make anything."""
+
+    def logarithmic(pre, post, eta_post):
+        return eta_post * post * torch.log(pre.abs())
+
+    net = nchl.PlasticMLP([3, 4, 2], logarithmic, population=BLOCK, backend="compiled")
+    net.set_hrules(random(BLOCK, net.nparams))
+    for t in range(2):
+        assert torch.isfinite(net.step(random(BLOCK, 3, seed=t))).all()
+    assert net.backend == "compiled"
+
+
+def test_two_threads_compile_a_step_once(monkeypatch):
+    made = []
+
+    def slow(function, **options):
+        made.append(function)
+        time.sleep(0.05)
+        return function
+
+    monkeypatch.setattr(torch, "compile", slow)
+    with ThreadPoolExecutor(2) as threads:
+        kernels = list(threads.map(lambda _: step.population_kernel(NCHL, (2, 1021, 2), True), range(2)))
+    assert kernels[0] is kernels[1] is made[0]
+    assert len(made) == 1
+
+
+@needs_compiler
+def test_the_kernel_needs_no_silence(monkeypatch):
+    """It is taken by several lanes at once; the filters of warnings belong to them all."""
+
+    def refuse():
+        raise AssertionError
+
+    monkeypatch.setattr(step, "compiling", refuse)
+    net = make("nchl", 4, "compiled")
+    net.step(torch.zeros(4, 5))
+    assert net.backend == "compiled"
+
+
+@pytest.mark.parametrize("kind", ["nchl", "eager", "hl", "wnchl", "static"])
+@pytest.mark.usefixtures("uncompiled")
+def test_the_active_are_as_many_as_the_individuals(kind):
+    """The kernel reads as many numbers as there are individuals, whatever is there."""
+    if kind in ("wnchl", "static"):
+        net = {"wnchl": nchl.WNcHL, "static": nchl.StaticMLP}[kind](NODES, population=9)
+    else:
+        net = make("nchl" if kind == "eager" else kind, 9, "eager" if kind == "eager" else "compiled")
+    before = net.backend
+    for wrong in (torch.ones(8, dtype=torch.bool), torch.ones(10, dtype=torch.bool)):
+        with pytest.raises(ShapeError, match=r"active: expected shape \(9,\), got shape \((8|10),\)"):
+            net.step(torch.zeros(9, 5), wrong)
+    with pytest.raises(InvalidArgument, match="True or False"):
+        net.step(torch.zeros(9, 5), torch.ones(9))
+    net.step(torch.zeros(9, 5), torch.ones(9, dtype=torch.uint8))
+    assert net.backend == before
+    with pytest.raises(ShapeError, match="single network"):
+        nchl.NcHL(NODES).step(torch.zeros(5), torch.ones(1, dtype=torch.bool))
 
 
 def test_the_back_end_follows_from_the_configuration():

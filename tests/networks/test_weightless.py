@@ -78,6 +78,14 @@ def test_state_dict_round_trip():
         assert torch.equal(net.step(random(2, 3, seed=t)), copy.step(random(2, 3, seed=t)))
 
 
+@pytest.mark.parametrize("others", [2, 20])
+def test_a_state_with_another_window_is_refused(others):
+    net, other = (nchl.WNcHL([3, 4, 2], window=window) for window in (5, others))
+    net.step(torch.zeros(3))
+    with pytest.raises(RuntimeError, match=f"window of 5 steps, this network one of {others}"):
+        other.load_state_dict(net.state_dict())
+
+
 def test_what_has_no_meaning_is_refused():
     for keywords in ({"initial_weights": "uniform"}, {"normalise": "max"}, {"rule": "nchl"}):
         with pytest.raises(InvalidArgument, match="no meaning"):

@@ -10,16 +10,18 @@ Axes: one individual has none in front; a population is a leading axis; a batch 
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from nchl.errors import InvalidArgument, OrderError, ShapeError
 from nchl.genome import Layout
+from nchl.networks.layers import Numbers, real_numbers, whole_number
+
+_DTYPES = (torch.float32, torch.float64)
 
 
 class PlasticNetwork(nn.Module, abc.ABC):
@@ -57,10 +59,10 @@ class PlasticNetwork(nn.Module, abc.ABC):
         generator: torch.Generator | None,
     ) -> None:
         super().__init__()
-        if population is not None and population < 1:
-            raise InvalidArgument(f"population: expected at least 1 or None for a single network without the axis, got {population}")
+        if population is not None:
+            population = whole_number(population, "population", "individuals (or None for a single network without the axis)")
         dtype = torch.get_default_dtype() if dtype is None else dtype
-        if dtype not in (torch.float32, torch.float64):
+        if dtype not in _DTYPES:
             raise InvalidArgument(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
         self.layout = layout
         self.population = population
@@ -96,8 +98,10 @@ class PlasticNetwork(nn.Module, abc.ABC):
         return self.genome.device
 
     @torch.no_grad()
-    def set_hrules(self, vector: Shaped[Tensor, "*lead nparams"] | np.ndarray | Sequence[Any]) -> None:
-        """Replace the genome; the weights stay as they are (where the genome holds them, the next `reset` takes them up).
+    def set_hrules(self, vector: Shaped[Tensor, "*lead nparams"] | Numbers) -> None:
+        """Replace the genome; stored weights stay as they are (where the genome holds them, the next `reset` takes them up).
+
+        The weights of `WNcHL` and `StaticMLP` are made of the genome, so that they change at once, in the middle of a life too.
 
         Args:
             vector: `(nparams,)`, for a population the same for everyone, or `(population, nparams)`.
@@ -106,12 +110,7 @@ class PlasticNetwork(nn.Module, abc.ABC):
             ShapeError: another length or population.
             InvalidArgument: a number is not finite; then nothing has changed.
         """
-        try:
-            new = torch.as_tensor(np.asarray(vector) if not isinstance(vector, Tensor) else vector)
-        except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # of what is no array of numbers, or a ragged one
-            raise InvalidArgument(f"set_hrules: expected numbers, got {type(vector).__name__} ({str(error)[:200]})") from error
-        if new.is_complex():
-            raise InvalidArgument(f"set_hrules: expected real numbers, got {new.dtype}")
+        new = real_numbers(vector, "set_hrules")
         allowed = [(self.nparams,)] if self.population is None else [(self.population, self.nparams), (self.nparams,)]
         if tuple(new.shape) not in allowed:
             raise ShapeError(
@@ -126,7 +125,7 @@ class PlasticNetwork(nn.Module, abc.ABC):
         self._genome_changed()
 
     @abc.abstractmethod
-    def reset(self, weights: Sequence[Tensor] | None = None, generator: torch.Generator | None = None) -> None:
+    def reset(self, weights: Sequence[Numbers] | None = None, generator: torch.Generator | None = None) -> None:
         """Begin a new lifetime: initial weights, no activations.
 
         Args:
@@ -160,13 +159,32 @@ class PlasticNetwork(nn.Module, abc.ABC):
 
         Args:
             x: as for `forward`.
-            active: for a population, who still needs its output. The rows of the others may come back as anything finite, and
-                their weights are undefined from then on, until `reset`.
+            active: for a population, who still needs its output, `(population,)` of True and False. The rows of the others may come
+                back as anything finite, and their weights are undefined from then on, until `reset`.
+
+        Raises:
+            ShapeError: `x` or `active` has another shape.
         """
+        self._check_active(active)
         y = self.forward(x)
         if self.plastic:
             self.update()
         return y
+
+    def _check_active(self, active: Any) -> Tensor | None:
+        """`active` as a bool tensor of one number each: the kernels read as many as there are individuals."""
+        if active is None or (type(active) is Tensor and active.dtype is torch.bool and active.shape == (self.population,)):
+            return active
+        try:
+            given = torch.as_tensor(active)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InvalidArgument(f"active: expected True or False for each individual, got {type(active).__name__} ({error})") from error
+        if given.dtype not in (torch.bool, torch.uint8):
+            raise InvalidArgument(f"active: expected True or False for each individual, got numbers of type {given.dtype}")
+        if tuple(given.shape) != self.lead or self.population is None:
+            expected = "a population (this is a single network: leave it out)" if self.population is None else f"shape {self.lead}"
+            raise ShapeError(f"active: expected {expected}, got shape {tuple(given.shape)}")
+        return given.bool()
 
     def _genome_changed(self) -> None:
         """Recompute what is derived from `self.genome`."""
@@ -204,10 +222,29 @@ class PlasticNetwork(nn.Module, abc.ABC):
         return OrderError("update needs the activations of a forward in this lifetime, got none; call forward(x) or step(x) first")
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
-        """Load, letting activations take the shape that was saved (a batch, or nothing yet), then recompute what is derived."""
-        for name, buffer in list(self._buffers.items()):
+        """Load, letting activations take the batch that was saved (or have nothing yet), then recompute what is derived."""
+        errors: list[str] = args[-1]
+        for name, (before, after) in self._activation_axes().items():
             saved = state_dict.get(prefix + name)
-            if name.startswith("activations_") and buffer is not None and saved is not None and saved.shape != buffer.shape:
-                self._buffers[name] = buffer.new_empty(saved.shape)
+            if saved is None:
+                continue
+            shape = tuple(saved.shape)
+            rest = len(shape) - len(before) - len(after)
+            if shape == (0,) or (rest in (0, 1) and shape == (*before, *shape[len(before) : len(before) + rest], *after)):
+                self._buffers[name] = self.get_buffer(name).new_empty(shape)
+            else:
+                expected = f"({', '.join(map(str, (*before, '[batch]', *after)))})"
+                errors.append(f"{prefix}{name}: this network's are of shape {expected}, the state's of shape {shape}")
         super()._load_from_state_dict(state_dict, prefix, *args)
         self._genome_changed()
+
+    def _activation_axes(self) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Of each buffer whose shape a batch changes: the axes before and behind that of the batch."""
+        return {}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        """`to`, `half`, `cuda` ...: refuses a type that the constructor refuses, before anything has changed."""
+        dtype = fn(torch.empty(0, dtype=self.dtype, device=self.device)).dtype
+        if dtype not in _DTYPES:
+            raise InvalidArgument(f"dtype: expected torch.float32 or torch.float64, got {dtype}; the network is unchanged")
+        return super()._apply(fn, recurse)

@@ -20,7 +20,7 @@ from nchl.networks.base import PlasticNetwork
 from nchl.networks.conv_plan import plan
 from nchl.networks.conv_step import CompiledStep, State
 from nchl.networks.conv_update import SharedRule, check_backend
-from nchl.networks.layers import check_normalise
+from nchl.networks.layers import Numbers, check_normalise, real_numbers
 from nchl.rules import Rule, get
 from nchl.rules.shared import check_sharing, check_termwise
 from nchl.unroll import Unrolled, unroll
@@ -142,7 +142,7 @@ class PlasticSequential(PlasticNetwork):
         return [self.get_buffer(f"weights_{k}") for k in range(len(self.plan.layers))]
 
     @torch.no_grad()
-    def reset(self, weights: Sequence[Tensor] | None = None, generator: torch.Generator | None = None) -> None:
+    def reset(self, weights: Sequence[Numbers] | None = None, generator: torch.Generator | None = None) -> None:
         """See `PlasticNetwork.reset`.
 
         Args:
@@ -156,7 +156,7 @@ class PlasticSequential(PlasticNetwork):
         coevolved = self.initial_weights == initial.COEVOLVED
         if weights is None and not coevolved:
             weights = self.draw_weights(self._generator if generator is None else generator)
-        given = dict(enumerate(weights or ()))
+        given = dict(enumerate(real_numbers(weight, "reset") for weight in weights or ()))
         if not (coevolved and not given):
             every, plastic = len(self.plan.layers), self.plan.plastic
             if len(given) not in {every, len(plastic)}:
@@ -200,7 +200,7 @@ class PlasticSequential(PlasticNetwork):
     @torch.no_grad()
     def step(self, x: Shaped[Tensor, "*observations"], active: Shaped[Tensor, " population"] | None = None) -> Shaped[Tensor, "*outputs"]:
         """See `PlasticNetwork.step`; the kernels leave out who is not active, and give him zeros."""
-        return self._forward(x, update=self.plastic, active=active)
+        return self._forward(x, update=self.plastic, active=self._check_active(active))
 
     def _forward(self, x: Tensor, *, update: bool, active: Tensor | None) -> Tensor:
         fits = isinstance(x, Tensor) and x.shape == (*self.lead, *self.input_shape) and (x.dtype, x.device) == (self.dtype, self.device)
@@ -215,7 +215,8 @@ class PlasticSequential(PlasticNetwork):
             return y.reshape(*lead, *self.plan.output_shape)
         for g, group in enumerate(self.plan.groups):
             if self.get_buffer(f"activations_{g}").shape[:2] != a.shape[:2]:
-                self._buffers[f"activations_{g}"] = a.new_zeros(*a.shape[:2], *group.shape)
+                with torch.inference_mode(False):  # later steps write to it, inside and outside of an inference mode
+                    self._buffers[f"activations_{g}"] = self.genome.new_zeros(*a.shape[:2], *group.shape)
         self._compiled_step.run(self._state(), a, update=update, active=active)
         y = self.get_buffer(f"activations_{len(self.plan.groups) - 1}").reshape(*lead, *self.plan.output_shape).clone()
         if active is not None:
@@ -282,6 +283,15 @@ class PlasticSequential(PlasticNetwork):
         # `to`, `double`, `cuda`: what is derived from the genome follows it.
         super()._apply(fn, recurse)
         self._genome_changed()
+        return self
+
+    def _activation_axes(self) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+        return {f"activations_{g}": ((self._people,), group.shape) for g, group in enumerate(self.plan.groups)}
+
+    def train(self, mode: bool = True) -> PlasticSequential:
+        """As of any module, but BatchNorm keeps to the statistics that it brought: a life is no training of its own."""
+        super().train(mode)
+        self.between.eval()
         return self
 
     def extra_repr(self) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -22,6 +23,7 @@ from nchl.rules.geometry import ConvGeometry
 
 _ELEMENTWISE = (nn.Tanh, nn.ReLU, nn.Sigmoid, nn.Identity, nn.BatchNorm2d, nn.Dropout)
 _POOLING = (nn.MaxPool2d, nn.AvgPool2d)
+_KNOWN = (*_ELEMENTWISE, *_POOLING, nn.Conv2d, nn.Linear, nn.Flatten)
 _SUPPORTED = "Conv2d, Linear, MaxPool2d, AvgPool2d, Flatten, Tanh, ReLU, Sigmoid, Identity, BatchNorm2d, Dropout"
 
 
@@ -161,9 +163,13 @@ def plan(sequential: nn.Sequential, input_shape: Sequence[int], static: Sequence
             f"expected a torch.nn.Sequential of {_SUPPORTED}, got {type(sequential).__name__}: "
             "residual and branching networks are not supported"
         )
-    shape = tuple(int(n) for n in input_shape)
+    _refuse_own_forward(sequential, f"the sequential ({type(sequential).__name__})")
+    try:
+        shape = tuple(operator.index(n) for n in input_shape)
+    except TypeError:
+        shape = ()
     if len(shape) not in (1, 3) or min(shape) < 1:
-        raise ShapeError(f"input_shape: expected (channels, height, width) or (n,), got {tuple(input_shape)}")
+        raise ShapeError(f"input_shape: expected (channels, height, width) or (n,), got {input_shape!r}")
     named = _flat(sequential, "")
     _refuse_twins(named)
     still = _static(sequential, named, static)
@@ -179,8 +185,9 @@ def plan(sequential: nn.Sequential, input_shape: Sequence[int], static: Sequence
 def _add(result: Plan, name: str, module: nn.Module, shape: tuple[int, ...], *, plastic: bool) -> tuple[int, ...]:
     """Append one module that meets values of `shape`; gives the shape that it makes."""
     what, here = f"module {name} ({type(module).__name__})", len(result.groups) - 1
-    if not isinstance(module, (*_ELEMENTWISE, *_POOLING, nn.Conv2d, nn.Linear, nn.Flatten)):
+    if not isinstance(module, _KNOWN):
         raise InvalidArgument(f"{what} is not supported: use a plain sequence of {_SUPPORTED}")
+    _refuse_own_forward(module, what)
     if isinstance(module, nn.Flatten):
         if (module.start_dim, module.end_dim) not in ((1, -1), (1, len(shape)), (-3, -1)):
             raise InvalidArgument(
@@ -263,8 +270,22 @@ def _flat(sequential: nn.Sequential, prefix: str) -> list[tuple[str, nn.Module]]
     named: list[tuple[str, nn.Module]] = []
     for name, module in sequential._modules.items():  # named_children would skip a module that comes twice
         assert module is not None
-        named += _flat(module, f"{prefix}{name}.") if isinstance(module, nn.Sequential) else [(prefix + name, module)]
+        if isinstance(module, nn.Sequential):
+            _refuse_own_forward(module, f"module {prefix}{name} ({type(module).__name__})")
+            named += _flat(module, f"{prefix}{name}.")
+        else:
+            named.append((prefix + name, module))
     return named
+
+
+def _refuse_own_forward(module: nn.Module, what: str) -> None:
+    """A subclass that computes something else, for example a residual block, is none of the modules that are known here."""
+    base = next(base for base in (nn.Sequential, *_KNOWN) if isinstance(module, base))
+    if type(module).forward is not base.forward or "forward" in vars(module):
+        raise InvalidArgument(
+            f"{what} has a forward of its own, other than that of {base.__name__}: it is not supported; "
+            f"use a plain sequence of {_SUPPORTED}"
+        )
 
 
 def _refuse_twins(named: list[tuple[str, nn.Module]]) -> None:
@@ -282,6 +303,8 @@ def _static(sequential: nn.Sequential, named: list[tuple[str, nn.Module]], stati
     weighted = {name: module for name, module in named if isinstance(module, (nn.Conv2d, nn.Linear))}
     places = list(sequential._modules)
     chosen = set()
+    if isinstance(static, (str, nn.Module)) or not isinstance(static, Iterable):
+        raise InvalidArgument(f"static: expected a sequence of places, names or modules, for example (0, -1), got {static!r}")
     for entry in static:
         if isinstance(entry, nn.Module):
             name = next((name for name, module in named if module is entry), repr(entry))

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -98,7 +99,8 @@ class CompiledStep:
         addresses = [self._rule.genomes, *state.activations[0].shape[:2], *(tensor.data_ptr() for tensor in used)]
         kind = x is not None, update
         if kind not in self._written or self._written[kind][0] != addresses:
-            self._written[kind] = addresses, list(self._write(state, x, update))
+            with torch.inference_mode(False):  # what is kept must outlive an inference mode
+                self._written[kind] = addresses, list(self._write(state, x, update))
         return self._written[kind][1]
 
     def _write(self, state: State, x: Tensor | None, update: bool) -> Iterator[Part]:

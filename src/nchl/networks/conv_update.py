@@ -39,7 +39,7 @@ class SharedRule:
         self.genomes = 0
         self._neurons: list[dict[str, Tensor]] = []
         self._synapses: dict[int, dict[str, Tensor]] = {}
-        self._still: dict[int, tuple[Tensor, Tensor]] = {}
+        self._still: dict[tuple[int, bool], tuple[Tensor, Tensor]] = {}
 
     def learn(self, named: Mapping[str, Tensor]) -> None:
         """Take the parameters from the genome's blocks, each with the population in front (1 for a single network)."""
@@ -75,7 +75,8 @@ class SharedRule:
         layer = self.plan.layers[k]
         pre, post = (a.reshape(*a.shape[:2], *self.plan.groups[g].shape) for a, g in ((pre, layer.pre), (post, layer.post)))
         parameters = (self._neurons[layer.pre], self._neurons[layer.post], self._synapses.get(k, {}))
-        constant = self._still_terms(k) if layer.geometry is not None and self.termwise else None
+        # Rows are what the kernels left to torch: with the terms that the kernels' other steps of theirs have.
+        constant = self._still_terms(k, compiled=rows is not None) if layer.geometry is not None and self.termwise else None
         moved = weight
         if rows is not None:
             moved, pre, post = weight[rows], pre[rows], post[rows]
@@ -126,24 +127,28 @@ class SharedRule:
         synapses = {n: p[:, None] for n, p in parameters[2].items()}
         return self.rule.delta(pre.flatten(2), post.flatten(2), weight[:, None], before, after, synapses).mean(1)
 
-    def _still_terms(self, k: int, *, compiled: bool = False) -> tuple[Tensor, Tensor]:
-        """The aggregates of D and eta of layer `k`: what a life keeps constant is computed once."""
-        if k in self._still:
-            return self._still[k]
+    def _still_terms(self, k: int, *, compiled: bool) -> tuple[Tensor, Tensor]:
+        """The aggregates of D and eta of layer `k`, by torch or by the kernels: what a life keeps constant is computed once."""
+        if (k, compiled) in self._still:
+            return self._still[k, compiled]
         layer = self.plan.layers[k]
         assert layer.geometry is not None
-        before, after = self._neurons[layer.pre], self._neurons[layer.post]
+        parameters = (self._neurons[layer.pre], self._neurons[layer.post], self._synapses.get(k, {}))
         if compiled:
+            before, after, _ = parameters
             like = before["D"]
             still = (like.new_empty(len(like), *layer.shape), like.new_empty(len(like), *layer.shape))
             program = kernels.Program(len(like))
-            overflow = program.still_terms(layer.geometry, self.sharing, before, after, still)
+            rows = program.still_terms(layer.geometry, self.sharing, before, after, still)
             program.run()
-            if not bool(overflow.any()):
-                self._still[k] = still
-                return still
-        self._still[k] = constant_terms(self.rule, layer.geometry, self.sharing, before, after, self._synapses.get(k, {}), lead=1)
-        return self._still[k]
+            if bool(rows.any()):
+                theirs = [{name: p[rows] for name, p in named.items()} for named in parameters]
+                for mine, repaired in zip(still, constant_terms(self.rule, layer.geometry, self.sharing, *theirs, lead=1), strict=True):
+                    mine[rows] = repaired
+        else:
+            still = constant_terms(self.rule, layer.geometry, self.sharing, *parameters, lead=1)
+        self._still[k, compiled] = still
+        return still
 
 
 def check_backend(backend: str, device_type: str) -> tuple[str, list[str]]:

@@ -8,7 +8,8 @@
 | xavier         | U(-b, b), b = 0.3 sqrt(6 / (fan_in + fan_out))                  |
 | kaiming        | U(-b, b), b = sqrt(6 / fan_in)                                  |
 | uniform1       | U(-1, 1)                                                        |
-| sparse         | 80 % of each unit's incoming weights 0, the rest N(0, 0.01)     |
+| sparse         | N(0, 0.01), but 80 % of each unit's incoming weights (never all)|
+|                | are 0                                                           |
 | coevolved      | nothing is drawn: the weights stand at the end of the genome    |
 """
 
@@ -27,11 +28,11 @@ DEFAULT = "uniform"
 
 
 def _uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator) -> Tensor:
-    return (torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1) * bound
+    return (torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64) * 2 - 1) * bound
 
 
 def _normal(shape: tuple[int, ...], std: float, generator: torch.Generator) -> Tensor:
-    return torch.randn(shape, generator=generator, dtype=torch.float64) * std
+    return torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float64) * std
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -50,12 +51,13 @@ def _kaiming(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 def _sparse(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     weight = _normal(shape, 0.01, generator).reshape(shape[0], -1)
     # As torch.nn.init.sparse_, an exact share rather than a coin per weight; here per unit, so that no unit is cut off by chance.
-    order = torch.rand(weight.shape, generator=generator, dtype=torch.float64).argsort(dim=1)
-    return weight.masked_fill(order < math.ceil(0.8 * weight.shape[1]), 0.0).reshape(shape)
+    order = torch.rand(weight.shape, generator=generator, device=generator.device, dtype=torch.float64).argsort(dim=1)
+    incoming = weight.shape[1]
+    return weight.masked_fill(order < min(math.ceil(0.8 * incoming), incoming - 1), 0.0).reshape(shape)
 
 
 _DRAW: dict[str, Callable[[tuple[int, ...], torch.Generator], Tensor]] = {
-    "zeros": lambda shape, generator: torch.zeros(shape, dtype=torch.float64),
+    "zeros": lambda shape, generator: torch.zeros(shape, device=generator.device, dtype=torch.float64),
     "uniform": lambda shape, generator: _uniform(shape, 0.1, generator),
     "normal": lambda shape, generator: _normal(shape, 0.024, generator),
     "xavier": _xavier,

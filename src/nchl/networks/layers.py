@@ -1,10 +1,13 @@
-"""What layered networks have in common: sizes, the genome's blocks, the product W x, and normalisation by the largest weight."""
+"""What networks have in common: checks of sizes and numbers, the genome's blocks, the product W x, normalisation."""
 
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
@@ -13,6 +16,46 @@ from nchl.errors import InvalidArgument, ShapeError
 from nchl.genome import Layout
 from nchl.rules import Rule
 
+Numbers = Tensor | np.ndarray | Sequence[Any]
+"""What a user may give where a tensor is wanted."""
+
+
+def whole_number(given: Any, name: str, of_what: str) -> int:
+    """The number as an int, whatever type of integer it was.
+
+    Raises:
+        InvalidArgument: no integer, or one below 1.
+    """
+    try:
+        number = operator.index(given)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise InvalidArgument(f"{name}: expected a whole number of {of_what}, at least 1, got {given!r}")
+    return number
+
+
+def real_numbers(given: Numbers, what: str) -> Tensor:
+    """A tensor of what a user gives as numbers; `what` takes them goes into the errors.
+
+    Raises:
+        InvalidArgument: they are no array of real numbers.
+    """
+    if isinstance(given, Tensor):
+        tensor = given
+    else:
+        try:
+            array = np.asarray(given)
+            # What torch cannot look at where it is: a foreign order of bytes, an axis that runs backwards, memory that is read-only.
+            if not array.dtype.isnative or min(array.strides, default=0) < 0 or not array.flags.writeable:
+                array = array.astype(array.dtype.newbyteorder("="), order="C")
+            tensor = torch.as_tensor(array)
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # of what is no array of numbers, or a ragged one
+            raise InvalidArgument(f"{what}: expected numbers, got {type(given).__name__} ({str(error)[:200]})") from error
+    if tensor.is_complex():
+        raise InvalidArgument(f"{what}: expected real numbers, got {tensor.dtype}")
+    return tensor
+
 
 def check_nodes(nodes: Sequence[int]) -> tuple[int, ...]:
     """The layer sizes as a tuple.
@@ -20,9 +63,14 @@ def check_nodes(nodes: Sequence[int]) -> tuple[int, ...]:
     Raises:
         InvalidArgument: fewer than two, or one that is not a positive integer.
     """
-    sizes = tuple(int(n) for n in nodes)
-    if len(sizes) < 2 or any(n != given or n < 1 for n, given in zip(sizes, nodes, strict=True)):
-        raise InvalidArgument(f"nodes: expected at least two positive layer sizes (inputs first, outputs last), got {list(nodes)}")
+    expected = "nodes: expected at least two positive layer sizes (inputs first, outputs last), got"
+    try:
+        given = list(nodes)
+        sizes = tuple(int(n) for n in given)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidArgument(f"{expected} {nodes!r}") from None
+    if len(sizes) < 2 or any(n != number or n < 1 for n, number in zip(sizes, given, strict=True)):
+        raise InvalidArgument(f"{expected} {given}")
     return sizes
 
 

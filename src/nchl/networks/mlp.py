@@ -6,7 +6,6 @@ Promise: `step` equals `forward` then `update`, and an individual's numbers do n
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from nchl.errors import InvalidArgument, UnknownName
 from nchl.networks import initial, step, step_kernel
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.layers import (
+    Numbers,
     by_name,
     check_nodes,
     check_normalise,
@@ -27,6 +27,7 @@ from nchl.networks.layers import (
     mlp_layout,
     normalise_by_max,
     product,
+    real_numbers,
 )
 from nchl.networks.step import FusedStep
 from nchl.rules import ABCD, NCHL, Rule, get
@@ -96,7 +97,7 @@ class PlasticMLP(PlasticNetwork):
 
     @property
     def weights(self) -> list[Tensor]:
-        """The weights as they are now, `(*lead, out, in)` per layer: the network's own memory, not a copy."""
+        """The weights as they are now, `(*lead, out, in)` per layer: the network's own memory, not a copy. Ask again after a step."""
         self._catch_up()
         return self._stored_weights
 
@@ -110,7 +111,7 @@ class PlasticMLP(PlasticNetwork):
         return [self.get_buffer(f"activations_{k}") for k in range(len(self.nodes))]
 
     @torch.no_grad()
-    def reset(self, weights: Sequence[Tensor] | None = None, generator: torch.Generator | None = None) -> None:
+    def reset(self, weights: Sequence[Numbers] | None = None, generator: torch.Generator | None = None) -> None:
         """See `PlasticNetwork.reset`; co-evolved weights are read from the genome unless others are given.
 
         Raises:
@@ -122,9 +123,10 @@ class PlasticMLP(PlasticNetwork):
                 weights = [named[f"weights{k}"] for k in range(len(self.nodes) - 1)]
             else:
                 weights = self.draw_weights(self._generator if generator is None else generator)
-        check_weights(weights, self.nodes, self.lead)
+        tensors = [real_numbers(weight, "reset") for weight in weights]
+        check_weights(tensors, self.nodes, self.lead)
         self._waiting = False
-        for mine, given in zip(self._stored_weights, weights, strict=True):
+        for mine, given in zip(self._stored_weights, tensors, strict=True):
             mine.copy_(given)
         for k in range(len(self.nodes)):
             self._buffers[f"activations_{k}"] = self.genome.new_empty(0)
@@ -160,7 +162,7 @@ class PlasticMLP(PlasticNetwork):
         if self.backend == "compiled":
             observation = torch.as_tensor(x)
             if observation.ndim <= 2:
-                return self._step_fused(observation, active)
+                return self._step_fused(observation, self._check_active(active))
         return super().step(x, active)
 
     def _step_fused(self, x: Tensor, active: Tensor | None) -> Tensor:
@@ -168,17 +170,17 @@ class PlasticMLP(PlasticNetwork):
             x, _ = self._observe(x)  # otherwise no copy: a fused step writes down what it has seen
         first = self._fused is None
         try:
-            with step.compiling() if first else contextlib.nullcontext():
-                if self._fused is None:
+            if self._fused is None:
+                with torch.inference_mode(False):  # what is kept must outlive an inference mode
                     self._fused = self._fuse()
-                y = self._fused(x, self._waiting, active)
+            y = self._fused(x, self._waiting, active)
         except Exception as error:
             if not first:
                 raise
             # Compiling comes before running, so nothing has moved yet; if it is the rule that fails, it fails again below.
             reason = " ".join([type(error).__name__ + ":", *str(error).split("\n")[:2]])
             self.notes.append(step.tell_once(f"the population step could not be compiled and runs unfused ({reason})"))
-            self.backend = "eager"
+            self.backend, self._fused = "eager", None
             return super().step(x, active)
         if self._buffers["activations_0"] is not self._fused.activations[0]:  # after a `reset`, or a step that was not fused
             for k, group in enumerate(self._fused.activations):
@@ -246,6 +248,9 @@ class PlasticMLP(PlasticNetwork):
         """As of any module: genome, weights, and the activations of the last step."""
         self._catch_up()
         return super().state_dict(*args, **keywords)
+
+    def _activation_axes(self) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+        return {f"activations_{k}": (self.lead, (n,)) for k, n in enumerate(self.nodes)}
 
     def _before_genome_changes(self) -> None:
         self._catch_up()

@@ -12,7 +12,7 @@ from torch import Tensor
 from nchl.errors import InvalidArgument
 from nchl.genome import Layout
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.layers import check_nodes, product
+from nchl.networks.layers import Numbers, check_nodes, product
 
 
 class StaticMLP(PlasticNetwork):
@@ -24,6 +24,12 @@ class StaticMLP(PlasticNetwork):
         dtype: torch.float32 or torch.float64; None: torch's default.
         device: where everything lives.
         generator: taken so that all networks are made alike; nothing is drawn.
+        initial_weights: refused: a life begins with the weights of the genome.
+        normalise: refused: no weight moves.
+        rule: refused: there is none.
+
+    Raises:
+        InvalidArgument: a value out of its range, or one of the last three.
     """
 
     def __init__(
@@ -34,7 +40,13 @@ class StaticMLP(PlasticNetwork):
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
         generator: torch.Generator | None = None,
+        initial_weights: str | None = None,
+        normalise: str | None = None,
+        rule: object | None = None,
     ) -> None:
+        for name, value in (("initial_weights", initial_weights), ("normalise", normalise), ("rule", rule)):
+            if value is not None:
+                raise InvalidArgument(f"{name} has no meaning for a network whose weights are its genome, got {value!r}; leave it out")
         self.nodes = check_nodes(nodes)
         layers = list(itertools.pairwise(self.nodes))
         super().__init__(
@@ -56,7 +68,7 @@ class StaticMLP(PlasticNetwork):
         """The genome, cut into layers of `(*lead, out, in)`: views of it."""
         return list(self.layout.unpack(self.genome).values())
 
-    def reset(self, weights: Sequence[Tensor] | None = None, generator: torch.Generator | None = None) -> None:
+    def reset(self, weights: Sequence[Numbers] | None = None, generator: torch.Generator | None = None) -> None:
         """Begin a new lifetime; every one begins with the weights in the genome.
 
         Raises:

@@ -1,6 +1,6 @@
 """The population step, fused: one pass over the weights does the last step's update and this step's forward.
 
-    W(t) = normalise(W(t-1) + gate * dW(t-1)),    a(t) = tanh(W(t) a_pre(t)),    layer by layer
+    W(t) = normalise(W(t-1) + dW(t-1)),    a(t) = tanh(W(t) a_pre(t)),    layer by layer
 
 `FusedStep` is what a network sees of it. For any rule, torch compiles a function that calls the very rule function that the
 module calls; the built-in NcHL has a hand-written kernel on the CPU (`step_kernel`). Memory is what a step costs, so the update
@@ -19,8 +19,8 @@ import functools
 import logging
 import os
 import shutil
+import threading
 import types
-import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from typing import ClassVar
@@ -28,6 +28,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from nchl.quiet import quiet_warnings
 from nchl.rules import Rule
 from nchl.rules.kernels import cache
 
@@ -42,6 +43,7 @@ BACKENDS = ("auto", "eager", "compiled")
 Kernel = Callable[..., Tensor]
 _log = logging.getLogger("nchl")
 _told: set[str] = set()
+_making = threading.RLock()
 
 
 def choose_backend(population: int | None, weights_per_individual: int) -> str:
@@ -74,9 +76,8 @@ def tell_once(line: str) -> str:
 
 @contextlib.contextmanager
 def compiling() -> Iterator[None]:
-    """Silence what torch has to say about its own code while it compiles: nobody here can do anything about it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    """One thread compiles, and a second one that needs the same finds it done. What torch says of its own code is silenced."""
+    with _making, quiet_warnings():
         yield
 
 
@@ -85,7 +86,6 @@ def layer_parameters(names: tuple[str, ...], block: Tensor | None) -> dict[str, 
     return {} if block is None else dict(zip(names, block.unbind(1), strict=True))
 
 
-@functools.lru_cache(maxsize=64)
 def population_kernel(rule: Rule, nodes: tuple[int, ...], normalise: bool) -> Kernel:
     """The compiled step of all networks with this rule and these sizes.
 
@@ -93,6 +93,12 @@ def population_kernel(rule: Rule, nodes: tuple[int, ...], normalise: bool) -> Ke
     neuron parameters `(P, k, n)` per group that has any, synapse parameters `(P, k, out, in)` per layer if the rule has any, and the
     activations of the last step `(P, n)` per group. It moves weights and activations in place and returns a new `(P, n_out)`.
     """
+    with _making:  # the cache does not wait for a call that is under way
+        return _population_kernel(rule, nodes, normalise)
+
+
+@functools.lru_cache(maxsize=64)
+def _population_kernel(rule: Rule, nodes: tuple[int, ...], normalise: bool) -> Kernel:
     layers = len(nodes) - 1
     names = [rule.neuron_parameters(presynaptic=k < layers, postsynaptic=k > 0) for k in range(layers + 1)]
 
@@ -104,7 +110,9 @@ def population_kernel(rule: Rule, nodes: tuple[int, ...], normalise: bool) -> Ke
         last = [next(given) for _ in range(layers + 1)]
         now = [x]
         for k, weight in enumerate(weights):
-            moved = weight + gate * rule.delta(last[k], last[k + 1], weight, neurons[k], neurons[k + 1], synapses[k])
+            moved = weight + rule.delta(last[k], last[k + 1], weight, neurons[k], neurons[k + 1], synapses[k])
+            # Chosen, not multiplied by the gate: activations of the last life, or none, may make infinities and NaN of a rule.
+            moved = torch.where(gate > 0, moved, weight)
             if normalise:
                 largest = moved.abs().amax(dim=(-2, -1), keepdim=True)
                 moved = moved / torch.where((largest > 0) & (gate > 0), largest, 1)
@@ -152,8 +160,8 @@ class CompiledStep(FusedStep):
         population: individuals.
     """
 
-    # What each kernel was compiled for.
-    _seen: ClassVar[weakref.WeakKeyDictionary[Kernel, set[tuple[torch.dtype, torch.device]]]] = weakref.WeakKeyDictionary()
+    # What each kernel was compiled for: type, device, torch's threads, and whether for one individual, for whom torch compiles anew.
+    _seen: ClassVar[weakref.WeakKeyDictionary[Kernel, set[tuple[torch.dtype, torch.device, int, bool]]]] = weakref.WeakKeyDictionary()
 
     def __init__(self, kernel: Kernel, tensors: list[Tensor], nodes: tuple[int, ...], population: int) -> None:
         like = tensors[0]
@@ -166,18 +174,27 @@ class CompiledStep(FusedStep):
         # The population is the axis that stays open; the marks are read when the kernel is compiled.
         for tensor in self._tensors:
             torch._dynamo.maybe_mark_dynamic(tensor, 0)
-        self._show_a_block()
+
+    def _run(self, x: Tensor, gate: Tensor, tensors: tuple[Tensor, ...]) -> Tensor:
+        kind = (x.dtype, x.device, torch.get_num_threads(), len(x) == 1)
+        if kind in self._seen.get(self.kernel, ()):
+            return self.kernel(x, gate, *tensors)
+        with compiling():
+            seen = self._seen.setdefault(self.kernel, set())
+            block = (*kind[:-1], False)
+            if block not in seen:
+                self._show_a_block()
+                seen.add(block)
+            y = self.kernel(x, gate, *tensors)
+            seen.add(kind)
+            return y
 
     def _show_a_block(self) -> None:
         """Let the compiler see `BLOCK` individuals first: the sizes that it sees decide its loops, and a worker's slice is its own."""
-        seen, kind = self._seen.setdefault(self.kernel, set()), (self._tensors[0].dtype, self._tensors[0].device)
-        if kind in seen:
-            return
         x, *example = [t.new_zeros(BLOCK, *t.shape[1:]) for t in (self.activations[0], *self._tensors)]
         for tensor in (x, *example):
             torch._dynamo.maybe_mark_dynamic(tensor, 0)
         self.kernel(x, self._gates[0], *example)
-        seen.add(kind)
 
     def __call__(self, x: Tensor, waiting: bool, active: Tensor | None) -> Tensor:
         """See `FusedStep`; blocks of individuals in which nobody is active are left out."""
@@ -185,10 +202,10 @@ class CompiledStep(FusedStep):
         runs = self._runs(active)
         if runs == [(0, self._population)]:
             torch._dynamo.maybe_mark_dynamic(x, 0)
-            return self.kernel(x, gate, *self._tensors)
+            return self._run(x, gate, self._tensors)
         y = x.new_zeros(self._population, self.activations[-1].shape[1])
         for start, stop in runs:
-            y[start:stop] = self.kernel(x[start:stop], gate, *self._slice(start, stop))
+            y[start:stop] = self._run(x[start:stop], gate, self._slice(start, stop))
         return y
 
     def update(self) -> bool:

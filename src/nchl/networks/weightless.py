@@ -10,13 +10,14 @@ both u_i = 1 and u_i = eta_i,
         sum_s sum_i u_i A_i a_i(s) x_i  +  (sum_i u_i x_i) B_j sum_s b_j(s)
         + C_j sum_s b_j(s) (sum_i u_i C_i a_i(s) x_i)  +  m D_j sum_i u_i D_i x_i )
 
-So one step costs O(M (n_in + n_out)) in time and memory. What is stored is the activations of the last M steps.
+So one step costs O(M (n_in + n_out)) in time and memory. What is stored is the activations of the last M steps. Over a batch of
+B each observation meets each one of the window, and a step costs B^2 times as much.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from nchl.errors import InvalidArgument, ShapeError
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.layers import by_name, check_nodes, group_names, mlp_layout
+from nchl.networks.layers import Numbers, by_name, check_nodes, group_names, mlp_layout, whole_number
 from nchl.rules import NCHL
 
 DEFAULT_WINDOW = 20
@@ -65,10 +66,8 @@ class WNcHL(PlasticNetwork):
         for name, value in (("initial_weights", initial_weights), ("normalise", normalise), ("rule", rule)):
             if value is not None:
                 raise InvalidArgument(f"{name} has no meaning for a weightless network, got {value!r}; leave it out, or use NcHL")
-        if int(window) != window or window < 1:
-            raise InvalidArgument(f"window: expected a whole number of steps, at least 1, got {window}")
         self.nodes = check_nodes(nodes)
-        self.window = int(window)
+        self.window = whole_number(window, "window", "steps")
         super().__init__(
             mlp_layout(self.nodes, NCHL),
             input_shape=self.nodes[:1],
@@ -86,7 +85,7 @@ class WNcHL(PlasticNetwork):
         self._genome_changed()
         self.reset()
 
-    def reset(self, weights: Sequence[Tensor] | None = None, generator: torch.Generator | None = None) -> None:
+    def reset(self, weights: Sequence[Numbers] | None = None, generator: torch.Generator | None = None) -> None:
         """Begin a new lifetime: an empty window.
 
         Raises:
@@ -172,10 +171,23 @@ class WNcHL(PlasticNetwork):
         for k, n in enumerate(self.nodes):
             shape = (*self.lead, self.window, batch, n)
             if self._steps == 0 and self.get_buffer(f"activations_history_{k}").shape != shape:
-                self._buffers[f"activations_history_{k}"] = self.genome.new_zeros(shape)
+                with torch.inference_mode(False):  # `update` writes to it, inside and outside of an inference mode
+                    self._buffers[f"activations_history_{k}"] = self.genome.new_zeros(shape)
         held = self.get_buffer("activations_history_0").shape[-2]
         if held != batch:
             raise ShapeError(f"the window holds steps with a batch of {held}, got one of {batch}; keep to one size, or reset() first")
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        saved = state_dict.get(f"{prefix}activations_history_0")
+        if saved is not None and saved.ndim >= 3 and saved.shape[-3] != self.window:
+            args[-1].append(f"the state has a window of {saved.shape[-3]} steps, this network one of {self.window}: make it with that one")
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _activation_axes(self) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+        axes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        for k, n in enumerate(self.nodes):
+            axes[f"activations_{k}"], axes[f"activations_history_{k}"] = (self.lead, (n,)), ((*self.lead, self.window), (n,))
+        return axes
 
     def _genome_changed(self) -> None:
         named = self.layout.unpack(self.genome)

@@ -12,13 +12,12 @@ import ctypes
 import gc
 import os
 import sys
-import threading
-import warnings
 from typing import Any
 
 import numpy as np
 
 from nchl.errors import InvalidArgument, TaskError, require
+from nchl.quiet import quiet_warnings
 from nchl.seeds import environment_seed
 from nchl.tasks.arithmetic import simulator_arithmetic
 from nchl.tasks.base import Lives, Simulator, Start, Step
@@ -35,7 +34,6 @@ _PERSISTENT = frozenset(
 _LIGHT = ("CartPole", "Acrobot", "Pendulum", "MountainCar", "FrozenLake", "CliffWalking", "Taxi", "Blackjack", "NChain", "Catch")
 # What EnvPool writes where an environment has no limit.
 _NO_LIMIT = 2**31 - 1
-_making = threading.Lock()  # the filter of warnings belongs to the whole process
 
 
 def persistent(task: str) -> bool:
@@ -59,8 +57,7 @@ class Pool(Lives):
         envpool = require("envpool", "sim")
         if not seeds or threads < 1:
             raise InvalidArgument(f"a pool needs at least one environment and one thread, got {len(seeds)} and {threads}")
-        with _making, simulator_arithmetic(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Gymnasium's spaces complain of EnvPool's double precision bounds.
+        with quiet_warnings(), simulator_arithmetic():  # Gymnasium's spaces complain of EnvPool's double precision bounds
             try:
                 self._env = envpool.make(
                     task, env_type="gymnasium", num_envs=len(seeds), num_threads=min(threads, len(seeds)), seed=seeds, **options
