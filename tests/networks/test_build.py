@@ -33,6 +33,16 @@ def test_a_users_rule(tmp_path: Path):
     assert net.nparams == 12
 
 
+def test_a_users_network_that_fails_is_named(tmp_path: Path):
+    file = tmp_path / "mine.py"
+    file.write_text("from torch import nn\nlinear = lambda shape, n: nn.Sequential(nn.Linear(shape[0], n))\nimage = lambda s, n: s[3]\n")
+    with pytest.raises(InvalidArgument, match=r"mine.py:image failed for observations \(4,\) and 2 outputs \(IndexError"):
+        build(NetworkSpec(f"{file}:image"), (4,), 2)
+    with pytest.raises(InvalidArgument, match=r"sharing and termwise: .* has no convolution"):
+        build(NetworkSpec(f"{file}:linear", sharing="min", termwise=True), (4,), 2)
+    assert build(NetworkSpec(f"{file}:linear"), (4,), 2).output_size == 2
+
+
 @pytest.mark.parametrize(("spec", "message"), [
     (NetworkSpec("wnchl", initial_weights="zeros"), "initial_weights has no meaning"),
     (NetworkSpec("wnchl", normalise="none"), "normalise has no meaning"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import nchl
-from nchl.errors import InvalidArgument, UnknownName
+from nchl.errors import InvalidArgument, ShapeError, UnknownName
 from nchl.rules import ABCD, NCHL, Rule, get, load
 from reference.mlp import nchl_delta
 
@@ -72,6 +72,56 @@ def test_a_rule_in_a_file(tmp_path: Path):
     assert get(f"{file}:oja").name == "oja"
     assert get(rule) is rule
     assert get(rule.function) == rule
+
+
+def test_a_file_is_run_once_until_it_changes(tmp_path: Path):
+    file, runs = tmp_path / "mine.py", tmp_path / "runs"
+    source = f"with open({str(runs)!r}, 'a') as runs:\n    runs.write('x')\n{OJA}"
+    file.write_text(source)
+    rule = get(f"{file}:oja")
+    assert get(f"{tmp_path}/../{tmp_path.name}/mine.py:oja") == rule
+    assert runs.read_text() == "x"
+    file.write_text(source.replace("eta_post * post", "eta_post + post"))  # as long, and in the same second
+    other = get(f"{file}:oja")
+    assert other != rule
+    ones = dict.fromkeys(("pre", "post", "weight", "eta_post"), torch.ones(1, 1))
+    assert other.function(**ones | {"weight": torch.zeros(1, 1)}).item() == 2
+    assert runs.read_text() == "xx"
+    assert not (tmp_path / "__pycache__").exists()
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (lambda pre: None, "return is missing"),
+        (lambda pre: 1.0, "got float"),
+        (lambda pre: torch.outr(pre, pre), "failed on a connection of zeros .AttributeError"),
+        (lambda pre, post: torch.zeros(5), r"got shape \(5,\)"),
+        (None, "a rule is a Python function"),
+        (torch.mul, "a rule is a Python function"),
+    ],
+)
+def test_a_function_that_is_no_rule_is_refused(rule, message: str):
+    with pytest.raises(InvalidArgument, match=message):
+        get(rule)
+
+
+def test_a_rule_may_make_anything_of_zeros():
+    assert get(lambda pre, eta_post: eta_post * torch.log(pre)).post == ("eta",)
+
+
+def test_shapes_that_do_not_fit_are_named():
+    pre, post, rules_in, rules_out = random(3), random(2), random(3, 5), random(2, 5)
+    neuronal, synaptic = nchl.rules.neuron_centric, nchl.rules.abcd
+    for call, message in (
+        (lambda: neuronal(pre, post, rules_in[:, :4], rules_out), r"rules_in: expected \(..., 3, 5\).*got \(3, 4\)"),
+        (lambda: neuronal(pre, post, rules_in, rules_out[:1]), r"rules_out: expected \(..., 2, 5\).*got \(1, 5\)"),
+        (lambda: neuronal(pre, post, rules_out, rules_in), r"rules_in: expected"),
+        (lambda: neuronal(pre.expand(4, 3), post.expand(6, 2), rules_in, rules_out), r"\(4,\) of pre, \(6,\) of post"),
+        (lambda: synaptic(pre, post, random(2, 1, 5)), r"rules: expected \(..., 2, 3, 5\).*got \(2, 1, 5\)"),
+    ):
+        with pytest.raises(ShapeError, match=message):
+            call()
 
 
 def test_known_names():

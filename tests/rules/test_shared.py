@@ -69,10 +69,13 @@ def test_equal_to_the_loop(name: str, sharing: str, termwise: bool) -> None:
     np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-12)
 
 
-def test_equal_to_the_reference_vectors(golden: Path) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equal_to_the_reference_vectors(golden: Path, dtype: torch.dtype) -> None:
+    close = 1e-12 if dtype == torch.float64 else 1e-5
     for file in sorted(golden.glob("conv_*.npz")):
-        g = {name: torch.as_tensor(array) for name, array in np.load(file).items()}
-        _, _, k, _, _, stride, padding = g["shape"].tolist()
+        arrays = np.load(file)
+        g = {name: torch.as_tensor(arrays[name]).to(dtype) for name in arrays if name != "shape"}
+        _, _, k, _, _, stride, padding = arrays["shape"].tolist()
         for sharing in SHARINGS:
             for termwise in (False, True):
                 got = neuron_centric_conv(
@@ -87,7 +90,7 @@ def test_equal_to_the_reference_vectors(golden: Path) -> None:
                     termwise=termwise,
                 )
                 wanted = g[f"{'termwise' if termwise else 'delta'}_{sharing}"]
-                torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12, msg=f"{file.stem} {sharing} {termwise}")
+                torch.testing.assert_close(got, wanted, rtol=close, atol=close, msg=f"{file.stem} {sharing} {termwise}")
 
 
 @pytest.mark.parametrize("termwise", [False, True])
@@ -224,7 +227,7 @@ def test_mistakes_are_named() -> None:
     tensors = draw("plain")
     with pytest.raises(UnknownName, match="did you mean 'median'"):
         neuron_centric_conv(*tensors, kernel_size=3, sharing="medain")
-    with pytest.raises(ShapeError, match=r"\(3, 4, 3\).*\(3, 4, 4\)|\(3, 4, 4\).*\(3, 4, 3\)|expected"):
+    with pytest.raises(ShapeError, match=r"post: expected \(\.\.\., 3, 4, 3\).*got \(3, 4, 2\)"):
         neuron_centric_conv(tensors[0], tensors[1][..., :-1], *tensors[2:], kernel_size=3)
     with pytest.raises(ShapeError, match="rules_in"):
         neuron_centric_conv(*tensors[:2], tensors[2][:-1], tensors[3], kernel_size=3)

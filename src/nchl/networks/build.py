@@ -9,12 +9,15 @@ import dataclasses
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from nchl.errors import InvalidArgument, UnknownName
 from nchl.networks.base import PlasticNetwork
+
+if TYPE_CHECKING:
+    from nchl.networks.conv import PlasticSequential
 
 MLPS = ("nchl", "hl", "wnchl", "static")
 CONVOLUTIONAL = ("conv-thesis", "conv-hml")
@@ -153,8 +156,16 @@ def _build_own(place: str, input_shape: tuple[int, ...], output_size: int, optio
 
     make = load_object(place, "a network")
     conv = importlib.import_module("nchl.networks.conv")
-    sequential = make(input_shape, output_size)
-    network: PlasticNetwork = conv.from_module(sequential, input_shape, **options)
+    try:
+        sequential = make(input_shape, output_size)
+    except Exception as error:
+        raise InvalidArgument(
+            f"{place} failed for observations {input_shape} and {output_size} outputs ({type(error).__name__}: {error})"
+        ) from error
+    network: PlasticSequential = conv.from_module(sequential, input_shape, **options)
+    shared = [name for name in ("sharing", "termwise") if name in options]
+    if shared and not any(layer.plastic and layer.geometry for layer in network.plan.layers):
+        raise InvalidArgument(f"{' and '.join(shared)}: {place} has no convolution whose weights could be shared; leave it out")
     if network.output_size != output_size:
         raise InvalidArgument(f"{place}: the task wants {output_size} outputs, the network gives {network.output_size}")
     return network

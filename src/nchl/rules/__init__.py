@@ -33,20 +33,20 @@ __all__ = ["ABCD", "BUILT_IN", "NCHL", "Rule", "abcd", "get", "load", "neuron_ce
 
 
 def get(rule: str | Callable[..., Tensor] | Rule) -> Rule:
-    """A rule by name (`"nchl"`, `"hl"`), by place (`"FILE.py:NAME"`), or made of a function.
+    """A rule by name (`"nchl"`, `"hl"`), by place (`"FILE.py:NAME"`), or made of a function; one of a user's is tried once.
 
     Raises:
         UnknownName: a string that is neither a known name nor a place.
-        InvalidArgument: the file or the function's signature cannot be used.
+        InvalidArgument: the file or the function's signature cannot be used, or the function fails on zeros.
     """
-    if isinstance(rule, Rule):
-        return rule
-    if not isinstance(rule, str):
-        return Rule.from_function(rule)
-    if rule in BUILT_IN:
+    if isinstance(rule, str) and rule in BUILT_IN:
         return BUILT_IN[rule]
+    if isinstance(rule, Rule):
+        return rule if rule in BUILT_IN.values() else rule.tried()
+    if not isinstance(rule, str):
+        return Rule.from_function(rule).tried()
     if ":" in rule:
-        return load(rule)
+        return load(rule).tried()
     raise UnknownName("rule", rule, [*BUILT_IN, "FILE.py:NAME"])
 
 

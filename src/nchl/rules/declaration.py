@@ -10,21 +10,31 @@ that is used with both `_pre` and `_post` is one number of the neuron. The funct
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import inspect
 import sys
+import threading
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from nchl.errors import InvalidArgument
+from nchl.errors import InvalidArgument, ShapeError
 
 _STATE = ("pre", "post", "weight")
 _SUFFIXES = ("_pre", "_post", "_synapse")
+
+# A user's file, by its path: the digest of what was run, and what came of it. A file that loads another one asks for the lock twice.
+_loaded: dict[Path, tuple[str, ModuleType]] = {}
+_loading = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,13 @@ class Rule:
         name = getattr(function, "__name__", type(function).__name__)
         found: dict[str, list[str]] = {suffix: [] for suffix in _SUFFIXES}
         state, names = [], []
-        for argument in inspect.signature(function).parameters.values():
+        try:
+            signature = inspect.signature(function)
+        except (TypeError, ValueError) as error:
+            raise InvalidArgument(
+                f"a rule is a Python function whose arguments can be read, or 'nchl', 'hl' or FILE.py:NAME; got {function!r}"
+            ) from error
+        for argument in signature.parameters.values():
             if argument.kind not in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY) or argument.default is not argument.empty:
                 raise InvalidArgument(f"rule {name!r}: expected plain arguments without defaults, got {str(argument)!r}")
             if argument.name in _STATE:
@@ -80,6 +96,31 @@ class Rule:
         if not state and not any(found.values()):
             raise InvalidArgument(f"rule {name!r} takes no argument; expected at least one of pre, post, weight or a parameter")
         return Rule(name, function, tuple(state), tuple(found["_pre"]), tuple(found["_post"]), tuple(found["_synapse"]), tuple(names))
+
+    def tried(self) -> Rule:
+        """The rule itself, after one connection of zeros has shown that it runs. What it makes of them, NaN too, is its own affair.
+
+        Raises:
+            InvalidArgument: the function fails, or gives something else than a tensor for the connection.
+        """
+        zero = torch.zeros(1, 1, device="cpu")
+        asked = (*self.state, *(f"{n}_pre" for n in self.pre), *(f"{n}_post" for n in self.post), *(f"{n}_synapse" for n in self.synapse))
+        try:
+            with torch.no_grad():
+                change = self.function(**{name: zero.clone() for name in asked})
+        except Exception as error:
+            raise InvalidArgument(f"rule {self.name!r} failed on a connection of zeros ({type(error).__name__}: {error})") from error
+        if not isinstance(change, Tensor):
+            raise InvalidArgument(
+                f"rule {self.name!r}: expected it to return a tensor, the change of the weights, got {type(change).__name__}"
+                + ("; a return is missing" if change is None else "")
+            )
+        if change.ndim > 2 or change.numel() != 1:
+            raise InvalidArgument(
+                f"rule {self.name!r}: expected a change that broadcasts to the weights, got shape {tuple(change.shape)} for weights of "
+                "shape (1, 1); write it for one connection, in elementwise operations on its arguments"
+            )
+        return self
 
     @property
     def uses_weight(self) -> bool:
@@ -161,8 +202,32 @@ def load_object(place: str, what: str) -> Callable[..., Tensor]:
         raise InvalidArgument(f"{what}: {file!r} is not a Python file; its name must end in .py")
     if not path.is_file():
         raise InvalidArgument(f"{what}: there is no file {file!r}")
-    module_name = f"nchl_user_{path.stem}_{zlib.crc32(str(path.resolve()).encode()):08x}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
+    with _loading:
+        found = getattr(_run(path, what), name, None)
+    if not callable(found) and not isinstance(found, Rule):
+        raise InvalidArgument(f"{what}: {file!r} holds no function {name!r}")
+    return found  # type: ignore[no-any-return]
+
+
+class _Source(SourceFileLoader):
+    """Reads no bytecode that Python has kept, which is taken for that of a file changed in the same second, and keeps none."""
+
+    def path_stats(self, path: str) -> Mapping[str, Any]:
+        """None: so Python has nothing to compare kept bytecode with."""
+        raise OSError
+
+
+def _run(path: Path, what: str) -> ModuleType:
+    """The module of a user's file. The same contents are run once, so that what is in it stays equal to itself."""
+    file, place = str(path), path.resolve()
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InvalidArgument(f"{what}: {file!r} cannot be read ({error})") from error
+    if place in _loaded and _loaded[place][0] == digest:
+        return _loaded[place][1]
+    module_name = f"nchl_user_{path.stem}_{zlib.crc32(str(place).encode()):08x}"
+    spec = importlib.util.spec_from_file_location(module_name, path, loader=_Source(module_name, file))
     if spec is None or spec.loader is None:
         raise InvalidArgument(f"{what}: {file!r} is not a Python file")
     module = importlib.util.module_from_spec(spec)
@@ -172,7 +237,20 @@ def load_object(place: str, what: str) -> Callable[..., Tensor]:
     except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         raise InvalidArgument(f"{what}: {file!r} could not be run ({type(error).__name__}: {error})") from error
-    found = getattr(module, name, None)
-    if not callable(found) and not isinstance(found, Rule):
-        raise InvalidArgument(f"{what}: {file!r} holds no function {name!r}")
-    return found  # type: ignore[no-any-return]
+    _loaded[place] = digest, module
+    return module
+
+
+def check_rules(name: str, rules: Tensor, shape: tuple[int, ...], what: str) -> None:
+    """Raise a ShapeError unless the last axes of `rules` are `shape`; `what` says what they run over."""
+    if tuple(rules.shape[-len(shape) :]) != shape:
+        raise ShapeError(f"{name}: expected (..., {', '.join(map(str, shape))}), {what}, got {tuple(rules.shape)}")
+
+
+def check_lead(**leads: tuple[int, ...]) -> None:
+    """Raise a ShapeError unless the leading axes, by name, broadcast."""
+    try:
+        torch.broadcast_shapes(*leads.values())
+    except RuntimeError:
+        shapes = ", ".join(f"{tuple(lead)} of {name}" for name, lead in leads.items())
+        raise ShapeError(f"expected leading axes that broadcast, got {shapes}") from None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from nchl.rules.declaration import Rule
+from nchl.rules.declaration import Rule, check_lead, check_rules
 
 
 def nchl(
@@ -49,7 +49,13 @@ def neuron_centric(
 
     Returns:
         The change of the weights `(..., out, in)`.
+
+    Raises:
+        ShapeError: the tensors do not fit each other.
     """
+    for name, rules, neurons, activations in (("rules_in", rules_in, "pre", pre), ("rules_out", rules_out, "post", post)):
+        check_rules(name, rules, (*activations.shape[-1:], 5), f"five numbers for each neuron of {neurons} {tuple(activations.shape)}")
+    check_lead(pre=pre.shape[:-1], post=post.shape[:-1], rules_in=rules_in.shape[:-2], rules_out=rules_out.shape[:-2])
     named_in = dict(zip(NCHL.names, rules_in.unbind(-1), strict=True))
     named_out = dict(zip(NCHL.names, rules_out.unbind(-1), strict=True))
     return NCHL.delta(pre, post, pre, named_in, named_out, {})

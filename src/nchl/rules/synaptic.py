@@ -10,7 +10,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from nchl.rules.declaration import Rule
+from nchl.rules.declaration import Rule, check_lead, check_rules
 
 
 def hl(
@@ -37,5 +37,11 @@ def abcd(
 
     Returns:
         The change of the weights `(..., out, in)`.
+
+    Raises:
+        ShapeError: the tensors do not fit each other.
     """
+    synapses = f"five numbers for each synapse from pre {tuple(pre.shape)} to post {tuple(post.shape)}"
+    check_rules("rules", rules, (*post.shape[-1:], *pre.shape[-1:], 5), synapses)
+    check_lead(pre=pre.shape[:-1], post=post.shape[:-1], rules=rules.shape[:-3])
     return ABCD.delta(pre, post, rules[..., 0], {}, {}, dict(zip(ABCD.synapse, rules.unbind(-1), strict=True)))
