@@ -13,6 +13,7 @@ from torch import nn
 import nchl
 from nchl.errors import InvalidArgument, ShapeError
 from nchl.networks.conv_presets import carracing
+from nchl.rules.geometry import taps
 
 
 def random_conv(seed: int) -> tuple[nn.Conv2d, tuple[int, int]]:
@@ -94,6 +95,25 @@ def test_refusals_name_the_reason() -> None:
         nchl.unroll(nn.Conv2d(1, 1, 3), (2, 7))
     with pytest.raises(InvalidArgument, match="input_size"):
         nchl.unroll(nn.Conv2d(1, 1, 3), (2, 7, 1))
+    with pytest.raises(InvalidArgument, match="input_size must be an integer"):
+        nchl.unroll(nn.Conv2d(1, 1, 3), 7.0)  # type: ignore[arg-type]
+    assert nchl.unroll(nn.Conv2d(1, 1, 3), (np.int64(7),) * 2).geometry.input_size == (7, 7)
+
+
+def test_graphs_can_be_compared_and_kept_in_sets() -> None:
+    graph, other = (nchl.unroll(nn.Conv2d(1, 1, 2), 3) for _ in range(2))
+    assert graph == graph != other
+    assert len({graph, other, graph}) == 2
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))])
+def test_a_graph_is_where_its_convolution_is(device: str) -> None:
+    conv = nn.Conv2d(1, 2, 2).to(device)
+    with torch.device("meta"):  # whatever device a user has made the default one
+        taps.cache_clear()
+        graph = nchl.unroll(conv, (3, 4))
+    assert {graph.weight.device.type, graph.kernel_index.device.type} == {device}
+    assert graph.to_dense().count_nonzero() == graph.connections == 48
 
 
 def test_the_module_can_be_called_after_a_plain_import() -> None:

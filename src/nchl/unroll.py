@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _SHOWABLE = 100_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # tensors have no single answer to ==
 class Unrolled:
     """The bipartite graph of a convolution: input neurons (c, y, x) to output neurons (o, y, x), both counted in C order.
 
@@ -92,10 +92,10 @@ class Unrolled:
             ax = require("matplotlib.pyplot", "report").figure().add_subplot()
         assert ax is not None
         inputs, outputs = self.neurons
-        rows, columns = self.weight.indices().double()
+        rows, columns = self.weight.indices().cpu().double()
         x = torch.stack([(columns + 0.5) / inputs, (rows + 0.5) / outputs], dim=1)
-        segments = torch.stack([x, torch.tensor([0.0, 1.0], dtype=x.dtype).expand_as(x)], dim=2)
-        lines = collections.LineCollection(segments.numpy(), array=self.kernel_index.numpy(), cmap="turbo", linewidths=0.6, alpha=0.7)
+        segments = torch.stack([x, torch.tensor([0.0, 1.0], dtype=x.dtype, device="cpu").expand_as(x)], dim=2)
+        lines = collections.LineCollection(segments.numpy(), array=self.kernel_index.cpu().numpy(), cmap="turbo", linewidths=0.6, alpha=0.7)
         ax.add_collection(lines)
         for count, height in ((inputs, 0.0), (outputs, 1.0)):
             ax.scatter([(i + 0.5) / count for i in range(count)], [height] * count, s=8, color="black", zorder=2)
@@ -115,7 +115,7 @@ class Unrolled:
 
 
 def unroll(conv: nn.Conv2d, input_size: Pair) -> Unrolled:
-    """Unroll a convolution over an input of known size.
+    """Unroll a convolution over an input of known size; the graph is on the device of its weight.
 
     Args:
         conv: any stride, dilation, groups, and padding by zeros. Its bias is no connection and is left out.
@@ -127,9 +127,11 @@ def unroll(conv: nn.Conv2d, input_size: Pair) -> Unrolled:
     """
     geometry = ConvGeometry.of(conv, input_size)
     rows, columns, elements = connections(geometry)
-    values = conv.weight.detach().cpu().flatten()[elements]
     size = (torch.Size(geometry.output_shape).numel(), torch.Size(geometry.input_shape).numel())
-    weight = torch.sparse_coo_tensor(torch.stack([rows, columns]), values, size, is_coalesced=True, check_invariants=False)
+    there = conv.weight.device
+    places, elements = torch.stack([rows, columns]).to(there), elements.to(there)
+    values = conv.weight.detach().flatten()[elements]
+    weight = torch.sparse_coo_tensor(places, values, size, device=there, is_coalesced=True, check_invariants=False)
     return Unrolled(geometry, weight, elements)
 
 
@@ -140,7 +142,7 @@ def connections(geometry: ConvGeometry) -> tuple[Int[Tensor, " connections"], In
     plane_in, plane_out = geometry.input_size[0] * geometry.input_size[1], valid.shape[1]
     # (position, channel in group, tap): per position the inputs rise with channel and tap, so no sorting is needed.
     position, channel, tap = valid.T[:, None, :].expand(plane_out, group_channels, height * width).nonzero(as_tuple=True)
-    output = torch.arange(outputs)[:, None]
+    output = torch.arange(outputs, device="cpu")[:, None]
     first_channel = output // (outputs // geometry.groups) * group_channels
     rows = output * plane_out + position
     columns = (first_channel + channel) * plane_in + index[tap, position]
@@ -149,7 +151,7 @@ def connections(geometry: ConvGeometry) -> tuple[Int[Tensor, " connections"], In
 
 
 def _places(shape: tuple[int, int, int]) -> list[tuple[Any, ...]]:
-    return [tuple(place) for place in torch.cartesian_prod(*(torch.arange(n) for n in shape)).tolist()]
+    return [tuple(place) for place in torch.cartesian_prod(*(torch.arange(n, device="cpu") for n in shape)).tolist()]
 
 
 class _CallableModule(ModuleType):

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from nchl.errors import InvalidArgument, ShapeError, UnknownName
 from nchl.rules import soft_wta
@@ -36,6 +37,13 @@ def test_equal_to_the_unrolled_loop(sharing: str, competition: str, stride: int,
     kernel = torch.randn(3, 2, 3, 2, generator=generator, dtype=torch.float64)
     got = softhebb_conv(x, kernel, t_invert=0.8, stride=stride, padding=padding, competition=competition, sharing=sharing)
     np.testing.assert_allclose(got, softhebb_update(x, kernel, 0.8, stride, padding, competition, sharing), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_a_parameter_is_a_kernel_and_nothing_records_a_graph(sharing: str) -> None:
+    kernel = nn.Conv2d(2, 3, 2).weight
+    update = softhebb_conv(torch.rand(2, 2, 4, 4), kernel, 1.0, sharing=sharing)
+    assert not update.requires_grad
 
 
 @pytest.mark.parametrize("sharing", ["max", "min", "median"])

@@ -6,6 +6,8 @@ Where that lies outside the input there is padding, and padding is no neuron: it
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -148,24 +150,28 @@ def pair(value: Pair | tuple[int, ...], name: str) -> tuple[int, int]:
     Raises:
         InvalidArgument: neither an integer nor two of them.
     """
-    values = (value, value) if isinstance(value, int) else tuple(value)
-    if len(values) != 2 or not all(isinstance(v, int) for v in values):
+    try:
+        values = [operator.index(v) for v in (value if isinstance(value, Iterable) else (value, value))]
+    except TypeError:
+        values = []
+    if len(values) != 2:
         raise InvalidArgument(f"{name} must be an integer or two of them (height, width), got {value!r}")
     return values[0], values[1]
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept must outlive an inference mode
 def taps(geometry: ConvGeometry) -> tuple[Tensor, Tensor]:
     """For each tap of the kernel and each output position, the input position that it meets.
 
     Returns:
-        `(index, valid)`, both (kernel height * width, output height * width) with taps and positions in C order. `index`
+        `(index, valid)`, both (kernel height * width, output height * width), on the CPU, with taps and positions in C order. `index`
         counts input positions within a channel; where `valid` is False there is padding, and the index is 0. Do not write to them.
     """
     spans = []
     for axis in range(2):
-        output = torch.arange(geometry.output_size[axis]) * geometry.stride[axis] - geometry.padding[2 * axis]
-        spans.append(torch.arange(geometry.kernel_size[axis])[:, None] * geometry.dilation[axis] + output)  # (tap, output)
+        output = torch.arange(geometry.output_size[axis], device="cpu") * geometry.stride[axis] - geometry.padding[2 * axis]
+        spans.append(torch.arange(geometry.kernel_size[axis], device="cpu")[:, None] * geometry.dilation[axis] + output)  # (tap, output)
     (rows, columns), (height, width) = spans, geometry.input_size
     inside = [(span >= 0) & (span < size) for span, size in ((rows, height), (columns, width))]
     valid = inside[0][:, None, :, None] & inside[1][None, :, None, :]

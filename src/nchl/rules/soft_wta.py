@@ -34,6 +34,7 @@ _CHUNK = 1 << 20
 _NOTHING = -60.0
 
 
+@torch.no_grad()
 def softhebb_conv(
     x: Float[Tensor, "*batch in_channels height width"],
     kernel: Float[Tensor, "out_channels in_channels kernel_height kernel_width"],
@@ -89,7 +90,7 @@ def soft_wta(
 
 def _winner_against_the_rest(competitors: Tensor) -> Tensor:
     """Softmax over the last axis, all but the first of the largest with a minus."""
-    if not competitors.is_cuda:
+    if competitors.device.type == "cpu":
         below = competitors - competitors.amax(dim=-1, keepdim=True)
         sign = below.sign()  # 0 for the winner, -1 for the rest: signs, not comparisons or indices, for these do not vectorise
         if not bool((sign.sum(dim=-1) != 1 - competitors.shape[-1]).any()):
@@ -150,7 +151,7 @@ def _median(pre: Tensor, post: Tensor, decay: Tensor, weights: Tensor) -> Tensor
 
 def _lower_median(rows: Tensor, pool: ThreadPoolExecutor) -> Tensor:
     """The element (n - 1) // 2 of each sorted row; NaN where a row has one. `rows` may be overwritten."""
-    if rows.is_cuda:
+    if rows.device.type != "cpu":
         return rows.median(dim=-1).values
     # On a CPU numpy's vectorised sort takes a fifth of the time of torch's selection, and threads may sort different rows.
     list(pool.map(lambda block: block.sort(axis=-1), np.array_split(rows.numpy(), torch.get_num_threads())))
