@@ -47,6 +47,15 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
         (["evolve", "--hidden", "10", "CartPole-v1"], "a task or folder goes before this option"),
         (["evolve", "CartPole-v1", "Ant-v5"], "unexpected 'Ant-v5'"),
         (["bench", "stepp"], "did you mean 'step'"),
+        (["bench", "softhebb", "--sharing", "foo"], "unknown sharing 'foo'"),
+        (["bench", "softhebb", "--seconds", "nan"], "expected a number of at least 0, got 'nan'"),
+        (["bench", "rollout", "CartPole-v1", "--seed", "-1"], "expected a whole number of at least 0, got '-1'"),
+        (["bench", "rollout", "CartPole-v1", "--simulator", "envpol"], "did you mean 'envpool'"),
+        (["bench", "conv", "--image", "-3"], "expected a whole number of at least 1, got '-3'"),
+        (["bench", "conv", "--backend", "fast"], "known are auto, eager, compiled"),
+        (["bench", "step", "--nodes", "3", "0"], "expected a whole number of at least 1, got '0'"),
+        (["film", "run", "--fps", "500"], "expected a number from 0.1 to 60, got '500'"),
+        (["evaluate", "run", "--seed", "-1"], "expected a whole number of at least 0, got '-1'"),
         (["presets", "cartpol"], "did you mean 'cartpole'"),
         (["describe", "ncl", "4", "2"], "did you mean 'nchl'"),
         (["describe", "nchl", "4", "0", "2"], "got 4 0 2"),
@@ -63,6 +72,12 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(words: list[str], said: str
     assert shown.err.startswith("nchl: ")
     assert said in shown.err
     assert len(shown.err.splitlines()) <= 2
+
+
+@pytest.mark.parametrize("words", [["resume"], ["compare"], ["describe"], ["softhebb"], ["softhebb", "--resume"], ["sweep"]])
+def test_a_name_that_no_file_can_have_is_a_mistake_too(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, "a" * 300]) == 2
+    assert "File name too long" in capsys.readouterr().err
 
 
 def test_help_is_fast_and_imports_nothing_heavy() -> None:

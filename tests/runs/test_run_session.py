@@ -129,6 +129,8 @@ def test_folders_that_exist_or_are_no_runs_are_refused(finished: Path, tmp_path:
         resume(tmp_path / "empty")
     with pytest.raises(RunError, match="there is no run folder"):
         resume(tmp_path / "absent")
+    with pytest.raises(RunError, match="there can be no run folder"):
+        resume(tmp_path / ("a" * 300))
 
 
 def test_a_mistake_makes_no_folder(tmp_path: Path) -> None:

@@ -60,6 +60,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NchlError as error:
         print(f"nchl: {harmless(str(error))}", file=sys.stderr)
         return MISTAKE
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(
+            f"nchl: cannot use {harmless(str(error.filename))}: {error.strerror}; give another name, or look at its permissions",
+            file=sys.stderr,
+        )
+        return MISTAKE
     except (MemoryError, RuntimeError) as error:
         if not _is_lack_of_memory(error):
             raise

@@ -131,9 +131,13 @@ class RunFolder:
             RunError: there is no such folder, or it is not a run folder.
         """
         folder = cls(Path(path))
-        if not folder.path.is_dir():
+        try:
+            there, recorded = folder.path.is_dir(), folder.config.is_file()
+        except OSError as error:  # a name that no folder can have
+            raise RunError(f"there can be no run folder {str(folder.path)[:100]!r}: {error.strerror}") from error
+        if not there:
             raise RunError(f"there is no run folder {folder.path}; give the folder that `nchl evolve` made (see its --out)")
-        if not folder.config.is_file():
+        if not recorded:
             raise RunError(f"{folder.path} is not a run folder: it has no config.json; give the folder that `nchl evolve` made")
         return folder
 
