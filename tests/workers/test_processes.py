@@ -23,7 +23,7 @@ from nchl.runs.session import resume, run
 from nchl.seeds import Purpose
 from nchl.strategies import GaussianPopulation, MatrixPopulation
 from nchl.workers import LocalWorkers, Recipe, process_workers, processes
-from nchl.workers.supervisor import Patience
+from nchl.workers.patience import Patience
 from reference.runs import results, start
 
 psutil = pytest.importorskip("psutil")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
 
 from nchl.errors import WorkerError
+from nchl.workers.patience import Patience
 from nchl.workers.requests import parse_scores
-from nchl.workers.supervisor import Crew, Event, Hand, Job, Patience, Supervisor
+from nchl.workers.supervisor import Crew, Event, Hand, Job, Supervisor
 from nchl.workers.wire import Message, Rubbish
 
 IDENTITY = {"torch": "1"}
@@ -67,14 +68,17 @@ class Actors(Crew):
 
 def work(crew: Actors, jobs: int = 6, patience: Patience | None = None) -> tuple[list[int], Supervisor]:
     supervisor = Supervisor(crew, IDENTITY, patience or Patience(first=20, floor=2), clock=lambda: crew.now)
+    return supervisor.run(numbered(range(jobs)), parse), supervisor
 
-    def parse(job: Job, answer: Message) -> tuple[int, int]:
-        if "value" not in answer.header:
-            raise Rubbish("no value")
-        return answer.header["value"], 100
 
-    results = supervisor.run([Job(Message({"id": k}, {}), 100, f"job {k}") for k in range(jobs)], parse)
-    return results, supervisor
+def numbered(ids: Iterable[int]) -> list[Job]:
+    return [Job(Message({"id": k}, {}), 100, f"job {k}") for k in ids]
+
+
+def parse(job: Job, answer: Message) -> tuple[int, int]:
+    if "value" not in answer.header:
+        raise Rubbish("no value")
+    return answer.header["value"], 100
 
 
 def once(first: Message | str | None) -> Behaviour:
@@ -164,6 +168,56 @@ def test_a_driver_that_was_itself_suspended_blames_nobody() -> None:
     results, supervisor = work(crew)
     assert results == WANTED
     assert supervisor.notes == []
+
+
+def later(crew: Actors, seconds: float) -> Behaviour:
+    """What a hand does who answers after so many seconds, and whom nobody reminds in the meantime."""
+    wait = crew.wait
+    due: list[tuple[float, Event]] = []
+
+    def waits(most: float) -> list[Event]:
+        crew.events += [event for when, event in due if when <= crew.now]
+        due[:] = [(when, event) for when, event in due if when > crew.now]
+        return wait(most)
+
+    def behaviour(job: Job) -> None:
+        hand = next(hand for hand in crew.hands if hand.job is job)
+        due.append((crew.now + seconds, Event(hand, honest(job))))
+
+    crew.wait = waits  # type: ignore[method-assign]
+    return behaviour
+
+
+def test_who_has_told_of_a_failure_owes_nothing() -> None:
+    crew = Actors(honest, once(Message({"id": 1, "error": "MemoryError: ", "known": False}, {})))
+    patience = Patience(first=20, floor=30)
+    supervisor = Supervisor(crew, IDENTITY, patience, clock=lambda: crew.now)
+    assert supervisor.run(numbered([0, 1]), parse) == [0, 10]
+    crew.behaviours[0] = later(crew, 25)
+    assert supervisor.run(numbered([2]), parse) == [20]
+    assert (crew.dismissed, supervisor.notes, patience.floor) == (0, [], 30)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 99.0, 101.0])
+def test_what_an_interrupted_generation_has_left_behind_is_no_silence(seconds: float) -> None:
+    """The answer comes at once, while nobody listens, or when the next generation has begun."""
+    crew = Actors()
+    crew.behaviours.append(later(crew, seconds))
+    patience, wait = Patience(first=20, floor=30), crew.wait
+
+    def interrupted(most: float) -> list[Event]:
+        if crew.given:
+            raise KeyboardInterrupt
+        return wait(most)
+
+    supervisor = Supervisor(crew, IDENTITY, patience, clock=lambda: crew.now)
+    crew.wait = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        supervisor.run(numbered([0]), parse)
+    crew.wait, crew.now = wait, 100  # type: ignore[method-assign]
+    crew.behaviours[:] = honest, honest
+    assert supervisor.run(numbered([1, 2, 3]), parse) == [10, 20, 30]
+    assert (crew.dismissed, supervisor.notes, patience.floor) == (0, [], 30)
 
 
 def test_patience_follows_what_was_slow() -> None:

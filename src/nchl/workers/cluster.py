@@ -21,10 +21,11 @@ from typing import Any
 
 from nchl.errors import InvalidArgument, WorkerError, require
 from nchl.workers.base import Recipe
+from nchl.workers.patience import Patience
 from nchl.workers.player import Player
 from nchl.workers.remote import RemoteWorkers
 from nchl.workers.requests import Servant, describe_recipe
-from nchl.workers.supervisor import Crew, Event, Hand, Job, Patience
+from nchl.workers.supervisor import Crew, Event, Hand, Job
 from nchl.workers.wire import Message
 
 _OBJECT_STORE_BYTES = 512 << 20

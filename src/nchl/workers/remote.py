@@ -14,11 +14,12 @@ from nchl.rollout import ObservationStatistics, Rollout
 from nchl.seeds import Purpose
 from nchl.strategies import Population
 from nchl.workers.base import Recipe
+from nchl.workers.patience import Patience
 from nchl.workers.player import Player
 from nchl.workers.processes import Processes
 from nchl.workers.requests import describe_recipe, describe_shared, identity, parse_returns, parse_scores
 from nchl.workers.slices import SLICES_PER_WORKER, Slice, cut
-from nchl.workers.supervisor import Crew, Job, Patience, Supervisor, check_count
+from nchl.workers.supervisor import Crew, Job, Supervisor, check_count
 from nchl.workers.wire import Message
 
 

@@ -11,46 +11,16 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from nchl.errors import InvalidArgument, WorkerError
+from nchl.workers.patience import Patience
 from nchl.workers.wire import Message, Rubbish
 
 _TICK_SECONDS = 1.0
 _ASLEEP_SECONDS = 5.0
 _ATTEMPTS = 8
-
-
-@dataclass
-class Patience:
-    """How long a worker may take, learnt from the slices that were finished.
-
-    Attributes:
-        start: seconds to start, to import and to compile.
-        first: seconds for a slice before any was finished.
-        floor: seconds for any slice, on top of what was learnt.
-        factor: by how much a slice may be slower than the slowest of the last ones, step by step of the longest possible lives.
-    """
-
-    start: float = 600.0
-    first: float = 1200.0
-    floor: float = 30.0
-    factor: float = 5.0
-    _rates: deque[float] = field(default_factory=lambda: deque(maxlen=64))
-
-    def learn(self, seconds: float, steps: int) -> None:
-        """Take in that so many environment steps took so long."""
-        self._rates.append(seconds / max(steps, 1))
-
-    def allowed(self, most_steps: int) -> float:
-        """Seconds for a slice of at most so many steps."""
-        return self.floor + self.factor * max(self._rates) * most_steps if self._rates else self.first
-
-    def missed(self) -> None:
-        """Somebody took longer: perhaps it was the machine, so everybody gets more time from now on."""
-        self.factor *= 2
-        self.floor *= 2
 
 
 @dataclass
@@ -190,7 +160,10 @@ class Supervisor:
         results: dict[int, Any] = {}
         waiting = deque(jobs)
         mine = {job.id: job for job in jobs}
-        self._last_tick = self._clock()
+        now = self._clock()
+        for hand in self.crew.hands:  # since the last call, nobody has listened to what they still do
+            hand.deadline += now - self._last_tick
+        self._last_tick = now
         while len(results) < len(jobs):
             self.crew.muster()
             for hand in self.crew.hands:
@@ -207,7 +180,7 @@ class Supervisor:
                 elif job is None or event.message.header.get("id") != job.id:
                     self._lost(event.hand, "it answered what it was not asked", waiting, mine)
                 elif job.id not in mine:
-                    event.hand.job = None  # what an interrupted generation has left behind
+                    _idle(event.hand)  # what an interrupted generation has left behind
                 else:
                     self._take(event.hand, job, event.message, parse, results, waiting, mine)
             self._look_at_the_clock(waiting, mine)
@@ -247,7 +220,7 @@ class Supervisor:
         mine: Mapping[int, Job],
     ) -> None:
         if "error" in message.header:
-            hand.job = None
+            _idle(hand)
             if message.header.get("known"):
                 raise WorkerError(f"{hand.name}, {job.name}: {message.header['error']}")
             self._again(job, f"{hand.name} failed: {message.header['error']}", waiting)
@@ -258,7 +231,8 @@ class Supervisor:
             self._lost(hand, f"it answered nonsense: {error}", waiting, mine)
             return
         self.patience.learn(self._clock() - hand.since, steps)
-        hand.job, hand.deadline, self._losses = None, float("inf"), 0
+        self._losses = 0
+        _idle(hand)
 
     def _lost(self, hand: Hand, reason: str, waiting: deque[Job], mine: Mapping[int, Job]) -> None:
         job = hand.job
@@ -302,6 +276,11 @@ class Supervisor:
     def _until_next_deadline(self) -> float:
         left = min((hand.deadline for hand in self.crew.hands), default=float("inf")) - self._clock()
         return min(_TICK_SECONDS, max(0.0, left))
+
+
+def _idle(hand: Hand) -> None:
+    """It has answered, and owes nothing until it gets another job."""
+    hand.job, hand.deadline = None, float("inf")
 
 
 _RESUME = "The generations before are kept: `nchl resume RUN` goes on with them"
