@@ -113,6 +113,7 @@ def test_tables_go_to_stdout_and_warnings_do_not(form: str, runs: Path, capsys: 
         (("RUNS", "--target", "nan"), "finite"),
         (("RUNS", "--seed", "-1"), "at least 0"),
         (("RUNS", "--csv", "--latex"), "not allowed"),
+        (("RUNS", "--json", "--table", "runs"), "--table has no meaning with --json"),
         (("RUNS", "--table", "pears"), "did you mean 'pairs'"),
         (("RUNS", "--figure", "figure.pdf"), ".png and .svg"),
         (("RUNS", "--bootstraps", "3"), "unknown option"),
@@ -141,8 +142,11 @@ def test_a_sweep_whose_runs_are_done(runs: Path, tmp_path: Path, capsys: pytest.
     assert not (tmp_path / "new").exists()
     file.write_text(SWEEP.replace("hidden: [3]", "hidden: [4]"))
     assert "hidden is [3] there and [4] in the file" in refused(capsys, "sweep", str(file), "--out", str(runs))
-    assert "--jobs must be at least 1" in refused(capsys, "sweep", str(file), "--jobs", "0")
+    assert "--jobs: expected a whole number of at least 1" in refused(capsys, "sweep", str(file), "--jobs", "0")
     assert "nowhere.yaml" in refused(capsys, "sweep", "nowhere.yaml")
+    said = refused(capsys, "sweep", str(file), "--out", str(file))
+    assert "name another folder with --out" in said
+    assert "nchl resume" not in said
 
 
 @pytest.mark.slow

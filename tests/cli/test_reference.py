@@ -33,6 +33,12 @@ def test_promised_options_are_in_the_help(verb: str, capsys: pytest.CaptureFixtu
     assert not [option for option in PROMISED[verb].split() if option not in shown]
 
 
+def test_options_of_two_values_and_exit_codes() -> None:
+    page = reference.page()
+    assert "`--image-size H W`" in page
+    assert all(f"| {code} |" in page for code in (0, 1, 2, 129, 130, 143))
+
+
 def test_every_field_of_the_configuration_is_an_option_with_help() -> None:
     page = reference.page()
     for option in options():

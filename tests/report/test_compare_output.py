@@ -54,6 +54,12 @@ def test_tables_for_people_say_the_same(form: str, comparison: Comparison) -> No
         assert words in drawn
 
 
+@pytest.mark.parametrize(("form", "said"), [("text", "one group: no pairs"), ("latex", "% one group: no pairs")])
+def test_one_group_has_no_pairs(form: str, said: str, tmp_path: Path) -> None:
+    write_run(tmp_path / "alone", [10.0, 20.0], network="hl")
+    assert render(compare([tmp_path / "alone"]), form, ["pairs"]) == said
+
+
 def test_unknown_formats_and_tables(comparison: Comparison) -> None:
     with pytest.raises(UnknownName, match="did you mean 'latex'"):
         render(comparison, "latx", ["groups"])

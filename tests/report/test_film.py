@@ -123,7 +123,7 @@ def test_what_cannot_be_filmed_is_refused(run: Path, tmp_path: Path, monkeypatch
     (tmp_path / "taken.mp4").mkdir()
     with pytest.raises(RunError, match="cannot write"):
         film(run, tmp_path / "taken.mp4")
-    for name, value in (("episodes", 0), ("width", 1), ("fps", 0), ("seconds", math.nan)):
+    for name, value in (("episodes", 0), ("width", 1), ("fps", 0), ("fps", 500), ("seconds", math.nan)):
         with pytest.raises(InvalidArgument, match=name):
             film(run, tmp_path / "film.mp4", **{name: value})
     nchl.run("CartPole-v1", out=tmp_path / "static", network="static", hidden=[4], population=4, generations=1, simulator="gymnasium")

@@ -196,6 +196,9 @@ def test_what_cannot_be_drawn_is_left_out_with_its_reason(run: Path, monkeypatch
 def test_a_film_of_the_run_folder_is_embedded(run: Path) -> None:
     (run / "film.mp4").write_bytes(b"a film")
     text = quickly(run, film=True)
+    # `nchl film` may have shown the centre: only the film itself says whom.
+    assert "film.mp4 of the run folder; its last line says which individual and seed." in text
+    assert "The best individual" not in text[text.index('<section id="film"') : text.index('<section id="learning"')]
     assert 'src="data:video/mp4;base64,YSBmaWxt"' in text
 
 
@@ -221,9 +224,10 @@ def test_the_command(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_mistakes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, said in (
         ([str(tmp_path / "nothing")], "no run folder"),
-        ([str(run), "--episodes", "-1"], "episodes must be at least 0"),
-        ([str(run), "--seed", "-1"], "seed must be at least 0"),
-        ([str(run), "--episodes", "0", "--no-film", "--no-microscope", "--out", str(run)], "cannot write"),
+        ([str(run), "--episodes", "-1"], "--episodes: expected a whole number of at least 0"),
+        ([str(run), "--seed", "-1"], "--seed: expected a whole number of at least 0"),
+        ([str(run), "--episodes", "0", "--no-film", "--no-microscope", "--out", str(run)], "it is a folder; name a file in it"),
+        ([str(run), "--episodes", "0", "--out", str(run / "config.json" / "page.html")], "config.json is no folder"),
     ):
         assert main(["report", *words]) == 2
         assert said in capsys.readouterr().err

@@ -11,18 +11,30 @@ import contextlib
 import ctypes
 import functools
 import gc
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nchl.cli.parser import Parser, at_least, one_of
+from nchl.cli.timing import median_seconds
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+_BACKENDS = ("auto", "eager", "compiled")
+
+
+def add_arguments(parser: Parser) -> None:
     """The verb's options."""
-    parser.add_argument("--population", type=int, default=64, metavar="P", help="individuals (default: 64)")
-    parser.add_argument("--image", type=int, default=64, metavar="PIXELS", help="height and width of the input (default: 64)")
-    parser.add_argument("--backend", choices=("auto", "eager", "compiled"), default="auto", help="how the network runs (default: auto)")
-    parser.add_argument("--repeats", type=int, default=10, metavar="N", help="measurements, of which the median counts (default: 10)")
+    parser.add_argument("--population", type=at_least(1), default=64, metavar="P", help="individuals (default: 64)")
+    parser.add_argument("--image", type=at_least(1), default=64, metavar="PIXELS", help="height and width of the input (default: 64)")
+    parser.add_argument(
+        "--backend",
+        type=one_of("back end", _BACKENDS),
+        default="auto",
+        metavar="|".join(_BACKENDS),
+        help="how the network runs (default: auto)",
+    )
+    parser.add_argument(
+        "--repeats", type=at_least(1), default=10, metavar="N", help="measurements, of which the median counts (default: 10)"
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -37,12 +49,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     import torch
 
-    from nchl.errors import InvalidArgument
     from nchl.networks.conv_presets import conv_thesis
     from nchl.rules.shared import SHARINGS
 
-    if args.population < 1 or args.repeats < 1:
-        raise InvalidArgument(f"population and repeats: expected at least 1, got {args.population} and {args.repeats}")
     torch.set_flush_denormal(True)
     shape, generator = (3, args.image, args.image), torch.Generator().manual_seed(0)
     rows: list[dict[str, Any]] = []
@@ -63,9 +72,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             network.step(x)
             peak = _memory_mb("VmHWM")
             rules_mb = network.genome.numel() * network.genome.element_size() / 2**20
-            anchors.append(_median_ms(lambda: left @ left, args.repeats))
-            step_ms = _median_ms(functools.partial(network.step, x), args.repeats) / args.population
-            forward_ms = _median_ms(functools.partial(network.forward, x), args.repeats) / args.population
+            anchors.append(_milliseconds(lambda: left @ left, args.repeats))
+            step_ms = _milliseconds(functools.partial(network.step, x), args.repeats) / args.population
+            forward_ms = _milliseconds(functools.partial(network.forward, x), args.repeats) / args.population
             rows.append(
                 {
                     "sharing": sharing,
@@ -135,7 +144,7 @@ def _small(repeats: int) -> dict[str, Any]:
             kernel.scatter_reduce_(0, elements, change[places[0], places[1]], "amax", include_self=False)
             matrix[places[0], places[1]] += kernel[elements]
 
-    step_ms, dense_ms = _median_ms(lambda: network.step(x), repeats), _median_ms(step, repeats)
+    step_ms, dense_ms = _milliseconds(lambda: network.step(x), repeats), _milliseconds(step, repeats)
     return {"image": image, "step_ms": step_ms, "dense_ms": dense_ms, "ratio": dense_ms / step_ms}
 
 
@@ -155,12 +164,5 @@ def _memory_mb(name: str) -> float | None:
     return None
 
 
-def _median_ms(call: Callable[[], object], repeats: int) -> float:
-    for _ in range(2):  # compiles, allocates, wakes the threads
-        call()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return sorted(times)[repeats // 2] * 1e3
+def _milliseconds(call: Callable[[], object], repeats: int) -> float:
+    return 1e3 * median_seconds(call, repeats)

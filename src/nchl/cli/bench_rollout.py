@@ -16,37 +16,41 @@ import statistics
 import time
 from typing import TYPE_CHECKING, Any
 
-from nchl.cli.parser import Parser, one_of, whole_number
-from nchl.errors import InvalidArgument
+from nchl.cli.parser import Parser, at_least, one_of
 
 if TYPE_CHECKING:
     from nchl.networks.base import PlasticNetwork
     from nchl.tasks import Task
 
+_SIMULATORS = ("auto", "envpool", "gymnasium")
 EPILOG = "example: nchl bench rollout HalfCheetah-v5 --json"
 
 
 def add_arguments(parser: Parser) -> None:
     """The task, and what plays it."""
     parser.add_argument("task", metavar="TASK", help="a task, for example Ant-v5")
-    parser.add_argument("--population", type=whole_number, metavar="P", help="individuals side by side (default: 256; CarRacing-v3: 64)")
+    parser.add_argument("--population", type=at_least(1), metavar="P", help="individuals side by side (default: 256; CarRacing-v3: 64)")
     parser.add_argument("--network", default="nchl", metavar="NAME", help="as for `nchl evolve` (default: nchl)")
-    parser.add_argument("--hidden", type=whole_number, nargs="*", metavar="N", help="sizes of the hidden layers (default: 128 64)")
+    parser.add_argument("--hidden", type=at_least(1), nargs="*", metavar="N", help="sizes of the hidden layers (default: 128 64)")
     parser.add_argument("--normalise", metavar="NAME", help="as for `nchl evolve`")
     parser.add_argument("--sharing", metavar="NAME", help="as for `nchl evolve`")
     parser.add_argument("--termwise", action="store_true", default=None, help="as for `nchl evolve`")
-    parser.add_argument("--image-size", type=whole_number, nargs=2, metavar=("H", "W"), help="default: what the network was published with")
-    parser.add_argument("--simulator", default="auto", type=one_of("simulator", ("auto", "envpool", "gymnasium")), metavar="NAME")
-    parser.add_argument("--threads", type=whole_number, metavar="N", help="threads of the simulator (default: one per processor)")
-    parser.add_argument("--steps", type=whole_number, default=300, metavar="N", help="longest life (default: 300)")
-    parser.add_argument("--repetitions", type=whole_number, default=3, metavar="N", help="full and bare runs (default: 3 of each)")
-    parser.add_argument("--seed", type=whole_number, default=0, metavar="N", help="of rules, starts and weights (default: 0)")
+    parser.add_argument("--image-size", type=at_least(1), nargs=2, metavar=("H", "W"), help="default: what the network was published with")
+    parser.add_argument(
+        "--simulator",
+        default="auto",
+        type=one_of("simulator", _SIMULATORS),
+        metavar="|".join(_SIMULATORS),
+        help="what plays the task (default: auto)",
+    )
+    parser.add_argument("--threads", type=at_least(1), metavar="N", help="threads of the simulator (default: one per processor)")
+    parser.add_argument("--steps", type=at_least(1), default=300, metavar="N", help="longest life (default: 300)")
+    parser.add_argument("--repetitions", type=at_least(1), default=3, metavar="N", help="full and bare runs (default: 3 of each)")
+    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="of rules, starts and weights (default: 0)")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure; the keys that matter are `full_steps_per_s`, `bare_steps_per_s`, `ratio` and `population`."""
-    if args.repetitions < 1 or args.steps < 1 or (args.population is not None and args.population < 1):
-        raise InvalidArgument("expected at least one repetition, one step and one individual")
     import torch
 
     from nchl import tasks

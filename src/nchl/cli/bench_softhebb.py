@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from nchl.cli.parser import Parser, number, one_of, whole_number
-from nchl.errors import InvalidArgument
+from nchl.cli.parser import Parser, at_least, one_of
+from nchl.vision.settings import SHARINGS
 
 NETWORKS = ("softhebb", "softhebb-small", "thesis")
 
@@ -23,16 +23,14 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--network", type=one_of("network", NETWORKS), default="softhebb", metavar="|".join(NETWORKS), help="default: softhebb"
     )
-    parser.add_argument("--sharing", metavar="NAME", help="sum, mean, max, min or median (default: sum)")
-    parser.add_argument("--batch-size", type=whole_number, default=10, metavar="IMAGES", help="images per step (default: 10)")
-    parser.add_argument("--seconds", type=number, default=10.0, metavar="S", help="time to measure, about (default: 10)")
-    parser.add_argument("--threads", type=whole_number, default=None, metavar="N", help="threads of torch (default: as it takes)")
+    parser.add_argument("--sharing", type=one_of("sharing", SHARINGS), metavar="NAME", help="sum, mean, max, min or median (default: sum)")
+    parser.add_argument("--batch-size", type=at_least(1), default=10, metavar="IMAGES", help="images per step (default: 10)")
+    parser.add_argument("--seconds", type=at_least(0, float), default=10.0, metavar="S", help="time to measure, about (default: 10)")
+    parser.add_argument("--threads", type=at_least(1), default=None, metavar="N", help="threads of torch (default: as it takes)")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure, on images of 32x32."""
-    if args.batch_size < 1 or args.seconds <= 0 or (args.threads is not None and args.threads < 1):
-        raise InvalidArgument("expected --batch-size and --threads of at least 1 and --seconds above 0")
     import torch
 
     from nchl.vision.allocator import keep_freed_memory

@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import time
 from collections.abc import Callable
 from typing import Any
+
+from nchl.cli.parser import Parser, at_least
+from nchl.cli.timing import median_seconds
 
 RULES = ("nchl", "hl", "wnchl", "static")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """The verb's options."""
-    parser.add_argument("--nodes", type=int, nargs="+", default=[27, 128, 64, 8], metavar="N", help="layer sizes (default: 27 128 64 8)")
-    parser.add_argument("--population", type=int, default=256, metavar="P", help="individuals (default: 256)")
-    parser.add_argument("--window", type=int, default=20, metavar="M", help="window of the weightless network (default: 20)")
+    parser.add_argument(
+        "--nodes", type=at_least(1), nargs="+", default=[27, 128, 64, 8], metavar="N", help="layer sizes (default: 27 128 64 8)"
+    )
+    parser.add_argument("--population", type=at_least(1), default=256, metavar="P", help="individuals (default: 256)")
+    parser.add_argument("--window", type=at_least(1), default=20, metavar="M", help="window of the weightless network (default: 20)")
     parser.add_argument("--rule", action="append", metavar="FILE.py:NAME", help="also measure this rule; may be given again")
-    parser.add_argument("--repeats", type=int, default=20, metavar="N", help="measurements, of which the median counts (default: 20)")
+    parser.add_argument(
+        "--repeats", type=at_least(1), default=20, metavar="N", help="measurements, of which the median counts (default: 20)"
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -33,12 +39,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     import nchl
-    from nchl.errors import InvalidArgument
     from nchl.networks.layers import check_nodes
 
     nodes, population = list(check_nodes(args.nodes)), args.population
-    if population < 1 or args.repeats < 1:
-        raise InvalidArgument(f"population and repeats: expected at least 1, got {population} and {args.repeats}")
 
     def network(name: str, size: int | None) -> nchl.PlasticNetwork:
         keywords: dict[str, Any] = {"population": size, "dtype": torch.float32}
@@ -66,8 +69,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             one.forward(x[0])
             one.update()
 
-        memory_passes.append(_median_us(lambda: weights.mul_(1.0), args.repeats) / population)
-        step_us, naive_us = _median_us(step, args.repeats) / population, _median_us(naive, args.repeats)
+        memory_passes.append(_microseconds(lambda: weights.mul_(1.0), args.repeats) / population)
+        step_us, naive_us = _microseconds(step, args.repeats) / population, _microseconds(naive, args.repeats)
         rules[name] = {
             "step_us": step_us,
             "naive_us": naive_us,
@@ -97,14 +100,5 @@ def text(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _median_us(call: Callable[[], object], repeats: int) -> float:
-    for _ in range(3):  # compiles, allocates, wakes the threads
-        call()
-    times = []
-    for _ in range(repeats):
-        start, calls = time.perf_counter(), 0
-        while calls < 5 or time.perf_counter() - start < 0.01:
-            call()
-            calls += 1
-        times.append((time.perf_counter() - start) / calls)
-    return sorted(times)[repeats // 2] * 1e6
+def _microseconds(call: Callable[[], object], repeats: int) -> float:
+    return 1e6 * median_seconds(call, repeats, at_least_s=0.01)

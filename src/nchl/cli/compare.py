@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nchl.cli.parser import Parser, number, one_of, whole_number
+from nchl.cli.parser import Parser, at_least, number, one_of
 from nchl.errors import InvalidArgument
 
 _FORMS = ("markdown", "latex", "csv")
@@ -36,13 +36,13 @@ def add_arguments(parser: Parser) -> None:
     what.add_argument(
         "--evaluate", action="store_true", help="let each best individual play unseen episodes, and keep the result in its run"
     )
-    what.add_argument("--episodes", type=whole_number, metavar="N", help="of --evaluate (default: 100)")
+    what.add_argument("--episodes", type=at_least(1), metavar="N", help="of --evaluate (default: 100)")
     what.add_argument(
         "--target", type=number, metavar="R", help="measure the cost of reaching R (default: nine tenths of the best group's way)"
     )
     what.add_argument("--baseline", metavar="GROUP", help="test the pairs with this group only (default: all pairs)")
     what.add_argument("--finished-only", action="store_true", help="leave out runs that have not ended")
-    what.add_argument("--seed", type=whole_number, default=0, metavar="SEED", help="of the bootstrap (default: 0)")
+    what.add_argument("--seed", type=at_least(0), default=0, metavar="SEED", help="of the bootstrap (default: 0)")
     how = parser.add_argument_group("how it is shown")
     form = how.add_mutually_exclusive_group()
     form.add_argument("--markdown", dest="form", action="store_const", const="markdown", default="text", help="tables in Markdown")
@@ -62,6 +62,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Read the runs, let them play if asked to, compare, draw."""
     if args.episodes is not None and not args.evaluate:
         raise InvalidArgument("--episodes has no meaning without --evaluate; add it, or leave --episodes out")
+    if args.json and args.table is not None:
+        raise InvalidArgument("--table has no meaning with --json, which tells everything; leave one of the two out")
     from nchl.report.compare import compare
 
     options = {"target": args.target, "baseline": args.baseline, "finished_only": args.finished_only, "seed": args.seed}

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nchl.cli.parser import Parser, add_result_options, whole_number
+from nchl.cli.parser import Parser, add_result_options, at_least
 from nchl.cli.progress import figure
 
 _COLUMNS = ("mean", "std", "iqm", "min", "max", "length")
@@ -20,7 +20,7 @@ def add_arguments(parser: Parser) -> None:
     """The run folder, and what to play."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the run folder that `nchl evolve` made")
     add_result_options(parser)
-    parser.add_argument("--episodes", type=whole_number, default=100, metavar="N", help="episodes to play (default: 100)")
+    parser.add_argument("--episodes", type=at_least(1), default=100, metavar="N", help="episodes to play (default: 100)")
     parser.add_argument("--controls", action="store_true", help="also play without the rule, and with weights frozen half-way")
 
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nchl.cli.parser import Parser, add_result_options, number, whole_number
+from nchl.cli.parser import Parser, add_result_options, at_least
 from nchl.cli.progress import figure
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -26,12 +26,17 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE.mp4", help="the film (default: film.mp4 in the run folder)")
     parser.add_argument("--gif", action="store_true", help="also write a GIF beside it")
     parser.add_argument("--controls", action="store_true", help="plasticity on, off and frozen half-way, side by side")
-    parser.add_argument("--episodes", type=whole_number, default=1, metavar="N", help="episodes, one after the other (default: 1)")
-    parser.add_argument("--width", type=whole_number, default=480, metavar="PIXELS", help="of one picture (default: 480)")
+    parser.add_argument("--episodes", type=at_least(1), default=1, metavar="N", help="episodes, one after the other (default: 1)")
+    parser.add_argument("--width", type=at_least(64), default=480, metavar="PIXELS", help="of one picture (default: 480)")
     parser.add_argument(
-        "--fps", type=number, metavar="N", help="most pictures for a second of simulated time (default: one a step, at most 60)"
+        "--fps",
+        type=at_least(0.1, float, most=60),
+        metavar="N",
+        help="most pictures for a second of simulated time, up to 60 (default: one a step, at most 60)",
     )
-    parser.add_argument("--seconds", type=number, metavar="S", help="show no more than this much of each episode (default: all)")
+    parser.add_argument(
+        "--seconds", type=at_least(0.1, float), metavar="S", help="show no more than this much of each episode (default: all)"
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -22,10 +22,12 @@ Every command is `nchl VERB ...`. Results go to stdout, progress and errors to s
 | 0 | done |
 | 1 | some runs of a sweep have failed; the others are done |
 | 2 | a mistake in what was asked; one or two lines on stderr say what to write instead |
+| 129 | stopped by SIGHUP, as a terminal that is closed sends; the run can be resumed |
 | 130 | stopped by Ctrl-C; the run can be resumed |
 | 143 | stopped by SIGTERM, as a cluster's scheduler sends; the run can be resumed |
 
-`--network FILE.py:NAME` and `--rule FILE.py:NAME` run the code of that file. Nothing else that nchl reads is ever executed.
+`--network FILE.py:NAME` and `--rule FILE.py:NAME` run the code of that file, and a task `module:Id` imports that module. Nothing else
+that nchl reads is ever executed.
 """
 
 
@@ -75,7 +77,9 @@ def _cell(text: str) -> str:
 
 
 def _placeholder(action: argparse.Action) -> str:
-    name = str(action.metavar or action.dest.upper())
+    if isinstance(action.metavar, tuple):  # one for each of its values
+        return " ".join(action.metavar)
+    name = action.metavar or action.dest.upper()
     return {"?": f"[{name}]", "*": f"[{name} ...]", "+": f"{name} ..."}.get(str(action.nargs), name)
 
 

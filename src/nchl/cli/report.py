@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nchl.cli.parser import Parser, whole_number
+from nchl.cli.parser import Parser, at_least
 
 
 def add_arguments(parser: Parser) -> None:
@@ -19,9 +19,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="the run folder that `nchl evolve` made or is writing")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the page (default: report.html in the run folder)")
     parser.add_argument(
-        "--episodes", type=whole_number, default=100, metavar="N", help="unseen episodes to play; 0: no evaluation (default: 100)"
+        "--episodes", type=at_least(0), default=100, metavar="N", help="unseen episodes to play; 0: no evaluation (default: 100)"
     )
-    parser.add_argument("--seed", type=whole_number, default=10000, metavar="SEED", help="of the unseen starts (default: 10000)")
+    parser.add_argument("--seed", type=at_least(0), default=10000, metavar="SEED", help="of the unseen starts (default: 10000)")
     parser.add_argument("--no-film", action="store_true", help="no film; else film.mp4 of the run folder, or a new one")
     parser.add_argument("--no-microscope", action="store_true", help="no recording of a lifetime")
 

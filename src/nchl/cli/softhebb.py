@@ -42,7 +42,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder to make (default: runs/softhebb-NETWORK-SEED-TIME)")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run that was stopped or killed; takes no other settings")
     parser.add_argument(
-        "--allow-other-machine", action="store_true", help="resume although other threads or versions would give other digits"
+        "--allow-other-machine",
+        action="store_true",
+        help="resume although another version of torch or another instruction set would give other digits",
     )
 
 
@@ -99,7 +101,7 @@ class LineReporter:
     """A line every ten seconds."""
 
     def __init__(self, every_s: float = 10.0) -> None:
-        self._every_s, self._said, self._name, self._total, self._began = every_s, 0.0, "", 0, 0.0
+        self._every_s, self._said, self._name, self._total = every_s, 0.0, "", 0
 
     def __enter__(self) -> LineReporter:
         return self
@@ -114,7 +116,7 @@ class LineReporter:
 
     def start(self, name: str, total: int) -> None:
         """Begin a new count."""
-        self._name, self._total, self._said, self._began = name, total, time.monotonic(), time.monotonic()
+        self._name, self._total, self._said = name, total, time.monotonic()
 
     def advance(self, done: int, text: str = "") -> None:
         """Write how far it is, if enough time has passed."""
@@ -125,7 +127,7 @@ class LineReporter:
 
 
 class BarReporter:
-    """A bar with images per second and time left, by rich."""
+    """A bar with the images that are done and the time left, by rich."""
 
     def __init__(self) -> None:
         from rich.console import Console

@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nchl.cli.parser import Parser, whole_number
-from nchl.errors import InvalidArgument
+from nchl.cli.parser import Parser, at_least
 from nchl.runs.command import option_words
 from nchl.runs.config import options
 
@@ -38,7 +37,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="the YAML file")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the folder of the runs' folders (default: runs/NAME-OF-THE-FILE)")
     parser.add_argument(
-        "--jobs", type=whole_number, default=1, metavar="N", help="runs side by side, each with its share of the cores (default: 1)"
+        "--jobs", type=at_least(1), default=1, metavar="N", help="runs side by side, each with its share of the cores (default: 1)"
     )
     parser.add_argument("--dry-run", action="store_true", help="list the runs and how far each is, and run nothing")
 
@@ -49,8 +48,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from nchl.runs.sweep import look, read_sweep
     from nchl.runs.sweep_jobs import generations_done, only_sweep, run_cells
 
-    if args.jobs < 1:
-        raise InvalidArgument(f"--jobs must be at least 1, got {args.jobs}")
     cells = read_sweep(args.file)
     out = Path("runs") / args.file.stem if args.out is None else args.out
     states, others = look(cells, out)

@@ -114,7 +114,7 @@ def film(
         controls: three copies side by side: plasticity on, off, and frozen after half of the steps that the first one lives.
         simulator: None: the run's own.
         width: of one picture, in pixels; rounded up to an even number.
-        fps: most pictures for a second of simulated time; None: one for each step, at most 60. The film always runs in real time.
+        fps: most pictures for a second of simulated time, up to 60; None: one for each step, at most 60. The film always runs in real time.
         seconds: show no more than this much of each episode; the return told is that of the whole.
         on_progress: called with the steps that were played and the most that there can be.
 
@@ -140,7 +140,7 @@ def film(
             scene = open_run(run, seed, which, simulator=simulator, size=size if _takes_a_size(config.task) else None)
             panels.append(_Panel(stack.enter_context(scene), kind))
         stage = panels[0].scene.stage
-        every = max(1, math.ceil(stage.steps_per_second / min(fps or MOST_PER_SECOND, MOST_PER_SECOND) - 1e-9))
+        every = max(1, math.ceil(stage.steps_per_second / (fps or MOST_PER_SECOND) - 1e-9))
         rate = stage.steps_per_second / every
         who = "best individual" if which == "best" else "centre of the search"
         about = f"{stage.task.id}, {'EnvPool' if stage.simulator == 'envpool' else 'Gymnasium'}: {who}, seed {seed}"
@@ -238,5 +238,6 @@ def _keep_for_tensorboard(folder: RunFolder, film: Path, generation: int | None)
 def _check(**values: float | None) -> None:
     least = {"episodes": 1, "width": 64, "fps": 0.1, "seconds": 0.1}
     for name, value in values.items():
-        if value is not None and not least[name] <= value <= 100_000:
-            raise InvalidArgument(f"{name} must be from {least[name]} to 100000, got {value}")
+        most = MOST_PER_SECOND if name == "fps" else 100_000
+        if value is not None and not least[name] <= value <= most:
+            raise InvalidArgument(f"{name} must be from {least[name]} to {most:g}, got {value}")

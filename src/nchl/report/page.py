@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from nchl import __version__
-from nchl.errors import InvalidArgument, NchlError, require
+from nchl.errors import InvalidArgument, NchlError, RunError, require
 from nchl.report import page_words, plots
 from nchl.report.microscope import Microscope, record
 from nchl.report.page_pictures import svg
@@ -72,6 +73,7 @@ def write(
     notes: list[str] = []
     with snapshot(run) as state:
         path = Path(run) / "report.html" if out is None else Path(out)
+        _check_place(path)
         config = state.record.settings
         controls = config.network != "static"
         tell(f"{config.task}: {state.status}")
@@ -113,7 +115,7 @@ def write(
         data = page.encode("utf-8", "replace")
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, data)
+        write_atomically(path, data, of_a_run=False)
     return {
         "report": str(path),
         "bytes": len(data),
@@ -125,6 +127,15 @@ def write(
         "film": embedded is not None,
         "notes": notes,
     }
+
+
+def _check_place(path: Path) -> None:
+    """Refuse, before anything is played, a place that the page could not be written to in the end."""
+    if path.is_dir():
+        raise RunError(f"cannot write {path}: it is a folder; name a file in it, for example {path / 'report.html'}")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise RunError(f"cannot write {path}: {folder} is no folder that can be written to; name another place")
 
 
 def _record(state: State, seed: int, notes: list[str]) -> dict[str, Any]:
@@ -141,15 +152,16 @@ def _film(run: Path, state: State, seed: int, notes: list[str], tell: OnNote) ->
     from nchl.report.film import film
 
     path = run / "film.mp4"
-    said = "film.mp4 of the run folder"
     if path.exists():
+        said = "film.mp4 of the run folder; its last line says which individual and seed"
         if path.stat().st_mtime < (run / "best.safetensors").stat().st_mtime:
-            said += ", made before the best individual was saved the last time; `nchl film` makes a new one"
+            said += ". It was made before the best individual was saved the last time; `nchl film` makes a new one"
     else:
         tell("making the film")
         path = state.folder.path / "film.mp4"
         film(state.folder.path, path, seed=seed, fps=30, seconds=60)
-        said = f"one unseen episode, the first of evaluation seed {seed}; the first minute at most"
+        of = "" if state.best_generation is None else f" (of generation {state.best_generation})"
+        said = f"The best individual{of}, one unseen episode, the first of evaluation seed {seed}; the first minute at most"
     try:
         data = path.read_bytes()
     except OSError as error:

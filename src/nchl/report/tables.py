@@ -46,7 +46,8 @@ def render(comparison: Comparison, form: str, tables: Sequence[str]) -> str:
         return "\n".join(_csv(_RECORDS[name](comparison)) for name in tables).rstrip("\n")
     draw = {"text": text, "markdown": markdown, "latex": latex}[form]
     drawn = [draw(table) for name in tables if (table := _TABLES[name](comparison)).rows]
-    return "\n\n".join(drawn)
+    # Only the table of pairs can be empty.
+    return "\n\n".join(drawn) or ("% " if form == "latex" else "") + "one group: no pairs"
 
 
 def groups_table(comparison: Comparison) -> Table:

@@ -27,8 +27,13 @@ _KEY = "nchl"
 _LARGEST_HEADER = 16 << 20
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, *, of_a_run: bool = True) -> None:
     """Replace a file by new content, whole or not at all, and on the disk when this returns.
+
+    Args:
+        path: the file.
+        data: its new content.
+        of_a_run: whether a run is writing, which can be resumed.
 
     Raises:
         RunError: the disk is full or the folder cannot be written to; the old file is untouched.
@@ -45,11 +50,13 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
-        raise cannot_write(path, error) from error
+        raise cannot_write(path, error, of_a_run=of_a_run) from error
 
 
-def cannot_write(path: Path, error: OSError) -> RunError:
-    """The error for a file that could not be written: the system's reason, and that nothing earlier is lost."""
+def cannot_write(path: Path, error: OSError, *, of_a_run: bool = True) -> RunError:
+    """The error for a file that could not be written: the system's reason, and that nothing earlier of a run is lost."""
+    if not of_a_run:
+        return RunError(f"cannot write {path}: {error.strerror or error}; make room, give write permission, or name another place")
     return RunError(
         f"cannot write {path}: {error.strerror or error}. What the run had saved before is untouched; "
         "make room or give write permission, then continue with: nchl resume"

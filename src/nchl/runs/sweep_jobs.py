@@ -132,7 +132,7 @@ def only_sweep(out: Path, say: Callable[[str], None], patience_s: float = PATIEN
         out.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(out / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise cannot_write(out, error) from error
+        raise RunError(f"cannot keep runs in {out}: {error.strerror or error}; name another folder with --out") from error
     try:
         deadline = time.monotonic() + patience_s
         while not _try_lock(descriptor):

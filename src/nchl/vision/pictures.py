@@ -59,9 +59,12 @@ def curves(axes: Axes, rows: list[dict[str, str]]) -> Axes:
     """Training and validation accuracy over the epochs of the labelled phase."""
     labelled = [row for row in rows if row["train_accuracy"]]
     epochs = [int(row["epoch"]) for row in labelled]
-    axes.plot(epochs, [100 * float(row["train_accuracy"]) for row in labelled], label="training (with dropout)")
+    alone: dict[str, Any] = {"marker": "o"} if len(labelled) < 3 else {}  # one point alone makes no line
+    axes.plot(epochs, [100 * float(row["train_accuracy"]) for row in labelled], label="training (with dropout)", **alone)
     if any(row["validation_accuracy"] for row in labelled):
-        axes.plot(epochs, [100 * float(row["validation_accuracy"] or "nan") for row in labelled], label="validation")
+        axes.plot(epochs, [100 * float(row["validation_accuracy"] or "nan") for row in labelled], label="validation", **alone)
+    if len(epochs) < 3:
+        axes.set_xticks(epochs)
     axes.set_xlabel("epoch")
     axes.set_ylabel("accuracy (%)")
     axes.grid(alpha=0.3)
@@ -70,9 +73,9 @@ def curves(axes: Axes, rows: list[dict[str, str]]) -> Axes:
 
 
 def confusion_matrix(axes: Axes, confusion: np.ndarray, classes: list[str]) -> Axes:
-    """Test images by true class (row) and predicted class (column), in percent of the row."""
+    """Test images by true class (row) and predicted class (column), in percent of the row; numbers, or a colour bar for many classes."""
     percent = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
+    shown = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(f"test accuracy {100 * np.trace(confusion) / max(confusion.sum(), 1):.2f} %; cells in percent of the true class")
@@ -82,6 +85,8 @@ def confusion_matrix(axes: Axes, confusion: np.ndarray, classes: list[str]) -> A
         for row, column in np.ndindex(percent.shape):
             colour = "white" if percent[row, column] > 50 else "black"
             axes.text(column, row, f"{percent[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=8)
+    else:
+        axes.figure.colorbar(shown, ax=axes, label="% of the true class")
     return axes
 
 

@@ -14,6 +14,7 @@ from nchl.errors import InvalidArgument, RunError, UnknownName
 from nchl.runs.options import Option, check_kind, option
 
 _DATA, _NETWORK, _LAYERS, _HEAD, _RUN = "data", "network", "unsupervised layers", "linear head, or backpropagation", "run"
+SHARINGS = ("sum", "max", "min", "median", "mean")
 METHODS = ("softhebb", "random", "backprop")
 _WHILE_LEARNING = ("sharing", "competition", "lr", "batch_size", "schedule")  # without meaning where no layer ever learns
 
@@ -40,9 +41,7 @@ class SoftHebbSettings:
     )
     method: str | None = option("str", "softhebb", "softhebb, random layers, or backprop end to end", _NETWORK, choices=METHODS)
 
-    sharing: str | None = option(
-        "str", None, "how the positions of a kernel element agree; default: sum", _LAYERS, choices=("sum", "max", "min", "median", "mean")
-    )
+    sharing: str | None = option("str", None, "how the positions of a kernel element agree; default: sum", _LAYERS, choices=SHARINGS)
     competition: str | None = option("str", None, "units that compete; default: the network's own", _LAYERS, choices=("channel", "layer"))
     lr: float | None = option("float", None, "a constant learning rate; default: the network's own", _LAYERS, metavar="RATE")
     epochs_unsupervised: int | None = option("int", 1, "epochs of the unsupervised layers", _LAYERS, metavar="N")
@@ -59,8 +58,8 @@ class SoftHebbSettings:
     dropout: float | None = option("float", 0.5, "part of the features that is dropped", _HEAD, metavar="P")
     features: str | None = option("str", "memory", "where the features are kept", _HEAD, choices=("memory", "disk"))
 
-    seed: int | None = option("int", 0, "of every random number", _RUN)
-    device: str | None = option("str", "cpu", "cpu, or cuda", _RUN)
+    seed: int | None = option("int", 0, "of every random number", _RUN, metavar="SEED")
+    device: str | None = option("str", "cpu", "cpu, or cuda", _RUN, metavar="DEVICE")
     threads: int | None = option("int", None, "threads of torch; default: as many as torch takes", _RUN, metavar="N")
     checkpoint_every: int | None = option("int", 500, "steps between two checkpoints within an epoch", _RUN, metavar="STEPS")
 
