@@ -10,6 +10,7 @@ import pytest
 from nchl import tasks
 from nchl.errors import InvalidArgument, ShapeError
 from nchl.seeds import Purpose
+from nchl.tasks import envpool
 from nchl.tasks.envpool import _PERSISTENT, LIFETIME, persistent
 
 gymnasium = pytest.importorskip("gymnasium")
@@ -110,6 +111,39 @@ def test_going_back_to_an_earlier_generation_gives_its_start_again() -> None:
     back_end.common(3, start(4))
     np.testing.assert_array_equal(back_end.common(3, start(1))[1], early)
     np.testing.assert_array_equal(back_end.common(2, start(1, slot=3))[1], early[:2])
+
+
+def test_a_step_that_was_interrupted_leaves_nothing_for_the_next_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, other = (tasks.make("Hopper-v5", max_episode_steps=20, threads=1) for _ in range(2))
+    lives, _ = task.back_end.common(3, start(0))
+    assert isinstance(lives, envpool.Pool)
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lives._env, "recv", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            random_returns(task, lives, 1)
+    for generation in (1, 2):
+        np.testing.assert_array_equal(*(each.back_end.common(3, start(generation))[1] for each in (task, other)))
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_pools_that_are_too_many_go_and_come_again_alike(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = tasks.make("Hopper-v5", max_episode_steps=20, threads=2).back_end
+    monkeypatch.setattr(envpool, "MOST_LIVES", 7 * parts)
+    limited = tasks.make("Hopper-v5", max_episode_steps=20, threads=2).back_end.divided(parts)[0]
+    for generation in (0, 1, 2):
+        for slot in (0, 3, 6):
+            first = limited.common(3, start(generation, slot=slot))[1]
+            np.testing.assert_array_equal(first, whole.common(3, start(generation, slot=slot))[1])
+            assert sum(pool.size for _, pool in limited._pools.values()) <= 6  # type: ignore[attr-defined]
+    made = limited._pools.copy()  # type: ignore[attr-defined]
+    for generation, slot in ((3, 3), (3, 6), (4, 3)):
+        limited.common(3, start(generation, slot=slot))
+    assert [slot for _, slot in limited._pools] == [6, 3]  # type: ignore[attr-defined]
+    assert limited._pools == made  # type: ignore[attr-defined]
 
 
 def test_threads_and_the_size_of_the_pool_change_nothing() -> None:

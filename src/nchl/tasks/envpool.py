@@ -3,7 +3,9 @@
 EnvPool takes seeds only when a pool is made; every further reset continues the random numbers of each environment.
 Where steps draw random numbers too, or a pool costs little, it is made anew for each episode. Where resets alone draw
 them and a pool is dear (MuJoCo: 1 ms an environment; CarRacing: memory is lost at each making), it lives for `LIFETIME`
-generations, and a run that was resumed in the middle makes it and passes over the resets that it missed.
+generations, and a run that was resumed in the middle makes it and passes over the resets that it missed. Each slice of a
+population has a pool of its own; where they hold more than `MOST_LIVES` together, those that were not used for the longest time
+go, and are made again in the same way.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from nchl.tasks.arithmetic import simulator_arithmetic
 from nchl.tasks.base import Lives, Simulator, Start, Step
 
 LIFETIME = 20
+MOST_LIVES = 4096  # in pools that are kept: some GB
 # Tested one by one: equal bits after passing over resets, and no random number drawn by a step.
 _PERSISTENT = frozenset(
     [
@@ -66,14 +69,16 @@ class Pool(Lives):
             except (TypeError, AssertionError, RuntimeError, ValueError) as error:
                 raise TaskError(f"EnvPool cannot make {task!r} with {options}: {error or type(error).__name__}") from error
         super().__init__(len(seeds), *spaces)
-        self.resets = 0
+        self.resets, self.whole = 0, True
         limit = int(self._env.config.get("max_episode_steps", _NO_LIMIT))
         self.step_limit = None if limit >= _NO_LIMIT else limit
 
     def reset(self) -> np.ndarray:
         """Begin a new life in every row; continues each environment's random numbers."""
         self.resets += 1
+        self.whole = False
         observations: np.ndarray = self._env.reset()[0]
+        self.whole = True
         return observations
 
     def picture(self) -> np.ndarray:
@@ -82,7 +87,9 @@ class Pool(Lives):
         return picture
 
     def _step(self, actions: np.ndarray, rows: np.ndarray) -> Step:
+        self.whole = False  # a signal may come between the question and the answer, which the next reset would then get
         observations, rewards, terminated, truncated, _ = self._env.step(np.ascontiguousarray(actions), rows)
+        self.whole = True
         return Step(observations, rewards, terminated, truncated)
 
 
@@ -99,10 +106,11 @@ class EnvPool(Simulator):
 
     def __init__(self, task: str, threads: int, max_episode_steps: int | None) -> None:
         self._task, self._threads = task, 1 if task.startswith(_LIGHT) else threads
+        self._most_lives = MOST_LIVES
         self._options = {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
         probe = Pool(task, [0], 1, self._options)
         self.observation_space, self.action_space, self.step_limit = probe.observation_space, probe.action_space, probe.step_limit
-        # Key: purpose and slot. Value: what the pool was made from, and the pool.
+        # Key: purpose and slot. Value: what the pool was made from, and the pool. The one that was used last stands last.
         self._pools: dict[tuple[int, int], tuple[tuple[int, ...], Pool]] = {}
 
     def common(self, size: int, start: Start) -> tuple[Lives, np.ndarray]:
@@ -114,18 +122,29 @@ class EnvPool(Simulator):
         index = age * start.episodes + start.episode
         made_from = (size, start.run_seed, born, start.episodes)
         key = (int(start.purpose), start.slot)
-        held = self._pools.get(key)
-        if held is None or held[0] != made_from or held[1].resets > index:
-            del held
-            if self._pools.pop(key, None) is not None:
+        held = self._pools.pop(key, None)
+        if held is None or held[0] != made_from or held[1].resets > index or not held[1].whole:
+            if held is not None:
+                del held
                 release_memory()
+            self._make_room(size)
             seed = environment_seed(start.run_seed, start.purpose, born, 0)
             held = made_from, Pool(self._task, [seed] * size, self._threads, self._options)
-            self._pools[key] = held
+        self._pools[key] = held
         pool = held[1]
         while pool.resets <= index:
             observations = pool.reset()
         return pool, observations
+
+    def _make_room(self, size: int) -> None:
+        """Drop the pools that were not used for the longest time until so many lives more may be kept."""
+        kept = sum(pool.size for _, pool in self._pools.values())
+        dropped = False
+        while self._pools and kept + size > self._most_lives:
+            kept -= self._pools.pop(next(iter(self._pools)))[1].size
+            dropped = True
+        if dropped:
+            release_memory()
 
     def separate(self, seeds: list[int]) -> tuple[Lives, np.ndarray]:
         """See `Simulator.separate`."""
@@ -136,8 +155,12 @@ class EnvPool(Simulator):
     def divided(self, count: int) -> list[Simulator]:
         """See `Simulator.divided`; a pool of one thread is not divided."""
         shares = [self._threads // count + (part < self._threads % count) for part in range(count)]
-        limit = self._options.get("max_episode_steps")
-        return [EnvPool(self._task, share, limit) for share in shares] if shares[-1] else [self]
+        if not shares[-1]:
+            return [self]
+        parts = [EnvPool(self._task, share, self._options.get("max_episode_steps")) for share in shares]
+        for part in parts:
+            part._most_lives = self._most_lives // count
+        return list(parts)
 
     def one(self, seed: int, **options: Any) -> Pool:
         """A pool of one life, made with more of EnvPool's options, for example to be drawn."""

@@ -98,7 +98,7 @@ def make(
         action=action_map(back_end.action_space, name),
         early_stop=_early_stop(name),
         step_limit=step_limit,
-        # A car needs 3 MB in the simulator and as much again in its network; PyBullet has room for a limited number of worlds.
+        # A car needs 3 MB in its network (and as much again in the simulator); PyBullet has room for a limited number of worlds.
         largest_slice={"CarRacing-v3": 64, bullet.ID: bullet.LARGEST_SLICE}.get(name, 1024),
         notes=notes,
     )

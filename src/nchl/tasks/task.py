@@ -26,7 +26,8 @@ class Task:
         action_size: number of outputs that a network needs.
         early_stop: rule that ends hopeless lives, or None.
         step_limit: no life is longer.
-        largest_slice: individuals that should live side by side at most (memory); a larger population is cut.
+        largest_slice: individuals that are stepped side by side at most; a larger population is cut. It bounds the memory of networks,
+            not of simulators, which may be kept for each slice (see `nchl.tasks.envpool`).
         notes: lines that the user should see once.
     """
 
