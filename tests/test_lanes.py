@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from nchl import tasks
+from nchl.networks import step
 from nchl.networks.build import NetworkSpec
 from nchl.rollout import Lanes, ObservationStatistics
 from nchl.rollout.play import Interrupted
@@ -25,6 +27,8 @@ from nchl.tasks import Start
 from nchl.tasks.base import Step
 from nchl.tasks.envpool import Pool
 from nchl.workers import LocalWorkers, Recipe
+
+needs_compiler = pytest.mark.skipif(step.missing_compiler(torch.device("cpu")) is not None, reason="no C++ compiler")
 
 
 def test_two_jobs_meet_and_their_results_keep_the_order() -> None:
@@ -198,18 +202,38 @@ def test_what_is_worth_two_threads_is_divided(task: str, divided: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "network", "size"),
+    "network",
     [
-        ("HalfCheetah-v5", NetworkSpec(hidden=(8,)), 2),
-        ("HalfCheetah-v5", NetworkSpec(hidden=(8,)), 11),
-        ("Hopper-v5", NetworkSpec(network="wnchl", hidden=(6,)), 3),
-        ("Hopper-v5", NetworkSpec(network="wnchl", hidden=(6,)), 12),
+        pytest.param(NetworkSpec(hidden=(8,)), marks=needs_compiler),
+        pytest.param(NetworkSpec("hl", hidden=(5,)), marks=[needs_compiler, pytest.mark.slow]),
+    ],
+    ids=["nchl", "hl"],
+)
+def test_lanes_leave_nobody_without_warnings(network: NetworkSpec) -> None:
+    """Both lanes make their first compiled step, and their pools, at the same time."""
+    workers = LocalWorkers(Recipe("HalfCheetah-v5", network, seed=0, population=4, threads=2, backend="compiled"))
+    shorten(workers, 5)
+    workers.evaluate(GaussianPopulation(np.zeros(workers.nparams), 1.0, 4, seed=0, generation=0), generation=0)
+    assert workers.backend == "compiled"
+    workers.close()
+    assert ("ignore", None, Warning, None, 0) not in warnings.filters
+
+
+@pytest.mark.parametrize(
+    ("task", "network", "size", "backend"),
+    [
+        ("HalfCheetah-v5", NetworkSpec(hidden=(8,)), 2, "auto"),
+        ("HalfCheetah-v5", NetworkSpec(hidden=(8,)), 11, "auto"),
+        pytest.param("HalfCheetah-v5", NetworkSpec(hidden=(8,)), 11, "compiled", marks=needs_compiler),
+        ("Hopper-v5", NetworkSpec(network="wnchl", hidden=(6,)), 3, "auto"),
+        ("Hopper-v5", NetworkSpec(network="wnchl", hidden=(6,)), 12, "auto"),
     ],
 )
-def test_lanes_change_no_bit(task: str, network: NetworkSpec, size: int) -> None:
+def test_lanes_change_no_bit(task: str, network: NetworkSpec, size: int, backend: str) -> None:
     outcomes = []
     for threads in (1, 3):
-        workers = LocalWorkers(Recipe(task, network, seed=1, population=size, threads=threads))
+        workers = LocalWorkers(Recipe(task, network, seed=1, population=size, threads=threads, backend=backend))
+        assert backend in ("auto", workers.backend)
         shorten(workers, 25)
         workers.task.largest_slice = 4  # so that a lane has several slices, each with a pool of its own
         statistics = ObservationStatistics(workers.observation_shape)

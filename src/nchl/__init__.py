@@ -64,10 +64,12 @@ __all__ = [
     "__version__",
     "evaluate",
     "evolution",
+    "from_module",
     "load",
     "resume",
     "rules",
     "run",
+    "unroll",
     "vision",
 ]
 
