@@ -18,11 +18,15 @@ _SHORT_SPIN = 1_000_000  # turns of an idle loop: some milliseconds
 
 # Extra of pyproject.toml -> the distributions that it brings, and what they are for.
 EXTRAS = {
-    "sim": ("evolving on simulators", ("gymnasium", "mujoco", "box2d", "envpool", "cma", "rich", "tensorboard")),
-    "bullet": ("AntBulletEnv-v0", ("pybullet", "pybullet_envs_gymnasium")),
-    "vision": ("SoftHebb on images", ("datasets", "pillow")),
-    "report": ("films and reports", ("matplotlib", "imageio", "imageio-ffmpeg", "scipy", "networkx")),
+    "sim": (
+        "evolving on simulators",
+        ("gymnasium", "mujoco", "box2d", "envpool", "cma", "threadpoolctl", "rich", "tensorboard", "setproctitle"),
+    ),
+    "bullet": ("AntBulletEnv-v0", ("pybullet", "pybullet-envs-gymnasium")),
+    "vision": ("SoftHebb on images", ("datasets", "pillow", "rich", "tensorboard", "matplotlib")),
     "cluster": ("many machines", ("ray",)),
+    "report": ("films, reports and sweeps", ("matplotlib", "imageio", "imageio-ffmpeg", "scipy", "networkx", "jinja2", "pyyaml")),
+    "tracking": ("Weights & Biases, MLflow", ("wandb", "mlflow-skinny")),
 }
 
 

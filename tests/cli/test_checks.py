@@ -1,0 +1,32 @@
+"""`nchl doctor` knows all that an extra brings; else it says ok where a verb cannot run."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from nchl.cli import checks
+
+PROJECT = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())["project"]
+FOR_USERS = sorted(set(PROJECT["optional-dependencies"]) - {"docs", "dev", "all"})
+
+
+def test_every_extra_for_users_is_looked_at() -> None:
+    assert sorted(checks.EXTRAS) == FOR_USERS
+    assert PROJECT["optional-dependencies"]["all"] == [f"nchl[{','.join(checks.EXTRAS)}]"]
+
+
+@pytest.mark.parametrize("extra", FOR_USERS)
+def test_every_distribution_of_an_extra_is_looked_at(extra: str) -> None:
+    wanted = {re.split(r"[^\w-]", requirement)[0] for requirement in PROJECT["optional-dependencies"][extra]}
+    assert wanted <= set(checks.EXTRAS[extra][1])
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "_version", lambda name: "" if name == "jinja2" else "1.0")
+    missing = [finding for finding in checks.packages() if finding.state == checks.ABSENT]
+    assert [(finding.name.split()[0], finding.do) for finding in missing] == [("report", "pip install 'nchl[report]'")]
+    assert "without jinja2" in missing[0].found
