@@ -66,7 +66,9 @@ def command(words: list[str]) -> list[str]:
     if given.num_threads is not None:
         # Read by torch when it is first imported, which is later.
         os.environ["OMP_NUM_THREADS"] = str(given.num_threads)
-        print(f"with OMP_NUM_THREADS={given.num_threads}", file=sys.stderr)
+        if hasattr(os, "sched_setaffinity"):  # simulators and workers have as many threads as there are cores
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.num_threads])
+        print(f"with OMP_NUM_THREADS={given.num_threads}, on as many cores", file=sys.stderr)
     if given.resume_file is not None:
         told = sorted(
             {word.partition("=")[0] for word in words if word.startswith("--")}

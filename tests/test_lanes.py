@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -29,6 +29,15 @@ from nchl.tasks.envpool import Pool
 from nchl.workers import LocalWorkers, Recipe
 
 needs_compiler = pytest.mark.skipif(step.missing_compiler(torch.device("cpu")) is not None, reason="no C++ compiler")
+
+
+@pytest.fixture(autouse=True)
+def _threads_for_lanes() -> Iterator[None]:
+    """As on a machine with two cores, whatever OMP_NUM_THREADS says here."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 def test_two_jobs_meet_and_their_results_keep_the_order() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path
 from types import ModuleType
 
@@ -31,6 +32,9 @@ def test_the_line_as_written(
     script: ModuleType, called: list[list[str]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # given back afterwards
+    pinned: list[tuple[int, list[int]]] = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda *about: pinned.append(about), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {9, 2, 3, 5, 7, 8}, raising=False)
     assert script.run_exp([*LINE.split(), "--num_threads", "4"]) == 0
     (words,) = called
     assert words[:-1] == [
@@ -49,6 +53,7 @@ def test_the_line_as_written(
     said = capsys.readouterr().err
     assert "nchl evolve --preset thesis-carracing-min" in said
     assert "OMP_NUM_THREADS=4" in said
+    assert pinned == [(0, [2, 3, 5, 7])]  # what simulates is limited too
 
 
 def test_rates_and_the_mean(script: ModuleType, called: list[list[str]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from jaxtyping import Float, Shaped
 
 from nchl.tasks.base import EarlyStop, Simulator
@@ -64,7 +65,12 @@ class Task:
         return self.action(outputs, bounded)
 
     def divided(self, count: int) -> list[Task]:
-        """Tasks like this one, `count` at most, that threads of this process may play side by side; see `Simulator.divided`."""
+        """Tasks like this one, `count` at most, that threads of this process may play side by side; see `Simulator.divided`.
+
+        Where torch has fewer threads than that, as with OMP_NUM_THREADS=1, this one alone: more would compute than were asked for.
+        """
+        if torch.get_num_threads() < count:
+            return [self]
         return [replace(self, back_end=back_end) for back_end in self.back_end.divided(count)]
 
     def close(self) -> None:
