@@ -7,7 +7,7 @@ Nobody else in the package counts offsets.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -158,11 +158,14 @@ class Layout:
             (b.name, str(b.start), str(b.stop), " x ".join(map(str, b.shape)), " ".join(b.parameters) or "weights") for b in self.blocks
         ]
         rows.append(("total", "0", str(self.size), "", ""))
-        widths = [max(len(row[column]) for row in rows) for column in range(5)]
-        return "\n".join(
-            "  ".join(
-                cell.rjust(width) if column in (1, 2) else cell.ljust(width)
-                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        )
+        return table(rows, right=(1, 2))
+
+
+def table(rows: Sequence[Sequence[str]], right: Collection[int]) -> str:
+    """Rows as lines with aligned columns, those of the indices `right` by their right edge."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        [cell.rjust(width) if k in right else cell.ljust(width) for k, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        for row in rows
+    ]
+    return "\n".join("  ".join(line).rstrip() for line in lines)

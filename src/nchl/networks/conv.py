@@ -20,7 +20,7 @@ from nchl.networks.base import PlasticNetwork
 from nchl.networks.conv_plan import plan
 from nchl.networks.conv_step import CompiledStep, State
 from nchl.networks.conv_update import SharedRule, check_backend
-from nchl.networks.layers import Numbers, check_normalise, real_numbers
+from nchl.networks.layers import Numbers, check_normalise, check_weights
 from nchl.rules import Rule, get
 from nchl.rules.shared import check_sharing, check_termwise
 from nchl.unroll import Unrolled, unroll
@@ -156,21 +156,17 @@ class PlasticSequential(PlasticNetwork):
         coevolved = self.initial_weights == initial.COEVOLVED
         if weights is None and not coevolved:
             weights = self.draw_weights(self._generator if generator is None else generator)
-        given = dict(enumerate(real_numbers(weight, "reset") for weight in weights or ()))
-        if not (coevolved and not given):
-            every, plastic = len(self.plan.layers), self.plan.plastic
-            if len(given) not in {every, len(plastic)}:
+        weights = [] if weights is None else weights
+        given: dict[int, Tensor] = {}
+        if len(weights) or not coevolved:
+            every, plastic, count = list(range(len(self.plan.layers))), self.plan.plastic, len(weights)
+            if count not in {len(every), len(plastic)}:
                 raise ShapeError(
-                    f"reset: expected {every} weight tensors, one per layer, or {len(plastic)}, one per plastic layer; got {len(given)}"
+                    f"reset: expected {len(every)} weight tensors, one per layer, or {len(plastic)}, one per plastic layer; got {count}"
                 )
-            given = given if len(given) == every else dict(zip(plastic, given.values(), strict=True))
-        for k, weight in given.items():
-            shape = self.plan.layers[k].shape
-            if tuple(weight.shape) not in {shape, (*self.lead, *shape)}:
-                also = f" or {(*self.lead, *shape)}" if self.lead else ""
-                raise ShapeError(
-                    f"reset: layer {self.plan.layers[k].name} expects weights of shape {shape}{also}, got {tuple(weight.shape)}"
-                )
+            chosen = every if count == len(every) else plastic
+            layers = [(self.plan.layers[k].name, self.plan.layers[k].shape) for k in chosen]
+            given = dict(zip(chosen, check_weights(weights, layers, self.lead), strict=True))
         for k, mine in enumerate(self.weights):
             mine.copy_(given[k] if k in given else self.layout.unpack(self.genome)[f"weights{k}"])
         for g in range(len(self.plan.groups)):

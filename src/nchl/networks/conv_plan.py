@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from nchl.errors import InvalidArgument, ShapeError, UnknownName
-from nchl.genome import Layout
+from nchl.genome import Layout, table
 from nchl.rules import Rule
 from nchl.rules.geometry import ConvGeometry
 
@@ -131,19 +131,11 @@ class Plan:
             counts = (pre.size, post.size, layer.connections, math.prod(layer.shape), biases)
             kind = "plastic" if layer.plastic else "static, evolved"
             rows.append((f"{layer.name} {type(layer.module).__name__}", pre.name, post.name, *(f"{n:,}" for n in counts), kind))
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        aligned = [
-            "  ".join(
-                cell.rjust(width) if 3 <= column < 8 else cell.ljust(width)
-                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in rows
-        ]
         total = sum(layer.connections for layer in self.layers)
         constant = sum(0 if layer.module.bias is None else layer.module.bias.numel() for layer in self.layers)
         tail = f"{total:,} connections share {sum(math.prod(layer.shape) for layer in self.layers):,} weights"
         tail += f"; {constant:,} biases stay as the module has them (not plastic, not evolved)" if constant else ""
-        return "\n".join([*(line.rstrip() for line in aligned), tail])
+        return f"{table(rows, right=range(3, 8))}\n{tail}"
 
 
 def plan(sequential: nn.Sequential, input_shape: Sequence[int], static: Sequence[int | str | nn.Module] = ()) -> Plan:

@@ -97,15 +97,26 @@ def mlp_layout(nodes: Sequence[int], rule: Rule, *, coevolved: bool = False) -> 
     return Layout(blocks)
 
 
-def check_weights(weights: Sequence[Tensor], nodes: Sequence[int], lead: tuple[int, ...]) -> None:
-    """Raise a ShapeError unless there is one tensor `(out, in)` or `(*lead, out, in)` per layer."""
-    if len(weights) != len(nodes) - 1:
-        raise ShapeError(f"reset: expected {len(nodes) - 1} weight tensors, one per layer, got {len(weights)}")
-    for k, weight in enumerate(weights):
-        shape = (nodes[k + 1], nodes[k])
-        if tuple(weight.shape) not in {shape, (*lead, *shape)}:
+def check_weights(weights: Sequence[Numbers], layers: Sequence[tuple[str, tuple[int, ...]]], lead: tuple[int, ...]) -> list[Tensor]:
+    """What `reset` was given, as tensors.
+
+    Args:
+        weights: for each layer `shape`, or `(*lead, *shape)`.
+        layers: name and shape of each.
+        lead: the axes of the population.
+
+    Raises:
+        ShapeError: another number of them, or another shape.
+        InvalidArgument: no numbers.
+    """
+    if len(weights) != len(layers):
+        raise ShapeError(f"reset: expected {len(layers)} weight tensors, one per layer, got {len(weights)}")
+    tensors = [real_numbers(weight, "reset") for weight in weights]
+    for (name, shape), tensor in zip(layers, tensors, strict=True):
+        if tuple(tensor.shape) not in {shape, (*lead, *shape)}:
             also = f" or {(*lead, *shape)}" if lead else ""
-            raise ShapeError(f"reset: layer {k} expects weights of shape {shape}{also}, got {tuple(weight.shape)}")
+            raise ShapeError(f"reset: layer {name} expects weights of shape {shape}{also}, got {tuple(tensor.shape)}")
+    return tensors
 
 
 def product(weight: Shaped[Tensor, "*#lead outputs inputs"], x: Shaped[Tensor, "*#lead inputs"]) -> Shaped[Tensor, "*_lead outputs"]:

@@ -27,7 +27,6 @@ from nchl.networks.layers import (
     mlp_layout,
     normalise_by_max,
     product,
-    real_numbers,
 )
 from nchl.networks.step import FusedStep
 from nchl.rules import ABCD, NCHL, Rule, get
@@ -123,8 +122,8 @@ class PlasticMLP(PlasticNetwork):
                 weights = [named[f"weights{k}"] for k in range(len(self.nodes) - 1)]
             else:
                 weights = self.draw_weights(self._generator if generator is None else generator)
-        tensors = [real_numbers(weight, "reset") for weight in weights]
-        check_weights(tensors, self.nodes, self.lead)
+        layers = [(str(k), (n_out, n_in)) for k, (n_in, n_out) in enumerate(itertools.pairwise(self.nodes))]
+        tensors = check_weights(weights, layers, self.lead)
         self._waiting = False
         for mine, given in zip(self._stored_weights, tensors, strict=True):
             mine.copy_(given)
