@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nchl.cli.progress import Pace, PlainProgress, duration, figure, progress
+from nchl.cli.progress import Pace, PlainProgress, progress
 
 
 class Clock:
@@ -66,17 +66,3 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert said.out == ""
     assert "a line [that] stays" in said.err
     assert "generation 2/2" in said.err
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (5_900, "98 min"), (12_000, "3 h 20 min"), (360_000, "100 h 00 min")]
-)
-def test_durations(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
-
-
-@pytest.mark.parametrize(
-    ("value", "said"), [(1234567.8, "1234568"), (512.34, "512.3"), (0.01234, "0.0123"), (-3.0, "-3"), (float("nan"), "nan")]
-)
-def test_figures(value: float, said: str) -> None:
-    assert figure(value) == said

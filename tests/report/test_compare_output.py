@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -21,7 +20,7 @@ from matplotlib.image import imread
 from nchl.errors import NchlError, UnknownName
 from nchl.report import comparison_plots
 from nchl.report.compare import Comparison, compare
-from nchl.report.tables import FORMATS, Table, latex, markdown, number, probability, render, text
+from nchl.report.tables import FORMATS, Table, latex, markdown, probability, render, text
 from reference.comparison import write_run
 
 
@@ -77,13 +76,6 @@ def test_signs_of_latex_and_markdown_are_escaped() -> None:
     assert len(re.findall(r"(?<!\\)&", body)) == 2  # one between the two cells of each row
     assert markdown(Table(("a|b",), [("x*y",)], 1)).splitlines()[0] == r"| a\|b |"
     assert text(table).splitlines()[0].startswith("a_b")
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"), [(12345.6, "12,346"), (512.34, "512.3"), (0.012345, "0.0123"), (-3.0, "-3"), (math.nan, "-"), (math.inf, "-")]
-)
-def test_numbers(value: float, shown: str) -> None:
-    assert number(value) == shown
 
 
 def test_p_values() -> None:

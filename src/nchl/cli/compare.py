@@ -15,6 +15,7 @@ from typing import Any
 
 from nchl.cli.parser import Parser, at_least, number, one_of
 from nchl.errors import InvalidArgument
+from nchl.report.words import setting
 
 _FORMS = ("markdown", "latex", "csv")
 _TABLES = ("groups", "pairs", "runs")
@@ -91,9 +92,7 @@ def text(result: dict[str, Any]) -> str:
     """The tables; around those for a person, what is compared and what may mislead."""
     if result["_form"] != "text":
         return str(result["_tables"])
-    from nchl.report.compare_groups import shown
-
-    same = ", ".join(f"{name}={shown(value)}" for name, value in result["shared"].items())
+    same = ", ".join(f"{name}={setting(value, 'x')}" for name, value in result["shared"].items())
     lines = [f"{result['task']}: {result['score_text']}", f"the same for all: {same}", "", result["_tables"], ""]
     lines += [
         "IQM: mean without the lowest and the highest quarter of the runs.",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nchl.cli.parser import Parser, add_result_options, at_least
-from nchl.cli.progress import figure
+from nchl.report.words import figure
 
 _COLUMNS = ("mean", "std", "iqm", "min", "max", "length")
 
@@ -60,4 +60,4 @@ def text(result: dict[str, Any]) -> str:
 
 
 def _figures(about: dict[str, Any]) -> list[str]:
-    return ["-" if about[column] is None else figure(about[column]) for column in _COLUMNS]
+    return [figure(about[column]) for column in _COLUMNS]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from nchl.errors import InvalidArgument, UnknownName
+from nchl.report.words import setting
 
 if TYPE_CHECKING:
     from nchl.runs.options import Option
@@ -175,16 +176,10 @@ def option_help(option: Option) -> str:
     """The sentence of one option with its default and, where it is not for all, the networks or strategies it is for."""
     text = option.help
     if option.default not in (None, ()) and "(default" not in text:
-        text += f" (default: {_shown(option.default)})"
+        text += f" (default: {setting(option.default)})"
     if option.choices and len(option.choices) > _SHORT_LIST:
         text += f"; one of {', '.join(option.choices)}"
     only = option.networks or option.strategies
     if only:
         text += f" [only for {', '.join(only)}]"
     return text.replace("%", "%%")
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

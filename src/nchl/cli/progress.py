@@ -12,6 +12,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
+from nchl.report.words import duration, figure, size
+
 if TYPE_CHECKING:
     from nchl.evolve import Generation
 
@@ -155,28 +157,3 @@ class TerminalProgress:
         """Write one line above the bar."""
         with contextlib.suppress(OSError):
             self._bar.console.print(line, markup=False, highlight=False)
-
-
-def figure(value: float) -> str:
-    """A fitness in as few digits as tell it apart: 1234567, 512.3, 0.0123."""
-    if value != value or value in (float("inf"), float("-inf")):
-        return str(value)
-    size = abs(value)
-    return f"{value:.0f}" if size >= 10_000 else f"{value:.1f}" if size >= 10 else f"{value:.3g}"
-
-
-def size(mebibytes: float) -> str:
-    """Bytes as a person would say them: 870 B, 34 kB, 12.0 MB."""
-    count = round(mebibytes * (1 << 20))
-    return f"{count} B" if count < 1000 else f"{count / 1000:.0f} kB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person would say them: 48 s, 12 min, 3 h 20 min."""
-    whole = round(seconds)
-    if whole < 100:
-        return f"{whole} s"
-    minutes = round(seconds / 60)
-    if minutes < 100:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60:02d} min"

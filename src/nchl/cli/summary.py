@@ -5,17 +5,10 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from nchl.cli.progress import duration, figure
+from nchl.report.words import duration, figure, reason
 
 if TYPE_CHECKING:
     from nchl.runs.session import RunResult
-
-_REASONS = {
-    "generations": "all generations are done",
-    "target": "the target was reached on validation starts",
-    "max_steps": "the limit of environment steps was reached",
-    "max_minutes": "the time limit was reached",
-}
 
 
 def result(ended: RunResult) -> dict[str, Any]:
@@ -33,7 +26,7 @@ def text(result: dict[str, Any]) -> str:
     """Three short paragraphs for a person."""
     plural = "" if result["generations"] == 1 else "s"
     done = f"{result['generations']} generation{plural}, {result['env_steps']:,} environment steps, {duration(result['seconds'])}"
-    lines = [f"Stopped: {done}." if result["resume"] else f"Done, {_REASONS[result['reason']]}: {done}."]
+    lines = [f"Stopped: {done}." if result["resume"] else f"Done, {reason(result['reason'])}: {done}."]
     if result["best"] is not None:
         lines.append(_best(result["best"]))
     folder = shlex.quote(result["run"])

@@ -8,6 +8,7 @@ from typing import Any
 
 from nchl.errors import RunError
 from nchl.report.compare_runs import Run
+from nchl.report.words import setting
 from nchl.runs.config import options
 
 _DEFAULTS = {option.name: option.default for option in options()}
@@ -79,7 +80,7 @@ def _names(settings: Sequence[dict[str, Any]]) -> list[str]:
         if len({tuple(each.get(other) for other in fewer) for each in settings}) == len(settings):
             differing = fewer
     return [
-        " ".join(f"{name}={shown(each[name])}" for name in differing if each.get(name) is not None)
+        " ".join(f"{name}={setting(each[name], 'x')}" for name in differing if each.get(name) is not None)
         or " ".join(f"{name}=none" for name in differing)
         for each in settings
     ]
@@ -93,15 +94,6 @@ def _shared(settings: Sequence[dict[str, Any]]) -> dict[str, Any]:
         for name in [*_DEFAULTS, "files"]
         if same.get(name) is not None and (name in _ALWAYS_SAID or same[name] != _DEFAULTS.get(name))
     }
-
-
-def shown(value: Any) -> str:
-    """A setting's value as a short word."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, tuple):
-        return "x".join(map(str, value)) or "none"
-    return str(value)
 
 
 def _more(found: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 
 from nchl import __version__
 from nchl.errors import InvalidArgument, NchlError, RunError, require
-from nchl.report import page_words, plots
+from nchl.report import page_words, plots, words
 from nchl.report.microscope import Microscope, record
 from nchl.report.page_pictures import svg
 from nchl.report.page_state import State, snapshot
@@ -110,7 +110,7 @@ def write(
             style=_trusted((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
             script=_trusted(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            figure=page_words.figure,
+            figure=words.figure,
         )
         data = page.encode("utf-8", "replace")
         with contextlib.suppress(OSError):

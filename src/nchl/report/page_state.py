@@ -16,18 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from nchl.errors import RunError
+from nchl.report.words import reason
 from nchl.runs.files import read_json, read_tensors, read_text
 from nchl.runs.folder import Record, RunFolder
 from nchl.runs.lock import in_use
 from nchl.runs.metrics import read_metrics
 
 _FRESH_SECONDS = 120.0  # who has written so lately may well be alive, even where there are no locks
-_REASONS = {
-    "generations": "all generations are done",
-    "target": "the target was reached",
-    "max_steps": "the limit of environment steps was reached",
-    "max_minutes": "the time limit was reached",
-}
 
 
 @dataclass(frozen=True)
@@ -90,7 +85,7 @@ def _status(source: RunFolder, record: Record, rows: list[dict[str, str]]) -> tu
         return f"running, {reached}", True
     if source.summary.exists():
         summary: dict[str, Any] = dict(read_json(read_text(source.summary), file=source.summary))
-        return f"ended after generation {done}: {_REASONS.get(str(summary.get('reason')), 'see summary.json')}", False
+        return f"ended after generation {done}: {reason(summary.get('reason'))}", False
     with contextlib.suppress(OSError):
         age = time.time() - source.metrics.stat().st_mtime
         if 0 <= age < _FRESH_SECONDS:

@@ -11,6 +11,7 @@ import numpy as np
 
 from nchl.report import plots
 from nchl.report.page_state import State
+from nchl.report.words import duration, setting
 from nchl.runs.command import evolve_command
 from nchl.runs.config import EvolveConfig, options
 from nchl.runs.metrics import COLUMNS
@@ -24,7 +25,7 @@ def words(state: State, run: Path) -> dict[str, Any]:
     for option in options():
         value = getattr(config, option.name)
         if option.name != "task" and value is not None:
-            headings.setdefault(option.group, []).append((option.flag, shown(value), option.help))
+            headings.setdefault(option.group, []).append((option.flag, setting(value), option.help))
     best = plots.column(state.rows, "best_so_far")
     finite = best[np.isfinite(best)]
     facts = [
@@ -58,38 +59,22 @@ def words(state: State, run: Path) -> dict[str, Any]:
     }
 
 
-def figure(value: float | None) -> str:
-    """A number for a table; a dash where there is none."""
-    if value is None or not math.isfinite(value):
-        return "\u2013"
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e12 else f"{value:.4g}"
-
-
 def _whole(cell: str | None) -> str:
-    return f"{int(cell):,}" if cell and cell.isdigit() else "\u2013"
+    return f"{int(cell):,}" if cell and cell.isdigit() else "-"
 
 
 def _cell(cell: str | None) -> str:
     try:
-        return f"{float(cell):,.6g}" if cell else "\u2013"
+        return f"{float(cell):,.6g}" if cell else "-"
     except ValueError:
         return str(cell)
 
 
 def _duration(cell: str | None) -> str:
     try:
-        seconds = float(cell or "nan")
-        hours, minutes = int(seconds // 3600), int(seconds % 3600 // 60)
-    except (ValueError, OverflowError):
-        return "\u2013"
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {int(seconds % 60)} s"
-
-
-def shown(value: Any) -> str:
-    """The value of an option as a person writes it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        return duration(float(cell or "nan"))
+    except ValueError:
+        return duration(math.nan)
 
 
 def network_words(config: EvolveConfig) -> str:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from nchl.errors import UnknownName
 from nchl.report.compare import Comparison, Pair, Scored
 from nchl.report.statistics import Interval
+from nchl.report.words import figure
 
 FORMATS = ("text", "markdown", "latex", "csv")
 TABLES = ("groups", "pairs", "runs")
@@ -52,7 +53,7 @@ def render(comparison: Comparison, form: str, tables: Sequence[str]) -> str:
 
 def groups_table(comparison: Comparison) -> Table:
     """One row for each group."""
-    reached = f"reached {number(comparison.target)}"
+    reached = f"reached {figure(comparison.target)}"
     headings = ("group", "runs", "parameters", "IQM", "95 %", "median", "95 %", reached, "evaluations to it", "steps to it")
     return Table(headings, [_group_row(scored) for scored in comparison.groups], 1)
 
@@ -70,7 +71,7 @@ def runs_table(comparison: Comparison) -> Table:
             str(record["group"]),
             str(record["folder"]),
             str(record["seed"]),
-            number(record["score"]),
+            figure(record["score"]),
             str(record["generations"]),
             str(record["ended"]),
         )
@@ -166,14 +167,6 @@ def latex(table: Table) -> str:
     return "\n".join(["% \\usepackage{booktabs}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *body, r"\bottomrule", r"\end{tabular}"])
 
 
-def number(value: float) -> str:
-    """A score in as few digits as tell it apart: 12,345, 512.3, 0.0123; a dash where there is none."""
-    if not math.isfinite(value):
-        return "-"
-    size = abs(value)
-    return f"{value:,.0f}" if size >= 10_000 else f"{value:.1f}" if size >= 10 else f"{value:.3g}"
-
-
 def probability(value: float) -> str:
     """A p-value: two digits, or that it is very small."""
     return "< 0.0001" if value < 0.0001 else f"{value:.2g}" if value < 0.995 else "1"
@@ -185,9 +178,9 @@ def _group_row(scored: Scored) -> tuple[str, ...]:
         scored.group.name,
         str(len(scored.scores)),
         "-" if scored.nparams is None else f"{scored.nparams:,}",
-        number(scored.iqm.value),
+        figure(scored.iqm.value),
         _ends(scored.iqm),
-        number(scored.median.value),
+        figure(scored.median.value),
         _ends(scored.median),
         f"{scored.reached}/{len(scored.scores)}",
         f"> {scored.evaluations:,.0f}" if budget_end else f"{scored.evaluations_to_target:,.0f}",
@@ -202,7 +195,7 @@ def _pair_row(pair: Pair) -> tuple[str, ...]:
 
 
 def _ends(interval: Interval) -> str:
-    return "-" if math.isnan(interval.low) else f"[{number(interval.low)}, {number(interval.high)}]"
+    return "-" if math.isnan(interval.low) else f"[{figure(interval.low)}, {figure(interval.high)}]"
 
 
 def _interval_record(name: str, interval: Interval) -> dict[str, float]:

@@ -1,0 +1,52 @@
+"""How results are put into words everywhere: why a run ended, settings, numbers, times and sizes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+_REASONS = {
+    "generations": "all generations are done",
+    "target": "the target was reached on validation starts",
+    "max_steps": "the limit of environment steps was reached",
+    "max_minutes": "the time limit was reached",
+}
+
+
+def reason(name: object) -> str:
+    """Why a run ended, by the word that its summary has for it."""
+    return _REASONS.get(str(name), "see summary.json")
+
+
+def setting(value: Any, between: str = " ") -> str:
+    """The value of an option, with `between` between the numbers of a list."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return (between.join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
+
+
+def figure(value: float | None) -> str:
+    """A score in as few digits as tell it apart: 12,345, 512.3, 0.0123; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    size = abs(value)
+    return f"{value:,.0f}" if size >= 10_000 else f"{value:.1f}" if size >= 10 else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person would say them: 48 s, 12 min, 3 h 20 min; a dash where there are none."""
+    if not math.isfinite(seconds):
+        return "-"
+    whole = round(seconds)
+    if whole < 100:
+        return f"{whole} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def size(mebibytes: float) -> str:
+    """Bytes as a person would say them: 870 B, 34 kB, 12.0 MB."""
+    count = round(mebibytes * (1 << 20))
+    return f"{count} B" if count < 1000 else f"{count / 1000:.0f} kB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"
