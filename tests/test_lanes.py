@@ -228,6 +228,15 @@ def test_lanes_leave_nobody_without_warnings(network: NetworkSpec) -> None:
     assert ("ignore", None, Warning, None, 0) not in warnings.filters
 
 
+def test_who_asks_for_one_thread_gets_one_lane() -> None:
+    recipe = Recipe("Hopper-v5", NetworkSpec(hidden=(6,)), seed=1, population=4, threads=2)
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        workers = LocalWorkers(recipe)
+        assert [lane.largest for lane in workers._player._lanes] == [workers.task.largest_slice // threads] * threads
+        workers.close()
+
+
 @pytest.mark.parametrize(
     ("task", "network", "size", "backend"),
     [
@@ -244,7 +253,8 @@ def test_lanes_change_no_bit(task: str, network: NetworkSpec, size: int, backend
         workers = LocalWorkers(Recipe(task, network, seed=1, population=size, threads=threads, backend=backend))
         assert backend in ("auto", workers.backend)
         shorten(workers, 25)
-        workers.task.largest_slice = 4  # so that a lane has several slices, each with a pool of its own
+        for lane in workers._player._lanes:
+            lane.largest = 4 // len(workers._player._lanes)  # so that it has several slices, each with a pool of its own
         statistics = ObservationStatistics(workers.observation_shape)
         population = GaussianPopulation(np.zeros(workers.nparams), 1.0, size, seed=1, generation=0, antithetic=size % 2 == 0)
         outcome = []

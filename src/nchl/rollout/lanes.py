@@ -28,7 +28,7 @@ class Lanes:
         count: lanes; torch's threads are divided among them.
 
     Attributes:
-        stop: set when the jobs are to end at once: give it to what they play. Look it up in the job, for each time has its own.
+        stop: set while the jobs are to end at once: give it to what they play.
     """
 
     def __init__(self, count: int) -> None:
@@ -36,6 +36,7 @@ class Lanes:
         self.stop = threading.Event()
         self._threads: ThreadPoolExecutor | None = None
         self._busy = False
+        self._over = threading.Event()  # of this call alone; once set, it stays so
         self._playing: set[object] = set()
 
     def run(self, jobs: Sequence[Callable[[], _T]]) -> list[_T]:
@@ -53,10 +54,11 @@ class Lanes:
             self._threads = ThreadPoolExecutor(self.count, "nchl-lane", torch.set_num_threads, (share,))
         try:
             self._busy = True
-            futures = [self._threads.submit(self._watched, job, self.stop) for job in jobs]
+            futures = [self._threads.submit(self._watched, job, self._over) for job in jobs]
             # Looked up from now and then, because a signal that another thread received does not end the waiting.
             while wait(futures, timeout=0.2).not_done:
                 pass
+            self.stop.clear()  # what has failed has set it
             self._busy = False
         except BaseException:
             self.close()
@@ -64,8 +66,6 @@ class Lanes:
         finally:
             # Whoever sets it for his own thread also sets what threads that begin later will have.
             torch.set_num_threads(before)
-        if self.stop.is_set():
-            self.stop = threading.Event()
         failures = [failure for failure in (future.exception() for future in futures) if failure is not None]
         for failure in sorted(failures, key=lambda failure: isinstance(failure, Interrupted)):
             raise failure
@@ -78,6 +78,7 @@ class Lanes:
         in between (a second Ctrl-C) goes on to the caller afterwards.
         """
         came: BaseException | None = None
+        self._over.set()
         self.stop.set()
         while self._playing or self._threads is not None:
             try:
@@ -88,19 +89,20 @@ class Lanes:
                     self._threads = None
             except BaseException as signal:
                 came = signal
-        self.stop, self._busy = threading.Event(), False
+        self.stop.clear()
+        self._over, self._busy = threading.Event(), False
         if came is not None:
             raise came
 
-    def _watched(self, job: Callable[[], _T], stop: threading.Event) -> _T:
+    def _watched(self, job: Callable[[], _T], over: threading.Event) -> _T:
         me = object()
-        self._playing.add(me)  # before the look at `stop`: whoever has set that either sees this job, or is seen by it
+        self._playing.add(me)  # before the look at `over`: whoever has set that either sees this job, or is seen by it
         try:
-            if stop.is_set():
+            if over.is_set():
                 raise Interrupted
             return job()
         except BaseException:
-            stop.set()
+            self.stop.set()
             raise
         finally:
             self._playing.discard(me)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,10 +53,11 @@ class Lane:
     Args:
         recipe: what to build.
         task: the lane's own.
+        largest: individuals that it steps side by side at most.
     """
 
-    def __init__(self, recipe: Recipe, task: Task) -> None:
-        self.recipe, self.task = recipe, task
+    def __init__(self, recipe: Recipe, task: Task, largest: int) -> None:
+        self.recipe, self.task, self.largest = recipe, task, largest
         self.networks: dict[int, PlasticNetwork] = {}
         self.notes: list[str] = []
 
@@ -69,6 +71,22 @@ class Lane:
             dropped = self.networks.pop(next(iter(self.networks)))
             self.notes += dropped.notes
         return network
+
+    def evaluate(self, part: Part, backend: str, **how: Any) -> Rollout:
+        """Scores of some individuals of a generation; `how`: as `rollout` wants it."""
+        network = self.network(min(len(part), self.largest), backend)
+        return rollout(network, self.task, part, run_seed=self.recipe.seed, purpose=Purpose.TRAINING, **how)
+
+    def play(self, first: int, after: int, backend: str, genomes: np.ndarray, **how: Any) -> Float[np.ndarray, "k part"]:
+        """Returns of a few individuals in the episodes from `first` to before `after`; `how`: as `rollout.evaluate` wants it."""
+        network = self.network(min(len(genomes) * (after - first), self.largest), backend)
+        seed = self.recipe.seed
+        return evaluate(network, self.task, genomes, run_seed=seed, first_episode=first, episodes=after - first, **how).returns
+
+    def close(self) -> None:
+        """Give back the simulator and the networks."""
+        self.task.close()
+        self.networks.clear()
 
 
 class Player:
@@ -97,7 +115,7 @@ class Player:
         self._notes = list(probe.notes)
         # A device of its own works for all lanes, one after the other.
         parts = self.task.divided(LANES) if torch.device(recipe.device).type == "cpu" else [self.task]
-        self._lanes = [Lane(recipe, part) for part in parts]
+        self._lanes = [Lane(recipe, part, -(-self.task.largest_slice // len(parts))) for part in parts]
         self._threads = Lanes(len(parts))
 
     @property
@@ -136,24 +154,18 @@ class Player:
             statistics: normalisation of the observations.
             slot: which slice of this generation it is for this player, from 0: a simulator that outlives a generation is kept for each.
         """
-
-        def job(lane: Lane, part: Slice) -> Rollout:
-            return rollout(
-                lane.network(min(len(part), largest), self.backend),
-                lane.task,
-                Part(population, Slice(slice_.start + part.start, slice_.start + part.stop)),
-                run_seed=self.recipe.seed,
-                purpose=Purpose.TRAINING,
-                generation=generation,
-                episodes=episodes,
-                statistics=statistics,
-                slot=slot,
-                stop=self._threads.stop,
-            )
-
-        parts = cut(len(slice_), len(self._lanes))
-        largest = -(-self.task.largest_slice // len(self._lanes))
-        jobs = [partial(job, lane, part) for lane, part in zip(self._lanes[: len(parts)], parts, strict=True)]
+        how: dict[str, Any] = {
+            "generation": generation,
+            "episodes": episodes,
+            "statistics": statistics,
+            "slot": slot,
+            "stop": self._threads.stop,
+        }
+        slices = [Slice(slice_.start + part.start, slice_.start + part.stop) for part in cut(len(slice_), len(self._lanes))]
+        jobs = [
+            partial(lane.evaluate, Part(population, part), self.backend, **how)
+            for lane, part in zip(self._lanes[: len(slices)], slices, strict=True)
+        ]
         return Rollout.concatenate(self._threads.run(jobs))
 
     def play(
@@ -167,31 +179,15 @@ class Player:
         first_episode: int = 0,
     ) -> Float[np.ndarray, "k episodes"]:
         """Returns of a few individuals in the episodes from `first_episode` on, who all meet the same starts."""
-
-        def job(lane: Lane, first: int, after: int) -> Float[np.ndarray, "k part"]:
-            return evaluate(
-                lane.network(min(len(genomes) * (after - first), largest), self.backend),
-                lane.task,
-                genomes,
-                run_seed=self.recipe.seed,
-                purpose=purpose,
-                generation=generation,
-                episodes=after - first,
-                first_episode=first_episode + first,
-                statistics=statistics,
-                stop=self._threads.stop,
-            ).returns
-
+        how: dict[str, Any] = {"generation": generation, "purpose": purpose, "statistics": statistics, "stop": self._threads.stop}
         count = min(len(self._lanes), episodes)
-        largest = -(-self.task.largest_slice // len(self._lanes))
-        edges = pairwise(episodes * part // count for part in range(count + 1))
-        jobs = [partial(job, lane, *edge) for lane, edge in zip(self._lanes[:count], edges, strict=True)]
+        edges = pairwise(first_episode + episodes * part // count for part in range(count + 1))
+        jobs = [partial(lane.play, *edge, self.backend, genomes, **how) for lane, edge in zip(self._lanes[:count], edges, strict=True)]
         return np.concatenate(self._threads.run(jobs), axis=1)
 
     def close(self) -> None:
         """Give back the simulators, the networks and the threads."""
         self._threads.close()
         for lane in self._lanes:
-            lane.task.close()
-            lane.networks.clear()
+            lane.close()
         self.task.close()
