@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nchl.errors import InvalidArgument, ShapeError, UnknownName
 from nchl.rules import ABCD, NCHL, Rule, kernels, neuron_centric_conv
 from nchl.rules.geometry import ConvGeometry
-from nchl.rules.shared import SHARINGS, constant_terms, shared_terms, shared_update
+from nchl.rules.shared import SHARINGS, SharedLayer
 from reference.convolution import kernel_update
 
 # in, out, kernel, size, stride, padding, dilation, groups
@@ -116,7 +116,7 @@ def test_a_rule_of_a_user_is_shared_too() -> None:
     g = geometry_of("plain")
     pre, post, _, rules_out = draw("plain")
     eta, kernel = rules_out[:, 4].view(g.output_shape), torch.randn(g.kernel_shape, dtype=torch.float64)
-    got = shared_update(Rule.from_function(oja), g, "mean", pre, post, kernel, {}, {"eta": eta}, {}, lead=0)
+    got = SharedLayer(Rule.from_function(oja), g, "mean", lead=0).update(pre, post, kernel, ({}, {"eta": eta}, {}))
     # The mean of Oja's rule over positions, by torch's own convolution arithmetic.
     patches = nn.functional.unfold(pre[None], (3, 3))[0]
     moved = torch.einsum("op,kp->ok", (eta * post).flatten(1), patches) - (eta * post * post).flatten(1).sum(1)[:, None] * kernel.flatten(1)
@@ -131,10 +131,10 @@ def test_hl_takes_a_kernel_element_for_a_synapse() -> None:
     after = post.flatten(1)[:, None, None, None]
     A, B, C, D, eta = (synapse[name][..., None] for name in ("A", "B", "C", "D", "eta"))
     wanted = eta * (A * patches + B * after + C * patches * after + D)
-    got = shared_update(ABCD, g, "max", pre, post, None, {}, {}, synapse, lead=0)
+    got = SharedLayer(ABCD, g, "max", lead=0).update(pre, post, None, ({}, {}, synapse))
     torch.testing.assert_close(got, wanted.amax(-1), rtol=1e-12, atol=1e-12)
     terms = [(A * patches).amax(-1), (B * after).amax(-1), (C * patches * after).amax(-1)]
-    termwise = shared_terms(ABCD, g, "max", pre, post, None, {}, {}, synapse, lead=0)
+    termwise = SharedLayer(ABCD, g, "max", lead=0).update_termwise(pre, post, ({}, {}, synapse))
     torch.testing.assert_close(termwise, (sum(terms) + D[..., 0]) * eta[..., 0], rtol=1e-12, atol=1e-12)
 
 
@@ -158,7 +158,7 @@ def test_kernels_are_their_torch_functions(
     g = geometry_of(name)
     pre, post, rules_in, rules_out = (t.to(dtype) for t in draw(name, 3))
     before, after = by_name(rules_in, g.input_shape), by_name(rules_out, g.output_shape)
-    constant = constant_terms(NCHL, g, sharing, before, after, {}, lead=1) if termwise else None
+    constant = SharedLayer(NCHL, g, sharing, lead=1).constant_terms((before, after, {})) if termwise else None
     got = torch.zeros(3, *g.kernel_shape, dtype=dtype)
     program = kernels.Program(3)
     program.move_conv(g, sharing, pre, post, before, after, got, constant)
@@ -203,7 +203,7 @@ def test_what_lasts_for_a_life_is_its_torch_function(name: str, sharing: str, dt
     program.still_terms(g, sharing, before, after, still)
     program.run()
     close = 1e-5 if dtype == torch.float32 else 1e-12
-    torch.testing.assert_close(still, constant_terms(NCHL, g, sharing, before, after, {}, lead=1), rtol=close, atol=close)
+    torch.testing.assert_close(still, SharedLayer(NCHL, g, sharing, lead=1).constant_terms((before, after, {})), rtol=close, atol=close)
 
 
 @needs_kernels
@@ -234,4 +234,4 @@ def test_mistakes_are_named() -> None:
     with pytest.raises(InvalidArgument, match="groups=2"):
         neuron_centric_conv(*tensors, kernel_size=3, groups=2)
     with pytest.raises(InvalidArgument, match="termwise"):
-        shared_terms(Rule.from_function(lambda pre: pre), geometry_of("plain"), "max", *tensors[:2], None, {}, {}, {}, lead=0)
+        SharedLayer(Rule.from_function(lambda pre: pre), geometry_of("plain"), "max", lead=0).update_termwise(*tensors[:2], ({}, {}, {}))

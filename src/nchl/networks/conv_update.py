@@ -15,7 +15,8 @@ from nchl.errors import InvalidArgument
 from nchl.networks.conv_plan import Plan
 from nchl.networks.layers import normalise_by_max
 from nchl.rules import ABCD, NCHL, Rule, kernels
-from nchl.rules.shared import constant_terms, shared_terms, shared_update
+from nchl.rules.geometry import ConvGeometry
+from nchl.rules.shared import Parameters, SharedLayer
 
 BACKENDS = ("auto", "eager", "compiled")
 
@@ -74,20 +75,20 @@ class SharedRule:
         """
         layer = self.plan.layers[k]
         pre, post = (a.reshape(*a.shape[:2], *self.plan.groups[g].shape) for a, g in ((pre, layer.pre), (post, layer.post)))
-        parameters = (self._neurons[layer.pre], self._neurons[layer.post], self._synapses.get(k, {}))
+        parameters = self._parameters(k)
         # Rows are what the kernels left to torch: with the terms that the kernels' other steps of theirs have.
         constant = self._still_terms(k, compiled=rows is not None) if layer.geometry is not None and self.termwise else None
         moved = weight
         if rows is not None:
             moved, pre, post = weight[rows], pre[rows], post[rows]
-            parameters = tuple({name: p[rows] for name, p in named.items()} for named in parameters)  # type: ignore[assignment]
+            parameters = _of(rows, parameters)
             constant = None if constant is None else (constant[0][rows], constant[1][rows])
         if layer.geometry is None:
             moved.add_(self._linear(pre, post, moved, *parameters))
         elif constant is None:
-            moved.add_(shared_update(self.rule, layer.geometry, self.sharing, pre, post, moved, *parameters, lead=1))
+            moved.add_(self._shared(layer.geometry).update(pre, post, moved, parameters))
         else:
-            moved.add_(shared_terms(self.rule, layer.geometry, self.sharing, pre, post, None, *parameters, lead=1, constant=constant))
+            moved.add_(self._shared(layer.geometry).update_termwise(pre, post, parameters, constant))
         if self.normalise:
             normalise_by_max(moved.view(len(moved), moved.shape[1], -1))
         if rows is not None:
@@ -121,11 +122,18 @@ class SharedRule:
         still = self._still_terms(k, compiled=True) if self.termwise else None
         return program.move_conv(layer.geometry, self.sharing, pre, post, before, after, weight, still, normalise=normalise)
 
-    def _linear(self, pre: Tensor, post: Tensor, weight: Tensor, *parameters: dict[str, Tensor]) -> Tensor:
+    def _linear(self, pre: Tensor, post: Tensor, weight: Tensor, *parameters: Mapping[str, Tensor]) -> Tensor:
         # The axis of 1 is the batch's.
         before, after = ({n: p.flatten(1)[:, None] for n, p in neurons.items()} for neurons in parameters[:2])
         synapses = {n: p[:, None] for n, p in parameters[2].items()}
         return self.rule.delta(pre.flatten(2), post.flatten(2), weight[:, None], before, after, synapses).mean(1)
+
+    def _parameters(self, k: int) -> Parameters:
+        layer = self.plan.layers[k]
+        return self._neurons[layer.pre], self._neurons[layer.post], self._synapses.get(k, {})
+
+    def _shared(self, geometry: ConvGeometry) -> SharedLayer:
+        return SharedLayer(self.rule, geometry, self.sharing, lead=1)
 
     def _still_terms(self, k: int, *, compiled: bool) -> tuple[Tensor, Tensor]:
         """The aggregates of D and eta of layer `k`, by torch or by the kernels: what a life keeps constant is computed once."""
@@ -133,7 +141,7 @@ class SharedRule:
             return self._still[k, compiled]
         layer = self.plan.layers[k]
         assert layer.geometry is not None
-        parameters = (self._neurons[layer.pre], self._neurons[layer.post], self._synapses.get(k, {}))
+        parameters, shared = self._parameters(k), self._shared(layer.geometry)
         if compiled:
             before, after, _ = parameters
             like = before["D"]
@@ -142,13 +150,18 @@ class SharedRule:
             rows = program.still_terms(layer.geometry, self.sharing, before, after, still)
             program.run()
             if bool(rows.any()):
-                theirs = [{name: p[rows] for name, p in named.items()} for named in parameters]
-                for mine, repaired in zip(still, constant_terms(self.rule, layer.geometry, self.sharing, *theirs, lead=1), strict=True):
+                for mine, repaired in zip(still, shared.constant_terms(_of(rows, parameters)), strict=True):
                     mine[rows] = repaired
         else:
-            still = constant_terms(self.rule, layer.geometry, self.sharing, *parameters, lead=1)
+            still = shared.constant_terms(parameters)
         self._still[k, compiled] = still
         return still
+
+
+def _of(rows: Tensor, parameters: Parameters) -> Parameters:
+    """The parameters of some individuals."""
+    before, after, synapses = ({name: p[rows] for name, p in named.items()} for named in parameters)
+    return before, after, synapses
 
 
 def check_backend(backend: str, device_type: str) -> tuple[str, list[str]]:

@@ -10,6 +10,7 @@ averaged first, then shared. Padding makes no connection; an element without any
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -29,6 +30,7 @@ _AT_ONCE = 2**21
 _ALONE = 2**14
 
 Arguments = dict[str, Tensor]
+Parameters = tuple[Mapping[str, Tensor], Mapping[str, Tensor], Mapping[str, Tensor]]
 
 # The termwise form takes a rule apart: its terms that move with the activations, the constant one, and the rate.
 _MOVING: dict[Rule, Callable[[Arguments], tuple[Tensor, ...]]] = {
@@ -100,100 +102,84 @@ def neuron_centric_conv(
     named = []
     for rules, shape in ((rules_in, geometry.input_shape), (rules_out, geometry.output_shape)):
         named.append(dict(zip(NCHL.names, rules.unflatten(-2, shape).unbind(-1), strict=True)))
-    lead = rules_in.ndim - 2
-    update = shared_terms if termwise else shared_update
-    return update(NCHL, geometry, sharing, pre, post, None, named[0], named[1], {}, lead=lead)
+    layer = SharedLayer(NCHL, geometry, sharing, lead=rules_in.ndim - 2)
+    parameters: Parameters = (named[0], named[1], {})
+    return layer.update_termwise(pre, post, parameters) if termwise else layer.update(pre, post, None, parameters)
 
 
-def shared_update(
-    rule: Rule,
-    geometry: ConvGeometry,
-    sharing: str,
-    pre: Float[Tensor, "*lead_pre channels height width"],
-    post: Float[Tensor, "*lead_post out_channels out_height out_width"],
-    kernel: Float[Tensor, "*lead out_channels group_channels kernel_height kernel_width"] | None,
-    pre_parameters: Mapping[str, Tensor],
-    post_parameters: Mapping[str, Tensor],
-    synapse_parameters: Mapping[str, Tensor],
-    *,
-    lead: int,
-) -> Float[Tensor, "*lead out_channels group_channels kernel_height kernel_width"]:
-    """The update of a kernel by any rule, per connection.
+@dataclass(frozen=True)
+class SharedLayer:
+    """The updates of one convolution's kernel by a rule. Parameters are those of input neurons, output neurons and synapses.
 
-    Args:
+    Attributes:
         rule: its function sees tensors in which every element is one connection.
         geometry: the convolution.
         sharing: the aggregate.
-        pre: activations of the input neurons.
-        post: activations of the output neurons.
-        kernel: the weights; only for rules that use them.
-        pre_parameters: by name, each `(*lead, channels, height, width)`.
-        post_parameters: by name, each `(*lead, out_channels, out_height, out_width)`.
-        synapse_parameters: by name, each as the kernel: a synapse is a kernel element.
-        lead: number of leading axes of the parameters; further ones of `pre` and `post` are batch axes.
-
-    Returns:
-        The change of the kernel.
+        lead: number of leading axes of the parameters; further ones of the activations are batch axes.
     """
-    named = _by_argument(rule, pre_parameters, post_parameters, synapse_parameters)
-    if rule.uses_weight:
-        if kernel is None:
-            raise InvalidArgument(f"rule {rule.name!r} uses the weight: give the kernel")
-        named["weight"] = kernel
-    connections = _Connections(geometry, pre, post, lead, sharing)
-    return connections.share(
-        named, lambda arguments: (rule.function(**{k: v for k, v in arguments.items() if k in named or k in rule.state}),)
-    )[0]
 
+    rule: Rule
+    geometry: ConvGeometry
+    sharing: str
+    lead: int
 
-def shared_terms(
-    rule: Rule,
-    geometry: ConvGeometry,
-    sharing: str,
-    pre: Float[Tensor, "*lead_pre channels height width"],
-    post: Float[Tensor, "*lead_post out_channels out_height out_width"],
-    kernel: Float[Tensor, "*lead out_channels group_channels kernel_height kernel_width"] | None,
-    pre_parameters: Mapping[str, Tensor],
-    post_parameters: Mapping[str, Tensor],
-    synapse_parameters: Mapping[str, Tensor],
-    *,
-    lead: int,
-    constant: tuple[Tensor, Tensor] | None = None,
-) -> Float[Tensor, "*lead out_channels group_channels kernel_height kernel_width"]:
-    """The update of a kernel, termwise; arguments as `shared_update`.
+    def update(
+        self,
+        pre: Float[Tensor, "*lead_pre channels height width"],
+        post: Float[Tensor, "*lead_post out_channels out_height out_width"],
+        kernel: Float[Tensor, "*lead out_channels group_channels kernel_height kernel_width"] | None,
+        parameters: Parameters,
+    ) -> Float[Tensor, "*lead out_channels group_channels kernel_height kernel_width"]:
+        """The change of the kernel by any rule, per connection.
 
-    Args:
-        constant: what `constant_terms` gave for these parameters; None to compute it here.
+        Args:
+            pre: activations of the input neurons.
+            post: activations of the output neurons.
+            kernel: the weights; only for rules that use them.
+            parameters: by name; those of input neurons `(*lead, channels, height, width)`, those of output neurons
+                `(*lead, out_channels, out_height, out_width)`, and those of synapses as the kernel: a synapse is a kernel element.
+        """
+        rule, named = self.rule, _by_argument(self.rule, *parameters)
+        if rule.uses_weight:
+            if kernel is None:
+                raise InvalidArgument(f"rule {rule.name!r} uses the weight: give the kernel")
+            named["weight"] = kernel
+        connections = _Connections(self.geometry, pre, post, self.lead, self.sharing)
+        return connections.share(
+            named, lambda arguments: (rule.function(**{k: v for k, v in arguments.items() if k in named or k in rule.state}),)
+        )[0]
 
-    Raises:
-        InvalidArgument: a rule that cannot be taken apart into terms.
-    """
-    named = _by_argument(rule, pre_parameters, post_parameters, synapse_parameters)
-    if constant is None:
-        constant = constant_terms(rule, geometry, sharing, pre_parameters, post_parameters, synapse_parameters, lead=lead)
-    connections = _Connections(geometry, pre, post, lead, sharing)
-    first, second, third = connections.share(named, _terms_of(rule, _MOVING))
-    return (first + second + third + constant[0]) * constant[1]
+    def update_termwise(
+        self,
+        pre: Float[Tensor, "*lead_pre channels height width"],
+        post: Float[Tensor, "*lead_post out_channels out_height out_width"],
+        parameters: Parameters,
+        constant: tuple[Tensor, Tensor] | None = None,
+    ) -> Float[Tensor, "*lead out_channels group_channels kernel_height kernel_width"]:
+        """The change of the kernel, termwise; arguments as `update`.
 
+        Args:
+            constant: what `constant_terms` gave for these parameters; None to compute it here.
 
-def constant_terms(
-    rule: Rule,
-    geometry: ConvGeometry,
-    sharing: str,
-    pre_parameters: Mapping[str, Tensor],
-    post_parameters: Mapping[str, Tensor],
-    synapse_parameters: Mapping[str, Tensor],
-    *,
-    lead: int,
-) -> tuple[Tensor, Tensor]:
-    """What does not change within a life: the aggregates of the constant term (D) and of the rate (eta), each as the kernel."""
-    terms = _terms_of(rule, _CONSTANT)
-    named = _by_argument(rule, pre_parameters, post_parameters, synapse_parameters)
-    example = next(iter(named.values()))
-    shapes = [(1,) * lead + shape for shape in (geometry.input_shape, geometry.output_shape)]
-    connections = _Connections(geometry, example.new_zeros(shapes[0]), example.new_zeros(shapes[1]), lead, sharing)
-    constant, rate = connections.share(named, terms)
-    return constant, rate
+        Raises:
+            InvalidArgument: a rule that cannot be taken apart into terms.
+        """
+        moving = _terms_of(self.rule, _MOVING)
+        if constant is None:
+            constant = self.constant_terms(parameters)
+        connections = _Connections(self.geometry, pre, post, self.lead, self.sharing)
+        first, second, third = connections.share(_by_argument(self.rule, *parameters), moving)
+        return (first + second + third + constant[0]) * constant[1]
+
+    def constant_terms(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
+        """What does not change within a life: the aggregates of the constant term (D) and of the rate (eta), each as the kernel."""
+        terms = _terms_of(self.rule, _CONSTANT)
+        named = _by_argument(self.rule, *parameters)
+        example = next(iter(named.values()))
+        shapes = [(1,) * self.lead + shape for shape in (self.geometry.input_shape, self.geometry.output_shape)]
+        connections = _Connections(self.geometry, example.new_zeros(shapes[0]), example.new_zeros(shapes[1]), self.lead, self.sharing)
+        constant, rate = connections.share(named, terms)
+        return constant, rate
 
 
 def check_sharing(sharing: str) -> str:
