@@ -17,6 +17,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Each may import itself and those before it.
 FLOORS = (
     "errors",
+    "cores",
     "quiet",
     "seeds",
     "genome",
@@ -34,7 +35,7 @@ FLOORS = (
     "cli",
 )
 # Strategies see vectors and scores; that they never see a network is what makes them usable for anything.
-NARROW = {"strategies": {"errors", "seeds", "strategies"}}
+NARROW = {"strategies": {"errors", "cores", "seeds", "strategies"}}
 LONGEST_FILE = 320
 
 

@@ -147,7 +147,7 @@ def test_noise_drawn_ahead_by_threads_is_the_noise_drawn_alone(monkeypatch):
 
     plain = rows_and_centre()
     monkeypatch.setattr("nchl.strategies.population._WORTH_THREADS", 0)
-    monkeypatch.setattr("nchl.strategies.population.available_threads", lambda: 3)
+    monkeypatch.setattr("nchl.strategies.population.cores.available", lambda: [0, 1, 2])
     threaded = rows_and_centre()
     np.testing.assert_array_equal(plain[0], threaded[0])
     np.testing.assert_array_equal(plain[1], threaded[1])

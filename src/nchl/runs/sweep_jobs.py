@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
+from nchl.cores import available
 from nchl.errors import RunError
 from nchl.runs.files import cannot_write
 from nchl.runs.folder import RunFolder
@@ -161,7 +162,7 @@ def _try_lock(descriptor: int) -> bool:
 
 def share_of_cores(slot: int, jobs: int) -> list[int]:
     """The cores of one of so many processes side by side: equal shares, at least one each."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    cores = available()
     share = max(1, len(cores) // jobs)
     return [cores[(slot * share + place) % len(cores)] for place in range(share)]
 

@@ -6,7 +6,6 @@ so ten thousand individuals of 173,284 numbers never exist at once, and a worker
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,16 +15,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from jaxtyping import Float
 
-from nchl import seeds
+from nchl import cores, seeds
 from nchl.errors import InvalidArgument
 
 # Below this many numbers, handing noise to threads costs more than drawing it.
 _WORTH_THREADS = 1 << 20
-
-
-def available_threads() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Population(ABC):
@@ -106,7 +100,7 @@ class GaussianPopulation(Population):
 
     def noises(self, streams: list[int]) -> Iterator[Float[np.ndarray, " size"]]:
         """`noise` of each stream, in the order given; drawn ahead by threads where that pays, without any effect on the numbers."""
-        threads = available_threads()
+        threads = len(cores.available())
         if threads == 1 or len(streams) == 1 or len(streams) * self.size < _WORTH_THREADS:
             yield from map(self.noise, streams)
             return

@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from nchl import cores
 from nchl.errors import InvalidArgument, MissingExtra, TaskError, UnknownName
 from nchl.tasks import bullet, envpool, gym
 from nchl.tasks.base import EarlyStop, Simulator
@@ -85,7 +86,7 @@ def make(
         raise InvalidArgument(f"image_size: expected two numbers (height, width), got {image_size}")
     name = _ALIASES.get(id, id)
     notes: list[str] = []
-    back_end = _back_end(name, simulator, limit, _positive("threads", threads) or envpool.default_threads(), notes)
+    back_end = _back_end(name, simulator, limit, _positive("threads", threads) or len(cores.available()), notes)
     size = None if image_size is None else (int(image_size[0]), int(image_size[1]))
     step_limit = limit or back_end.step_limit
     if step_limit is None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import os
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from nchl import cores
 from nchl.rollout import ObservationStatistics, Rollout
 from nchl.seeds import Purpose
 from nchl.strategies import Population
@@ -145,11 +145,6 @@ class RemoteWorkers:
         return Job(Message(header, arrays or {}), most_steps, name)
 
 
-def processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def process_workers(recipe: Recipe, count: int, patience: Patience | None = None) -> RemoteWorkers:
     """Workers in processes on this machine, which share its processors evenly.
 
@@ -164,7 +159,7 @@ def process_workers(recipe: Recipe, count: int, patience: Patience | None = None
         NchlError: the task or the network cannot be made.
     """
     check_count("workers", count)
-    threads = recipe.threads or max(1, processors() // count)
+    threads = recipe.threads or max(1, len(cores.available()) // count)
     player = Player(replace(recipe, threads=threads))
     player.warm_up()
     return RemoteWorkers(player, Processes(describe_recipe(player.recipe), count, threads), patience)
