@@ -14,9 +14,11 @@ import logging
 import os
 import re
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from nchl.errors import InvalidArgument, WorkerError, require
@@ -32,6 +34,8 @@ _OBJECT_STORE_BYTES = 512 << 20
 _SECONDS_BETWEEN_LOOKS = 5.0
 _SECONDS_TO_ANSWER = 5.0
 _HOW = "start one with `ray start --head`, and on other machines `ray start --address=HOST:PORT`; or give --cluster auto"
+
+_TOKEN = "a cluster that asks for a token needs the same one here, in ~/.ray/auth_token"
 
 
 class ClusterWorker:
@@ -164,6 +168,7 @@ def connect(address: str) -> tuple[Any, bool]:
     if address != "auto" and host is None:
         raise InvalidArgument(f"--cluster must be HOST:PORT of a Ray cluster, or auto; got {address!r}")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    _offer_token()
     ray = require("ray", "cluster")
     if ray.is_initialized():
         return ray, False
@@ -174,11 +179,20 @@ def connect(address: str) -> tuple[Any, bool]:
         ray.init(address=address, **quiet)
     except ConnectionError as error:
         if address != "auto":
-            raise WorkerError(f"what answers at {address} is no Ray cluster that this process could join ({error}); {_HOW}") from error
+            raise WorkerError(
+                f"what answers at {address} is no Ray cluster that this process could join ({error}); {_HOW}; {_TOKEN}"
+            ) from error
         _start(ray, quiet)
     except RuntimeError as error:  # another version of Ray or of Python
         raise WorkerError(f"the Ray cluster at {address} cannot be joined: {str(error).splitlines()[0]}") from error
     return ray, True
+
+
+def _offer_token() -> None:
+    """Let Ray show the user's token, if there is one. `ray start` asks for it then, but `ray.init` shows it only where it is told to."""
+    named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if "ray" not in sys.modules and (named or (Path.home() / ".ray" / "auth_token").is_file()):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # a cluster without tokens does not mind
 
 
 def _start(ray: Any, quiet: dict[str, Any]) -> None:

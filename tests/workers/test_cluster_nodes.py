@@ -1,0 +1,112 @@
+"""A Ray cluster as users start it, by `ray start`: a node joins in mid-run, works, and dies, and no number changes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TOKEN = {"RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+# In a process of its own, because Ray reads its environment when it is imported.
+RUN = """
+import contextlib, json, sys, time
+import numpy as np
+from nchl.errors import WorkerError
+from nchl.networks.build import NetworkSpec
+from nchl.strategies import GaussianPopulation
+from nchl.workers import LocalWorkers, Recipe, cluster_workers
+
+recipe = Recipe("CartPole-v1", NetworkSpec(hidden=(8,)), seed=2, population=24)
+here = LocalWorkers(recipe)
+population = GaussianPopulation(np.zeros(here.nparams), 0.5, 24, seed=2, generation=0, antithetic=True)
+wanted = here.evaluate(population, generation=0).returns
+there, until = None, time.monotonic() + 100
+while there is None:
+    try:
+        there = cluster_workers(recipe, sys.argv[1])
+    except WorkerError:  # the head takes its seconds
+        if time.monotonic() > until:
+            raise
+
+
+def play_until(hands):
+    until = time.monotonic() + 100
+    while True:
+        there._crew._looked = float("-inf")  # at once, instead of every few seconds
+        np.testing.assert_array_equal(there.evaluate(population, generation=0).returns, wanted)
+        names = [hand.name for hand in there._crew.hands if hand.ready]
+        if len(names) == hands:
+            break
+        assert time.monotonic() < until, there._crew.hands
+    print(json.dumps(names), flush=True)
+
+
+for hands in map(int, sys.stdin):
+    play_until(hands)
+there.close()
+"""
+
+
+def own_address() -> str:
+    """Of this machine, as Ray finds it; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("10.255.255.255", 1))
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
+@contextmanager
+def node(log: Path, *words: str) -> Iterator[Any]:
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *words, "--num-cpus=1", "--object-store-memory=80000000", "--block"]
+    with log.open("w") as file:
+        environment = {**os.environ, **TOKEN, "RAY_AUTH_MODE": "token"}
+        process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=file, stderr=subprocess.STDOUT)
+        try:
+            yield process
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.mark.slow
+def test_a_node_that_joins_works_and_one_that_dies_is_done_without(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    address = f"{own_address()}:{port}"
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"} | TOKEN
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with (
+        node(tmp_path / "head.log", "--head", f"--port={port}", "--include-dashboard=false"),
+        subprocess.Popen([sys.executable, "-c", RUN, address], env=environment, **pipes) as run,
+    ):
+        asked, answered = run.stdin, run.stdout
+        assert asked is not None
+        assert answered is not None
+
+        def ask(hands: int) -> list[str]:
+            print(hands, file=asked, flush=True)
+            answer = answered.readline()
+            assert answer, (tmp_path / "head.log").read_text()[-2000:]
+            names: list[str] = json.loads(answer)
+            return names
+
+        (first,) = ask(1)
+        with node(tmp_path / "node.log", f"--address={address}"):
+            both = ask(2)
+            assert both[0] == first
+        assert ask(1) == [first]
+        asked.close()
+        assert run.wait(60) == 0
