@@ -7,7 +7,6 @@ from itertools import repeat
 
 import pytest
 
-from nchl.cli import timing
 from nchl.cli.timing import median_seconds
 
 
@@ -16,7 +15,7 @@ class Clock:
 
     def __init__(self, durations: Iterable[float], monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.calls, self._durations = 0.0, 0, iter(durations)
-        monkeypatch.setattr(timing.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr("nchl.cli.timing.time.perf_counter", lambda: self.now)
 
     def call(self) -> None:
         self.calls += 1
