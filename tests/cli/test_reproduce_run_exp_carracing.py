@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from pathlib import Path
 from types import ModuleType
@@ -11,21 +10,7 @@ import pytest
 
 from nchl.runs.config import EvolveConfig
 
-REPRODUCE = Path(__file__).resolve().parents[2] / "reproduce"
 LINE = "--dataset CarRacing --population_size 300 --epochs 200 --device cpu --saving_path params/min/ --aggregation_function min"
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(REPRODUCE))
-    return importlib.import_module("run_exp")
-
-
-@pytest.fixture
-def called(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    lines: list[list[str]] = []
-    monkeypatch.setattr(script, "main", lambda words: lines.append(words) or 0)
-    return lines
 
 
 def test_the_line_as_written(

@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-REPRODUCE = Path(__file__).resolve().parents[2] / "reproduce"
 LINE = "--dataset CIFAR10 --epochs 51 --device cpu --aggregation_function max --bp_last_layer --softhebb --bp_lr 0.001 --softhebb_lr 0.01"
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(REPRODUCE))
-    return importlib.import_module("run_exp")
-
-
-@pytest.fixture
-def called(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    lines: list[list[str]] = []
-    monkeypatch.setattr(script, "main", lambda words: lines.append(words) or 0)
-    return lines
 
 
 def test_the_line_as_written(script: ModuleType, called: list[list[str]], capsys: pytest.CaptureFixture[str]) -> None:
