@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from nchl.networks.build import NetworkSpec
 from nchl.runs.session import run
 from nchl.strategies import GaussianPopulation
 from nchl.workers import LocalWorkers, Recipe, cluster_workers
-from nchl.workers.cluster import connect
+from nchl.workers.cluster import _head_is_gone, connect
 from reference.runs import results
 
 RECIPE = Recipe("HalfCheetah-v5", NetworkSpec(hidden=(128, 64)), seed=2, population=10, backend="compiled")
@@ -52,6 +53,22 @@ def test_an_address_where_nothing_answers_is_an_error_at_once() -> None:
     pytest.importorskip("ray")
     with pytest.raises(WorkerError, match=r"ray start --head"):
         connect("127.0.0.1:1")
+
+
+def test_a_note_of_a_cluster_that_is_gone_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert not _head_is_gone()
+    (tmp_path / "ray").mkdir()
+    note = tmp_path / "ray" / "ray_current_cluster"
+    with socket.socket() as head:
+        head.bind(("127.0.0.1", 0))
+        head.listen()
+        note.write_text(f"127.0.0.1:{head.getsockname()[1]}\n")
+        assert not _head_is_gone()
+    assert _head_is_gone()
+    note.write_text("nothing of use")
+    assert not _head_is_gone()
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,6 @@ from typing import Any
 
 import pytest
 
-TOKEN = {"RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
 # In a process of its own, because Ray reads its environment when it is imported.
 RUN = """
 import contextlib, json, sys, time
@@ -66,12 +66,23 @@ def own_address() -> str:
         return str(probe.getsockname()[0])
 
 
+@pytest.fixture
+def ours() -> Iterator[dict[str, str]]:
+    """A user with a token, and a folder for Ray: a short one, because sockets live in it."""
+    with tempfile.TemporaryDirectory(prefix="nchl-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"} | {
+            "RAY_AUTH_TOKEN": "0123456789abcdef" * 4,
+            "RAY_TMPDIR": folder,
+        }
+
+
 @contextmanager
-def node(log: Path, *words: str) -> Iterator[Any]:
+def node(environment: dict[str, str], log: Path, *words: str) -> Iterator[Any]:
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", *words, "--num-cpus=1", "--object-store-memory=80000000", "--block"]
     with log.open("w") as file:
-        environment = {**os.environ, **TOKEN, "RAY_AUTH_MODE": "token"}
-        process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=file, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, env={**environment, "RAY_AUTH_MODE": "token"}, start_new_session=True, stdout=file, stderr=subprocess.STDOUT
+        )
         try:
             yield process
         finally:
@@ -80,17 +91,16 @@ def node(log: Path, *words: str) -> Iterator[Any]:
 
 
 @pytest.mark.slow
-def test_a_node_that_joins_works_and_one_that_dies_is_done_without(tmp_path: Path) -> None:
+def test_a_node_that_joins_works_and_one_that_dies_is_done_without(ours: dict[str, str], tmp_path: Path) -> None:
     pytest.importorskip("ray")
     with socket.socket() as free:
         free.bind(("", 0))
         port = free.getsockname()[1]
     address = f"{own_address()}:{port}"
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"} | TOKEN
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with (
-        node(tmp_path / "head.log", "--head", f"--port={port}", "--include-dashboard=false"),
-        subprocess.Popen([sys.executable, "-c", RUN, address], env=environment, **pipes) as run,
+        node(ours, tmp_path / "head.log", "--head", f"--port={port}", "--include-dashboard=false"),
+        subprocess.Popen([sys.executable, "-c", RUN, address], env=ours, **pipes) as run,
     ):
         asked, answered = run.stdin, run.stdout
         assert asked is not None
@@ -104,7 +114,7 @@ def test_a_node_that_joins_works_and_one_that_dies_is_done_without(tmp_path: Pat
             return names
 
         (first,) = ask(1)
-        with node(tmp_path / "node.log", f"--address={address}"):
+        with node(ours, tmp_path / "node.log", f"--address={address}"):
             both = ask(2)
             assert both[0] == first
         assert ask(1) == [first]

@@ -175,6 +175,9 @@ def connect(address: str) -> tuple[Any, bool]:
     if host is not None:
         _knock(host[1].strip("[]"), int(host[2]), address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address == "auto" and _head_is_gone():
+        _start(ray, quiet)
+        return ray, True
     try:
         ray.init(address=address, **quiet)
     except ConnectionError as error:
@@ -226,6 +229,19 @@ def _knock(host: str, port: int, address: str) -> None:
         socket.create_connection((host, port), timeout=_SECONDS_TO_ANSWER).close()
     except (OSError, OverflowError) as error:
         raise WorkerError(f"no Ray cluster answers at {address} ({error}); {_HOW}") from error
+
+
+def _head_is_gone() -> bool:
+    """Whether the cluster that Ray has written down for this machine has died without taking its note along: Ray would wait for it."""
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    try:
+        host, _, port = (Path(folder) / "ray" / "ray_current_cluster").read_text().strip().rpartition(":")
+        _knock(host.strip("[]"), int(port), "auto")
+    except WorkerError:
+        return not os.environ.get("RAY_ADDRESS")
+    except (OSError, ValueError):  # no note, or none that could be read here
+        return False
+    return False
 
 
 def _size(message: Message) -> int:
