@@ -142,7 +142,9 @@ class Killer:
     def strike(self, _: object = None) -> None:
         def kill() -> None:
             time.sleep(self._chance.uniform(0, self._within))
-            alive = workers_of()
+            until = time.monotonic() + 20
+            while not (alive := workers_of()) and time.monotonic() < until:
+                time.sleep(0.02)  # a slow machine may still be starting the next one
             for victim in self._chance.sample(alive, -(-len(alive) // 2)):
                 with contextlib.suppress(psutil.Error):
                     victim.kill()
