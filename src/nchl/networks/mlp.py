@@ -153,21 +153,20 @@ class PlasticMLP(PlasticNetwork):
         self._catch_up()
         self._move()
 
-    @torch.no_grad()
     def step(
         self, x: Shaped[Tensor, "*lead inputs"], active: Shaped[Tensor, " population"] | None = None
     ) -> Shaped[Tensor, "*_lead outputs"]:
         """See `PlasticNetwork.step`; for a population with `backend="compiled"`, in one pass over the weights."""
         if self.backend == "compiled":
-            observation = torch.as_tensor(x)
+            observation = x if isinstance(x, Tensor) else torch.as_tensor(x)
             if observation.ndim <= 2:
                 return self._step_fused(observation, self._check_active(active))
         return super().step(x, active)
 
     def _step_fused(self, x: Tensor, active: Tensor | None) -> Tensor:
-        if x.shape != (*self.lead, *self.input_shape) or x.dtype != self.dtype or x.device != self.device or x.requires_grad:
-            x, _ = self._observe(x)  # otherwise no copy: a fused step writes down what it has seen
         first = self._fused is None
+        if self._fused is None or not self._fused.reads(x):
+            x, _ = self._observe(x)  # otherwise no copy: a fused step writes down what it has seen
         try:
             if self._fused is None:
                 with torch.inference_mode(False):  # what is kept must outlive an inference mode

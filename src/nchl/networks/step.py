@@ -141,6 +141,11 @@ class FusedStep(abc.ABC):
 
     activations: list[Tensor]
 
+    def reads(self, x: Tensor) -> bool:
+        """Whether `x` can be given as it is: of the shape, type and device of the inputs, and without a gradient."""
+        own = self.activations[0]
+        return x.shape == own.shape and x.dtype == own.dtype and x.device == own.device and not x.requires_grad
+
     @abc.abstractmethod
     def __call__(self, x: Tensor, waiting: bool, active: Tensor | None) -> Tensor:
         """One step of `x (population, n_in)`; `waiting`: the update of the last step is still to be done."""
@@ -196,6 +201,7 @@ class CompiledStep(FusedStep):
             torch._dynamo.maybe_mark_dynamic(tensor, 0)
         self.kernel(x, self._gates[0], *example)
 
+    @torch.no_grad()
     def __call__(self, x: Tensor, waiting: bool, active: Tensor | None) -> Tensor:
         """See `FusedStep`; blocks of individuals in which nobody is active are left out."""
         gate = self._gates[waiting]

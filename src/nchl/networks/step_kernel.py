@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 from array import array
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -48,13 +49,15 @@ class KernelStep(FusedStep):
         if isinstance(found, str):
             raise NchlError(f"the kernel of the step cannot be built: {found}")
         self.activations = [weights[0].new_zeros(len(weights[0]), n) for n in nodes]
-        self._weights, self._neurons, self._nodes, self._normalise = weights, neurons, nodes, normalise
+        self._weights, self._neurons, self._nodes = weights, neurons, nodes
+        # As the kernel's struct Plan: layers, people, threads, update, forward, normalise, nodes.
+        self._plan = array("i", [len(weights), len(weights[0]), 1, 0, 0, normalise, *nodes])
         self._addresses: list[int] = []
         self._table = array("q")
 
     def __call__(self, x: Tensor, waiting: bool, active: Tensor | None) -> Tensor:
         """See `FusedStep`; rows of those who are not active come back as zeros."""
-        y = x.new_zeros(len(x), self._nodes[-1])
+        y = x.new_empty((len(x), self._nodes[-1]))
         self._call(x.contiguous(), y, active, update=waiting)
         return y
 
@@ -64,28 +67,32 @@ class KernelStep(FusedStep):
         return True
 
     def _call(self, x: Tensor | None, y: Tensor | None, active: Tensor | None, *, update: bool) -> None:
+        # Few and small objects: the kernel has just swept the caches, and each line of Python that they held comes back from afar.
         who = None if active is None else active.to("cpu", torch.bool).contiguous()
-        weights, activations, groups = self._tables()
-        sizes = (len(self._weights), len(self._weights[0]), torch.get_num_threads(), update, x is not None, self._normalise, *self._nodes)
-        self._function()((ctypes.c_int32 * len(sizes))(*sizes), _at(who), weights, groups, activations, _at(x), _at(y))
+        self._write_addresses()
+        plan, layers, first = self._plan, len(self._weights), self._table.buffer_info()[0]
+        plan[2], plan[3], plan[4] = torch.get_num_threads(), update, x is not None
+        _function(self.activations[0].dtype)(
+            plan.buffer_info()[0],
+            None if who is None else who.data_ptr(),
+            first,
+            first + 8 * (2 * layers + 1),
+            first + 8 * layers,
+            None if x is None else x.data_ptr(),
+            None if y is None else y.data_ptr(),
+        )
 
-    def _function(self) -> Any:
-        function = getattr(library("step"), _FUNCTIONS[self._weights[0].dtype])
-        function.restype = None
-        return function
-
-    def _tables(self) -> list[ctypes.c_void_p]:
-        """Where the kernel finds the addresses of all weights, of all activations, and of the groups' numbers."""
-        addresses = [t.data_ptr() for t in (*self._weights, *self.activations, *self._neurons)]
+    def _write_addresses(self) -> None:
+        """Where the kernel finds all weights, all activations, and the groups' numbers, in `_table`."""
         # Looked at each time, because a network that was copied has tensors of its own; written down only when they are new.
-        if addresses != self._addresses:
-            layers = len(self._weights)
-            assert all(t.is_contiguous() for t in (*self._weights, *self.activations, *self._neurons))
-            self._addresses, self._table = addresses, array("q", addresses[: 2 * layers + 1])
-            for k, start in enumerate(addresses[2 * layers + 1 :]):
-                self._table.extend(self._group(k, start))
-        first = self._table.buffer_info()[0]
-        return [ctypes.c_void_p(first + 8 * offset) for offset in (0, len(self._weights), 2 * len(self._weights) + 1)]
+        addresses = [t.data_ptr() for group in (self._weights, self.activations, self._neurons) for t in group]
+        if addresses == self._addresses:
+            return
+        layers = len(self._weights)
+        assert all(t.is_contiguous() for t in (*self._weights, *self.activations, *self._neurons))
+        self._addresses, self._table = addresses, array("q", addresses[: 2 * layers + 1])
+        for k, start in enumerate(addresses[2 * layers + 1 :]):
+            self._table.extend(self._group(k, start))
 
     def _group(self, k: int, start: int) -> list[int]:
         """Addresses of the first individual's A, B, C, D and eta, 0 where the group has none; numbers of one individual."""
@@ -94,5 +101,8 @@ class KernelStep(FusedStep):
         return [*(start + names.index(name) * step if name in names else 0 for name in _NUMBERS), len(names) * self._nodes[k]]
 
 
-def _at(tensor: Tensor | None) -> ctypes.c_void_p | None:
-    return None if tensor is None else ctypes.c_void_p(tensor.data_ptr())
+@lru_cache
+def _function(dtype: torch.dtype) -> Any:
+    function = getattr(library("step"), _FUNCTIONS[dtype])
+    function.restype, function.argtypes = None, [ctypes.c_void_p] * 7
+    return function

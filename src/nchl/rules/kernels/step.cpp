@@ -191,12 +191,16 @@ static void individual(const Plan& plan, int p, T* const* weights, const Group<T
     std::copy_n(w.now.data(), outputs, y + static_cast<size_t>(p) * outputs);
 }
 
-// `active (people)`, or null for everyone: the others are not touched.
+// `active (people)`, or null for everyone: the others are not touched, and their outputs are zeros.
 template <class T>
 static void step(const Plan& plan, const uint8_t* active, T* const* weights, const Group<T>* groups, T* const* last, const T* x, T* y) {
     std::vector<int> who;
+    const int outputs = plan.nodes[plan.layers];
     for (int p = 0; p < plan.people; ++p)
-        if (!active || active[p]) who.push_back(p);
+        if (!active || active[p])
+            who.push_back(p);
+        else if (y)
+            std::fill_n(y + static_cast<size_t>(p) * outputs, outputs, T(0));
     const int count = who.size(), threads = std::max(1, std::min(plan.threads, count));
 #pragma omp parallel num_threads(threads)
     {
