@@ -20,7 +20,7 @@ from matplotlib.image import imread
 from nchl.errors import NchlError, UnknownName
 from nchl.report import comparison_plots
 from nchl.report.compare import Comparison, compare
-from nchl.report.tables import FORMATS, Table, latex, markdown, probability, render, text
+from nchl.report.tables import FORMATS, PAIR_COLUMNS, Table, latex, markdown, probability, render, text
 from reference.comparison import write_run
 
 
@@ -43,7 +43,9 @@ def test_csv_holds_every_digit(comparison: Comparison) -> None:
     assert rows[1]["evaluations_to_target"] == ""
     assert (rows[1]["reached"], rows[1]["evaluations"]) == ("0", "30.0")
     assert len(list(csv.DictReader(io.StringIO(render(comparison, "csv", ["runs"]))))) == 11
-    assert len(list(csv.DictReader(io.StringIO(render(comparison, "csv", ["pairs"]))))) == 3
+    pairs = list(csv.DictReader(io.StringIO(render(comparison, "csv", ["pairs"]))))
+    assert len(pairs) == 3
+    assert tuple(pairs[0]) == PAIR_COLUMNS
 
 
 @pytest.mark.parametrize("form", ["text", "markdown", "latex"])
@@ -53,7 +55,9 @@ def test_tables_for_people_say_the_same(form: str, comparison: Comparison) -> No
         assert words in drawn
 
 
-@pytest.mark.parametrize(("form", "said"), [("text", "one group: no pairs"), ("latex", "% one group: no pairs")])
+@pytest.mark.parametrize(
+    ("form", "said"), [("text", "one group: no pairs"), ("latex", "% one group: no pairs"), ("csv", ",".join(PAIR_COLUMNS))]
+)
 def test_one_group_has_no_pairs(form: str, said: str, tmp_path: Path) -> None:
     write_run(tmp_path / "alone", [10.0, 20.0], network="hl")
     assert render(compare([tmp_path / "alone"]), form, ["pairs"]) == said

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from nchl import cores
+
 GOOD, POOR, ABSENT = "ok", "note", "missing"
 _SECONDS_FOR_AN_IMPORT = 120
 _SHORT_SPIN = 1_000_000  # turns of an idle loop: some milliseconds
@@ -46,11 +48,10 @@ def processor() -> list[Finding]:
 
     topic = "Processor"
     capability = torch.backends.cpu.get_cpu_capability()
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cuda = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none; networks run on the processor"
     return [
         Finding(topic, "instruction set", GOOD, f"{capability} ({_model()})"),
-        Finding(topic, "cores for this process", GOOD, str(allowed)),
+        Finding(topic, "cores for this process", GOOD, str(len(cores.available()))),
         Finding(topic, "CUDA device", GOOD, cuda),
     ]
 

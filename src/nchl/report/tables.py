@@ -44,7 +44,7 @@ def render(comparison: Comparison, form: str, tables: Sequence[str]) -> str:
         if name not in TABLES:
             raise UnknownName("table", name, TABLES)
     if form == "csv":
-        return "\n".join(_csv(_RECORDS[name](comparison)) for name in tables).rstrip("\n")
+        return "\n".join(_csv(_RECORDS[name](comparison), PAIR_COLUMNS if name == "pairs" else ()) for name in tables).rstrip("\n")
     draw = {"text": text, "markdown": markdown, "latex": latex}[form]
     drawn = [draw(table) for name in tables if (table := _TABLES[name](comparison)).rows]
     # Only the table of pairs can be empty.
@@ -98,6 +98,10 @@ def group_records(comparison: Comparison) -> list[dict[str, Any]]:
         }
         for scored in comparison.groups
     ]
+
+
+PAIR_COLUMNS = ("better", "than", "improvement", "improvement_low", "improvement_high", "u", "p", "p_holm")
+"""Of `pair_records`; a comparison of one group has the heading alone."""
 
 
 def pair_records(comparison: Comparison) -> list[dict[str, Any]]:
@@ -202,11 +206,9 @@ def _interval_record(name: str, interval: Interval) -> dict[str, float]:
     return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
-def _csv(records: Sequence[Mapping[str, Any]]) -> str:
-    if not records:
-        return ""
+def _csv(records: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
     file = io.StringIO()
-    writer = csv.DictWriter(file, list(records[0]), lineterminator="\n")
+    writer = csv.DictWriter(file, columns or list(records[0]), lineterminator="\n")
     writer.writeheader()
     for record in records:
         writer.writerow({name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in record.items()})

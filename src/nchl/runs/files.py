@@ -59,7 +59,7 @@ def cannot_write(path: Path, error: OSError, *, of_a_run: bool = True) -> RunErr
         return RunError(f"cannot write {path}: {error.strerror or error}; make room, give write permission, or name another place")
     return RunError(
         f"cannot write {path}: {error.strerror or error}. What the run had saved before is untouched; "
-        "make room or give write permission, then continue with: nchl resume"
+        "make room or give write permission, then continue with `nchl resume` (a run of SoftHebb: `nchl softhebb --resume`)"
     )
 
 
