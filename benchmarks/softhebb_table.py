@@ -13,7 +13,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_ALIKE = ("network", "method", "sharing", "competition", "schedule", "lr", "epochs_unsupervised", "batch_size", "epochs_head", "limit")
+_ALIKE = (
+    "network",
+    "method",
+    "sharing",
+    "competition",
+    "schedule",
+    "lr",
+    "epochs_unsupervised",
+    "batch_size",
+    "epochs_head",
+    "batch_size_head",
+    "limit",
+)
 
 
 def table(runs: list[Path]) -> str:
