@@ -6,36 +6,32 @@ python benchmarks/learning_curves.py --panel "conv-hml, lr 0.05" RUN EARLIER --p
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 
-BLUE, GREY = "#0072B2", "#999999"  # told apart by the colour-blind too
+from nchl.report.plots import BLUE, GREY, column
+from nchl.runs.metrics import read_metrics
+
 WINDOW = 5
 
 
-def column(run: Path, name: str) -> list[float]:
-    """A column of a run's metrics, a number for each generation."""
-    with (run / "metrics.csv").open() as file:
-        return [float(row[name]) for row in csv.DictReader(file)]
-
-
-def smooth(values: list[float]) -> list[float]:
-    """Each value's mean with those before it, `WINDOW` of them where there are as many."""
-    parts = [values[max(0, end - WINDOW) : end] for end in range(1, len(values) + 1)]
-    return [sum(part) / len(part) for part in parts]
+def smooth(values: np.ndarray) -> list[float]:
+    """The mean of each value and of those before it, `WINDOW` of them where there are as many."""
+    return [float(values[max(0, end - WINDOW) : end].mean()) for end in range(1, len(values) + 1)]
 
 
 def draw(axes: Axes, runs: list[Path]) -> Axes:
     """The mean of each generation, thin and smoothed; of the first run also the best."""
     for run, colour, label in zip(runs, (BLUE, GREY), ("mean", "an earlier run: mean"), strict=False):
-        generation, mean = column(run, "generation"), column(run, "mean")
+        rows = read_metrics(run / "metrics.csv")
+        generation, mean = column(rows, "generation"), column(rows, "mean")
         axes.plot(generation, mean, color=colour, alpha=0.35, linewidth=1)
         axes.plot(generation, smooth(mean), color=colour, linewidth=2, label=f"{label}, and over {WINDOW} generations")
         if run is runs[0]:
-            axes.plot(generation, column(run, "best"), ".", color=BLUE, alpha=0.7, markersize=4, label="best of a generation")
+            axes.plot(generation, column(rows, "best"), ".", color=BLUE, alpha=0.7, markersize=4, label="best of a generation")
     axes.set(xlabel="generation", ylabel="return of an episode")
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper left", frameon=False, fontsize="small")

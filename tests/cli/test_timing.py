@@ -7,7 +7,7 @@ from itertools import repeat
 
 import pytest
 
-from nchl.cli.timing import median_seconds, medians_in_turn
+from nchl.cli.timing import median_seconds
 
 
 class Clock:
@@ -33,18 +33,3 @@ def test_calls_before_and_in_each_measurement(monkeypatch: pytest.MonkeyPatch) -
 
 def test_neither_the_first_calls_nor_one_slow_one_count(monkeypatch: pytest.MonkeyPatch) -> None:
     assert median_seconds(Clock((9.0, 9.0, 1.0, 2.0, 5.0, 3.0, 1.0), monkeypatch).call, 5, warm=2) == 2.0
-
-
-def test_calls_that_are_compared_take_turns(monkeypatch):
-    order = []
-    clock = Clock((1.0, 10.0) * 4, monkeypatch)
-
-    def of(name):
-        def call():
-            order.append(name)
-            clock.call()
-
-        return call
-
-    assert medians_in_turn([of("quick"), of("slow")], 3, warm=0) == [1.0, 10.0]
-    assert order == ["quick", "slow"] * 3

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 from nchl.cli.parser import Parser, at_least
-from nchl.cli.timing import median_seconds, medians_in_turn
+from nchl.cli.timing import median_seconds
 
 RULES = ("nchl", "hl", "wnchl", "static")
 
@@ -68,18 +69,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             one.forward(x[0])
             one.update()
 
-        def memory_pass() -> None:
-            weights.mul_(1.0)
-
-        # Not in turn with the naive code, whose one thread would leave the other threads' caches to somebody else.
-        memory_us, step_us = (1e6 * time / population for time in medians_in_turn([memory_pass, step], args.repeats, at_least_s=0.01))
-        naive_us = 1e6 * median_seconds(naive, args.repeats, at_least_s=0.01)
-        memory_passes.append(memory_us)
+        memory_passes.append(_microseconds(lambda: weights.mul_(1.0), args.repeats) / population)
+        step_us, naive_us = _microseconds(step, args.repeats) / population, _microseconds(naive, args.repeats)
         rules[name] = {
             "step_us": step_us,
             "naive_us": naive_us,
             "speedup": naive_us / step_us,
-            "memory_passes": step_us / memory_us,
+            "memory_passes": step_us / memory_passes[-1],
             "backend": crowd.backend,
         }
     return {
@@ -102,3 +98,7 @@ def text(result: dict[str, Any]) -> str:
         numbers = f"{row['step_us']:>8.2f} {row['naive_us']:>9.1f} {row['speedup']:>7.0f}x {row['memory_passes']:>8.1f}"
         lines.append(f"{name.rpartition(':')[2]:<10} {numbers}  {row['backend']}")
     return "\n".join(lines)
+
+
+def _microseconds(call: Callable[[], object], repeats: int) -> float:
+    return 1e6 * median_seconds(call, repeats, at_least_s=0.01)
