@@ -1,7 +1,7 @@
 """Lanes: threads of this process that play parts of a population side by side, each with a simulator and a network of its own.
 
 With one lane, all of the simulator waits at each step for its slowest thread, then for the network, then for Python. With two,
-one lane's simulator works while the other thinks. Four and six, on two processors, were no faster: they take turns in Python.
+one lane's simulator works while the other thinks. Four and six, on two processors, were no faster.
 """
 
 from __future__ import annotations
