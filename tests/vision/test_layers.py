@@ -7,7 +7,7 @@ from torch import nn
 
 from nchl.errors import InvalidArgument, ShapeError, UnknownName
 from nchl.rules.soft_wta import softhebb_conv
-from nchl.vision import Power, SoftHebbConv2d, SoftHebbLinear, Triangle
+from nchl.vision import SoftHebbConv2d, SoftHebbLinear, Triangle, TriangleMaxPool2d
 
 
 @pytest.mark.parametrize("lr_rule", ["norm", "constant"])
@@ -93,17 +93,36 @@ def test_state_and_initial_weights() -> None:
     assert "competition=channel" in repr(layer)
 
 
-def test_triangle_and_power() -> None:
+def test_triangle() -> None:
     u = torch.tensor([[1.0, 2.0, 6.0]])[:, :, None, None]
     torch.testing.assert_close(Triangle(1.4)(u).flatten(), torch.tensor([0.0, 0.0, 3.0**1.4]))
     assert torch.equal(u.flatten(), torch.tensor([1.0, 2.0, 6.0]))
-    x = torch.randn(2, 4, 8, 8)
-    pooled = nn.MaxPool2d(4, 2, 1)
-    torch.testing.assert_close(pooled(Triangle(0.7)(x)), Power(0.7)(pooled(Triangle()(x))))
-    x.requires_grad_(True)
+    x = torch.randn(2, 4, 8, 8, requires_grad=True)
     Triangle(0.7)(x).sum().backward()
     assert x.grad is not None
     assert bool(torch.isfinite(x.grad).all())
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("window", [(4, 2, 1), (2, 2, 0), (3, 1, 1), (2, 3, 1)])
+def test_triangle_and_max_pooling_in_one_are_one_after_the_other(window: tuple[int, int, int], dtype: torch.dtype, training: bool) -> None:
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        x = torch.randn(3, 7, 9, 8, dtype=dtype).contiguous(memory_format=memory_format)
+        before, wanted = x.clone(), nn.MaxPool2d(*window)(Triangle(0.7)(x))
+        got = TriangleMaxPool2d(0.7, *window).train(training)(x)
+        torch.testing.assert_close(got, wanted, check_stride=False)
+        assert torch.equal(x, before)
+    x[1, 2, 3, 4] = torch.nan
+    assert torch.equal(TriangleMaxPool2d(0.7, *window).train(training)(x).isnan(), nn.MaxPool2d(*window)(Triangle(0.7)(x)).isnan())
+
+
+def test_triangle_and_max_pooling_have_the_gradient_of_one_after_the_other() -> None:
+    x = torch.randn(2, 4, 8, 8, requires_grad=True)
+    (wanted,) = torch.autograd.grad(nn.MaxPool2d(4, 2, 1)(Triangle(0.7)(x)).square().sum(), x)
+    (got,) = torch.autograd.grad(TriangleMaxPool2d(0.7, 4, 2, 1)(x).square().sum(), x)
+    torch.testing.assert_close(got, wanted)
+    assert bool(torch.isfinite(got).all())
 
 
 def test_denormal_activations_do_not_reach_the_products() -> None:
@@ -129,3 +148,9 @@ def test_what_a_user_can_get_wrong() -> None:
         SoftHebbLinear(8, 4)(torch.zeros(2, 2, 4))
     with pytest.raises(InvalidArgument, match="power"):
         Triangle(0)
+    with pytest.raises(InvalidArgument, match="power"):
+        TriangleMaxPool2d(-1, 2, 2)
+    with pytest.raises(InvalidArgument, match="padding=2"):
+        TriangleMaxPool2d(1, 2, 2, 2)
+    with pytest.raises(ShapeError, match="sides of at least 4"):
+        TriangleMaxPool2d(1, 4, 2)(torch.zeros(2, 3, 3, 5))

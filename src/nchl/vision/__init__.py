@@ -9,15 +9,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nchl.vision.layers import Power as Power
+    from nchl.vision.activations import Triangle as Triangle
+    from nchl.vision.activations import TriangleMaxPool2d as TriangleMaxPool2d
     from nchl.vision.layers import SoftHebbConv2d as SoftHebbConv2d
     from nchl.vision.layers import SoftHebbLinear as SoftHebbLinear
-    from nchl.vision.layers import Triangle as Triangle
 
-__all__ = ["Power", "SoftHebbConv2d", "SoftHebbLinear", "Triangle"]
+__all__ = ["SoftHebbConv2d", "SoftHebbLinear", "Triangle", "TriangleMaxPool2d"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(importlib.import_module("nchl.vision.layers"), name)
+        module = "activations" if name.startswith("Triangle") else "layers"
+        return getattr(importlib.import_module(f"nchl.vision.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -208,59 +208,6 @@ class SoftHebbLinear(nn.Module):
         return f"{self.in_features}, {self.out_features}, t_invert={self.t_invert}, lr={self.lr} ({self.lr_rule})"
 
 
-class Triangle(nn.Module):
-    """relu(u - mean over the channels of the position) ** power, the activation of SoftHebb's convolutions.
-
-    Args:
-        power: above 0.
-    """
-
-    def __init__(self, power: float = 1.0) -> None:
-        super().__init__()
-        if not power > 0:
-            raise InvalidArgument(f"expected a power above 0, got {power}")
-        self.power = power
-
-    def forward(self, u: Float[Tensor, "batch channels *position"]) -> Float[Tensor, "batch channels *position"]:
-        """Same shape as `u`; its gradient at 0 is 0, whatever the power."""
-        above = F.relu(u - u.mean(dim=1, keepdim=True))
-        return above if self.power == 1 else positive_power(above, self.power)
-
-    def extra_repr(self) -> str:
-        """Shown by `print(layer)`."""
-        return f"power={self.power}"
-
-
-class Power(nn.Module):
-    """x ** power of what is not negative: a Triangle's power behind a max pooling, where there are fewer numbers to raise.
-
-    Args:
-        power: above 0.
-    """
-
-    def __init__(self, power: float) -> None:
-        super().__init__()
-        if not power > 0:
-            raise InvalidArgument(f"expected a power above 0, got {power}")
-        self.power = power
-
-    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Same shape as `x`, which has no negative values; the gradient at 0 is 0, whatever the power."""
-        return positive_power(x, self.power)
-
-    def extra_repr(self) -> str:
-        """Shown by `print(layer)`."""
-        return f"{self.power}"
-
-
-def positive_power(x: Tensor, power: float) -> Tensor:
-    """x ** power for x >= 0, with the gradient 0 at 0 (below a power of 1 it would be infinite, and NaN behind a relu)."""
-    if not x.requires_grad:
-        return x.pow(power)
-    positive = x > 0
-    return torch.where(positive, torch.where(positive, x, 1).pow(power), 0)
-
-
 def learning_rate(weight: Tensor, lr: float, rule: str, power: float) -> Float[Tensor, " units"]:
     """lr * | |W_o| - 1 | ** power for each unit, the norm over its whole kernel; or lr for all."""
     if rule == "constant":

@@ -1,7 +1,6 @@
 """The published SoftHebb networks by name, a user's own from a file, and the linear head above either.
 
-A block is BatchNorm without affine, a SoftHebb convolution, Triangle, and a pooling. The power of a Triangle before a max
-pooling stands behind it: raising to a power keeps the order, so the numbers are the same, on a quarter of the positions.
+A block is BatchNorm without affine, a SoftHebb convolution, Triangle, and a pooling.
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ from nchl.errors import InvalidArgument, NchlError, UnknownName
 from nchl.rules.declaration import load_object
 from nchl.rules.soft_wta import check_names
 from nchl.seeds import Purpose, weights_seed
-from nchl.vision.layers import Power, SoftHebbConv2d, Triangle, softhebb_layers
+from nchl.vision.activations import Triangle, TriangleMaxPool2d
+from nchl.vision.layers import SoftHebbConv2d, softhebb_layers
 
 NETWORKS = ("thesis", "softhebb", "softhebb-small")
 
@@ -186,7 +186,7 @@ def _preset(network: str, image_shape: tuple[int, int, int]) -> nn.Sequential:
         kind, size, stride, padding = block.pool
         behind: list[nn.Module]
         if kind == "max":
-            behind = [Triangle(), nn.MaxPool2d(size, stride, padding), Power(block.power)]
+            behind = [TriangleMaxPool2d(block.power, size, stride, padding)]
         else:
             behind = [Triangle(block.power), nn.AvgPool2d(size, stride, padding)]
         blocks.append(nn.Sequential(nn.BatchNorm2d(channels, affine=False), layer, *behind))

@@ -1,4 +1,4 @@
-// What a SoftHebb step does besides its two matrix products: patches, the soft winner-take-all, and the move of the weights.
+// What a SoftHebb step does besides its two matrix products: patches, the soft winner-take-all, the move of the weights, and Triangle.
 //
 //     s = softmax(t u), with a minus for all but the winner        dW_o = total_o - (total_o . W_o) W_o
 //     W_o += lr * | |W_o| - 1 | ** power / max|dW| * dW_o
@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <vector>
 
 static constexpr float NOTHING = -60.0f;  // exp of it counts as nothing, and keeps denormal numbers away
 
@@ -32,6 +33,25 @@ static inline float small_exp(float x) {
     float scale;
     std::memcpy(&scale, &exponent, 4);
     return p * scale;
+}
+
+// The bits of relu(u - mean over the channels) at one position.
+static inline void triangle(const float* u, int64_t channels, int32_t* out) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t k = 0; k < channels; ++k) sum += u[k];
+    const float mean = sum / channels;
+    for (int64_t k = 0; k < channels; ++k) {
+        const float above = u[k] - mean;
+        int32_t bits;
+        std::memcpy(&bits, &above, 4);
+        bits = above != above ? 0x7fc00000 : bits;
+        out[k] = bits > 0 ? bits : 0;
+    }
+}
+
+static inline void keep_largest(int32_t* largest, const int32_t* other, int64_t size) {
+    for (int64_t k = 0; k < size; ++k) largest[k] = other[k] > largest[k] ? other[k] : largest[k];
 }
 
 extern "C" {
@@ -128,6 +148,32 @@ void move(int64_t units, int64_t fan_in, int32_t threads, int32_t by_norm, float
         const float *total = totals + o * fan_in, decay = spread[2 * o], rate = spread[2 * o + 1] / divisor;
         float* w = weights + o * fan_in;
         for (int64_t k = 0; k < fan_in; ++k) w[k] += rate * (total[k] - decay * w[k]);
+    }
+}
+
+// The largest relu(u - mean over the channels) in each window of images (batch, height, width, channels); windows reach over the
+// edge by `padding`. What is not negative keeps its order as an integer, and NaN stands above all: so the largest is taken of bits.
+void triangle_max_pool(const int64_t* sizes, int32_t threads, const float* us, int32_t* out) {
+    const int64_t batch = sizes[0], height = sizes[1], width = sizes[2], channels = sizes[3], size = sizes[4], stride = sizes[5];
+    const int64_t padding = sizes[6], out_height = sizes[7], out_width = sizes[8], out_line = out_width * channels;
+#pragma omp parallel num_threads(threads)
+    {
+        std::vector<int32_t> line(width * channels), pooled(out_line);
+#pragma omp for schedule(static)
+        for (int64_t image = 0; image < batch; ++image) {
+            int32_t* largest = out + image * out_height * out_line;
+            std::fill(largest, largest + out_height * out_line, 0);
+            for (int64_t y = 0; y < height; ++y) {
+                for (int64_t x = 0; x < width; ++x) triangle(us + ((image * height + y) * width + x) * channels, channels, &line[x * channels]);
+                std::fill(pooled.begin(), pooled.end(), 0);
+                for (int64_t x = 0; x < out_width; ++x)
+                    for (int64_t at = std::max<int64_t>(0, x * stride - padding); at < std::min(width, x * stride - padding + size); ++at)
+                        keep_largest(&pooled[x * channels], &line[at * channels], channels);
+                for (int64_t row = 0; row < out_height; ++row)
+                    if (const int64_t from = row * stride - padding; from <= y && y < from + size)
+                        keep_largest(largest + row * out_line, pooled.data(), out_line);
+            }
+        }
     }
 }
 }

@@ -68,6 +68,19 @@ def move_(weights: Float[Tensor, "units fan_in"], total: Float[Tensor, "units fa
     _call("move", *sizes, ctypes.c_float(lr), ctypes.c_float(power), _at(total), _at(weights), _at(spread))
 
 
+def triangle_max_pool(
+    u: Float[Tensor, "batch channels height width"], size: int, stride: int, padding: int
+) -> Float[Tensor, "batch channels out_height out_width"]:
+    """The largest relu(u - mean over channels) of each window, stored channels last; at most half of `size` is `padding`."""
+    image = u.permute(0, 2, 3, 1).contiguous()
+    batch, height, width, channels = image.shape
+    out = [(side + 2 * padding - size) // stride + 1 for side in (height, width)]
+    result = image.new_empty(batch, *out, channels)
+    sizes = (batch, height, width, channels, size, stride, padding, *out)
+    _call("triangle_max_pool", (ctypes.c_int64 * len(sizes))(*sizes), torch.get_num_threads(), _at(image), _at(result))
+    return result.permute(0, 3, 1, 2)
+
+
 def shared_update(
     patches: Float[Tensor, "batch positions fan_in"],
     u: Float[Tensor, "batch positions units"],
