@@ -62,7 +62,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         if args.allow_other_machine:
             raise InvalidArgument("--allow-other-machine belongs to --resume; leave it out")
         settings = SoftHebbSettings(**chosen)
-        name = Path(str(settings.network).split(":")[0]).stem
+        named = settings.network.split(":")[0] if settings.network is not None else f"{Path(str(settings.layers)).absolute().name}-head"
+        name = Path(named).stem
         out = args.out or Path("runs") / f"softhebb-{name}-{settings.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     from nchl.vision import experiment
 

@@ -61,6 +61,8 @@ def with_absolute_places(settings: SoftHebbSettings) -> SoftHebbSettings:
     changes: dict[str, Any] = {}
     if Path(settings.data).is_dir():
         changes["data"] = str(Path(settings.data).absolute())
+    if settings.layers is not None:
+        changes["layers"] = str(Path(settings.layers).absolute())
     file, colon, name = str(settings.network).rpartition(":")
     if colon:
         changes["network"] = f"{Path(file).absolute()}:{name}"

@@ -19,6 +19,7 @@ from nchl.runs.lock import locked
 from nchl.runs.machine import check_same_bits
 from nchl.runs.signals import Signals, ended_by_signals
 from nchl.vision import conditions, pictures
+from nchl.vision.borrow import borrow, with_network
 from nchl.vision.data import Images, hold_out, load_images
 from nchl.vision.features import compute_features, feature_bytes, size_text
 from nchl.vision.layers import softhebb_layers
@@ -43,12 +44,15 @@ def start(settings: SoftHebbSettings, path: Path, reporter: Reporter | None = No
     """
     conditions.use(settings.device, settings.threads)
     conditions.check_new(settings, path)
-    settings = conditions.with_absolute_places(settings)
+    settings = with_network(conditions.with_absolute_places(settings))
     experiment = _Experiment(settings, reporter or Reporter())  # before the folder: a wrong word leaves nothing behind
+    saved = experiment.borrowed()
     trust.remember((settings.network,))
     run = VisionRun.create(path, settings, conditions.same_bits(), experiment.data.digest)
+    if saved is not None:
+        run.save(*saved)  # to go on from it does not need the other folder
     with locked(path) as notes, ended_by_signals() as signals:
-        return experiment.run(run, None, signals, notes)
+        return experiment.run(run, saved, signals, notes)
 
 
 def resume(path: Path, reporter: Reporter | None = None, *, allow_other_machine: bool = False) -> dict[str, Any]:
@@ -71,7 +75,8 @@ def _resume(path: Path, reporter: Reporter, allow_other_machine: bool, notes: li
     threads = before.get("threads", "")
     conditions.use(settings.device, int(threads) if threads.isdigit() else settings.threads)
     check_same_bits(before, conditions.same_bits(), allow=allow_other_machine)
-    experiment, saved = _Experiment(settings, reporter), run.newest()
+    experiment = _Experiment(settings, reporter)
+    saved = run.newest() or experiment.borrowed()
     run.check_images(experiment.data.digest, settings.data)
     with ended_by_signals() as signals:
         return experiment.run(run, saved, signals, notes)
@@ -112,6 +117,13 @@ class _Experiment:
         counted = ", ".join(f"{len(images):,} {name}" for name, images in sets.items() if images is not None)
         reporter.say(f"{counted} images of {height}x{width} in {len(self.data.classes)} classes")
         reporter.say(f"{settings.network}: {self.classifier.features:,} features")
+
+    def borrowed(self) -> tuple[Position, dict[str, np.ndarray]] | None:
+        """Where a run begins whose layers have learned in another: behind the first phase. None for all others."""
+        if self.settings.layers is None:
+            return None
+        borrow(self.classifier, self.settings.layers)
+        return Position(phase=1), self._tensors(None)
 
     def run(
         self, run: VisionRun, saved: tuple[Position, dict[str, np.ndarray]] | None, signals: Signals, notes: list[str]
@@ -264,6 +276,7 @@ class _Experiment:
             "method": self.settings.method,
             "network": self.settings.network,
             "seed": self.settings.seed,
+            "layers": self.settings.layers,
             "train_images": len(self.train),
             "classes": self.data.classes,
             "features": self.classifier.features,

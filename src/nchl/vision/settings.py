@@ -40,6 +40,9 @@ class SoftHebbSettings:
         "str", "softhebb-small", "thesis, softhebb, softhebb-small, or your own as FILE.py:NAME", _NETWORK, metavar="NAME"
     )
     method: str | None = option("str", "softhebb", "softhebb, random layers, or backprop end to end", _NETWORK, choices=METHODS)
+    layers: str | None = option(
+        "str", None, "take network and layers of a finished run, and train a new head on them", _NETWORK, metavar="RUN"
+    )
 
     sharing: str | None = option("str", None, "how the positions of a kernel element agree; default: sum", _LAYERS, choices=SHARINGS)
     competition: str | None = option("str", None, "units that compete; default: the network's own", _LAYERS, choices=("channel", "layer"))
@@ -76,13 +79,17 @@ class SoftHebbSettings:
                     raise InvalidArgument(
                         f"{said(described.name, value)} has no meaning with {without_meaning[described.name]}; leave it out"
                     )
-            elif value is None and described.default is not None:
+            elif value is None and described.default is not None and not (described.name == "network" and self.layers is not None):
                 object.__setattr__(self, described.name, described.default)
         self._check_ranges()
 
     def _without_meaning(self) -> dict[str, str]:
         """The settings that change nothing here, and beside what."""
         method = self.method or "softhebb"
+        if self.layers is not None:
+            if method != "softhebb":
+                raise InvalidArgument(f"{said('method', method)} has no meaning with --layers, whose layers stay as they are; leave it out")
+            return dict.fromkeys(("epochs_unsupervised", *_WHILE_LEARNING), "--layers")
         if method == "softhebb":
             return dict.fromkeys(_WHILE_LEARNING, "--epochs-unsupervised 0") if self.epochs_unsupervised == 0 else {}
         names = ("epochs_unsupervised", *_WHILE_LEARNING, *(("features",) if method == "backprop" else ()))
@@ -110,8 +117,8 @@ class SoftHebbSettings:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InvalidArgument(f"expected {said(name, value)} above 0, got {value}")
-        if ":" not in str(self.network) and self.network not in ("thesis", "softhebb", "softhebb-small"):
-            raise UnknownName("network", str(self.network), ("thesis", "softhebb", "softhebb-small", "FILE.py:NAME"))
+        if self.network is not None and ":" not in self.network and self.network not in ("thesis", "softhebb", "softhebb-small"):
+            raise UnknownName("network", self.network, ("thesis", "softhebb", "softhebb-small", "FILE.py:NAME"))
 
     def to_json(self) -> dict[str, Any]:
         """All settings, those without meaning as null."""
