@@ -31,6 +31,16 @@ def test_soft_winner_take_all(competition: str, t_invert: float) -> None:
     assert bool(((got > 0).sum(dim=-1 if competition == "channel" else (1, 2)) == 1).all())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_winner_has_the_largest_sum_however_near_the_second_is(dtype: torch.dtype) -> None:
+    u = random(200, 1, 2).abs().to(dtype) + 1
+    u[..., 1] = torch.nextafter(u[..., 0], torch.full_like(u[..., 0], torch.inf))
+    found = [soft_wta.soft_wta(u, 0.65)] + ([kernels.soft_wta(u, 0.65, "channel")] if dtype == torch.float32 else [])
+    for s in found:
+        assert bool((s[..., 0] < 0).all())
+        assert bool((s[..., 1] > 0).all())
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_spreads_over_its_competitors_only(value: float) -> None:
     u = random(2, 3, 20)
@@ -38,6 +48,11 @@ def test_what_is_not_finite_spreads_over_its_competitors_only(value: float) -> N
     got = kernels.soft_wta(u, 1.0, "channel")
     assert bool(got[1, 2].isnan().all())
     assert int(got.isnan().sum()) == 20
+
+
+def test_what_is_not_float32_is_refused_instead_of_read_as_such() -> None:
+    with pytest.raises(TypeError, match="bfloat16"):
+        kernels.soft_wta(random(1, 2, 3).bfloat16(), 1.0, "channel")
 
 
 @pytest.mark.parametrize("sharing", ["max", "min", "median"])

@@ -133,6 +133,48 @@ def test_denormal_activations_do_not_reach_the_products() -> None:
     assert float(s.abs().min()) >= torch.finfo(torch.float32).tiny
 
 
+@pytest.mark.parametrize("sharing", ["sum", "max", "median"])
+@pytest.mark.parametrize("low", [torch.bfloat16, torch.float16])
+def test_autocast_changes_nothing_that_is_learned(sharing: str, low: torch.dtype) -> None:
+    layers = [SoftHebbConv2d(3, 16, 5, sharing=sharing, generator=torch.Generator().manual_seed(0)) for _ in range(2)]
+    linear = [SoftHebbLinear(12, 5, generator=torch.Generator().manual_seed(0)) for _ in range(2)]
+    images, rows = torch.rand(4, 3, 9, 9), torch.rand(6, 12)
+    with torch.autocast("cpu", dtype=low):
+        layers[0](images)
+        linear[0](rows)
+    layers[1](images)
+    linear[1](rows)
+    assert torch.equal(layers[0].weight, layers[1].weight)
+    assert torch.equal(linear[0].weight, linear[1].weight)
+
+
+@pytest.mark.parametrize("sharing", ["sum", "max", "median"])
+def test_bfloat16_weights_learn(sharing: str) -> None:
+    layer = SoftHebbConv2d(3, 6, 3, sharing=sharing).bfloat16()
+    before = layer.weight.clone()
+    layer(torch.rand(2, 3, 6, 6, dtype=torch.bfloat16))
+    assert layer.weight.dtype == torch.bfloat16
+    assert bool(layer.weight.isfinite().all())
+    assert not torch.equal(layer.weight, before)
+
+
+def test_autograd_notices_that_the_weights_have_moved() -> None:
+    layer = SoftHebbConv2d(2, 4, 3)
+    x = torch.rand(1, 2, 5, 5, requires_grad=True)
+    output = layer.eval()(x)
+    layer.train()(x.detach())
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        output.sum().backward()
+
+
+def test_a_weight_that_is_computed_from_others_does_not_learn_in_silence() -> None:
+    for layer, x in ((SoftHebbConv2d(1, 2, 1), torch.rand(1, 1, 3, 3)), (SoftHebbLinear(3, 2), torch.rand(1, 3))):
+        torch.nn.utils.parametrize.register_parametrization(layer, "weight", nn.Identity())
+        layer.eval()(x)
+        with pytest.raises(InvalidArgument, match="remove_parametrizations"):
+            layer.train()(x)
+
+
 def test_what_a_user_can_get_wrong() -> None:
     with pytest.raises(UnknownName, match="padding mode"):
         SoftHebbConv2d(3, 4, 3, padding_mode="circular")
@@ -142,6 +184,8 @@ def test_what_a_user_can_get_wrong() -> None:
         SoftHebbConv2d(3, 0, 3)
     with pytest.raises(InvalidArgument, match="t_invert"):
         SoftHebbConv2d(3, 4, 3, t_invert=0)
+    with pytest.raises(InvalidArgument, match="lr=inf"):
+        SoftHebbConv2d(3, 4, 3, lr=float("inf"))
     with pytest.raises(ShapeError, match=r"\(batch, 3, height, width\)"):
         SoftHebbConv2d(3, 4, 3)(torch.zeros(2, 1, 8, 8))
     with pytest.raises(ShapeError, match="Flatten"):

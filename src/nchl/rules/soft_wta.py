@@ -79,26 +79,28 @@ def soft_wta(
     u: Float[Tensor, "batch positions units"], t_invert: float, competition: str = "channel"
 ) -> Float[Tensor, "batch positions units"]:
     """Post activations s: a softmax over the competitors, positive for the winner (ties: the lowest index) and negative for the rest."""
-    scaled = u if t_invert == 1 else t_invert * u
     if competition == "channel":
-        return _winner_against_the_rest(scaled)
+        return _winner_against_the_rest(u, t_invert)
     # The units of a layer are counted in the order (channel, y, x), so that ties go to the lowest index of that order.
     batch, positions, units = u.shape
-    flat = scaled.transpose(1, 2).reshape(batch, units * positions)
-    return _winner_against_the_rest(flat).view(batch, units, positions).transpose(1, 2)
+    flat = u.transpose(1, 2).reshape(batch, units * positions)
+    return _winner_against_the_rest(flat, t_invert).view(batch, units, positions).transpose(1, 2)
 
 
-def _winner_against_the_rest(competitors: Tensor) -> Tensor:
-    """Softmax over the last axis, all but the first of the largest with a minus."""
+def _winner_against_the_rest(competitors: Tensor, t_invert: float) -> Tensor:
+    """Softmax over the last axis, all but the first of the largest with a minus.
+
+    The largest is found before the temperature, which could round two of them to the same number.
+    """
     if competitors.device.type == "cpu":
         below = competitors - competitors.amax(dim=-1, keepdim=True)
         sign = below.sign()  # 0 for the winner, -1 for the rest: signs, not comparisons or indices, for these do not vectorise
         if not bool((sign.sum(dim=-1) != 1 - competitors.shape[-1]).any()):
-            s = below.clamp_(min=_NOTHING).exp_()
+            s = below.mul_(t_invert).clamp_(min=_NOTHING).exp_()
             return s.div_(s.sum(dim=-1, keepdim=True)).mul_(sign.mul_(2).add_(1))
     # Here are ties, or NaN; or a GPU, which should not wait for an answer to `any`.
     top = competitors.max(dim=-1, keepdim=True)
-    s = torch.softmax((competitors - top.values).clamp_(min=_NOTHING), dim=-1)
+    s = torch.softmax((competitors - top.values).mul_(t_invert).clamp_(min=_NOTHING), dim=-1)
     value = s.gather(-1, top.indices)
     return s.neg_().scatter_(-1, top.indices, value)
 
@@ -151,7 +153,7 @@ def _median(pre: Tensor, post: Tensor, decay: Tensor, weights: Tensor) -> Tensor
 
 def _lower_median(rows: Tensor, pool: ThreadPoolExecutor) -> Tensor:
     """The element (n - 1) // 2 of each sorted row; NaN where a row has one. `rows` may be overwritten."""
-    if rows.device.type != "cpu":
+    if rows.device.type != "cpu" or rows.dtype == torch.bfloat16:  # numpy has no such numbers
         return rows.median(dim=-1).values
     # On a CPU numpy's vectorised sort takes a fifth of the time of torch's selection, and threads may sort different rows.
     list(pool.map(lambda block: block.sort(axis=-1), np.array_split(rows.numpy(), torch.get_num_threads())))

@@ -42,7 +42,7 @@ class SoftHebbConv2d(nn.Module):
         competition: `"channel"` or `"layer"`, see `nchl.rules.softhebb_conv`.
         sharing: `"sum"`, `"mean"`, `"max"`, `"min"` or `"median"`.
         radius: initial weights are N(0, radius**2 / fan-in), so that a unit's norm is near `radius`.
-        generator: draws the initial weights; None for torch's own.
+        generator: draws the initial weights, on the CPU; None for torch's own.
         dtype: of the weights.
         device: of the weights.
     """
@@ -85,9 +85,9 @@ class SoftHebbConv2d(nn.Module):
         ):
             if value < least:
                 raise InvalidArgument(f"expected {name} of at least {least}, got {value}")
-        if not (t_invert > 0 and lr >= 0 and radius > 0 and lr_power >= 0):
+        if not (t_invert > 0 and lr >= 0 and radius > 0 and lr_power >= 0 and math.isfinite(t_invert + lr + radius + lr_power)):
             raise InvalidArgument(
-                f"expected t_invert and radius above 0, lr and lr_power of at least 0, "
+                f"expected t_invert and radius above 0, lr and lr_power of at least 0, all of them finite, "
                 f"got t_invert={t_invert}, radius={radius}, lr={lr}, lr_power={lr_power}"
             )
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, (rows, columns)
@@ -101,7 +101,13 @@ class SoftHebbConv2d(nn.Module):
         self.reset_parameters(generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw the weights anew, N(0, radius**2 / fan-in); the numbers do not depend on device or memory format."""
+        """Draw the weights anew, N(0, radius**2 / fan-in); the numbers do not depend on device or memory format.
+
+        Args:
+            generator: of the CPU, wherever the weights are; None for torch's own.
+        """
+        if generator is not None and generator.device.type != "cpu":
+            raise InvalidArgument(f"expected a generator of the CPU, whatever the weights' device, got one of {generator.device}")
         fan_in = self.in_channels * math.prod(self.kernel_size)
         drawn = torch.randn(tuple(self.weight.shape), generator=generator, dtype=torch.float64)
         with torch.no_grad():
@@ -113,6 +119,7 @@ class SoftHebbConv2d(nn.Module):
             raise ShapeError(f"expected images (batch, {self.in_channels}, height, width), got {tuple(x.shape)}")
         if not (self.training and self.plastic):
             return F.conv2d(self._padded(x), self.weight, stride=self.stride)
+        check_own_weight(self)
         if x.requires_grad:
             # Whoever learns below by gradients needs the weights as they were: the step changes them in place.
             output = F.conv2d(self._padded(x), self.weight.clone(), stride=self.stride)
@@ -122,7 +129,11 @@ class SoftHebbConv2d(nn.Module):
 
     @torch.no_grad()
     def _learn(self, x: Tensor) -> Tensor:
-        x = self._padded(x)
+        # Autocast would halve the precision of the matrix products, and of nothing else.
+        with torch.autocast(x.device.type, enabled=False):
+            return self._step(self._padded(x.to(self.weight.dtype)))
+
+    def _step(self, x: Tensor) -> Tensor:
         weights = kernel_rows(self.weight)
         fast = kernels.serve(x, weights) and weights.is_contiguous()
         patches, (height, width) = unfold(x, self.kernel_size, self.stride, kernel=fast)
@@ -132,6 +143,7 @@ class SoftHebbConv2d(nn.Module):
             # A mean is the sum divided by a number that the division by the largest change takes out again.
             total = s.flatten(0, 1).T @ patches.flatten(0, 1)
             kernels.move_(weights, total, self.lr, self.lr_power, by_norm=self.lr_rule == "norm")
+            torch.autograd.graph.increment_version(self.weight)  # autograd cannot see what a kernel writes
         else:
             share = kernels.shared_update if fast and self.sharing not in ("sum", "mean") else shared_update
             update = share(patches, u, s, weights, self.sharing)
@@ -192,9 +204,11 @@ class SoftHebbLinear(nn.Module):
             raise ShapeError(f"expected (batch, {self.in_features}), got {tuple(x.shape)}; put nn.Flatten() before this layer?")
         if not (self.training and self.plastic):
             return F.linear(x, self.weight)
+        check_own_weight(self)
         output = F.linear(x, self.weight.clone() if x.requires_grad else self.weight)
-        with torch.no_grad():
-            pre, u = x.detach()[:, None], output.detach()[:, None]
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            pre = x.detach()[:, None].to(self.weight.dtype)
+            u = pre @ self.weight.T if output.dtype != self.weight.dtype else output.detach()[:, None]
             update = shared_update(pre, u, soft_wta(u, self.t_invert), self.weight)
             hebbian_step_(self.weight, update, self.unit_lr())
         return output
@@ -206,6 +220,18 @@ class SoftHebbLinear(nn.Module):
     def extra_repr(self) -> str:
         """Shown by `print(layer)`."""
         return f"{self.in_features}, {self.out_features}, t_invert={self.t_invert}, lr={self.lr} ({self.lr_rule})"
+
+
+def check_own_weight(layer: nn.Module) -> None:
+    """Refuse to learn where the weight is computed from other tensors: its copy would move, and they would not.
+
+    Raises:
+        InvalidArgument: it is parametrized.
+    """
+    if torch.nn.utils.parametrize.is_parametrized(layer, "weight"):
+        raise InvalidArgument(
+            "a parametrized weight cannot learn by SoftHebb; remove it first: torch.nn.utils.parametrize.remove_parametrizations"
+        )
 
 
 def learning_rate(weight: Tensor, lr: float, rule: str, power: float) -> Float[Tensor, " units"]:

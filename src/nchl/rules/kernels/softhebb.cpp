@@ -84,7 +84,7 @@ void soft_wta(int64_t groups, int64_t positions, int64_t units, int32_t threads,
         int32_t odd = 0;
 #pragma omp simd reduction(max : top) reduction(| : odd)
         for (int64_t k = 0; k < size; ++k) {
-            const float v = s[k] = t * u[k];  // stored: contracted into the subtraction below, the product would not be rounded
+            const float v = u[k];
             top = v > top ? v : top;
             odd |= v != v;
         }
@@ -96,9 +96,9 @@ void soft_wta(int64_t groups, int64_t positions, int64_t units, int32_t threads,
         int32_t equal = 0;
 #pragma omp simd reduction(+ : sum) reduction(+ : equal)
         for (int64_t k = 0; k < size; ++k) {
-            const float below = s[k] - top;
+            const float below = u[k] - top;  // without t, which could round two of them to the same number
             equal += below == 0;
-            const float e = small_exp(below < NOTHING ? NOTHING : below);
+            const float e = small_exp(t * below < NOTHING ? NOTHING : t * below);
             s[k] = below == 0 ? e : -e;
             sum += e;
         }

@@ -101,7 +101,9 @@ def shared_update(
 
 
 def _at(tensor: Tensor) -> ctypes.c_void_p:
-    assert tensor.is_contiguous()
+    # What follows reads memory: a check that `python -O` keeps.
+    if not (tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.is_contiguous()):
+        raise TypeError(f"a kernel takes contiguous float32 tensors on the CPU, got {tensor.dtype} on {tensor.device}")
     return ctypes.c_void_p(tensor.data_ptr())
 
 
