@@ -2,7 +2,7 @@
 
     python benchmarks/softhebb_table.py RUN ...
 
-Lines are alike in network, method, sharing, competition, schedule and epochs. Runs that are not finished are named and left out.
+The runs of a line are alike in all that is no seed and no matter of the machine. Runs that are not finished are named and left out.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 _ALIKE = (
     "network",
+    "layers",
     "method",
     "sharing",
     "competition",
@@ -24,7 +25,12 @@ _ALIKE = (
     "batch_size",
     "epochs_head",
     "batch_size_head",
+    "lr_head",
+    "dropout",
+    "validation",
+    "test_fraction",
     "limit",
+    "data",
 )
 
 

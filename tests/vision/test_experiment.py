@@ -20,7 +20,7 @@ from nchl.vision import experiment
 from nchl.vision.networks import build
 from nchl.vision.record import read_rows
 from nchl.vision.settings import SoftHebbSettings
-from nchl.vision.training import halved_lr
+from nchl.vision.steps import count_batches, halved_lr, step_bounds
 from reference.images import cifar_like
 
 NETWORK = """
@@ -302,6 +302,15 @@ def test_the_published_halvings() -> None:
     assert rates[0] == 1
     assert rates[-1] == 0.5**7
     assert halved_lr(1.0, 0, 1) == 1
+
+
+def test_the_steps_of_an_epoch_take_every_image_once() -> None:
+    for images in range(1, 40):
+        for size in range(1, 12):
+            batches = count_batches(images, size)
+            parts = [range(images)[step_bounds(batch, batches, size, images)] for batch in range(batches)]
+            assert [image for part in parts for image in part] == list(range(images))
+            assert all(len(part) > 1 for part in parts) or size == 1 or images == 1
 
 
 def test_what_a_user_can_get_wrong(images: str, network: str, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from torch import nn
 
 from nchl.errors import UnknownName
 from nchl.vision.layers import softhebb_layers
-from nchl.vision.networks import backprop_mode, build, until_last_softhebb
+from nchl.vision.networks import backprop_mode, build, until_last_learning
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_overrides_reach_all_layers_and_seeds_decide_the_weights() -> None:
 
 def test_a_learning_step_computes_nothing_behind_the_last_layer() -> None:
     blocks = list(build("softhebb-small", (3, 32, 32), 10).blocks)
-    assert not any(isinstance(module, nn.AvgPool2d) for module in until_last_softhebb(blocks))
-    assert len(until_last_softhebb(blocks)) == 3 + 3 + 2
+    assert not any(isinstance(module, nn.AvgPool2d) for module in until_last_learning(blocks))
+    assert len(until_last_learning(blocks)) == 3 + 3 + 2
 
 
 def test_backpropagation_reaches_all_weights_and_no_hebbian_step_is_left() -> None:

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     from nchl.vision.allocator import keep_freed_memory
     from nchl.vision.layers import SoftHebbConv2d, softhebb_layers
-    from nchl.vision.networks import build, until_last_softhebb
+    from nchl.vision.networks import build, until_last_learning
 
     keep_freed_memory()
     if args.threads is not None:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     x = torch.rand(args.batch_size, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
     shapes = _product_shapes(classifier, x)
     work = 2 * sum(rows * inner * columns for rows, inner, columns in shapes)
-    learning = until_last_softhebb(list(classifier.blocks))
+    learning = until_last_learning(list(classifier.blocks))
     classifier.train()
 
     @torch.no_grad()

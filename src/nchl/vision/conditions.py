@@ -27,13 +27,21 @@ def use(device: str | None, threads: int | None) -> None:
     if device not in (None, "cpu") and not (str(device).startswith("cuda") and torch.cuda.is_available()):
         raise InvalidArgument(f"expected --device cpu, or cuda where torch finds one, got {device!r}")
     keep_freed_memory()
+    if gpus(device):
+        torch.backends.cudnn.deterministic = True  # else the fastest sums, whose order is not fixed
     if threads is not None:
         torch.set_num_threads(threads)
 
 
-def same_bits() -> dict[str, str]:
+def gpus(device: str | None) -> list[torch.device]:
+    """The device in a list, if it is none of the CPU: what `torch.random.fork_rng` has to look after besides."""
+    return [] if device in (None, "cpu") else [torch.device(str(device))]
+
+
+def same_bits(device: str | None = None) -> dict[str, str]:
     """What the last digits of a result depend on, besides the settings."""
-    return {
+    found = gpus(device)
+    return ({"device": torch.cuda.get_device_name(found[0])} if found else {}) | {
         "torch": torch.__version__,
         "numpy": np.__version__,
         "instruction set": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",

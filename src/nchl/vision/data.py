@@ -1,4 +1,4 @@
-"""Labelled images from a Hugging Face data set, its parquet files in a local folder, or a folder per class.
+"""Labelled images from a Hugging Face data set, its files in a local folder, or a folder per class.
 
 The promise: what cannot be used is refused with its name (file or row), never guessed; images are decoded once, to one
 tensor of bytes.
@@ -21,9 +21,8 @@ from torch import Tensor
 
 from nchl.errors import InvalidArgument, require
 from nchl.seeds import Purpose, generator
-from nchl.vision.sources import Row, Source, open_source
-
-_SHOWN = 5
+from nchl.vision.rows import Row, Source, some
+from nchl.vision.sources import open_source
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,9 @@ def load_images(
     """Read a data set.
 
     Args:
-        data: a local folder (parquet files with a column `img` or `image` and a column `label` or `fine_label`; or
-            images in one folder per class, perhaps below `train` and `test`), or a name at Hugging Face; `cifar10` and
-            `cifar100` are known.
+        data: a local folder (parquet files with a column `img` or `image` and a column `label` or `fine_label`;
+            what `save_to_disk` of the package datasets writes; or images in one folder per class, perhaps below `train`
+            and `test`), or a name at Hugging Face; `cifar10` and `cifar100` are known.
         convert: turn grey, transparent and palette images of 8 bits into RGB instead of refusing them.
         skip_corrupt: leave images out that cannot be decoded.
         test_fraction: part of the images that becomes the test set, for data without one of its own.
@@ -108,6 +107,8 @@ def load_images(
         InvalidArgument: the data cannot be used; the message says where and what to do.
         MissingExtra: the packages for images are not installed.
     """
+    if limit is not None and limit < 2:
+        raise InvalidArgument(f"expected a limit of at least 2 training images, got {limit}")
     source = open_source(data)
     if source.test is None and test_fraction is None:
         raise InvalidArgument(f"{data} has no test set (no `test` split or folder); hold a part of the images out with --test-fraction 0.2")
@@ -119,27 +120,30 @@ def load_images(
         split: _decode(rows, split, source, convert=convert, problems=problems)
         for split, rows in (("train", source.train), ("test", source.test))
     }
-    shown = "; ".join(problems[:_SHOWN]) + (f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else "")
+    shown = some(problems, "; ")
     if problems and not skip_corrupt:
         raise InvalidArgument(f"{data}: {_counted(len(problems))} corrupt: {shown}. Repair them, or leave them out with --skip-corrupt")
     if problems:
         notes.append(f"left out because {_counted(len(problems))} corrupt: {shown}")
-    classes = _classes(source, decoded["train"][1])
+    classes, index = _classes(source, decoded["train"][1], notes)
+    train = _images(data, "train", *decoded["train"], index)
+    _several_classes(data, train.labels, classes, "all training images are", "add images of another")
     if test_fraction is not None:
-        train, test = hold_out(_images(data, "train", *decoded["train"], classes), test_fraction, seed)
+        train, test = hold_out(train, test_fraction, seed)
         notes.append(f"{data} has no test set: {len(test)} images drawn with seed {seed} are held out as one")
     else:
-        train, test = (_images(data, split, *decoded[split], classes) for split in ("train", "test"))
+        test = _images(data, "test", *decoded["test"], index)
     if train.pixels.shape[1:] != test.pixels.shape[1:]:
         raise InvalidArgument(
             f"{data}: training images are {_size(train.pixels)} and test images {_size(test.pixels)}; resize them to one size"
         )
-    present = torch.unique(train.labels)
-    if len(present) < 2:
-        raise InvalidArgument(f"{data}: expected at least two classes, but all training images are of class {classes[int(present[0])]!r}")
     if limit is not None and limit < len(train):
         train = train.select(torch.from_numpy(np.sort(generator(seed, Purpose.TRAINING, 0, _LIMIT).permutation(len(train))[:limit])))
+        _several_classes(data, train.labels, classes, f"the {limit} images drawn with seed {seed} are all", "take a larger --limit")
         notes.append(f"only {limit} of the training images are used")
+    absent = [classes[number] for number in (torch.bincount(train.labels, minlength=len(classes)) == 0).nonzero().flatten()]
+    if absent:
+        notes.append(f"classes without a training image, kept all the same: {some(absent)}")
     return ImageData(train, test, classes, notes)
 
 
@@ -147,13 +151,19 @@ def hold_out(images: Images, fraction: float, seed: int) -> tuple[Images, Images
     """Split off a random part, for validation: (the rest, the part).
 
     Raises:
-        InvalidArgument: either part would be empty.
+        InvalidArgument: either part would be empty, or what remains is of one class.
     """
     part = round(len(images) * fraction)
     if not 0 < part < len(images):
         raise InvalidArgument(f"expected a fraction that leaves images on both sides, got {fraction} of {len(images)} images")
     order = torch.from_numpy(generator(seed, Purpose.VALIDATION, 0, _HOLD_OUT).permutation(len(images)))
-    return images.select(order[part:].sort().values), images.select(order[:part].sort().values)
+    rest = images.select(order[part:].sort().values)
+    if len(torch.unique(rest.labels)) < 2:
+        raise InvalidArgument(
+            f"expected a fraction that leaves images of at least two classes to learn from, but with {fraction} of {len(images)} images "
+            f"held out, the remaining {len(rest)} are of one class; take a smaller fraction, or more images"
+        )
+    return rest, images.select(order[:part].sort().values)
 
 
 # Decoders that only decode: others start programs (EPS starts Ghostscript).
@@ -212,28 +222,46 @@ def _not_rgb(place: str, mode: str) -> InvalidArgument:
     return InvalidArgument(f"{place}: expected an RGB image, got mode {mode} ({kind}); turn all into RGB with --convert")
 
 
-def _classes(source: Source, labels: list[Any]) -> list[str]:
-    """Names of the classes: the data set's own, the strings that occur, or the numbers from 0."""
+def _classes(source: Source, labels: list[Any], notes: list[str]) -> tuple[list[str], dict[str | int, int]]:
+    """The names of the classes, and the place among them of each label that may occur.
+
+    The names are the data set's own; in their absence, the strings or numbers that occur, in order.
+    """
     if source.classes is not None:
-        return source.classes
+        # Without a name of their own, numbers count these classes.
+        return source.classes, {key: place for place, name in enumerate(source.classes) for key in (name, place)}
     if all(isinstance(label, str) for label in labels):
-        return sorted(set(labels))
-    if not all(isinstance(label, int) and not isinstance(label, bool) for label in labels):
-        odd = next(label for label in labels if not isinstance(label, int) or isinstance(label, bool))
+        found = sorted(set(labels))
+        return found, {name: place for place, name in enumerate(found)}
+    odd = next((label for label in labels if not isinstance(label, int) or isinstance(label, bool)), None)
+    if odd is not None:
         raise InvalidArgument(f"{source.name}: expected labels that are all whole numbers or all strings, got {odd!r} among them")
-    return [str(number) for number in range(max(labels, default=-1) + 1)]
+    numbers = sorted(set(labels))
+    if numbers[0] < 0:
+        raise InvalidArgument(
+            f"{source.name}: expected labels that are whole numbers from 0, got label {numbers[0]} in the train set; many data sets mark "
+            "images without a label so: leave those out, or number the classes from 0"
+        )
+    if numbers != list(range(len(numbers))):
+        notes.append(f"the labels are not 0, 1, 2, ...: the {len(numbers)} classes are those that occur, {some(numbers)}")
+    return [str(number) for number in numbers], {number: place for place, number in enumerate(numbers)}
 
 
-def _images(data: str, split: str, pixels: list[np.ndarray], labels: list[Any], classes: list[str]) -> Images:
+def _images(data: str, split: str, pixels: list[np.ndarray], labels: list[Any], index: dict[str | int, int]) -> Images:
     if not pixels:
         raise InvalidArgument(f"{data}: the {split} set has no images")
-    index = {name: number for number, name in enumerate(classes)}
-    numbers = [index.get(label, -1) if isinstance(label, str) else label for label in labels]
-    for label, number in zip(labels, numbers, strict=True):
-        if not isinstance(number, int) or not 0 <= number < len(classes):
-            raise InvalidArgument(f"{data}: label {label!r} in the {split} set is none of the {len(classes)} classes of the training set")
+    for label in labels:
+        if not isinstance(label, int | str) or isinstance(label, bool) or label not in index:
+            classes = len(set(index.values()))
+            raise InvalidArgument(f"{data}: label {label!r} in the {split} set is none of the {classes} classes of the training set")
     stacked = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
-    return Images(stacked, torch.tensor(numbers, dtype=torch.int64))
+    return Images(stacked, torch.tensor([index[label] for label in labels], dtype=torch.int64))
+
+
+def _several_classes(data: str, labels: Tensor, classes: list[str], which: str, remedy: str) -> None:
+    present = torch.unique(labels)
+    if len(present) < 2:
+        raise InvalidArgument(f"{data}: expected at least two classes, but {which} of class {classes[int(present[0])]!r}; {remedy}")
 
 
 def _size(pixels: Tensor) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,13 @@ from nchl.vision import conditions, pictures
 from nchl.vision.borrow import borrow, with_network
 from nchl.vision.data import Images, hold_out, load_images
 from nchl.vision.features import compute_features, feature_bytes, size_text
-from nchl.vision.layers import softhebb_layers
-from nchl.vision.networks import Classifier, build
+from nchl.vision.networks import Classifier, build, learns
 from nchl.vision.record import Position, VisionRun, timed
 from nchl.vision.reporter import Reporter as Reporter
 from nchl.vision.settings import SoftHebbSettings
-from nchl.vision.training import Backprop, Head, Phase, Statistics, Unsupervised, epoch_order, norm_distance, predict
+from nchl.vision.steps import count_batches, drawing, epoch_order, order_stream, step_bounds
+from nchl.vision.summary import confusion_of, summarise
+from nchl.vision.training import Backprop, Head, Phase, Statistics, Unsupervised, norm_distance, predict
 
 
 def start(settings: SoftHebbSettings, path: Path, reporter: Reporter | None = None) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def start(settings: SoftHebbSettings, path: Path, reporter: Reporter | None = No
     experiment = _Experiment(settings, reporter or Reporter())  # before the folder: a wrong word leaves nothing behind
     saved = experiment.borrowed()
     trust.remember((settings.network,))
-    run = VisionRun.create(path, settings, conditions.same_bits(), experiment.data.digest)
+    run = VisionRun.create(path, settings, conditions.same_bits(settings.device), experiment.data.digest)
     if saved is not None:
         run.save(*saved)  # to go on from it does not need the other folder
     with locked(path) as notes, ended_by_signals() as signals:
@@ -74,7 +74,7 @@ def _resume(path: Path, reporter: Reporter, allow_other_machine: bool, notes: li
         raise RunError(f"{path} is finished: see {path / 'summary.json'}")
     threads = before.get("threads", "")
     conditions.use(settings.device, int(threads) if threads.isdigit() else settings.threads)
-    check_same_bits(before, conditions.same_bits(), allow=allow_other_machine)
+    check_same_bits(before, conditions.same_bits(settings.device), allow=allow_other_machine)
     experiment = _Experiment(settings, reporter)
     saved = run.newest() or experiment.borrowed()
     run.check_images(experiment.data.digest, settings.data)
@@ -166,7 +166,7 @@ class _Experiment:
             hebbian: dict[str, Any] = {"epochs": given.epochs_unsupervised, "batch_size": given.batch_size}
             if given.schedule == "layerwise":
                 for block, module in enumerate(self.classifier.blocks):
-                    if softhebb_layers(module):
+                    if learns(module):
                         make = functools.partial(Unsupervised, self.classifier, self.train, block=block, **hebbian)
                         plans.append((f"unsupervised-{block + 1}", make))
             else:
@@ -190,7 +190,7 @@ class _Experiment:
         self.reporter.start(f"{what} features", len(images))
         file = run.path / f"{what}-features.f16" if self.settings.features == "disk" else None
         with timed(position, "features"):
-            return compute_features(self.classifier, images, file=file, device=str(self.settings.device), advance=self.reporter.advance)
+            return compute_features(self.classifier, images, file=file, device=str(self.settings.device), advance=self._advance)
 
     def _made(self, make: Callable[[], Phase], state: dict[str, np.ndarray]) -> Phase:
         """A phase as a checkpoint left it."""
@@ -204,22 +204,25 @@ class _Experiment:
     def _phase(self, run: VisionRun, phase: Phase, number: int, position: Position) -> None:
         """All that is left of one phase, with checkpoints on the way."""
         images, every = len(self.train), int(self.settings.checkpoint_every or 1)
-        batches = math.ceil(images / phase.batch_size)
+        batches = count_batches(images, phase.batch_size)
+        stream = order_stream(number, labelled=phase.labelled)
+        seed, devices = self.settings.seed or 0, conditions.gpus(self.settings.device)
         self.reporter.start(phase.name, images * phase.epochs)
         while position.epoch < phase.epochs:
-            order = epoch_order(self.settings.seed or 0, number, position.epoch, images)
+            order = epoch_order(seed, stream, position.epoch, images)
             while position.batch < batches:
                 with self._signals.held():
-                    self._step(phase, position, order[position.batch * phase.batch_size : (position.batch + 1) * phase.batch_size])
+                    with drawing(seed, stream, position.epoch, position.batch, devices):
+                        self._step(phase, position, order[step_bounds(position.batch, batches, phase.batch_size, images)])
+                    due = position.batch % every == 0 and position.batch < batches
+                    if due and not phase.labelled:
+                        self._row(run, phase, position, None)
                     if self._signals.received is not None:
                         self.reporter.say("stopping after this step")
+                    if due or self._signals.received is not None:
                         run.save(position, self._tensors(phase))
                 self._signals.drop_if_asked()
                 self.reporter.advance(position.epoch * images + position.images, self._text(phase, position))
-                if position.batch % every == 0 and position.batch < batches:
-                    if not phase.labelled:
-                        self._row(run, phase, position, None)
-                    run.save(position, self._tensors(phase))
             with timed(position, phase.name):
                 validation = phase.validate(position.epoch)
             self._row(run, phase, position, validation)
@@ -230,6 +233,11 @@ class _Experiment:
         position.phase, position.epoch = number + 1, 0
         run.save(position, self._tensors(None))
         self.reporter.say(f"{phase.name}: done in {position.seconds.get(phase.name, 0.0):.0f} s")
+
+    def _advance(self, done: int) -> None:
+        """Within what is computed anew when the run goes on: tell how far it is, and stop if asked to."""
+        self._signals.drop_if_asked()
+        self.reporter.advance(done)
 
     def _step(self, phase: Phase, position: Position, indices: Tensor) -> None:
         """One step of a phase, counted."""
@@ -264,34 +272,21 @@ class _Experiment:
     def _score(self, run: VisionRun, position: Position) -> dict[str, Any]:
         """Score the test set, once, and write all that a finished run has."""
         self.reporter.say(f"scoring the {len(self.data.test):,} test images")
+        self.reporter.start("test images", len(self.data.test))
         with timed(position, "test"):
-            predicted = predict(self.classifier, self.data.test)
-        labels, classes = self.data.test.labels, len(self.data.classes)
-        confusion = torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes)
-        correct = int((predicted == labels).sum())
-        summary: dict[str, Any] = {
-            "test_accuracy": correct / len(labels),
-            "test_images": len(labels),
-            "test_correct": correct,
-            "method": self.settings.method,
-            "network": self.settings.network,
-            "seed": self.settings.seed,
-            "layers": self.settings.layers,
-            "train_images": len(self.train),
-            "classes": self.data.classes,
-            "features": self.classifier.features,
-            "weights": sum(parameter.numel() for parameter in self.classifier.parameters()),
-            "seconds": {name: round(value, 3) for name, value in position.seconds.items()},
-            "notes": self.data.notes,
-            "confusion": confusion.tolist(),
-        }
+            predicted = predict(self.classifier, self.data.test, self._advance)
+        confusion = confusion_of(self.data, predicted)
+        summary = summarise(self.settings, self.data, self.classifier, position, len(self.train), confusion)
         about = {key: self.settings.to_json()[key] for key in ("network", "method", "seed")}
         write_tensors(
             run.path / "network.safetensors",
             self._tensors(None),
             about | {"image_shape": list(self.data.image_shape), "classes": self.data.classes},
         )
-        pictures.draw(run.path, self.classifier, confusion.numpy(), self.data.classes)
+        try:
+            pictures.draw(run.path, self.classifier, confusion.numpy(), self.data.classes)
+        except Exception as error:  # whatever a drawing library raises: no picture is worth the result
+            self.reporter.say(f"the pictures could not be drawn ({type(error).__name__}: {error})")
         for kept in run.path.glob("*-features.*"):  # they served the head and are large
             kept.unlink()
         write_json(run.path / "summary.json", summary)

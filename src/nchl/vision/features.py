@@ -58,6 +58,7 @@ def compute_features(
     if file is None:
         kept = torch.empty(shape, dtype=torch.float16)
     else:
+        file.unlink(missing_ok=True)  # an unfinished one takes room itself
         free = shutil.disk_usage(file.parent).free
         if free < feature_bytes(*shape):
             needed = size_text(feature_bytes(*shape))
@@ -79,6 +80,7 @@ def half(features: Tensor) -> Float16[Tensor, "batch features"]:
     halved = features.to(torch.float16)
     if not bool(torch.isfinite(halved).all()):
         raise InvalidArgument(
-            "the network's features are not finite in half precision (beyond 65,504); use BatchNorm, smaller weights or a lower --lr"
+            "the network's features are not finite in half precision (beyond 65,504); put BatchNorm into the network, "
+            "or let its layers learn more slowly"
         )
     return halved

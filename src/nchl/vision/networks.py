@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from jaxtyping import Float
@@ -131,12 +131,15 @@ def build(
             made: Any = load_object(network, "a network")(image_shape)
             if not isinstance(made, nn.Sequential):
                 raise InvalidArgument(f"{network} must return an nn.Sequential of blocks, got {type(made).__name__}")
-            blocks = made
+            blocks = made if _is_chain(made) else nn.Sequential(made)
         elif network in _PRESETS:
             blocks = _preset(network, image_shape)
         else:
             raise UnknownName("network", network, [*NETWORKS, "FILE.py:NAME"])
         classifier = Classifier(blocks, image_shape, classes)
+    shared = [name for name, value in (("--sharing", sharing), ("--competition", competition)) if value is not None]
+    if shared and not any(isinstance(layer, SoftHebbConv2d) for layer in softhebb_layers(classifier)):
+        raise InvalidArgument(f"{' and '.join(shared)}: {network} has no SoftHebbConv2d, whose positions share weights; leave it out")
     for layer in softhebb_layers(classifier):
         if lr is not None:
             layer.lr, layer.lr_rule = lr, "constant"
@@ -157,11 +160,21 @@ def backprop_mode(classifier: Classifier) -> None:
         layer.weight.requires_grad_(True)
 
 
-def until_last_softhebb(blocks: list[nn.Module]) -> list[nn.Module]:
-    """The modules of a chain of blocks up to its last SoftHebb layer: what a learning step needs to compute."""
-    flat = [module for block in blocks for module in (block if isinstance(block, nn.Sequential) else [block])]
-    last = max((index for index, module in enumerate(flat) if softhebb_layers(module)), default=-1)
+def until_last_learning(blocks: list[nn.Module]) -> list[nn.Module]:
+    """The modules of a chain of blocks up to the last one that changes in training: what a learning step needs to compute."""
+    flat = [module for block in blocks for module in (block if _is_chain(block) else [block])]
+    last = max((index for index, module in enumerate(flat) if learns(module)), default=-1)
     return flat[: last + 1]
+
+
+def learns(module: nn.Module) -> bool:
+    """Whether a forward pass in training mode changes the module: SoftHebb layers, and buffers such as BatchNorm's statistics."""
+    return bool(softhebb_layers(module)) or next(module.buffers(), None) is not None
+
+
+def _is_chain(module: nn.Module) -> TypeGuard[nn.Sequential]:
+    """Whether to run the children one after the other is to run the module: a subclass may have a forward of its own."""
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 
 def _preset(network: str, image_shape: tuple[int, int, int]) -> nn.Sequential:

@@ -74,6 +74,7 @@ def curves(axes: Axes, rows: list[dict[str, str]]) -> Axes:
 
 def confusion_matrix(axes: Axes, confusion: np.ndarray, classes: list[str]) -> Axes:
     """Test images by true class (row) and predicted class (column), in percent of the row; numbers, or a colour bar for many classes."""
+    classes = [name.replace("$", r"\$") for name in classes]  # else what stands between two of them is read as mathematics
     percent = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     shown = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
     axes.set_xlabel("predicted")

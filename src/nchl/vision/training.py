@@ -6,7 +6,7 @@ numbers alone, so that a run goes on from any step as if it had never stopped.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -14,15 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nchl.seeds import Purpose, generator
+from nchl.errors import InvalidArgument
 from nchl.vision.data import Images
 from nchl.vision.features import CHUNK, half
 from nchl.vision.layers import softhebb_layers
-from nchl.vision.networks import Classifier, backprop_mode, until_last_softhebb
-
-_HALVINGS = (0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9)
-# Streams of random numbers: those below are the phases' orders of images.
-_DROPOUT = 1_000_000
+from nchl.vision.networks import Classifier, backprop_mode, until_last_learning
+from nchl.vision.steps import dropped, halved_lr
 
 
 class Score(NamedTuple):
@@ -59,34 +56,6 @@ class Phase(Protocol):
         """The inverse of `state`."""
 
 
-def epoch_order(seed: int, phase: int, epoch: int, images: int) -> Tensor:
-    """The order of the training images in one epoch."""
-    return torch.from_numpy(generator(seed, Purpose.TRAINING, epoch, phase).permutation(images))
-
-
-def halved_lr(lr: float, epoch: int, epochs: int) -> float:
-    """Adam's learning rate: halved at 0.2, 0.35, 0.5, 0.6, 0.7, 0.8 and 0.9 of the epochs (10, 17, 25, ... of 50)."""
-    # The small number undoes the rounding of products such as 0.35 * 20.
-    return lr * 0.5 ** sum(epoch >= math.floor(part * epochs + 1e-9) and epoch > 0 for part in _HALVINGS)
-
-
-def dropped(x: Tensor, p: float, seed: int, epoch: int, batch: int) -> Tensor:
-    """Dropout whose mask is a function of (seed, epoch, batch); p counts in steps of 1/65,536.
-
-    Two random bytes decide a feature, or one bit where p is a half: torch's Bernoulli numbers would take longer than all the
-    rest of a step.
-    """
-    if p == 0:
-        return x
-    numbers = generator(seed, Purpose.TRAINING, epoch, _DROPOUT + batch)
-    kept: np.ndarray
-    if p == 0.5:
-        kept = np.unpackbits(np.frombuffer(numbers.bytes(-(-x.numel() // 8)), dtype=np.uint8), count=x.numel())
-    else:
-        kept = np.frombuffer(numbers.bytes(2 * x.numel()), dtype="<u2") >= round(p * 65536)
-    return x * torch.from_numpy(kept).view(x.shape).to(x.device, x.dtype).mul_(1 / (1 - p))
-
-
 class Unsupervised:
     """SoftHebb: all blocks together, or one block while those below it are finished."""
 
@@ -96,9 +65,9 @@ class Unsupervised:
         self.name = "unsupervised" if block is None else f"unsupervised-{block + 1}"
         self.epochs, self.batch_size = epochs, batch_size
         self._images, self._device = images, next(classifier.parameters()).device
-        blocks = classifier.blocks
-        self._below = nn.Sequential() if block is None else blocks[:block]
-        self._learning = nn.ModuleList(until_last_softhebb(list(blocks) if block is None else [blocks[block]]))
+        blocks = list(classifier.blocks)
+        self._below = nn.Sequential(*blocks[: block or 0])
+        self._learning = nn.ModuleList(until_last_learning(blocks if block is None else [blocks[block]]))
         self._classifier = classifier
 
     @torch.no_grad()
@@ -188,6 +157,8 @@ class _Supervised:
         scores = self._classifier.head(features)
         labels = self._labels[indices].to(scores.device)
         loss = F.cross_entropy(scores, labels)
+        if not bool(torch.isfinite(loss)):
+            raise InvalidArgument(f"the loss of epoch {epoch + 1} is not finite; use a smaller --lr-head than {self._lr:g}, or BatchNorm")
         self._adam.zero_grad(set_to_none=True)
         loss.backward()
         self._adam.step()
@@ -288,12 +259,15 @@ class Backprop(_Supervised):
 
 
 @torch.no_grad()
-def predict(classifier: Classifier, images: Images) -> Tensor:
+def predict(classifier: Classifier, images: Images, advance: Callable[[int], None] | None = None) -> Tensor:
     """The class that the network in evaluation mode gives each image; features pass through half precision, as in training."""
     classifier.eval()
-    device = classifier.head.weight.device
-    parts = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
-    return torch.cat([predict_features(classifier, half(classifier.extract(images.batch(part, device)))) for part in parts])
+    device, found = classifier.head.weight.device, []
+    for start in range(0, len(images), CHUNK):
+        found.append(predict_features(classifier, half(classifier.extract(images.batch(slice(start, start + CHUNK), device)))))
+        if advance is not None:
+            advance(min(start + CHUNK, len(images)))
+    return torch.cat(found)
 
 
 @torch.no_grad()
