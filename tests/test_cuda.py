@@ -1,0 +1,126 @@
+"""What the rest of the tests show on the CPU, on a GPU where there is one: the same numbers, and runs that go on with the same bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import nchl
+from nchl.networks.base import PlasticNetwork
+from nchl.rules.shared import SHARINGS
+from nchl.rules.soft_wta import COMPETITIONS
+from nchl.rules.soft_wta import SHARINGS as SOFTHEBB_SHARINGS
+from nchl.vision import SoftHebbConv2d, SoftHebbLinear, TriangleMaxPool2d
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+
+def oja(pre: Tensor, post: Tensor, eta_post: Tensor) -> Tensor:
+    return eta_post * post * (pre - post)
+
+
+MLPS = {
+    "nchl": lambda **more: nchl.NcHL([4, 6, 3], **more),
+    "nchl, divided by the largest": lambda **more: nchl.NcHL([4, 6, 3], normalise="max", **more),
+    "hl": lambda **more: nchl.HL([4, 6, 3], **more),
+    "weightless": lambda **more: nchl.WNcHL([4, 6, 3], window=5, **more),
+    "static": lambda **more: nchl.StaticMLP([4, 6, 3], **more),
+    "own rule": lambda **more: nchl.PlasticMLP([4, 6, 3], rule=oja, **more),
+}
+
+
+def life(network: PlasticNetwork, inputs: Tensor) -> Tensor:
+    """Outputs of a life, with a genome and first weights that do not depend on the device."""
+    genome = 0.1 * torch.randn(network.genome.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    network.set_hrules(genome.to(inputs.device))
+    generator = torch.Generator().manual_seed(2)
+    first = [
+        torch.rand(weight.shape, dtype=torch.float64, generator=generator).to(inputs.device) for weight in network.draw_weights(generator)
+    ]
+    network.reset(first or None)  # none where the genome is the weights, or there are none
+    return torch.stack([network.step(x) for x in inputs])
+
+
+@pytest.mark.parametrize("population", [None, 5])
+@pytest.mark.parametrize("name", MLPS)
+def test_a_life_has_the_numbers_of_the_cpu(name: str, population: int | None) -> None:
+    shape = (12, *(() if population is None else (population,)), 4)
+    inputs = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    cpu = life(MLPS[name](population=population, dtype=torch.float64), inputs)
+    gpu = life(MLPS[name](population=population, dtype=torch.float64, device="cuda"), inputs.cuda())
+    assert gpu.device.type == "cuda"
+    torch.testing.assert_close(gpu.cpu(), cpu, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("termwise", [False, True])
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_a_convolutional_life_has_the_numbers_of_the_cpu(sharing: str, termwise: bool) -> None:
+    def make(device: str) -> PlasticNetwork:
+        layers = [nn.Conv2d(2, 3, 3, bias=False), nn.Tanh(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(27, 2, bias=False)]
+        settings = {"sharing": sharing, "termwise": termwise, "population": 3, "dtype": torch.float64, "device": device}
+        return nchl.from_module(nn.Sequential(*layers).double(), (2, 8, 8), **settings)
+
+    inputs = torch.rand(6, 3, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    cpu, gpu = life(make("cpu"), inputs), life(make("cuda"), inputs.cuda())
+    torch.testing.assert_close(gpu.cpu(), cpu, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("competition", COMPETITIONS)
+@pytest.mark.parametrize("sharing", SOFTHEBB_SHARINGS)
+def test_softhebb_learns_the_weights_of_the_cpu(sharing: str, competition: str) -> None:
+    def learned(device: str) -> Tensor:
+        settings = {"sharing": sharing, "competition": competition, "dtype": torch.float64, "device": device}
+        layer = SoftHebbConv2d(3, 6, 3, padding=1, generator=torch.Generator().manual_seed(0), **settings)
+        following = SoftHebbLinear(6 * 16, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64, device=device)
+        x = torch.rand(5, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).to(device)
+        network = nn.Sequential(layer, TriangleMaxPool2d(0.7, 4, 2, 1), nn.Flatten(), following)
+        for _ in range(3):
+            network(x)
+        return torch.cat([layer.weight.flatten(), following.weight.flatten()]).cpu()
+
+    torch.testing.assert_close(learned("cuda"), learned("cpu"), rtol=1e-9, atol=1e-11)
+
+
+def test_softhebb_learns_under_autocast_as_without() -> None:
+    layers = [SoftHebbConv2d(3, 16, 5, device="cuda", generator=torch.Generator().manual_seed(0)) for _ in range(2)]
+    x = torch.rand(4, 3, 9, 9, device="cuda")
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        layers[0](x)
+    layers[1](x)
+    assert torch.equal(layers[0].weight, layers[1].weight)
+
+
+@pytest.mark.parametrize("more", [{}, {"schedule": "layerwise"}, {"method": "random"}], ids=str)
+def test_an_experiment_that_was_stopped_ends_with_the_same_bits(more: dict[str, str], tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    pytest.importorskip("matplotlib")
+    from nchl.vision import experiment
+    from nchl.vision.settings import SoftHebbSettings
+
+    random = np.random.default_rng(0)
+    for split, count in (("train", 40), ("test", 10)):
+        for label, name in enumerate(("dark", "bright")):
+            (tmp_path / "images" / split / name).mkdir(parents=True)
+            for index in range(count):
+                pixels = random.integers(0, 128, (32, 32, 3)) + 127 * label
+                image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "images" / split / name / f"{index}.png")
+
+    class Stop(experiment.Reporter):
+        left = 7
+
+        def advance(self, done: int, text: str = "") -> None:
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+
+    given = {"data": str(tmp_path / "images"), "network": "softhebb-small", "device": "cuda", "epochs_head": 3, "checkpoint_every": 2}
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    experiment.start(SoftHebbSettings(**given, **more), whole)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.start(SoftHebbSettings(**given, **more), stopped, Stop())
+    experiment.resume(stopped)
+    assert (whole / "network.safetensors").read_bytes() == (stopped / "network.safetensors").read_bytes()
