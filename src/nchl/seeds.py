@@ -8,8 +8,12 @@ on any worker, without having drawn those before it.
 from __future__ import annotations
 
 import enum
+import operator
+from typing import Any
 
 import numpy as np
+
+from nchl.errors import InvalidArgument
 
 
 class Purpose(enum.IntEnum):
@@ -41,5 +45,23 @@ def generator(run_seed: int, purpose: Purpose, generation: int = 0, index: int =
     return np.random.Generator(np.random.Philox(_sequence(run_seed, purpose, generation, index)))
 
 
-def _sequence(run_seed: int, purpose: Purpose, *key: int) -> np.random.SeedSequence:
-    return np.random.SeedSequence(entropy=run_seed, spawn_key=(int(purpose), *key))
+def whole_number(given: Any, name: str, least: int | None = 0) -> int:
+    """The number as an int, whatever type of integer it was; `name` goes into the error.
+
+    Raises:
+        InvalidArgument: no integer, or one below `least` (None: any will do).
+    """
+    try:
+        number = operator.index(given)
+    except TypeError:
+        raise InvalidArgument(f"{name} must be a whole number; got {given!r}") from None
+    if least is not None and number < least:
+        raise InvalidArgument(f"{name} must be a whole number of at least {least}; got {given!r}")
+    return number
+
+
+def _sequence(run_seed: int, purpose: Purpose, generation: int, index: int, *kind: int) -> np.random.SeedSequence:
+    # numpy would take a seed of None for chance.
+    named = zip((run_seed, generation, index), ("run_seed", "generation", "index or episode"), strict=True)
+    entropy, *key = [whole_number(given, name) for given, name in named]
+    return np.random.SeedSequence(entropy=entropy, spawn_key=(int(purpose), *key, *kind))

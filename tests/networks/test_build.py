@@ -49,7 +49,7 @@ def test_a_users_network_that_fails_is_named(tmp_path: Path):
     (NetworkSpec("wnchl", rule="nchl"), "rule has no meaning"),
     (NetworkSpec("static", rule="nchl"), "rule has no meaning"),
     (NetworkSpec("nchl", window=3), "window has no meaning"),
-    (NetworkSpec("nchl", sharing="max"), "sharing has no meaning"),
+    (NetworkSpec("nchl", sharing="max"), r"sharing has no meaning .*\(it has for: FILE\.py:NAME, conv-thesis\)"),
     (NetworkSpec("nchl", termwise=False), "termwise has no meaning"),
     (NetworkSpec("conv-thesis", hidden=(3,)), "hidden has no meaning"),
     (NetworkSpec("conv-hml", sharing="max"), "sharing has no meaning"),

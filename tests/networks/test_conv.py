@@ -354,6 +354,29 @@ def test_pooling_is_that_of_torch(pool: nn.Module) -> None:
     torch.testing.assert_close(conv_ops.apply(pool, x), pool(x), rtol=0, atol=0, equal_nan=True)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_sigmoid_has_the_same_bits_wherever_an_individual_stands(dtype: torch.dtype, backend: str) -> None:
+    """`torch.sigmoid` has not: it takes another way at the end of a tensor."""
+    modules = [nn.Conv2d(1, 1, 2, bias=False), nn.Sigmoid(), nn.Flatten(), nn.Linear(6, 5, bias=False), nn.Sigmoid(), nn.Linear(5, 1)]
+    sequential, people = nn.Sequential(*modules), 61
+    x = 4 * torch.randn(3, people, 1, 3, 4, generator=torch.Generator().manual_seed(0))
+
+    def lives(rows: slice) -> list[Tensor]:
+        count = len(range(people)[rows])
+        network = nchl.from_module(sequential, (1, 3, 4), population=count, dtype=dtype, backend=backend, normalise=None)
+        network.set_hrules(torch.randn(people, network.nparams, generator=torch.Generator().manual_seed(1))[rows])
+        network.reset(generator=torch.Generator().manual_seed(2))
+        return [torch.stack([network.step(each[rows]) for each in x], dim=1), *network.weights]
+
+    whole = lives(slice(None))
+    for rows in (slice(0, 1), slice(0, 7), slice(3, 40), slice(20, 25), slice(60, 61), slice(31, 61)):
+        for mine, all_of_them in zip(lives(rows), whole, strict=True):
+            assert torch.equal(mine, all_of_them[rows])
+    given = torch.linspace(-30, 30, 1001, dtype=dtype)
+    torch.testing.assert_close(conv_ops.apply(nn.Sigmoid(), given), torch.sigmoid(given), rtol=0, atol=2 * torch.finfo(dtype).eps)
+
+
 def test_a_state_dict_brings_back_the_middle_of_a_life() -> None:
     network = nchl.from_module(small(), (2, 8, 7), population=2, termwise=True)
     network.set_hrules(genomes(network))

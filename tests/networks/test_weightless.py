@@ -68,6 +68,14 @@ def test_the_first_output_is_zero():
     assert not net.step(torch.ones(3)).any()
 
 
+@pytest.mark.parametrize("worst", [float("inf"), float("nan"), 3e38])
+@pytest.mark.parametrize("lead", [(3,), (4, 3)])
+def test_the_first_output_is_zero_whatever_it_sees(lead, worst):
+    net = nchl.WNcHL([3, 4, 2], window=2)
+    net.set_hrules(random(net.nparams))
+    assert torch.equal(net.step(torch.full(lead, worst)), torch.zeros(*lead[:-1], 2))
+
+
 def test_state_dict_round_trip():
     net, copy = (nchl.WNcHL([3, 4, 2], window=3, population=2) for _ in range(2))
     net.set_hrules(random(2, net.nparams))

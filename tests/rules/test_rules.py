@@ -95,8 +95,15 @@ def test_a_file_is_run_once_until_it_changes(tmp_path: Path):
     [
         (lambda pre: None, "return is missing"),
         (lambda pre: 1.0, "got float"),
-        (lambda pre: torch.outr(pre, pre), "failed on a connection of zeros .AttributeError"),
+        (lambda pre: torch.outr(pre, pre), r"failed when tried on weights of shape \(2, 3, 5\) .AttributeError.*\)$"),
         (lambda pre, post: torch.zeros(5), r"got shape \(5,\)"),
+        (lambda pre, post, eta_post: eta_post * pre.squeeze() * post.squeeze(), "RuntimeError.*; write it for one connection"),
+        (lambda pre, post, eta_post: (eta_post * pre * post).sum(), r"got shape \(\) for weights of shape \(2, 3, 5\); write it for one"),
+        (lambda pre: torch.tensor(0.1), r"got shape \(\).*write it for one connection"),
+        (lambda pre, post: (pre - pre.mean(0)) * post, "each individual of a population to get what he gets alone"),
+        (lambda weight: weight - weight.mean(0), r"got shape|what he gets alone"),
+        (lambda pre, post: pre + 0.01 * torch.rand_like(post), "chance"),
+        (lambda pre, post: torch.ones(4, 6) * pre * post, "such as a mask, cannot be part"),
         (None, "a rule is a Python function"),
         (torch.mul, "a rule is a Python function"),
     ],
@@ -106,8 +113,29 @@ def test_a_function_that_is_no_rule_is_refused(rule, message: str):
         get(rule)
 
 
-def test_a_rule_may_make_anything_of_zeros():
-    assert get(lambda pre, eta_post: eta_post * torch.log(pre)).post == ("eta",)
+def test_a_rule_may_make_anything_of_numbers():
+    assert get(lambda pre, eta_post: eta_post * torch.log(pre - 2)).post == ("eta",)
+    assert get(lambda pre, eta_post: eta_post / (pre - pre)).post == ("eta",)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        lambda weight: -0.1 * weight,
+        lambda eta_post: eta_post,
+        lambda A_pre: A_pre,
+        lambda A_synapse: A_synapse,
+        lambda pre: pre,
+        lambda post: torch.sigmoid(post),
+        lambda pre, post: torch.where(pre > 0.5, pre, 0.1 * post),
+    ],
+)
+def test_a_rule_may_leave_anything_out(rule):
+    net = nchl.PlasticMLP([3, 4, 2], rule, population=2)
+    net.set_hrules(torch.ones(net.nparams))
+    before = [weight.clone() for weight in net.weights]
+    net.step(torch.ones(2, 3))
+    assert not any(torch.equal(a, b) for a, b in zip(before, net.weights, strict=True))
 
 
 def test_shapes_that_do_not_fit_are_named():

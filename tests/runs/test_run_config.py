@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nchl.errors import InvalidArgument, RunError
+from nchl.errors import InvalidArgument, RunError, UnknownName
+from nchl.networks.build import NetworkSpec, build
 from nchl.runs.config import EvolveConfig, options
 from nchl.runs.files import read_json
 from nchl.runs.presets import PRESETS
@@ -87,6 +91,79 @@ def test_a_presets_options_fall_away_with_the_network_that_gave_them_a_meaning()
     assert config.lr is None
     with pytest.raises(InvalidArgument, match="--lr"):
         EvolveConfig.create(preset="paper-ant-bullet", strategy="elite", lr=0.1)
+
+
+@pytest.mark.parametrize("change", [{"network": "wnchl"}, {"network": "static"}, {"network": "conv-hml"}, {"strategy": "cma-es"}])
+def test_defaults_and_a_presets_options_fall_away_when_another_network_or_strategy_is_chosen(change: dict[str, Any]) -> None:
+    assert EvolveConfig.create("CartPole-v1").replace(**change) == EvolveConfig.create("CartPole-v1", **change)
+    preset = "paper-ant-bullet"
+    assert EvolveConfig.create(preset=preset).replace(**change) == EvolveConfig.create(preset=preset, **change)
+
+
+def test_replacing_takes_defaults_anew_and_keeps_what_was_given() -> None:
+    config = EvolveConfig.create("CarRacing-v3", network="conv-thesis", generations=7, population=10)
+    other = config.replace(network="conv-hml").replace(seed=3)
+    assert (other.image_size, other.generations, other.population, other.seed) == ((84, 84), 7, 10, 3)
+    assert config.replace(image_size=(32, 32)).replace(network="conv-hml").image_size == (32, 32)
+    assert config.replace(generations=None).generations == 100
+    with pytest.raises(UnknownName, match="did you mean 'network'"):
+        config.replace(netwrk="nchl")
+
+
+@pytest.mark.parametrize(
+    ("given", "change", "flag"),
+    [
+        ({"initial_weights": "uniform"}, {"network": "wnchl"}, "--initial-weights"),
+        ({"lr": 0.2}, {"strategy": "cma-es"}, "--lr"),
+        ({}, {"window": 3}, "--window"),
+        ({"seed": 3}, {"network": "wnchl", "normalise": "max"}, "--normalise"),
+    ],
+)
+def test_what_was_really_given_is_still_refused_after_replacing(given: dict[str, Any], change: dict[str, Any], flag: str) -> None:
+    for config in (EvolveConfig.create("CartPole-v1", **given), EvolveConfig("CartPole-v1", **given)):
+        for same in (config, config.replace(generations=3), copy.deepcopy(config), pickle.loads(pickle.dumps(config))):
+            with pytest.raises(InvalidArgument, match=flag):
+                same.replace(**change)
+
+
+def test_a_recorded_run_goes_on_with_its_own_values() -> None:
+    config = EvolveConfig.create(preset="cartpole", population=30, seed=4)
+    recorded = EvolveConfig.from_json(json.loads(json.dumps(config.to_json())))
+    assert recorded.replace(generations=9) == config.replace(generations=9)
+    plain = EvolveConfig.from_json(EvolveConfig.create("CartPole-v1", hidden=[4]).to_json())
+    assert plain.given == {"task", "hidden"}
+    assert plain.replace(network="wnchl") == EvolveConfig.create("CartPole-v1", hidden=[4], network="wnchl")
+
+
+OWN = """
+from torch import nn
+
+def small(i, o):
+    return nn.Sequential(nn.Linear(i[0], 5), nn.Tanh(), nn.Linear(5, o))
+
+def image(i, o):
+    return nn.Sequential(nn.Conv2d(i[0], 2, 3), nn.Flatten(), nn.Linear(2 * (i[1] - 2) * (i[2] - 2), o))
+"""
+
+
+def test_a_network_of_ones_own_needs_no_convolution(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+
+    def made(name: str, shape: tuple[int, ...], **given: Any) -> Any:
+        config = EvolveConfig.create("CartPole-v1", network=f"{tmp_path / 'own.py'}:{name}", **given)
+        recorded = EvolveConfig.from_json(json.loads(json.dumps(config.to_json())))
+        networks = [build(NetworkSpec(**each.network_settings()), shape, 2) for each in (recorded, config)]
+        assert str(networks[0]) == str(networks[1])
+        return networks[1]
+
+    assert made("small", (4,)).nparams == 5 * 11 - 4 - 2
+    for given, flag in (({"sharing": "min"}, "sharing"), ({"termwise": True}, "termwise")):
+        with pytest.raises(InvalidArgument, match=f"{flag}: .* has no convolution"):
+            made("small", (4,), **given)
+    config = EvolveConfig.create("CartPole-v1", network=f"{tmp_path / 'own.py'}:small", sharing="max")  # the default, but given
+    with pytest.raises(InvalidArgument, match=r"sharing: .* has no convolution"):
+        build(NetworkSpec(**config.network_settings()), (4,), 2)
+    assert (made("image", (1, 5, 5)).sharing, made("image", (1, 5, 5), sharing="min", termwise=True).sharing) == ("max", "min")
 
 
 def test_the_papers_learning_rate_is_the_one_its_code_takes() -> None:

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from nchl import strategies
+from nchl import seeds, strategies
 from nchl.errors import InvalidArgument, NchlError, OrderError, ShapeError, UnknownName
 from nchl.strategies import Strategy
 from reference.landscapes import rosenbrock, sphere
@@ -110,6 +110,21 @@ def test_restored_in_the_middle_it_continues_bit_by_bit(variant, generations, as
     assert restored.generation == generations + 40
 
 
+@pytest.mark.parametrize("population", [4, 5])
+def test_a_small_population_continues_bit_by_bit_too(variant, population):
+    """Below 6 the library of CMA-ES has ways of its own."""
+    if variant == ("openai-es", {}) and population % 2:
+        pytest.skip("antithetic noise comes in pairs")
+    strategy = build(variant, population=population)
+    for _ in range(30):
+        restored = build(variant, population=population)
+        restored.restore(strategy.state())
+        np.testing.assert_array_equal(restored.ask().rows(), strategy.ask().rows())
+        for one in (restored, strategy):
+            advance(one, 1)
+        assert_same(restored, strategy)
+
+
 def test_a_state_is_a_copy(variant):
     strategy = advance(build(variant), 3)
     for value in strategy.state().values():
@@ -162,7 +177,7 @@ def test_one_finite_score_is_enough_and_none_is_an_error_that_changes_nothing(va
     strategy.ask()
     scores = np.full(POPULATION, np.nan)
     scores[1] = -np.inf
-    with pytest.raises(NchlError, match=r"generation 0 has no finite score \(13 NaN, 1 infinite\)"):
+    with pytest.raises(NchlError, match=r"generation 1 has no finite score \(13 NaN, 1 infinite\)"):
         strategy.tell(scores)
     assert_same(strategy, build(variant))
     scores[5] = 2.0
@@ -198,6 +213,9 @@ def test_calls_out_of_order_and_wrong_shapes(variant):
     for shape in [(POPULATION + 1,), (POPULATION, 1), ()]:
         with pytest.raises(ShapeError, match=r"scores must have shape \(14,\)"):
             strategy.tell(np.zeros(shape))
+    for scores in (["a"] * POPULATION, [[1.0], *[2.0] * (POPULATION - 1)], [1j] * POPULATION):
+        with pytest.raises(InvalidArgument, match="scores must be numbers, one per individual; got list"):
+            strategy.tell(scores)
     strategy.tell(list(range(POPULATION)))
     with pytest.raises(OrderError, match="ask"):
         strategy.tell(np.zeros(POPULATION))
@@ -209,6 +227,10 @@ def test_bad_arguments(variant):
         ({"size": 0}, "size 0"),
         ({"sigma": 0.0}, "sigma must be"),
         ({"sigma": float("nan")}, "sigma must be"),
+        ({"population": 4.0}, "population must be a whole number; got 4.0"),
+        ({"size": "6"}, "size must be a whole number; got '6'"),
+        ({"seed": -1, "centre": np.zeros(SIZE)}, "seed must be a whole number of at least 0; got -1"),
+        ({"seed": 1.5}, "seed must be a whole number; got 1.5"),
         ({"centre": np.zeros(5)}, r"must have shape \(6,\).*got \(5,\)"),
         ({"centre": [0, 0, 0, np.nan, 0, 0]}, "element 3 is not"),
         ({"centre": "norml"}, "did you mean 'normal'"),
@@ -235,6 +257,22 @@ def test_settings_are_those_of_the_constructor_and_make_refuses_others(variant):
     if "lr" not in known:
         with pytest.raises(InvalidArgument, match="has no setting 'lr'; openai-es would take it"):
             strategies.make(name, SIZE, POPULATION, 0, lr=0.1)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: seeds.environment_seed(-1, seeds.Purpose.TRAINING, 0, 0), "run_seed must be a whole number of at least 0; got -1"),
+        (lambda: seeds.generator(None, seeds.Purpose.NOISE), "run_seed must be a whole number; got None"),
+        (lambda: seeds.weights_seed(0, seeds.Purpose.TRAINING, -1, 0), "generation must be .* at least 0; got -1"),
+        (lambda: seeds.generator(0, seeds.Purpose.NOISE, 0, 2.5), "index or episode must be a whole number; got 2.5"),
+    ],
+)
+def test_what_names_no_stream_of_random_numbers_is_refused(make, message):
+    with pytest.raises(InvalidArgument, match=message):
+        make()
+    same = [seeds.weights_seed(of(3), seeds.Purpose.NOISE, of(1), of(2)) for of in (int, np.int64, np.uint8)]
+    assert len(set(same)) == 1
 
 
 def test_an_unknown_strategy_is_told_the_nearest():

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from nchl.errors import InvalidArgument, OrderError, ShapeError
 from nchl.genome import Layout
-from nchl.networks.layers import Numbers, real_numbers, whole_number
+from nchl.networks.layers import Numbers, check_device, check_generator, real_numbers, whole_number
 
 _DTYPES = (torch.float32, torch.float64)
 
@@ -74,7 +74,8 @@ class PlasticNetwork(nn.Module, abc.ABC):
         self.plastic = True
         self.notes: list[str] = []
         # A generator of our own begins at torch's fixed default seed: without an argument, every run draws the same weights.
-        self._generator = torch.Generator() if generator is None else generator
+        self._generator = torch.Generator() if generator is None else check_generator(generator)
+        check_device(device)
         self.register_buffer("genome", torch.zeros(*self.lead, layout.size, dtype=dtype, device=device))
 
     @property
@@ -192,12 +193,12 @@ class PlasticNetwork(nn.Module, abc.ABC):
     def _before_genome_changes(self) -> None:
         """Finish what still needs the old genome."""
 
-    def _observe(self, x: Tensor) -> tuple[Tensor, bool]:
+    def _observe(self, x: Numbers) -> tuple[Tensor, bool]:
         """A copy of `x` as `(*lead, *input_shape)` or, with a batch, `(*lead, batch, *input_shape)`; and whether there is a batch.
 
         It is a copy because simulators write the next observation into the same memory before the update has seen this one.
         """
-        observation = torch.as_tensor(x)
+        observation = real_numbers(x, "an observation")
         extra = observation.ndim - len(self.input_shape)
         if extra < 0 or tuple(observation.shape[extra:]) != self.input_shape or extra > len(self.lead) + 1:
             self._refuse_shape(observation)

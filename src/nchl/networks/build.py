@@ -83,7 +83,7 @@ class NetworkSpec:
         allowed = _MEANING[self.kind]
         for name in self.given:
             if name not in allowed:
-                has = ", ".join(sorted(other for other, names in _MEANING.items() if name in names))
+                has = ", ".join(sorted("FILE.py:NAME" if other == "file" else other for other, names in _MEANING.items() if name in names))
                 raise InvalidArgument(f"{name} has no meaning for the network {self.network!r} (it has for: {has}); leave it out")
         for size in self.hidden or ():
             if size < 1:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from nchl.networks import conv_ops
 from nchl.networks.conv_plan import Plan
 from nchl.networks.conv_update import SharedRule
 from nchl.rules.geometry import ConvGeometry, pair
@@ -62,6 +63,10 @@ class CompiledStep:
         self._plan, self._between, self._rule = plan, between, rule
         self._written: dict[tuple[bool, bool], tuple[list[int], list[Part]]] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the programs: they hold addresses of this process, and are written again at the next step."""
+        return vars(self) | {"_written": {}}
+
     def run(
         self,
         state: State,
@@ -86,7 +91,7 @@ class CompiledStep:
                 part.run(active)
             elif isinstance(part, Between):
                 a = state.activations[part.source]
-                state.activations[part.target].copy_(part.module(a.flatten(0, 1)).unflatten(0, a.shape[:2]))
+                state.activations[part.target].copy_(conv_ops.apply(part.module, a.flatten(0, 1)).unflatten(0, a.shape[:2]))
             elif part.overflow is None or bool(part.overflow.any()):
                 layer = self._plan.layers[part.layer]
                 pre, post = (state.activations[g] for g in (layer.pre, layer.post))

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from nchl.errors import UnknownName
+from nchl.networks.layers import check_generator
 
 COEVOLVED = "coevolved"
 DEFAULT = "uniform"
@@ -89,5 +90,9 @@ def draw(name: str, shape: tuple[int, ...], generator: torch.Generator, dtype: t
         shape: `(out, in)` or `(out, in, *kernel)`.
         generator: a CPU generator.
         dtype: of the result; None: torch's default.
+
+    Raises:
+        UnknownName: `name` is none of `NAMES`.
+        InvalidArgument: `generator` is none.
     """
-    return _DRAW[check(name)](shape, generator).to(dtype or torch.get_default_dtype())
+    return _DRAW[check(name)](shape, check_generator(generator)).to(dtype or torch.get_default_dtype())

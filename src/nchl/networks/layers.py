@@ -57,6 +57,32 @@ def real_numbers(given: Numbers, what: str) -> Tensor:
     return tensor
 
 
+def gives_weights(weights: object) -> bool:
+    """Whether `reset` was given any, by its first argument: the empty list of a network that draws none counts as none."""
+    return weights is not None and not (isinstance(weights, Sequence) and len(weights) == 0)
+
+
+def check_device(device: torch.device | str | None) -> None:
+    """Raise an InvalidArgument for a device that torch does not have here."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InvalidArgument(f"device {str(device)!r} cannot be used here ({reason}); cpu always can") from error
+
+
+def check_generator(generator: object) -> torch.Generator:
+    """The generator itself.
+
+    Raises:
+        InvalidArgument: it is none.
+    """
+    if not isinstance(generator, torch.Generator):
+        hint = f"; for a seed, write torch.Generator().manual_seed({generator})" if isinstance(generator, int) else ""
+        raise InvalidArgument(f"generator: expected a torch.Generator, got {generator!r}{hint}")
+    return generator
+
+
 def check_nodes(nodes: Sequence[int]) -> tuple[int, ...]:
     """The layer sizes as a tuple.
 

@@ -6,6 +6,7 @@ Promise: `step` equals `forward` then `update`, and an individual's numbers do n
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,6 +28,7 @@ from nchl.networks.layers import (
     mlp_layout,
     normalise_by_max,
     product,
+    real_numbers,
 )
 from nchl.networks.step import FusedStep
 from nchl.rules import ABCD, NCHL, Rule, get
@@ -158,7 +160,7 @@ class PlasticMLP(PlasticNetwork):
     ) -> Shaped[Tensor, "*_lead outputs"]:
         """See `PlasticNetwork.step`; for a population with `backend="compiled"`, in one pass over the weights."""
         if self.backend == "compiled":
-            observation = x if isinstance(x, Tensor) else torch.as_tensor(x)
+            observation = x if isinstance(x, Tensor) else real_numbers(x, "an observation")
             if observation.ndim <= 2:
                 return self._step_fused(observation, self._check_active(active))
         return super().step(x, active)
@@ -185,6 +187,18 @@ class PlasticMLP(PlasticNetwork):
                 self._buffers[f"activations_{k}"] = group
         self._waiting = self.plastic
         return y
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle: without the fused step, which holds addresses or a compiled function; the next step makes it again."""
+        self._catch_up()
+        return super().__getstate__() | {"_fused": None, "_arguments": {}}  # type: ignore[no-any-return]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PlasticMLP:
+        """With all that the network has, so that the update that waits need not be made up for."""
+        made = type(self).__new__(type(self))
+        memo[id(self)] = made
+        made.__setstate__({name: copy.deepcopy(value, memo) for name, value in super().__getstate__().items()})
+        return made
 
     def _fuse(self) -> FusedStep:
         blocks = [t for t in (*self._neurons, *self._synapses) if t is not None]

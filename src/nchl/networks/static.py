@@ -12,7 +12,7 @@ from torch import Tensor
 from nchl.errors import InvalidArgument
 from nchl.genome import Layout
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.layers import Numbers, check_nodes, product
+from nchl.networks.layers import Numbers, check_nodes, gives_weights, product
 
 
 class StaticMLP(PlasticNetwork):
@@ -74,7 +74,7 @@ class StaticMLP(PlasticNetwork):
         Raises:
             InvalidArgument: weights are given; `set_hrules` sets them.
         """
-        if weights:
+        if gives_weights(weights):
             raise InvalidArgument("a StaticMLP's weights are its genome; set them by set_hrules, not by reset")
         self._forwarded = False
 

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from nchl.errors import InvalidArgument, ShapeError
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.layers import Numbers, by_name, check_nodes, group_names, mlp_layout, whole_number
+from nchl.networks.layers import Numbers, by_name, check_nodes, gives_weights, group_names, mlp_layout, whole_number
 from nchl.rules import NCHL
 
 DEFAULT_WINDOW = 20
@@ -91,7 +91,7 @@ class WNcHL(PlasticNetwork):
         Raises:
             InvalidArgument: weights are given; there are none to set.
         """
-        if weights:
+        if gives_weights(weights):
             raise InvalidArgument("a weightless network has no initial weights, got some; call reset() without them, or use NcHL")
         self._steps = 0
         for k in range(len(self.nodes)):
@@ -111,7 +111,7 @@ class WNcHL(PlasticNetwork):
         """
         a, batched = self._observe(x)
         a = a if batched else a.unsqueeze(-2)
-        self._make_room(a.shape[-2], batched)
+        self._make_room(a.shape[-2])
         groups = [a]
         for k in range(len(self.nodes) - 1):
             groups.append(torch.tanh(self._product(k, groups[-1])))
@@ -148,6 +148,8 @@ class WNcHL(PlasticNetwork):
 
     def _product(self, k: int, x: Tensor) -> Tensor:
         """W(t) x of layer k for `x (*lead, batch, n_in)`, by the equation at the top; `(*lead, batch, n_out)`."""
+        if self._steps == 0:  # an empty sum, also where `x` is not finite or overflows
+            return x.new_zeros(*x.shape[:-1], self.nodes[k + 1])
         steps = min(self._steps, self.window)
         pre, post = (self.get_buffer(f"activations_history_{j}") for j in (k, k + 1))
         # Steps and the samples of their batches are one long axis; a step's update is the mean over its batch.
@@ -167,7 +169,7 @@ class WNcHL(PlasticNetwork):
 
         return (half(mine["eta"] * x) + other["eta"] * half(x)) / 2
 
-    def _make_room(self, batch: int, batched: bool) -> None:
+    def _make_room(self, batch: int) -> None:
         for k, n in enumerate(self.nodes):
             shape = (*self.lead, self.window, batch, n)
             if self._steps == 0 and self.get_buffer(f"activations_history_{k}").shape != shape:

@@ -37,7 +37,7 @@ def get(rule: str | Callable[..., Tensor] | Rule) -> Rule:
 
     Raises:
         UnknownName: a string that is neither a known name nor a place.
-        InvalidArgument: the file or the function's signature cannot be used, or the function fails on zeros.
+        InvalidArgument: the file or the function's signature cannot be used, or the function fails when it is tried.
     """
     if isinstance(rule, str) and rule in BUILT_IN:
         return BUILT_IN[rule]

@@ -32,6 +32,13 @@ from nchl.errors import InvalidArgument, ShapeError
 _STATE = ("pre", "post", "weight")
 _SUFFIXES = ("_pre", "_post", "_synapse")
 
+# Individuals, outputs and inputs on which a rule is tried: no two alike, so that no axis can stand for another one.
+_TRIED = (2, 3, 5)
+_ELEMENTWISE = (
+    "write it for one connection, in elementwise operations on its arguments, which are shaped to broadcast "
+    "(a tensor of a network's own size, such as a mask, cannot be part of a rule)"
+)
+
 # A user's file, by its path: the digest of what was run, and what came of it. A file that loads another one asks for the lock twice.
 _loaded: dict[Path, tuple[str, ModuleType]] = {}
 _loading = threading.RLock()
@@ -98,29 +105,56 @@ class Rule:
         return Rule(name, function, tuple(state), tuple(found["_pre"]), tuple(found["_post"]), tuple(found["_synapse"]), tuple(names))
 
     def tried(self) -> Rule:
-        """The rule itself, after one connection of zeros has shown that it runs. What it makes of them, NaN too, is its own affair.
+        """The rule itself, after a small layer has shown that it runs, alone and in a population. What numbers it makes is its own affair.
 
         Raises:
-            InvalidArgument: the function fails, or gives something else than a tensor for the connection.
+            InvalidArgument: the function fails, gives something else than a tensor for the layer, or mixes individuals.
         """
-        zero = torch.zeros(1, 1, device="cpu")
+        arguments = self._trial()
+        together = self._attempt(arguments, _TRIED)
+        for one in range(_TRIED[0]):
+            alone = self._attempt({name: tensor[one].clone() for name, tensor in arguments.items()}, _TRIED[1:])
+            # Nearly: some functions of torch round an element by where it stands.
+            if not torch.allclose(alone, together[one], rtol=1e-4, atol=1e-6, equal_nan=True):
+                raise InvalidArgument(
+                    f"rule {self.name!r}: expected each individual of a population to get what he gets alone, and he gets something else: "
+                    f"a sum or mean over everyone, or chance; {_ELEMENTWISE}"
+                )
+        return self
+
+    def _trial(self) -> dict[str, Tensor]:
+        """Arguments by name, shaped as a layer's with a population in front; numbers between 0 and 1, no two of them alike."""
+        people, outputs, inputs = _TRIED
+        shapes = {"pre": (people, 1, inputs), "post": (people, outputs, 1), "weight": _TRIED, "synapse": _TRIED}
         asked = (*self.state, *(f"{n}_pre" for n in self.pre), *(f"{n}_post" for n in self.post), *(f"{n}_synapse" for n in self.synapse))
+        drawn = torch.Generator(device="cpu").manual_seed(0)
+        return {name: torch.rand(shapes[name.rpartition("_")[2]], generator=drawn, device="cpu") for name in asked}
+
+    def _attempt(self, arguments: Mapping[str, Tensor], shape: tuple[int, ...]) -> Tensor:
+        """The change of weights of this shape, with all of its axes."""
         try:
             with torch.no_grad():
-                change = self.function(**{name: zero.clone() for name in asked})
+                change = self.function(**{name: tensor.clone() for name, tensor in arguments.items()})
         except Exception as error:
-            raise InvalidArgument(f"rule {self.name!r} failed on a connection of zeros ({type(error).__name__}: {error})") from error
+            hint = f"; {_ELEMENTWISE}" if isinstance(error, (RuntimeError, IndexError, ValueError)) else ""
+            raise InvalidArgument(
+                f"rule {self.name!r} failed when tried on weights of shape {shape} ({type(error).__name__}: {error}){hint}"
+            ) from error
         if not isinstance(change, Tensor):
             raise InvalidArgument(
                 f"rule {self.name!r}: expected it to return a tensor, the change of the weights, got {type(change).__name__}"
                 + ("; a return is missing" if change is None else "")
             )
-        if change.ndim > 2 or change.numel() != 1:
+        try:
+            fits = change.ndim >= 2 and torch.broadcast_shapes(change.shape, shape) == shape
+        except RuntimeError:
+            fits = False
+        if not fits:
             raise InvalidArgument(
                 f"rule {self.name!r}: expected a change that broadcasts to the weights, got shape {tuple(change.shape)} for weights of "
-                "shape (1, 1); write it for one connection, in elementwise operations on its arguments"
+                f"shape {shape}; {_ELEMENTWISE}"
             )
-        return self
+        return change.broadcast_to(shape)
 
     @property
     def uses_weight(self) -> bool:

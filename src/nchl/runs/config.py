@@ -7,7 +7,7 @@ The module imports nothing heavy: the command line reads it to print its help.
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -66,12 +66,7 @@ class EvolveConfig:
         "str", "nchl", f"{', '.join(NETWORKS)}, or your own as FILE.py:NAME (which runs that file)", _NETWORK, metavar="NAME"
     )
     rule: str | None = option(
-        "str",
-        None,
-        "a rule of your own (which runs that file) in place of the network's",
-        _NETWORK,
-        metavar="FILE.py:NAME",
-        networks=_RULED,
+        "str", None, "a rule of your own (which runs that file) in place of the network's", _NETWORK, metavar=_OWN, networks=_RULED
     )
     hidden: tuple[int, ...] | None = option("ints", (128, 64), "neurons of each hidden layer", _NETWORK, metavar="NEURONS", networks=_MLPS)
     window: int | None = option("int", 20, "steps whose updates make up the weights", _NETWORK, metavar="STEPS", networks=("wnchl",))
@@ -167,6 +162,7 @@ class EvolveConfig:
     )
 
     def __post_init__(self) -> None:
+        self._remember([f.name for f in fields(self) if getattr(self, f.name) is None])
         for name in ("network", "strategy"):  # the others' meaning depends on these two
             if getattr(self, name) is None:
                 object.__setattr__(self, name, _BY_NAME[name].default)
@@ -179,6 +175,16 @@ class EvolveConfig:
         for each in options():
             self._settle(each)
         check_values(self)
+
+    @property
+    def given(self) -> frozenset[str]:
+        """Names of the options that were given explicitly, not taken by default or from a preset."""
+        return frozenset(vars(self)["_given"])
+
+    def _remember(self, defaults: Iterable[str], given: Iterable[str] | None = None) -> None:
+        """Keep which options took their default and which were given (None: all others); the rest is a preset's. No part of the record."""
+        object.__setattr__(self, "_defaults", frozenset(defaults))
+        object.__setattr__(self, "_given", frozenset(_BY_NAME) - vars(self)["_defaults"] if given is None else frozenset(given))
 
     def _settle(self, about: Option) -> None:
         """Check the kind of one option, give it its default where it has a meaning, refuse it where it has none."""
@@ -210,32 +216,46 @@ class EvolveConfig:
             UnknownName: no such option or preset.
             InvalidArgument: a value that cannot be used, or an option without meaning for the network or strategy.
         """
+        return cls._over({} if preset is None else preset_settings(preset), given | {"task": task, "preset": preset})
+
+    @classmethod
+    def _over(cls, settled: Mapping[str, Any], given: Mapping[str, Any]) -> EvolveConfig:
+        """What is given, over settled options, which fall away with the network or strategy that gave them a meaning."""
         for name in given:
             if name not in _BY_NAME:
                 raise UnknownName("option", name, _BY_NAME)
         explicit = {name: value for name, value in given.items() if value is not None}
-        if task is not None:
-            explicit["task"] = task
-        settings = dict(explicit)
-        if preset is not None:
-            base = preset_settings(preset)
-            network = explicit.get("network", base.get("network", _BY_NAME["network"].default))
-            strategy = explicit.get("strategy", base.get("strategy", _BY_NAME["strategy"].default))
-            # The preset's own options fall away with the network or strategy that gave them a meaning.
-            kept = {name: value for name, value in base.items() if _BY_NAME[name].applies(str(network), str(strategy))}
-            settings = {**kept, **explicit, "preset": preset}
-        if "task" not in settings:
+        chosen = dict(settled) | explicit
+        if "task" not in chosen:
             raise InvalidArgument("no task given: name a Gymnasium id, for example CartPole-v1, or a preset that brings one")
-        return cls(**settings)
+        network, strategy = (str(chosen.get(name, _BY_NAME[name].default)) for name in ("network", "strategy"))
+        config = cls(**{name: value for name, value in settled.items() if _BY_NAME[name].applies(network, strategy)} | explicit)
+        config._remember(vars(config)["_defaults"], explicit)
+        return config
 
     def replace(self, **changes: Any) -> EvolveConfig:
-        """A copy with some options changed, checked anew."""
-        return dataclasses.replace(self, **changes)
+        """A copy with some options changed, checked anew; None takes an option's default.
+
+        What nobody gave (a default, a preset's own) falls away with the network or strategy that gave it a meaning.
+
+        Raises:
+            UnknownName: no such option.
+            InvalidArgument: as `create`; also an option that was given before and has no meaning any more.
+        """
+        given = {name: getattr(self, name) for name in self.given} | changes
+        # Defaults are taken anew: some depend on the network.
+        others = {name: getattr(self, name) for name in _BY_NAME if name not in given and name not in vars(self)["_defaults"]}
+        return self._over(others, given)
 
     def network_settings(self) -> dict[str, Any]:
         """The options that say what the network is (fields of `networks.NetworkSpec`); None where not given."""
         names = ("network", "rule", "hidden", "window", "initial_weights", "normalise", "sharing", "termwise")
-        return {name: getattr(self, name) for name in names}
+        settings = {name: getattr(self, name) for name in names}
+        for name in ("sharing", "termwise"):
+            # Whether a user's network has a convolution shows when it is made; it refuses what was given, so only that is passed on.
+            if is_file_network(str(self.network)) and name in vars(self)["_defaults"]:
+                settings[name] = None
+        return settings
 
     def strategy_settings(self) -> dict[str, Any]:
         """The options that only some strategies have, for `strategies.make`; those without meaning are left out."""
@@ -267,16 +287,15 @@ class EvolveConfig:
         if data["network"] == "conv-hml":  # older records hold what has no meaning for it
             data = data | {"sharing": None, "termwise": None}
         try:
-            return cls(**data)
+            config = cls(**data)
         except InvalidArgument as error:
             raise RunError(f"{file}: {error}") from error
+        # A record does not tell a default from the same value given.
+        config._remember(each.name for each in options() if getattr(config, each.name) in (None, _default(each, str(config.network))))
+        return config
 
 
-def _read_options() -> tuple[Option, ...]:
-    return tuple(Option(name=f.name, **f.metadata) for f in fields(EvolveConfig))
-
-
-_OPTIONS = _read_options()
+_OPTIONS = tuple(Option(name=f.name, **f.metadata) for f in fields(EvolveConfig))
 _BY_NAME = {each.name: each for each in _OPTIONS}
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from nchl import seeds
 from nchl.errors import InvalidArgument, NchlError, OrderError, ShapeError
 from nchl.strategies.initial import initial_centre
 from nchl.strategies.population import Population
@@ -48,6 +49,8 @@ class Strategy(ABC):
     name: ClassVar[str]
 
     def __init__(self, size: int, population: int, seed: int, *, centre: str | ArrayLike, sigma: float) -> None:
+        size, population = seeds.whole_number(size, "size", None), seeds.whole_number(population, "population", None)
+        seed = seeds.whole_number(seed, "seed")
         if size < 1:
             raise InvalidArgument(f"a vector needs at least 1 number to be searched; got size {size}")
         if population < 2:
@@ -103,18 +106,22 @@ class Strategy(ABC):
         Raises:
             OrderError: nothing was asked for since the last `tell`.
             ShapeError: not one score per individual.
+            InvalidArgument: a score that is no number.
             NchlError: no score is finite.
         """
         if self._asked is None:
             raise OrderError("tell() came before ask(); each generation is: population = ask(), evaluate its rows, tell(scores)")
-        values = np.array(scores, dtype=np.float64)
+        try:
+            values = np.array(scores, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise InvalidArgument(f"scores must be numbers, one per individual; got {type(scores).__name__} ({error})") from error
         if values.shape != (self.population,):
             raise ShapeError(f"scores must have shape ({self.population},), one per individual; got {values.shape}")
         finite = np.isfinite(values)
         if not finite.any():
             nan = int(np.isnan(values).sum())
             raise NchlError(
-                f"generation {self.generation} has no finite score ({nan} NaN, {self.population - nan} infinite), "
+                f"generation {self.generation + 1} has no finite score ({nan} NaN, {self.population - nan} infinite), "
                 "so there is nothing to rank; look at what the fitness computes, or begin with a smaller sigma"
             )
         leader = int(np.argmax(np.where(finite, values, -np.inf)))

@@ -151,6 +151,7 @@ class CMAES(Strategy):
         options = {
             "popsize": self.population,
             "CMA_diagonal": self.diagonal,
+            "CMA_mirrors": 0,  # below 6 individuals the library would mirror some by what it remembers beyond what is saved here
             "randn": self._normal,
             "seed": float("nan"),  # NaN: leaves numpy's global generator alone
             "verbose": -9,
