@@ -180,6 +180,37 @@ def test_the_best_keeps_the_statistics_that_it_acted_with() -> None:
     assert evolution.statistics.count == 50
 
 
+@pytest.mark.parametrize("task", ["CartPole-v1", "Hopper-v5"])
+@pytest.mark.parametrize("strategy", ["openai-es", "cma-es", "lm-ma-es", "elite"])
+def test_a_generation_that_was_interrupted_in_its_validation_is_played_again(
+    strategy: str, task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"hidden": [4], "population": 8, "validation_episodes": 2, "generations": 5, "normalise_observations": True}
+    whole = nchl.evolution(task, strategy=strategy, **options)
+    wanted = [(generation.generation, generation.mean, generation.validation_centre) for generation in whole]
+    search = nchl.evolution(task, strategy=strategy, **options)
+    play = search.workers.play
+
+    def interrupted(*given: Any, generation: int, **named: Any) -> np.ndarray:
+        if generation == 1:
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+        return play(*given, generation=generation, **named)
+
+    monkeypatch.setattr(search.workers, "play", interrupted)
+    first = search.step()
+    seen = [(first.generation, first.mean, first.validation_centre)]
+    with pytest.raises(KeyboardInterrupt):
+        search.step()
+    assert (search.generation, search.evaluations) == (1, 8)
+    seen += [(generation.generation, generation.mean, generation.validation_centre) for generation in search]
+    assert seen == wanted
+    (tensors, about), (wanted_tensors, wanted_about) = search.state(), whole.state()
+    for name, tensor in wanted_tensors.items():
+        np.testing.assert_array_equal(tensors[name], tensor)
+    assert {**about, "seconds": 0} == {**wanted_about, "seconds": 0}
+
+
 def test_a_search_in_three_lines() -> None:
     search = nchl.evolution("CartPole-v1", hidden=[4], population=6, generations=2, seed=5)
     means = [generation.mean for generation in search]

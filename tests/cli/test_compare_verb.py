@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -149,17 +150,39 @@ def test_a_sweep_whose_runs_are_done(runs: Path, tmp_path: Path, capsys: pytest.
     assert "nchl resume" not in said
 
 
-@pytest.mark.slow
-def test_a_sweep_from_its_file_to_its_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Real processes: one run fails, for its file is not what it says; the other ends, and the sweep says so."""
+@pytest.mark.parametrize("dry", [True, False])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("task: CartPol-v1\ngrid: {network: [nchl, hl]}\n", "run network-nchl_seed-0: unknown task 'CartPol-v1': did you mean 'CartPole"),
+        ("task: CartPole-v1\ngrid: {rule: [own.py:mine, own.py:absent]}\n", "run rule-absent_seed-0: a rule: .*'absent'"),
+        ("task: CartPole-v1\ngrid: {rule: [own.py:mine, nowhere.py:mine]}\n", "run rule-mine_2_seed-0: .*nowhere.py"),
+        ("task: CartPole-v1\nnetwork: nowhere.py:net\n", "run seed-0: .*nowhere.py"),
+        ("task: CartPole-v1\nnetwork: conv-hml\n", "run seed-0: CartPole-v1 has no pictures"),
+    ],
+)
+def test_a_sweep_of_what_is_not_there_starts_nothing(
+    text: str, said: str, dry: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "own.py").write_text("def mine(pre, post, A_synapse):\n    return A_synapse * pre\n")
     file, out = tmp_path / "sweep.yaml", tmp_path / "out"
-    file.write_text("task: CartPole-v1\nhidden: [3]\npopulation: 8\ngenerations: 2\ngrid: {rule: [own.py:mine, own.py:absent]}\n")
+    file.write_text(text)
+    assert re.search(said, refused(capsys, "sweep", str(file), "--out", str(out), *(["--dry-run"] if dry else [])))
+    assert not out.exists()
+
+
+@pytest.mark.slow
+def test_a_sweep_from_its_file_to_its_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Real processes: one run fails, for what it begins with is not there; the other ends, and the sweep says so."""
+    (tmp_path / "own.py").write_text("def mine(pre, post, A_synapse):\n    return A_synapse * pre\n")
+    file, out = tmp_path / "sweep.yaml", tmp_path / "out"
+    file.write_text(
+        "task: CartPole-v1\nhidden: [3]\npopulation: 8\ngenerations: 2\nrule: own.py:mine\ngrid: {initial-genome: [zeros, absent]}\n"
+    )
     assert main(["sweep", str(file), "--out", str(out), "--json"]) == 1
     result = json.loads(capsys.readouterr().out)
     states = {run["name"]: run["state"] for run in result["runs"]}
-    assert states == {"rule-mine_seed-0": "done", "rule-absent_seed-0": "failed"}
+    assert states == {"initial-genome-zeros_seed-0": "done", "initial-genome-absent_seed-0": "failed"}
     assert "absent" in result["runs"][1]["error"]
-    (tmp_path / "own.py").write_text((tmp_path / "own.py").read_text() + "\n\nabsent = mine\n")
     assert main(["compare", str(out), "--markdown"]) == 0
     assert "| all runs | 1 | 18 |" in capsys.readouterr().out

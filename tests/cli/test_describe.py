@@ -36,6 +36,11 @@ def test_describe_follows_a_users_rule(tmp_path: Path, capsys: pytest.CaptureFix
     assert said["nparams"] == 3 + 2
 
 
+def test_only_what_must_be_given_is_said_to_be_required(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["describe"]) == 2
+    assert "required: NETWORK|PRESET|RUN (see" in capsys.readouterr().err
+
+
 def test_describe_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("gymnasium")
     assert result(capsys, "describe", "cartpole")["nparams"] == 74

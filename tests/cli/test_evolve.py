@@ -131,6 +131,13 @@ def test_a_folder_that_exists(finished: Path, tmp_path: Path, capsys: pytest.Cap
     assert sorted(finished.rglob("*")) == before
 
 
+@pytest.mark.parametrize("inside", ["run", "folder/run"])
+def test_a_folder_in_a_file(inside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "oja.py").write_text("")
+    said = refused(capsys, "evolve", *SMALL, "--out", str(tmp_path / "oja.py" / inside))
+    assert f"{tmp_path / 'oja.py'} is a file and no folder" in said
+
+
 @pytest.mark.parametrize("verb", ["resume", "evaluate", "describe"])
 def test_a_folder_that_is_no_run(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "not a run folder" in refused(capsys, verb, str(tmp_path))

@@ -75,6 +75,12 @@ def test_a_film_with_its_controls(run: Path, tmp_path: Path) -> None:
     json.dumps(three, allow_nan=False)
 
 
+def test_a_width_that_no_memory_holds_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["film", str(run), "--width", "99999"]) == 2
+    assert "--width: expected a whole number from 64 to 4096" in capsys.readouterr().err
+
+
 def test_fewer_pictures_and_fewer_seconds_change_no_return(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = film(run, tmp_path / "whole.mp4", which="centre", width=64, seed=7)
     assert main(["film", str(run), "--which", "centre", "--width", "64", "--seed", "7", "--fps", "10", "--seconds", "0.1", "--json"]) == 0

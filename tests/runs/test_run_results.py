@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import nchl
-from nchl.errors import InvalidArgument, NchlError, RunError, ShapeError, UnknownName
+from nchl.errors import InvalidArgument, RunError, ShapeError, UnknownName
 from nchl.runs.evaluate import interquartile_mean
 from nchl.runs.files import read_tensors, write_tensors
 
@@ -80,8 +80,27 @@ def test_an_observation_of_another_shape_is_refused(runs: dict[str, Path]) -> No
     net, _ = nchl.load(runs["CartPole-v1"])
     with pytest.raises(ShapeError, match=r"\(4,\).*\(1, 4\)"):
         net.act(np.zeros((1, 4)))
-    with pytest.raises(NchlError, match="not finite"):
-        net.act(np.full(4, np.nan))
+
+
+@pytest.mark.parametrize(
+    ("task", "bad", "said"),
+    [
+        ("CartPole-v1", [0.0, np.nan, np.inf, 0.0], "2 of the 4 numbers of the observation are not finite"),
+        ("Pendulum-v1", [0.0, 0.0, -1e300], "1 of the 3 numbers of the observation are not within"),
+    ],
+)
+def test_an_observation_that_is_not_finite_costs_nothing_but_itself(runs: dict[str, Path], task: str, bad: list[float], said: str) -> None:
+    (net, _), (other, _) = nchl.load(runs[task]), nchl.load(runs[task])
+    good = np.full(len(bad), 0.1)
+    for agent in (net, other):
+        agent.reset(seed=1)
+        agent.act(good)
+    with pytest.raises(InvalidArgument, match=f"{said}.*the network was not stepped"):
+        net.act(bad)
+    for _ in range(3):
+        np.testing.assert_array_equal(net.act(good), other.act(good))
+    for mine, theirs in zip(net.weights, other.weights, strict=True):
+        assert (mine == theirs).all()
 
 
 def test_evaluation_tells_what_is_promised(runs: dict[str, Path]) -> None:

@@ -95,11 +95,25 @@ def test_rows_of_lost_generations_are_cut_back(finished: Path, copy: Path) -> No
     assert results(copy) == results(finished)
 
 
-def test_without_any_checkpoint_the_run_begins_anew(finished: Path, copy: Path) -> None:
+def test_without_anything_recorded_the_run_begins_anew(finished: Path, copy: Path) -> None:
     shutil.rmtree(copy / "checkpoints")
-    (copy / "summary.json").unlink()
+    for name in ("summary.json", "best.safetensors"):
+        (copy / name).unlink()
+    (copy / "metrics.csv").write_text((copy / "metrics.csv").read_text().partition("\n")[0] + "\n")
     resume(copy)
     assert results(copy) == results(finished)
+
+
+@pytest.mark.parametrize("lost", [(), ("summary.json",), ("summary.json", "best.safetensors"), ("metrics.csv", "summary.json")])
+def test_what_was_recorded_is_not_written_over_where_the_checkpoints_are_gone(copy: Path, lost: tuple[str, ...]) -> None:
+    shutil.rmtree(copy / "checkpoints")
+    for name in lost:
+        (copy / name).unlink()
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file() and path.name != ".lock"}
+    has = "best.safetensors" if "metrics.csv" in lost else "6 recorded generations"
+    with pytest.raises(RunError, match=f"has {has} but no checkpoint; restore .*checkpoints, or begin again in another folder"):
+        resume(copy, generations=9)
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file() and path.name != ".lock"} == before
 
 
 def test_what_has_ended_needs_a_new_total(copy: Path) -> None:

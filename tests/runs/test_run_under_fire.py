@@ -112,6 +112,14 @@ def test_a_folder_that_cannot_be_written_to_can_be_read(copy: Path, tmp_path: Pa
                 assert code == 2
                 assert "cannot write" in said
                 assert "Read-only file system" in said
+                # Only what is a run already can be gone on with.
+                assert ("nchl resume" in said) == (words[0] == "resume")
+            code, said = nchl("compare", folder, "--evaluate", "--episodes", "2")
+            assert code == 2
+            assert "cannot write" in said
+            assert "name another place" in said
+            assert "playing" not in said
+            assert "nchl resume" not in said
             assert nchl("evaluate", folder, "--episodes", "2")[0] == 0
             assert nchl("describe", folder)[0] == 0
             load(folder)

@@ -100,6 +100,22 @@ def test_pictures_without_resizing_keep_their_pixels_whatever_the_order_of_axes(
         np.testing.assert_allclose(observe(frames), expected, atol=1e-7)
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4, 6, 12])
+def test_the_shorter_axis_of_a_picture_counts_its_channels(channels: int) -> None:
+    last = np.random.default_rng(0).integers(0, 256, (2, 16, 14, channels), dtype=np.uint8)
+    first = np.ascontiguousarray(last.transpose(0, 3, 1, 2))
+    for frames in (last, first):
+        observe = observation_map(spaces.Box(0, 255, frames.shape[1:], np.uint8), (16, 14), "Any-v0")
+        assert observe.shape == (channels, 16, 14)
+        np.testing.assert_allclose(observe(frames), first / 255, atol=1e-7)
+
+
+def test_a_picture_whose_axes_do_not_tell_the_channels_is_refused() -> None:
+    with pytest.raises(TaskError, match=r"\(16, 14, 16\) do not say which axis counts the channels"):
+        observation_map(spaces.Box(0, 255, (16, 14, 16), np.uint8), (8, 8), "Any-v0")
+    assert observation_map(spaces.Box(0, 255, (16, 14, 16), np.uint8), None, "Any-v0").shape == (16 * 14 * 16,)
+
+
 @pytest.mark.parametrize(
     "space", [spaces.MultiBinary(3), spaces.Dict(x=spaces.Discrete(2)), spaces.Tuple([spaces.Discrete(2)]), spaces.Text(3)]
 )

@@ -51,6 +51,22 @@ def all_equal(one: Any, other: Any) -> None:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
+def test_a_crew_of_nobody_for_a_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a Ray cluster may be when the work is cut, while a node comes or goes."""
+    here, there = LocalWorkers(SMALL), process_workers(SMALL, 2)
+    try:
+        sizes, size = [0, 0], processes.Processes.size.fget  # type: ignore[attr-defined]
+        monkeypatch.setattr(processes.Processes, "size", property(lambda crew: sizes.pop() if sizes else size(crew)))
+        rows = generation(here.nparams, 26).rows(0, 2)
+        how: dict[str, Any] = {"generation": 3, "purpose": Purpose.VALIDATION, "episodes": 5}
+        np.testing.assert_array_equal(here.play(rows, **how), there.play(rows, **how))
+        sizes = [0]
+        all_equal(here.evaluate(generation(here.nparams, 26), generation=0), there.evaluate(generation(here.nparams, 26), generation=0))
+    finally:
+        here.close()
+        there.close()
+
+
 def test_two_processes_give_the_bits_of_this_one() -> None:
     here, there = LocalWorkers(SMALL), process_workers(SMALL, 2)
     try:

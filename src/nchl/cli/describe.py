@@ -30,7 +30,9 @@ _PICTURES = {"conv-thesis": (3, 64, 64, 3), "conv-hml": (3, 84, 84, 3)}
 def add_arguments(parser: Parser) -> None:
     """What to describe, its sizes, and the options that say what a network is."""
     parser.add_argument("what", metavar="NETWORK|PRESET|RUN", help=f"{', '.join(NETWORKS)}, FILE.py:NAME, a preset or a run folder")
-    parser.add_argument("sizes", nargs="*", type=whole_number, metavar="N", help="neurons of each layer, from the input to the output")
+    parser.add_argument(
+        "sizes", nargs="*", default=[], type=whole_number, metavar="N", help="neurons of each layer, from the input to the output"
+    )
     add_options(parser, _OPTIONS)
 
 

@@ -27,7 +27,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--gif", action="store_true", help="also write a GIF beside it")
     parser.add_argument("--controls", action="store_true", help="plasticity on, off and frozen half-way, side by side")
     parser.add_argument("--episodes", type=at_least(1), default=1, metavar="N", help="episodes, one after the other (default: 1)")
-    parser.add_argument("--width", type=at_least(64), default=480, metavar="PIXELS", help="of one picture (default: 480)")
+    parser.add_argument(
+        "--width", type=at_least(64, most=4096), default=480, metavar="PIXELS", help="of one picture, up to 4096 (default: 480)"
+    )
     parser.add_argument(
         "--fps",
         type=at_least(0.1, float, most=60),

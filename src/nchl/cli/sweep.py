@@ -39,11 +39,11 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--jobs", type=at_least(1), default=1, metavar="N", help="runs side by side, each with its share of the cores (default: 1)"
     )
-    parser.add_argument("--dry-run", action="store_true", help="list the runs and how far each is, and run nothing")
+    parser.add_argument("--dry-run", action="store_true", help="check the file, list the runs and how far each is, and evolve nothing")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Check the whole file and every folder first; then run what is not done."""
+    """Check the whole file, every folder and all that the runs name first; then run what is not done."""
     from nchl.cli.sweep_progress import sweep_progress
     from nchl.runs.sweep import look, read_sweep
     from nchl.runs.sweep_jobs import generations_done, only_sweep, run_cells
@@ -51,10 +51,15 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     cells = read_sweep(args.file)
     out = Path("runs") / args.file.stem if args.out is None else args.out
     states, others = look(cells, out)
+    new = [state.cell for state in states if state.state != "done"]
+    if new:
+        from nchl.runs.sweep_check import check_cells  # brings torch, which a sweep that is done does without
+
+        check_cells(new, args.file)
     outcomes = {state.cell.name: state.state for state in states}
     messages: dict[str, str] = {}
     code = 0
-    if not args.dry_run and any(state.state != "done" for state in states):
+    if new and not args.dry_run:
         with sweep_progress(states) as shown, only_sweep(out, shown.say) as lock:
             states, others = look(cells, out)  # what another sweep has done while we waited for it
             watcher = _Remembering(shown, messages)

@@ -9,6 +9,7 @@ which ends the run after a whole generation. Between two generations `state` and
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,8 @@ from nchl.workers import Workers
 
 TARGET_EPISODES = 20
 
+# What a generation changes, besides the strategy; each is replaced and never altered in place.
+_MOVING = ("statistics", "best", "reason", "evaluations", "env_steps", "best_so_far")
 _STRATEGY, _STATISTICS, _BEST, _BEST_STATISTICS = "strategy.", "statistics.", "best.genome", "best.statistics."
 
 
@@ -90,11 +93,26 @@ class Evolution:
             yield self.step()
 
     def step(self) -> Generation:
-        """One generation.
+        """One generation. Whatever ends it before its end leaves everything as it was, and the next call plays it again.
 
         Raises:
             NchlError: no individual had a finite fitness.
         """
+        with self._whole_or_not_at_all():
+            return self._step()
+
+    @contextlib.contextmanager
+    def _whole_or_not_at_all(self) -> Iterator[None]:
+        """Validation comes after the strategy has moved: without the way back, an interrupt there would lose a generation."""
+        before, own = self.strategy.state(), {name: getattr(self, name) for name in _MOVING}
+        try:
+            yield
+        except BaseException:
+            self.strategy.restore(before)
+            vars(self).update(own)
+            raise
+
+    def _step(self) -> Generation:
         number, sigma, lr, statistics = self.strategy.generation, self.strategy.sigma, self.strategy.lr, self.statistics
         begin = self._clock()
         sent, received = self.workers.sent_bytes, self.workers.received_bytes

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nchl.report.compare_runs import EVALUATION, digest, read_evaluation
-from nchl.runs.files import write_json
+from nchl.runs.files import check_writable, write_json
 from nchl.runs.folder import RunFolder
 
 EPISODES, SEED = 100, 10_000
@@ -28,17 +28,22 @@ def evaluate_runs(
         on_note: called with a line for each run that plays.
 
     Raises:
-        NchlError: a run that has found nothing yet, or that cannot be played here.
+        NchlError: a run that has found nothing yet, or that cannot be played here; or a folder that cannot keep the scores, which
+            is found out of all runs before the first of them plays.
     """
-    for path in paths:
-        folder = RunFolder.open(path)
-        kept = read_evaluation(folder)
-        if kept is not None and (kept.get("episodes"), kept.get("seed")) == (episodes, seed):
-            continue
+    left = [path for path in paths if not _has_played(path, episodes, seed)]
+    for path in left:
+        check_writable(path)
+    for path in left:
         if on_note is not None:
             on_note(f"playing {episodes} unseen episodes with the best individual of {path}")
         result = _play(path, episodes, seed)
-        write_json(path / EVALUATION, result)
+        write_json(path / EVALUATION, result, of_a_run=False)
+
+
+def _has_played(path: Path, episodes: int, seed: int) -> bool:
+    kept = read_evaluation(RunFolder.open(path))
+    return kept is not None and (kept.get("episodes"), kept.get("seed")) == (episodes, seed)
 
 
 def _play(path: Path, episodes: int, seed: int) -> dict[str, Any]:

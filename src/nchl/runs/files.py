@@ -63,9 +63,24 @@ def cannot_write(path: Path, error: OSError, *, of_a_run: bool = True) -> RunErr
     )
 
 
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write an object as readable JSON, atomically. NaN and infinity become null, which JSON has instead."""
-    write_atomically(path, (json.dumps(_finite(data), indent=2, allow_nan=False) + "\n").encode())
+def check_writable(folder: Path) -> None:
+    """Find out whether files can be made in a folder, before hours are spent on what is to lie there.
+
+    Raises:
+        RunError: they cannot.
+    """
+    probe = folder / f".{os.getpid()}.tmp"
+    try:
+        probe.unlink(missing_ok=True)
+        probe.open("xb").close()
+        probe.unlink()
+    except OSError as error:
+        raise cannot_write(folder, error, of_a_run=False) from error
+
+
+def write_json(path: Path, data: Mapping[str, Any], *, of_a_run: bool = True) -> None:
+    """Write an object as readable JSON; see `write_atomically`. NaN and infinity become null, which JSON has instead."""
+    write_atomically(path, (json.dumps(_finite(data), indent=2, allow_nan=False) + "\n").encode(), of_a_run=of_a_run)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:

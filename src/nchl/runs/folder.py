@@ -107,20 +107,27 @@ class RunFolder:
         folder = cls(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            file = next((above for above in path.parents if above.is_file()), path.parent)
+            raise RunError(f"{path} cannot be made: {file} is a file and no folder; name a folder of its own for the run") from error
+        except OSError as error:
+            raise cannot_write(path, error, of_a_run=False) from error
+        try:
             path.mkdir()
         except FileExistsError as error:
             hint = f"continue it with: nchl resume {path}" if folder.config.exists() else "it is not a run folder"
             raise RunError(f"{path} exists already ({hint}); name another folder, or remove this one") from error
         except OSError as error:
-            raise cannot_write(path, error) from error
+            raise cannot_write(path, error, of_a_run=False) from error
         try:
-            folder.write_record(record)
+            folder.write_record(record, of_a_run=False)
             folder.checkpoints.mkdir()
         except RunError:
             _remove_empty(folder)
             raise
         except OSError as error:
-            raise cannot_write(folder.checkpoints, error) from error
+            _remove_empty(folder)
+            raise cannot_write(folder.checkpoints, error, of_a_run=False) from error
         return folder
 
     @classmethod
@@ -141,9 +148,9 @@ class RunFolder:
             raise RunError(f"{folder.path} is not a run folder: it has no config.json; give the folder that `nchl evolve` made")
         return folder
 
-    def write_record(self, record: Record) -> None:
-        """Write `config.json`, whole."""
-        write_json(self.config, {"format": FORMAT, **vars(record), "settings": record.settings.to_json()})
+    def write_record(self, record: Record, *, of_a_run: bool = True) -> None:
+        """Write `config.json`, whole; `of_a_run`: see `write_atomically`."""
+        write_json(self.config, {"format": FORMAT, **vars(record), "settings": record.settings.to_json()}, of_a_run=of_a_run)
 
     def read_record(self) -> Record:
         """Read `config.json`, strictly.

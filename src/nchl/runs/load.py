@@ -66,7 +66,7 @@ class Agent:
 
         Raises:
             ShapeError: an observation of another shape than the task's.
-            InvalidArgument: what holds no numbers.
+            InvalidArgument: what holds no numbers, or numbers that are not finite; the network is as before.
             NchlError: the network's outputs are no longer finite.
         """
         space = self._task.back_end.observation_space
@@ -78,16 +78,29 @@ class Agent:
             raise InvalidArgument(f"{self._task.id} gives observations of numbers, got {raw.dtype}")
         if raw.shape != space.shape:
             raise ShapeError(f"{self._task.id} gives observations of shape {space.shape}, got {raw.shape}; act takes one at a time")
+        _refuse_not_finite(raw, "finite")
         seen = self._task.map_observations(raw[None])
         if self.statistics is not None:
             seen = self.statistics.normalise(seen)
         inputs = torch.as_tensor(np.asarray(seen[0]), dtype=self.network.dtype, device=self.network.device)
+        if not torch.isfinite(inputs).all():  # 1e300 is finite, until it is given to a network of single precision
+            _refuse_not_finite(inputs.cpu().numpy(), "within what the network's precision holds")
         outputs = self.network.step(inputs).detach().cpu().numpy()[None]
         if not np.isfinite(outputs).all():
             raise NchlError("the network's outputs are not finite: its weights have grown beyond all bounds; reset() begins a new life")
         action = self._task.map_actions(outputs, self.network.output_bounded)[0]
         # EnvPool's spaces are of double precision where Gymnasium's, which an own loop uses, are of single.
         return action.astype(np.float32) if action.dtype == np.float64 else action
+
+
+def _refuse_not_finite(numbers: np.ndarray, wanted: str) -> None:
+    """One step with a number that is not finite would spoil the weights for the rest of the life."""
+    bad = numbers.size - int(np.count_nonzero(np.isfinite(numbers)))
+    if bad:
+        raise InvalidArgument(
+            f"{bad} of the {numbers.size} numbers of the observation are not {wanted}; the network was not stepped: "
+            "look at the sensor, or act on the last good observation again"
+        )
 
 
 def load(

@@ -21,6 +21,7 @@ from nchl.runs.checkpoint import Checkpoint, read_newest
 from nchl.runs.config import EvolveConfig
 from nchl.runs.folder import Record, RunFolder, default_path, new_record, own_files, with_absolute_paths
 from nchl.runs.lock import locked
+from nchl.runs.metrics import read_metrics
 from nchl.runs.recorder import Recorder
 from nchl.runs.signals import Dropped, Signals
 
@@ -146,6 +147,8 @@ def _resume(
         trust.remember((config.cluster,))
     _check_files(folder, record, own_files(config))
     newest = read_newest(folder.checkpoints)
+    if newest[0] is None:
+        _refuse_to_lose(folder)
     # With a checkpoint, the run that this one began with is not needed any more, and may be gone.
     evolution = build(config if newest[0] is None else config.replace(initial_genome="zeros"))
     with contextlib.closing(evolution.workers):
@@ -172,6 +175,15 @@ def _restore(folder: RunFolder, record: Record, evolution: Evolution, newest: tu
     except CheckpointError as error:
         raise CheckpointError(f"{folder.checkpoints}, generation {checkpoint.generation}: {error}") from error
     return notes
+
+
+def _refuse_to_lose(folder: RunFolder) -> None:
+    """Without a checkpoint a run begins anew and writes over what lies there; that must be nothing that was recorded."""
+    rows = len(read_metrics(folder.metrics)) if folder.metrics.exists() and folder.metrics.stat().st_size else 0
+    results = [file.name for file in (folder.summary, folder.best) if file.exists()]
+    if rows or results:
+        has = f"{rows} recorded generations" if rows else " and ".join(results)
+        raise RunError(f"{folder.path} has {has} but no checkpoint; restore {folder.checkpoints}, or begin again in another folder")
 
 
 def _reopen(folder: RunFolder, evolution: Evolution, totals: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ from nchl.tasks.base import Lives, Simulator, Start, Step
 
 # A process must have some work to be worth its pipe.
 _ROWS_PER_PROCESS = 4
+_NOT_AS_GYMNASIUM = "the environment does not answer as Gymnasium's do"
 _LIGHT = ("gymnasium.envs.classic_control", "gymnasium.envs.toy_text")
 
 
@@ -35,6 +36,8 @@ def _arithmetic_and_errors(where: str) -> Iterator[None]:
     try:
         with simulator_arithmetic():
             yield
+    except gym_worker.Unexpected as error:
+        raise TaskError(f"{_NOT_AS_GYMNASIUM}: {error}") from error
     except Exception as error:
         raise TaskError(f"the environment failed {where}: {type(error).__name__}: {error}") from error
 
@@ -128,6 +131,9 @@ class _Processes(Lives):
             header, arrays = gym_worker.receive(self._children[k].stdout)  # type: ignore[arg-type]
         except EOFError as error:
             raise self._gone(k) from error
+        if "unexpected" in header:
+            self.close()
+            raise TaskError(f"{_NOT_AS_GYMNASIUM}: {header['unexpected']}")
         if "error" in header:
             self.close()
             raise TaskError(f"an environment failed in its process: {header['error']}\n{header['traceback']}")
@@ -214,8 +220,15 @@ def make(name: str, threads: int, max_episode_steps: int | None, notes: list[str
         for warning in caught
         if issubclass(warning.category, UserWarning)
     )
-    spec, spaces = probe.spec, (probe.observation_space, probe.action_space)
-    probe.close()
+    try:
+        spec, spaces = probe.spec, (probe.observation_space, probe.action_space)
+    except AttributeError as error:
+        raise TaskError(
+            f"{name} does not say what it observes and how it acts ({error}); an environment needs an `observation_space` and an "
+            "`action_space`, set in the class or in __init__, for example gymnasium.spaces.Box(-1, 1, (3,))"
+        ) from error
+    finally:
+        probe.close()
     recipe: dict[str, Any] = {"id": plain_id, "module": module, "options": options}
     where = "auto"
     if isinstance(spec.entry_point, str) and spec.entry_point.startswith(_LIGHT):
@@ -247,7 +260,11 @@ def plain(name: str, **options: Any) -> Any:
         try:
             importlib.import_module(module)
         except (Exception, SystemExit) as error:  # the module may be the user's: whatever goes wrong there
-            raise TaskError(f"the module of {name!r} could not be imported: {type(error).__name__}: {error}") from error
+            hint = ""
+            # Not a module that it imports in its turn.
+            if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+                hint = f"; it must be importable: from the folder that holds it, write `PYTHONPATH=. nchl ...` (here: {name})"
+            raise TaskError(f"the module of {name!r} could not be imported: {type(error).__name__}: {error}{hint}") from error
     try:
         return gymnasium.make(plain_id, disable_env_checker=True, **options)
     except gymnasium.error.DependencyNotInstalled as error:

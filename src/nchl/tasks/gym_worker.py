@@ -24,6 +24,10 @@ import numpy as np
 _SIZES = struct.Struct("<II")
 
 
+class Unexpected(Exception):
+    """An environment answers otherwise than Gymnasium's do; the message says what came and what is expected."""
+
+
 def send(pipe: IO[bytes], header: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()) -> None:
     """Write one message: a JSON header and arrays."""
     arrays = [np.ascontiguousarray(array) for array in arrays]
@@ -110,23 +114,63 @@ class Environments:
     def __init__(self, recipe: Mapping[str, Any], count: int) -> None:
         with quiet():
             self._environments = [make_environment(recipe) for _ in range(count)]
+        # Looked up once: through Gymnasium's wrappers it takes longer than a step of a light environment.
+        self._shapes = [environment.observation_space.shape for environment in self._environments]
         self._progress = recipe.get("reward") == "progress"
 
     def reset(self, seeds: Sequence[int]) -> np.ndarray:
-        """Begin a life in the first `len(seeds)` environments; a life is a function of its seed."""
-        return np.stack([np.asarray(self._environments[row].reset(seed=int(seed))[0]) for row, seed in enumerate(seeds)])
+        """Begin a life in the first `len(seeds)` environments; a life is a function of its seed.
+
+        Raises:
+            Unexpected: not a pair, or an observation of another shape than the space's.
+        """
+        observations = []
+        for row, seed in enumerate(seeds):
+            answer = self._environments[row].reset(seed=int(seed))
+            if not isinstance(answer, (tuple, list)) or len(answer) != 2:
+                raise Unexpected(
+                    "reset must return a pair, `return observation, info` (the old Gym returned the observation alone), "
+                    f"got {type(answer).__name__} of {np.size(answer)} values"
+                )
+            observation = np.asarray(answer[0])
+            if observation.shape != self._shapes[row]:
+                raise self._misshapen("reset", observation, row)
+            observations.append(observation)
+        return np.stack(observations)
 
     def step(self, rows: Sequence[int], actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Step some; observations, rewards (float64), terminated, truncated in the order of `rows`."""
+        """Step some; observations, rewards (float64), terminated, truncated in the order of `rows`.
+
+        Raises:
+            Unexpected: not five values, or an observation of another shape than the space's.
+        """
         observations, rewards, ends = [], np.empty(len(rows)), np.empty((2, len(rows)), dtype=np.bool_)
+        choices = actions.dtype.kind in "iu"
         for k, row in enumerate(rows):
             environment = self._environments[row]
-            action = actions[k] if actions.ndim > 1 else int(actions[k])
-            observation, reward, terminated, truncated, _ = environment.step(action)
-            observations.append(np.asarray(observation))
+            action = int(actions[k]) if choices else actions[k, ...]
+            try:
+                observation, reward, terminated, truncated, _ = environment.step(action)
+            except ValueError as error:  # of ours, or of Gymnasium's own wrapper that counts the steps
+                if "to unpack (expected 5" not in str(error):
+                    raise
+                raise Unexpected(
+                    "step must return five values, `return observation, reward, terminated, truncated, info` "
+                    f"(the old Gym returned four): {error}"
+                ) from error
+            observation = np.asarray(observation)
+            if observation.shape != self._shapes[row]:
+                raise self._misshapen("step", observation, row)
+            observations.append(observation)
             rewards[k] = environment.unwrapped.rewards[1] if self._progress else reward
             ends[:, k] = terminated, truncated
         return np.stack(observations), rewards, ends[0], ends[1]
+
+    def _misshapen(self, where: str, observation: np.ndarray, row: int) -> Unexpected:
+        return Unexpected(
+            f"{where} returned an observation of shape {observation.shape}, but its observation_space has shape {self._shapes[row]}; "
+            "make the two agree"
+        )
 
     def first(self) -> Any:
         """The first environment itself, to be drawn."""
@@ -158,6 +202,8 @@ def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
                 answer = [environments.reset(arrays[0].tolist())]
             else:
                 answer = environments.step(arrays[0].tolist(), arrays[1])
+        except Unexpected as error:
+            header = {"unexpected": str(error)}
         except Exception as error:  # of the user's environment: told to the parent, who ends the run with it
             header = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
         try:

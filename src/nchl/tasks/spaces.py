@@ -1,7 +1,8 @@
 """From a simulator's observations to a network's inputs, and from a network's outputs to actions.
 
 Observations: Box of one axis as it is, Box of several axes flattened, Discrete one-hot; pictures (Box, uint8, three
-axes) as (channels, height, width) in [0, 1] where an image size is given.
+axes) as (channels, height, width) in [0, 1] where an image size is given. The smaller of the first and the last axis is
+the channels: three of a colour picture, twelve of four that are stacked.
 
 Actions, `y` being the outputs: a Box coordinate with two bounds gets `low + (high - low) (1 + y) / 2`, where linear
 outputs are squashed by tanh first; a coordinate without two bounds gets `y`; Discrete gets the index of the largest.
@@ -64,8 +65,14 @@ class Picture:
     """A picture as (channels, height, width) in [0, 1], resized by antialiased bilinear interpolation."""
 
     def __init__(self, space: Any, image_size: tuple[int, int]) -> None:
-        channels_last = space.shape[2] <= 4
-        height, width, channels = space.shape if channels_last else (*space.shape[1:], space.shape[0])
+        first, last = space.shape[0], space.shape[2]
+        if first == last:
+            raise TaskError(
+                f"pictures of shape {space.shape} do not say which axis counts the channels, the first or the last; "
+                "wrap the environment so that the one is smaller than the other"
+            )
+        channels_last = last < first
+        height, width, channels = space.shape if channels_last else (*space.shape[1:], first)
         self.shape = (channels, *image_size)
         self._resize = Resize(channels, (height, width), image_size, channels_last=channels_last)
 

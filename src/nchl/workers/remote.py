@@ -77,7 +77,7 @@ class RemoteWorkers:
             WorkerError: workers were lost again and again.
         """
         task, size = self._player.task, self._crew.size
-        slices = cut(len(population), 1 if size == 1 else SLICES_PER_WORKER * size, task.largest_slice)
+        slices = cut(len(population), 1 if size <= 1 else SLICES_PER_WORKER * size, task.largest_slice)
         key = self._share(describe_shared(population, statistics))
         jobs = [
             self._job(
@@ -111,7 +111,7 @@ class RemoteWorkers:
             WorkerError: workers were lost again and again.
         """
         genomes = np.atleast_2d(np.asarray(genomes))
-        pieces = min(episodes, self._crew.size)
+        pieces = min(episodes, max(1, self._crew.size))  # a cluster may have no processor for a moment
         edges = [episodes * piece // pieces for piece in range(pieces + 1)]
         key = self._share(describe_shared(None, statistics))
         jobs = [

@@ -1,0 +1,43 @@
+"""Each task, network and rule of a sweep is made once before anything starts: a wrong name would cost every run its start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from nchl import tasks
+from nchl.errors import InvalidArgument, NchlError
+from nchl.rollout.scores import check_sizes
+from nchl.runs.build import recipe
+from nchl.runs.sweep import Cell
+from nchl.tasks import Task
+from nchl.workers.player import network_of
+
+
+def check_cells(cells: Iterable[Cell], file: Path) -> None:
+    """Make what the cells name, each thing once, and let it go again.
+
+    Args:
+        cells: those that are to run.
+        file: the sweep's, for the message.
+
+    Raises:
+        InvalidArgument: a task, network or rule that cannot be made, or that do not fit; names the first cell that has it.
+    """
+    made: dict[tuple[object, ...], Task] = {}
+    known: set[tuple[object, ...]] = set()
+    for cell in cells:
+        config = cell.config
+        played = (config.task, config.simulator, config.image_size)
+        named = (*played, config.network, config.rule, config.device, config.backend)
+        if named in known:
+            continue
+        try:
+            if played not in made:
+                made[played] = tasks.make(config.task, str(config.simulator), image_size=config.image_size, threads=1)
+            check_sizes(network_of(recipe(config), made[played], 2), made[played])
+        except NchlError as error:
+            raise InvalidArgument(f"{file}, run {cell.name}: {error}") from error
+        known.add(named)
+    for task in made.values():
+        task.close()

@@ -1,0 +1,156 @@
+"""Environments of a user's own that do not answer as Gymnasium's do: told at once and by name, never broadcast or guessed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nchl import tasks
+from nchl.cli import main
+from nchl.errors import TaskError
+from nchl.seeds import Purpose
+from nchl.tasks.gym import _InProcess, _Processes
+
+gymnasium = pytest.importorskip("gymnasium")
+
+START = tasks.Start(3, Purpose.TRAINING, 2)
+
+ROBOTS = """
+    import gymnasium, numpy as np
+
+    class Robot(gymnasium.Env):
+        observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (3,))
+        action_space = gymnasium.spaces.Box(-1, 1, (2,))
+        state = np.arange(3, dtype=np.float32)
+
+        def reset(self, *, seed=None, options=None):
+            return self.state, {}
+
+        def step(self, action):
+            return self.state, 1.0, False, False, {}
+
+    class OldReset(Robot):
+        def reset(self, *, seed=None, options=None):
+            return self.state
+
+    class ShortReset(Robot):
+        def reset(self, *, seed=None, options=None):
+            return self.state[:1], {}
+
+    class LongReset(Robot):
+        def reset(self, *, seed=None, options=None):
+            return np.zeros(5), {}
+
+    class ShortStep(Robot):
+        def step(self, action):
+            return self.state[:1], 1.0, False, False, {}
+
+    class TwoStep(Robot):
+        def step(self, action):
+            return self.state[:2], 1.0, False, False, {}
+
+    class OldStep(Robot):
+        def step(self, action):
+            return self.state, 1.0, False, {}
+
+    class Unseeing(gymnasium.Env):
+        action_space = gymnasium.spaces.Box(-1, 1, (2,))
+
+    class Lever(Robot):
+        action_space = gymnasium.spaces.Box(-1, 1, ())
+
+        def step(self, action):
+            assert isinstance(action, np.ndarray) and action.shape == (), action
+            return self.state, float(action), False, False, {}
+
+    for robot in (Robot, OldReset, ShortReset, LongReset, ShortStep, TwoStep, OldStep, Unseeing, Lever):
+        gymnasium.register(f"{robot.__name__}-v0", entry_point=robot, max_episode_steps=5)
+        gymnasium.register(f"Free{robot.__name__}-v0", entry_point=robot)  # without Gymnasium's own wrapper that counts the steps
+"""
+
+
+@pytest.fixture
+def robots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A module that registers them; its name."""
+    name = f"robots_{os.getpid()}"
+    (tmp_path / f"{name}.py").write_text(textwrap.dedent(ROBOTS))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    before = set(gymnasium.registry)
+    yield name
+    sys.modules.pop(name, None)
+    for id in set(gymnasium.registry) - before:
+        gymnasium.registry.pop(id)
+
+
+def step(task: tasks.Task, action: float = 0.25) -> Any:
+    lives, _ = task.back_end.common(8, START)
+    return lives.step(np.full((8, *lives.action_space.shape), action, np.float32), np.arange(8, dtype=np.int32))
+
+
+WRONG = {
+    "OldReset": r"reset must return a pair, `return observation, info`.*got ndarray of 3 values",
+    "ShortReset": r"reset returned an observation of shape \(1,\), but its observation_space has shape \(3,\)",
+    "LongReset": r"reset returned an observation of shape \(5,\)",
+    "ShortStep": r"step returned an observation of shape \(1,\), but its observation_space has shape \(3,\)",
+    "TwoStep": r"step returned an observation of shape \(2,\)",
+    "OldStep": r"step must return five values.*expected 5, got 4",
+}
+
+
+@pytest.mark.parametrize("free", ["", "Free"])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("robot", WRONG)
+def test_a_wrong_answer_is_named(robots: str, robot: str, threads: int, free: str) -> None:
+    task = tasks.make(f"{robots}:{free}{robot}-v0", threads=threads)
+    with pytest.raises(TaskError, match=WRONG[robot]) as caught:
+        step(task)
+    assert isinstance(task.back_end._lives, (_InProcess, _Processes)[threads - 1])  # type: ignore[attr-defined]
+    assert "Traceback" not in str(caught.value)
+    task.close()
+
+
+@pytest.mark.parametrize("workers", [[], ["--workers", "2"]])
+@pytest.mark.parametrize("robot", ["OldReset", "TwoStep"])
+def test_a_wrong_answer_ends_the_run_at_once(
+    robots: str, robot: str, workers: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--hidden", "3", "--population", "8", "--generations", "2", "--out", str(tmp_path / "run"), *workers]
+    assert main(["evolve", f"{robots}:{robot}-v0", *words]) == 2
+    said = capsys.readouterr().err
+    assert "does not answer as Gymnasium's do" in said
+    assert "Traceback" not in said
+    assert "8 times" not in said
+
+
+def test_an_environment_without_spaces_is_told_what_it_lacks(robots: str) -> None:
+    with pytest.raises(TaskError, match=r"Unseeing-v0.*needs an `observation_space` and an `action_space`"):
+        tasks.make(f"{robots}:Unseeing-v0", threads=1)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_action_without_axes_keeps_its_fraction(robots: str, threads: int) -> None:
+    task = tasks.make(f"{robots}:Lever-v0", threads=threads)
+    np.testing.assert_array_equal(step(task).rewards, np.full(8, 0.25))
+    np.testing.assert_array_equal(task.map_actions(np.full((2, 1), 0.25, np.float32), True), [0.25, 0.25])
+    task.close()
+
+
+@pytest.mark.parametrize("name", ["robots_nowhere", "robots_nowhere.walk"])
+def test_a_module_that_is_not_found_is_told_where_it_is_looked_for(name: str) -> None:
+    with pytest.raises(TaskError, match=rf"No module named 'robots_nowhere'; it must be importable.*`PYTHONPATH=\. nchl.*{name}:Robot-v0"):
+        tasks.make(f"{name}:Robot-v0")
+
+
+def test_a_module_that_does_not_find_another_is_not_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "robots_importing.py").write_text("import legs_nowhere\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(TaskError, match=r"No module named 'legs_nowhere'$"):
+        tasks.make("robots_importing:Robot-v0")
