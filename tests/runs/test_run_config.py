@@ -208,3 +208,8 @@ def test_every_option_explains_itself() -> None:
         assert option.help
         assert option.group
         assert option.default is None or "default" in option.help, option.name
+
+
+def test_a_function_in_place_of_its_place_is_told_where_to_stand() -> None:
+    with pytest.raises(InvalidArgument, match=r"rule must be text, got <function.*as 'FILE\.py:NAME'"):
+        EvolveConfig.create("CartPole-v1", rule=lambda pre, post: pre * post)  # type: ignore[arg-type]

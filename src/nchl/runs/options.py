@@ -96,7 +96,9 @@ def check_kind(option: Option, value: Any) -> None:
             "bool": "true or false",
             "ints": "a list of whole numbers",
         }[option.kind]
-        raise InvalidArgument(f"{option.name} must be {wanted}, got {value!r}")
+        # A run is repeated from its record, which can name code and not hold it.
+        hint = "; name the place of the function or class instead, as 'FILE.py:NAME'" if callable(value) else ""
+        raise InvalidArgument(f"{option.name} must be {wanted}, got {value!r}{hint}")
     if option.choices is not None and value not in option.choices:
         raise UnknownName(option.name.replace("_", " "), str(value), option.choices)
 
