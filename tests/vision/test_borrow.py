@@ -16,7 +16,6 @@ from nchl.runs.files import read_tensors
 from nchl.vision import experiment
 from nchl.vision.record import VisionRun, read_rows
 from nchl.vision.settings import SoftHebbSettings
-from reference.images import cifar_like
 
 NETWORK = """
 from torch import nn
@@ -34,11 +33,6 @@ def wider(image_shape):
     return nn.Sequential(block(image_shape[0], 8), block(8, 13))
 """
 HEAD = {"epochs_head": 3, "lr_head": 0.01, "threads": 1}
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> str:
-    return str(cifar_like(tmp_path / "images"))
 
 
 @pytest.fixture

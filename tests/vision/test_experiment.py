@@ -48,11 +48,6 @@ def too_deep(image_shape):
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> str:
-    return str(cifar_like(tmp_path / "images"))
-
-
-@pytest.fixture
 def network(tmp_path: Path) -> str:
     path = tmp_path / "tiny_networks.py"
     path.write_text(NETWORK)

@@ -15,7 +15,7 @@ from nchl.runs.files import read_tensors
 from nchl.vision import experiment
 from nchl.vision.networks import build
 from nchl.vision.settings import SoftHebbSettings
-from reference.images import cifar_like, png, striped
+from reference.images import png, striped
 
 NETWORKS = """
 from torch import nn
@@ -69,11 +69,6 @@ def dropout(image_shape):
 def linear(image_shape):
     return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(768), SoftHebbLinear(768, 20))
 """
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> str:
-    return str(cifar_like(tmp_path / "images"))
 
 
 @pytest.fixture
