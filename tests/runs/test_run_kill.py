@@ -79,8 +79,8 @@ def test_a_run_killed_twenty_times_ends_with_the_same_bits(tmp_path: Path) -> No
     ],
 )
 def test_a_run_that_is_asked_to_end_leaves_a_checkpoint(tmp_path: Path, signals: list[signal.Signals], code: int) -> None:
-    # Pendulum has lives of 200 steps, long enough for a signal to come in the middle of one.
-    options = {**OPTIONS, "task": "Pendulum-v1", "generations": 2000}
+    # Pendulum has lives of 200 steps, and a generation lasts long enough for two signals to come in the middle of one.
+    options = {**OPTIONS, "task": "Pendulum-v1", "population": 128, "generations": 2000}
     process = start("run", tmp_path / "a", json.dumps(options))
     assert process.stdout is not None
     assert process.stdout.readline()

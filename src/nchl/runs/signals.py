@@ -44,7 +44,8 @@ class Signals:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+        # Ctrl-C's own last: from then on another one raises here, and must not leave the rest undone.
+        for number, handler in reversed(self._before.items()):
             signal.signal(number, handler)
         self._before.clear()
 
