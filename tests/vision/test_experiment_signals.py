@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -15,6 +17,10 @@ pytest.importorskip("matplotlib")
 from nchl.errors import RunError
 from nchl.runs.lock import locked
 from nchl.vision import experiment
+from nchl.vision.data import load_images
+from nchl.vision.features import compute_features, feature_bytes
+from nchl.vision.networks import build
+from nchl.vision.record import read_rows
 from nchl.vision.settings import SoftHebbSettings
 from reference.images import cifar_like
 
@@ -67,6 +73,52 @@ def test_signals_end_it_after_a_step_and_it_goes_on_with_the_same_bits(settings:
     assert (run / "network.safetensors").read_bytes() == (tmp_path / "whole" / "network.safetensors").read_bytes()
     one, two = (json.loads((folder / "summary.json").read_text()) for folder in (tmp_path / "whole", run))
     assert one["confusion"] == two["confusion"]
+
+
+def test_ctrl_c_while_features_are_computed_is_answered_at_once(settings: SoftHebbSettings, tmp_path: Path) -> None:
+    class During(experiment.Reporter):
+        name, calls = "", 0
+
+        def start(self, name: str, total: int) -> None:
+            self.name = name
+
+        def advance(self, done: int, text: str = "") -> None:
+            if self.name == asked_in:
+                self.calls += 1
+                os.kill(os.getpid(), signal.SIGINT)
+
+    run = tmp_path / "run"
+    experiment.start(dataclasses.replace(settings, limit=110), tmp_path / "whole")
+    asked_in = "training features"
+    reporter = During()
+    with pytest.raises(KeyboardInterrupt):
+        experiment.start(dataclasses.replace(settings, limit=110), run, reporter)
+    assert reporter.calls == 1  # of two chunks
+    experiment.resume(run)
+    assert (run / "network.safetensors").read_bytes() == (tmp_path / "whole" / "network.safetensors").read_bytes()
+
+
+def test_a_stop_where_a_row_is_due_keeps_the_row(settings: SoftHebbSettings, tmp_path: Path) -> None:
+    settings = dataclasses.replace(settings, checkpoint_every=2)
+    experiment.start(settings, tmp_path / "whole")
+    run = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        experiment.start(settings, run, Ask(signal.SIGINT, 3))  # comes before the fourth step, at which a row is due
+    experiment.resume(run)
+    whole, stopped = ([{**row, "seconds": ""} for row in read_rows(folder)] for folder in (tmp_path / "whole", run))
+    assert stopped == whole
+
+
+def test_an_unfinished_file_of_features_makes_room_for_itself(
+    settings: SoftHebbSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier, images = build(str(settings.network), (3, 16, 16), 4), load_images(settings.data).train
+    file = tmp_path / "features.f16"
+    size = feature_bytes(len(images), classifier.features)
+    file.write_bytes(bytes(size - 2))
+    disk, room = shutil.disk_usage(tmp_path), size + size // 2
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: disk._replace(free=room - (file.stat().st_size if file.exists() else 0)))
+    assert len(compute_features(classifier, images, file=file)) == len(images)
 
 
 def test_one_writer_at_a_time(settings: SoftHebbSettings, tmp_path: Path) -> None:
