@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import operator
 from collections.abc import Iterable
 from types import ModuleType
+from typing import Any
 
 
 class NchlError(Exception):
@@ -79,3 +81,25 @@ def require(module: str, extra: str) -> ModuleType:
         raise MissingExtra(
             f"{module!r} is needed here but could not be imported ({error}); install it with: pip install 'nchl[{extra}]'"
         ) from error
+
+
+def whole_number(given: Any, name: str, least: int | None = 0, of_what: str = "") -> int:
+    """The number as an int, whatever type of integer it was.
+
+    Args:
+        given: what somebody gave.
+        name: of the argument, for the message.
+        least: the smallest that will do; None: any will.
+        of_what: what is counted, for the message.
+
+    Raises:
+        InvalidArgument: no integer, or one below `least`.
+    """
+    try:
+        number = operator.index(given)
+    except TypeError:
+        number = None
+    if number is None or (least is not None and number < least):
+        wanted = "a whole number" + (f" of {of_what}" if of_what else "") + ("" if least is None else f", at least {least}")
+        raise InvalidArgument(f"{name}: expected {wanted}, got {given!r}")
+    return number

@@ -8,12 +8,10 @@ on any worker, without having drawn those before it.
 from __future__ import annotations
 
 import enum
-import operator
-from typing import Any
 
 import numpy as np
 
-from nchl.errors import InvalidArgument
+from nchl.errors import whole_number
 
 
 class Purpose(enum.IntEnum):
@@ -43,21 +41,6 @@ def weights_seed(run_seed: int, purpose: Purpose, generation: int, episode: int)
 def generator(run_seed: int, purpose: Purpose, generation: int = 0, index: int = 0) -> np.random.Generator:
     """A Philox generator of its own for each (run seed, purpose, generation, index), for example one noise pair."""
     return np.random.Generator(np.random.Philox(_sequence(run_seed, purpose, generation, index)))
-
-
-def whole_number(given: Any, name: str, least: int | None = 0) -> int:
-    """The number as an int, whatever type of integer it was; `name` goes into the error.
-
-    Raises:
-        InvalidArgument: no integer, or one below `least` (None: any will do).
-    """
-    try:
-        number = operator.index(given)
-    except TypeError:
-        raise InvalidArgument(f"{name} must be a whole number; got {given!r}") from None
-    if least is not None and number < least:
-        raise InvalidArgument(f"{name} must be a whole number of at least {least}; got {given!r}")
-    return number
 
 
 def _sequence(run_seed: int, purpose: Purpose, generation: int, index: int, *kind: int) -> np.random.SeedSequence:

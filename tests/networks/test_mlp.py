@@ -13,9 +13,9 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 import nchl
-from nchl.errors import InvalidArgument, OrderError, ShapeError, UnknownName
+from nchl.errors import InvalidArgument, OrderError, ShapeError, UnknownName, whole_number
 from nchl.networks import initial
-from nchl.networks.layers import check_nodes, whole_number
+from nchl.networks.layers import check_nodes
 from reference.mlp import hl_life, nchl_life
 
 GOLDEN = ["nchl_small", "nchl_deep", "hl_small", "hl_deep"]
@@ -348,7 +348,7 @@ def test_sparse_weights_cut_no_unit_off(incoming):
     (lambda: nchl.NcHL([3, 2]).reset([[["a", "b", "c"]] * 2]), InvalidArgument, "reset: expected numbers"),
     (lambda: check_nodes(5), InvalidArgument, "got 5"),
     (lambda: check_nodes([3, "a"]), InvalidArgument, "at least two positive"),
-    (lambda: whole_number(2.5, "population", "individuals"), InvalidArgument, "population: expected a whole number.*got 2.5"),
+    (lambda: whole_number(2.5, "population", 1, "individuals"), InvalidArgument, "population: expected a whole number.*got 2.5"),
 ])  # fmt: skip
 def test_mistakes_are_named(action, error, message):
     with pytest.raises(error, match=message):

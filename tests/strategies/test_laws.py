@@ -227,10 +227,10 @@ def test_bad_arguments(variant):
         ({"size": 0}, "size 0"),
         ({"sigma": 0.0}, "sigma must be"),
         ({"sigma": float("nan")}, "sigma must be"),
-        ({"population": 4.0}, "population must be a whole number; got 4.0"),
-        ({"size": "6"}, "size must be a whole number; got '6'"),
-        ({"seed": -1, "centre": np.zeros(SIZE)}, "seed must be a whole number of at least 0; got -1"),
-        ({"seed": 1.5}, "seed must be a whole number; got 1.5"),
+        ({"population": 4.0}, "population: expected a whole number, got 4.0"),
+        ({"size": "6"}, "size: expected a whole number, got '6'"),
+        ({"seed": -1, "centre": np.zeros(SIZE)}, "seed: expected a whole number, at least 0, got -1"),
+        ({"seed": 1.5}, "seed: expected a whole number, at least 0, got 1.5"),
         ({"centre": np.zeros(5)}, r"must have shape \(6,\).*got \(5,\)"),
         ({"centre": [0, 0, 0, np.nan, 0, 0]}, "element 3 is not"),
         ({"centre": "norml"}, "did you mean 'normal'"),
@@ -262,10 +262,10 @@ def test_settings_are_those_of_the_constructor_and_make_refuses_others(variant):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: seeds.environment_seed(-1, seeds.Purpose.TRAINING, 0, 0), "run_seed must be a whole number of at least 0; got -1"),
-        (lambda: seeds.generator(None, seeds.Purpose.NOISE), "run_seed must be a whole number; got None"),
-        (lambda: seeds.weights_seed(0, seeds.Purpose.TRAINING, -1, 0), "generation must be .* at least 0; got -1"),
-        (lambda: seeds.generator(0, seeds.Purpose.NOISE, 0, 2.5), "index or episode must be a whole number; got 2.5"),
+        (lambda: seeds.environment_seed(-1, seeds.Purpose.TRAINING, 0, 0), "run_seed: expected a whole number, at least 0, got -1"),
+        (lambda: seeds.generator(None, seeds.Purpose.NOISE), "run_seed: expected a whole number, at least 0, got None"),
+        (lambda: seeds.weights_seed(0, seeds.Purpose.TRAINING, -1, 0), "generation: expected .* at least 0, got -1"),
+        (lambda: seeds.generator(0, seeds.Purpose.NOISE, 0, 2.5), "index or episode: expected a whole number, at least 0, got 2.5"),
     ],
 )
 def test_what_names_no_stream_of_random_numbers_is_refused(make, message):

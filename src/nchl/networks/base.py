@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from nchl.errors import InvalidArgument, OrderError, ShapeError
+from nchl.errors import InvalidArgument, OrderError, ShapeError, whole_number
 from nchl.genome import Layout
-from nchl.networks.layers import Numbers, check_device, check_generator, real_numbers, whole_number
+from nchl.networks.layers import Numbers, check_device, check_generator, real_numbers
 
 _DTYPES = (torch.float32, torch.float64)
 
@@ -60,7 +60,7 @@ class PlasticNetwork(nn.Module, abc.ABC):
     ) -> None:
         super().__init__()
         if population is not None:
-            population = whole_number(population, "population", "individuals (or None for a single network without the axis)")
+            population = whole_number(population, "population", 1, "individuals (or None for a single network without the axis)")
         dtype = torch.get_default_dtype() if dtype is None else dtype
         if dtype not in _DTYPES:
             raise InvalidArgument(f"dtype: expected torch.float32 or torch.float64, got {dtype}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,21 +17,6 @@ from nchl.rules import Rule
 
 Numbers = Tensor | np.ndarray | Sequence[Any]
 """What a user may give where a tensor is wanted."""
-
-
-def whole_number(given: Any, name: str, of_what: str) -> int:
-    """The number as an int, whatever type of integer it was.
-
-    Raises:
-        InvalidArgument: no integer, or one below 1.
-    """
-    try:
-        number = operator.index(given)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise InvalidArgument(f"{name}: expected a whole number of {of_what}, at least 1, got {given!r}")
-    return number
 
 
 def real_numbers(given: Numbers, what: str) -> Tensor:

@@ -24,9 +24,9 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from nchl.errors import InvalidArgument, ShapeError
+from nchl.errors import InvalidArgument, ShapeError, whole_number
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.layers import Numbers, by_name, check_nodes, gives_weights, group_names, mlp_layout, whole_number
+from nchl.networks.layers import Numbers, by_name, check_nodes, gives_weights, group_names, mlp_layout
 from nchl.rules import NCHL
 
 DEFAULT_WINDOW = 20
@@ -67,7 +67,7 @@ class WNcHL(PlasticNetwork):
             if value is not None:
                 raise InvalidArgument(f"{name} has no meaning for a weightless network, got {value!r}; leave it out, or use NcHL")
         self.nodes = check_nodes(nodes)
-        self.window = whole_number(window, "window", "steps")
+        self.window = whole_number(window, "window", 1, "steps")
         super().__init__(
             mlp_layout(self.nodes, NCHL),
             input_shape=self.nodes[:1],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -26,18 +27,18 @@ def check_cells(cells: Iterable[Cell], file: Path) -> None:
     """
     made: dict[tuple[object, ...], Task] = {}
     known: set[tuple[object, ...]] = set()
-    for cell in cells:
-        config = cell.config
-        played = (config.task, config.simulator, config.image_size)
-        named = (*played, config.network, config.rule, config.device, config.backend)
-        if named in known:
-            continue
-        try:
-            if played not in made:
-                made[played] = tasks.make(config.task, str(config.simulator), image_size=config.image_size, threads=1)
-            check_sizes(network_of(recipe(config), made[played], 2), made[played])
-        except NchlError as error:
-            raise InvalidArgument(f"{file}, run {cell.name}: {error}") from error
-        known.add(named)
-    for task in made.values():
-        task.close()
+    with contextlib.ExitStack() as stack:
+        for cell in cells:
+            config = cell.config
+            played = (config.task, config.simulator, config.image_size)
+            named = (*played, config.network, config.rule, config.device, config.backend)
+            if named in known:
+                continue
+            try:
+                if played not in made:
+                    made[played] = tasks.make(config.task, str(config.simulator), image_size=config.image_size, threads=1)
+                    stack.callback(made[played].close)
+                check_sizes(network_of(recipe(config), made[played], 2), made[played])
+            except NchlError as error:
+                raise InvalidArgument(f"{file}, run {cell.name}: {error}") from error
+            known.add(named)

@@ -14,8 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from nchl import seeds
-from nchl.errors import InvalidArgument, NchlError, OrderError, ShapeError
+from nchl.errors import InvalidArgument, NchlError, OrderError, ShapeError, whole_number
 from nchl.strategies.initial import initial_centre
 from nchl.strategies.population import Population
 
@@ -49,8 +48,8 @@ class Strategy(ABC):
     name: ClassVar[str]
 
     def __init__(self, size: int, population: int, seed: int, *, centre: str | ArrayLike, sigma: float) -> None:
-        size, population = seeds.whole_number(size, "size", None), seeds.whole_number(population, "population", None)
-        seed = seeds.whole_number(seed, "seed")
+        size, population = whole_number(size, "size", None), whole_number(population, "population", None)
+        seed = whole_number(seed, "seed")
         if size < 1:
             raise InvalidArgument(f"a vector needs at least 1 number to be searched; got size {size}")
         if population < 2:
