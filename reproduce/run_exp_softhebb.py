@@ -8,6 +8,8 @@ What its published code does otherwise, and what is put right here, stands in do
 from __future__ import annotations
 
 import argparse
+import time
+from pathlib import Path
 
 from nchl.cli.parser import Parser, at_least, number, one_of, whole_number
 from nchl.errors import InvalidArgument
@@ -33,7 +35,8 @@ def parser() -> Parser:
         "--batch_size", type=at_least(1), default=512, help="images per step, unsupervised and head alike (default: 512, the thesis's)"
     )
     made.add_argument("--seed", type=whole_number, default=0, help="of every random number (default: 0)")
-    made.add_argument("--out", help="the run folder to make")
+    made.add_argument("--saving_path", type=Path, help="the folder in which the run makes its own")
+    made.add_argument("--out", help="the run folder to make, in place of --saving_path")
     return made
 
 
@@ -67,4 +70,20 @@ def command(words: list[str]) -> list[str]:
         line += ["--sharing", args.aggregation_function or "max", "--batch-size", batch] if unsupervised else []
         line += ["--epochs-unsupervised", str(unsupervised), "--epochs-head", str(args.epochs - unsupervised)]
         line += [] if args.softhebb_lr is None else ["--lr", str(args.softhebb_lr)]
+    if args.out and args.saving_path:
+        raise InvalidArgument(
+            f"--saving_path {args.saving_path} holds a new folder of the run, --out {args.out} is one; give one of the two"
+        )
+    if args.saving_path:
+        words = ("bp",) if args.bp else ("softhebb", *([args.aggregation_function or "max"] if unsupervised else []))
+        args.out = str(new_folder(args.saving_path, "-".join((DATASETS[args.dataset], *words))))
     return line + (["--out", args.out] if args.out else [])
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """A folder in `parent`, of this name and the time, that is not there yet."""
+    first = parent / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path, count = first, 2
+    while path.exists():
+        path, count = first.with_name(f"{first.name}-{count}"), count + 1
+    return path

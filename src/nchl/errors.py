@@ -13,9 +13,26 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
+_CLOSE = 0.7  # of difflib's ratio: below it, names that have nothing to do with each other come out
+_BEGINNING = 3  # letters
+
 
 class NchlError(Exception):
     """Base of all errors that this package raises on purpose."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant: one with nearly the same letters, or the only one that begins so; None: no name is close.
+
+    Dashes in front do not count: all options begin with them, so that they make no two options alike.
+    """
+    by_letters = {choice.lstrip("-").lower(): choice for choice in known}
+    letters = name.lstrip("-").lower()
+    close = difflib.get_close_matches(letters, by_letters, n=1, cutoff=_CLOSE)
+    if close:
+        return by_letters[close[0]]
+    begun = [choice for choice in by_letters if choice.startswith(letters)] if len(letters) >= _BEGINNING else []
+    return by_letters[begun[0]] if len(begun) == 1 else None
 
 
 class InvalidArgument(NchlError, ValueError):
@@ -27,15 +44,21 @@ class ShapeError(InvalidArgument):
 
 
 class UnknownName(InvalidArgument):
-    """A name that is not among the known ones; the message offers the nearest."""
+    """A name that is not among the known ones; the message offers the nearest, if one is near.
 
-    def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
+    Args:
+        kind: what the name is of, for the message.
+        name: what was given.
+        choices: the known names.
+        see: where all of them are listed, where there are too many for the message.
+    """
+
+    def __init__(self, kind: str, name: str, choices: Iterable[str], see: str = "") -> None:
         known = list(choices)
-        near = difflib.get_close_matches(name.lower(), [choice.lower() for choice in known], n=1, cutoff=0.5)
-        by_lower = {choice.lower(): choice for choice in known}
-        hint = f"did you mean {by_lower[near[0]]!r}? " if near else ""
-        # A list that nobody would read to its end says less than its length.
-        listed = f"known are {', '.join(known)}" if len(known) <= 16 else f"{len(known)} are known"
+        near = nearest(name, known)
+        hint = "" if near is None else f"did you mean {near!r}? "
+        # A list that is too long to be read says less than its length.
+        listed = f"known are {', '.join(known)}" if len(known) <= 16 else f"{len(known)} are known{see and f' (see: {see})'}"
         super().__init__(f"unknown {kind} {name!r}: {hint}{listed}")
         self.name = name
         self.choices = known

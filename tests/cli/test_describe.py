@@ -36,6 +36,22 @@ def test_describe_follows_a_users_rule(tmp_path: Path, capsys: pytest.CaptureFix
     assert said["nparams"] == 3 + 2
 
 
+@pytest.mark.parametrize("words", [["--input-shape", "1", "8", "8", "--outputs", "2"], ["1", "8", "8", "2"]])
+def test_describe_a_network_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n"
+        "def pictures(shape, outputs):\n"
+        "    channels, height, width = shape\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, outputs, bias=False))\n"
+        "def vectors(shape, outputs):\n"
+        "    return nn.Sequential(nn.Linear(*shape, 3, bias=False), nn.Tanh(), nn.Linear(3, outputs, bias=False))\n"
+    )
+    said = result(capsys, "describe", f"{tmp_path / 'mine.py'}:pictures", *words)
+    assert (said["input_shape"], said["outputs"], said["weights"]) == ([1, 8, 8], 2, 128)
+    said = result(capsys, "describe", f"{tmp_path / 'mine.py'}:vectors", "--input-shape", "4", "--outputs", "2")
+    assert (said["input_shape"], said["weights"]) == ([4], 18)
+
+
 def test_only_what_must_be_given_is_said_to_be_required(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["describe"]) == 2
     assert "required: NETWORK|PRESET|RUN (see" in capsys.readouterr().err

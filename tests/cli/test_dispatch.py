@@ -37,11 +37,19 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
     assert "--json" in shown
 
 
+def test_an_option_is_not_answered_with_an_unrelated_one(capsys: pytest.CaptureFixture[str]) -> None:
+    for word in ("--env-kwargs", "--observation", "--x", "--no"):
+        assert main(["evolve", "CartPole-v1", word, "1"]) == 2
+        assert "did you mean" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["evolv"], "did you mean 'evolve'"),
         (["evolve", "CartPole-v1", "--popultion", "100"], "did you mean '--population'"),
+        (["evolve", "CartPole-v1", "--pop", "100"], "did you mean '--population'"),
+        (["evolve", "CartPole-v1", "--env-kwargs", "{}"], "are known (see: nchl evolve --help)"),
         (["evolve", "CartPole-v1", "--population", "many"], "expected a whole number, got 'many'"),
         (["evolve", "CartPole-v1", "--sigma", "much"], "expected a number, got 'much'"),
         (["evolve", "--hidden", "10", "CartPole-v1"], "a task or folder goes before this option"),
@@ -61,6 +69,11 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
         (["describe", "nchl", "4", "0", "2"], "got 4 0 2"),
         (["describe", "nchl", "4"], "expected two layers or more"),
         (["describe", "nchl", "4", "2", "--window", "3"], "window has no meaning"),
+        (["describe", "mine.py:network"], "--input-shape CHANNELS HEIGHT WIDTH --outputs N"),
+        (["describe", "mine.py:network", "3", "64", "64"], "got 3 64 64"),
+        (["describe", "mine.py:network", "--outputs", "3"], "belong together"),
+        (["describe", "mine.py:network", "4", "2", "--input-shape", "4", "--outputs", "2"], "leave out 4 2"),
+        (["describe", "nchl", "--input-shape", "4", "--outputs", "2"], "write nchl 28 128 64 8"),
         (["describe", "cartpole", "--rule", "hl"], "leave out sizes and options"),
         (["tasks", "CartPoole-v1"], "did you mean 'CartPole-v1'"),
     ],

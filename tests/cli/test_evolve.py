@@ -118,6 +118,21 @@ def test_a_mistake_leaves_no_folder(words: list[str], said: str, tmp_path: Path,
     assert not folder.exists()
 
 
+def test_a_network_of_pictures_without_an_image_size_is_told_to_ask_for_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The example of docs/convolution.md, with and without the option."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "convolution.md"
+    source = page.read_text().partition("# mine.py\n")[2].partition("```")[0]
+    (tmp_path / "mine.py").write_text(source)
+    own = ["--network", f"{tmp_path / 'mine.py'}:network", "--out", str(tmp_path / "run")]
+    said = refused(capsys, "evolve", "CarRacing-v3", *own)
+    assert "CarRacing-v3 gives pictures" in said
+    assert "--image-size 64 64" in said
+    assert "(4,)" in refused(capsys, "evolve", "CartPole-v1", *own)
+    limits = ["--population", "2", "--generations", "1", "--max-steps", "1"]
+    assert main(["evolve", "CarRacing-v3", *own, "--image-size", "16", "16", "--sharing", "median", *limits]) == 0
+    capsys.readouterr()
+
+
 def test_a_genome_of_another_length(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["evolve", "CartPole-v1", "--hidden", "4", "--initial-genome", str(finished), "--out", str(tmp_path / "run")]
     said = refused(capsys, *words)

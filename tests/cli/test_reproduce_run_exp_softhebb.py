@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -43,6 +44,16 @@ def test_the_other_data_set_and_backpropagation(script: ModuleType, called: list
     assert called[0][-3:] == ["--backprop", "--epochs-head", "5"]
 
 
+def test_the_run_makes_its_folder_in_the_saving_path(script: ModuleType, called: list[list[str]], tmp_path: Path) -> None:
+    for words, name in ((["--bp"], "cifar10-bp-"), (["--softhebb", "--aggregation_function", "min"], "cifar10-softhebb-min-")):
+        assert script.run_exp(["--dataset", "CIFAR10", *words, "--saving_path", str(tmp_path)]) == 0
+        assert called[-1][-2] == "--out"
+        out = Path(called[-1][-1])
+        assert out.parent == tmp_path
+        assert out.name.startswith(name)
+        assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -53,6 +64,7 @@ def test_the_other_data_set_and_backpropagation(script: ModuleType, called: list
         ("--dataset CIFAR10 --softhebb --epochs 1", "from 0 to below --epochs"),
         ("--dataset CIFAR10 --softhebb --unsupervised_epochs 0 --softhebb_lr 0.1", "no meaning with --unsupervised_epochs 0"),
         ("--dataset CIFAR10 --softhebb --batch_size 0", "--batch_size: expected a whole number of at least 1, got '0'"),
+        ("--dataset CIFAR10 --bp --saving_path here --out there", "give one of the two"),
         ("--dataset CIFAR10 --softhebb --softheb_lr 1", "did you mean '--softhebb_lr'"),
     ],
 )

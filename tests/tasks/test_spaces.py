@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 
+from nchl import tasks
 from nchl.errors import InvalidArgument, TaskError
 from nchl.tasks.spaces import action_map, observation_map
 
@@ -124,6 +128,23 @@ def test_other_spaces_are_refused_by_name(space: spaces.Space) -> None:
         observation_map(space, None, "Any-v0")
     with pytest.raises(TaskError, match=rf"Any-v0: actions of type {type(space).__name__} .*Discrete or a Box"):
         action_map(space, "Any-v0")
+
+
+def test_a_refused_space_names_the_wrapper_that_helps_and_the_wrapper_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TaskError, match=r"PYTHONPATH=\. nchl evolve wrapped:Wrapped-v0") as refused:
+        tasks.make("Blackjack-v1", "gymnasium")
+    code = str(refused.value).partition("in a file wrapped.py write: ")[2].partition("; then:")[0]
+    name = f"wrapped_{os.getpid()}"
+    (tmp_path / f"{name}.py").write_text(code.replace("; ", "\n"))
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        assert tasks.make(f"{name}:Wrapped-v0").observation_shape == (32 + 11 + 2,)
+    finally:
+        gymnasium.registry.pop("Wrapped-v0", None)
+    with pytest.raises(TaskError, match=r"import gymnasium, robots; .*TransformObservation\(gymnasium.make\('Talks-v0'"):
+        observation_map(spaces.Text(3), None, "robots:Talks-v0")
+    with pytest.raises(TaskError, match=r"TransformAction\(gymnasium.make\('Any-v0'"):
+        action_map(spaces.MultiDiscrete([2, 3]), "Any-v0")
 
 
 def test_image_size_needs_pictures_and_positive_numbers() -> None:

@@ -4,6 +4,7 @@ For example:
 
     nchl describe nchl 28 128 64 8      an MLP, by its layers
     nchl describe conv-thesis           a convolutional network; or conv-thesis CHANNELS HEIGHT WIDTH OUTPUTS
+    nchl describe mine.py:network --input-shape 3 64 64 --outputs 3     one of your own, for these observations
     nchl describe halfcheetah           the network of a preset
     nchl describe runs/my-run           the network of a run folder
 """
@@ -33,6 +34,14 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "sizes", nargs="*", default=[], type=whole_number, metavar="N", help="neurons of each layer, from the input to the output"
     )
+    parser.add_argument(
+        "--input-shape",
+        nargs="+",
+        type=whole_number,
+        metavar="N",
+        help="one observation, as FILE.py:NAME gets it: CHANNELS HEIGHT WIDTH of a picture, or the length of a vector",
+    )
+    parser.add_argument("--outputs", type=whole_number, metavar="N", help="numbers that the task wants of FILE.py:NAME")
     add_options(parser, _OPTIONS)
 
 
@@ -40,7 +49,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Build one individual of the network and read off its sizes."""
     from nchl.networks.build import build
 
-    spec, input_shape, outputs = _subject(args.what, tuple(args.sizes), given(args, _OPTIONS))
+    spec, input_shape, outputs = _subject(args.what, _sizes(args), given(args, _OPTIONS))
     network = build(spec, input_shape, outputs)
     details = getattr(network, "describe", None)
     return {
@@ -70,6 +79,23 @@ def text(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", "The genome:", result["table"]])
 
 
+def _sizes(args: argparse.Namespace) -> tuple[int, ...]:
+    """The sizes, by place or by option: an observation's shape, and after it the outputs.
+
+    Raises:
+        InvalidArgument: one of the two options without the other, or sizes by place beside them, or options for an MLP.
+    """
+    if args.input_shape is None and args.outputs is None:
+        return tuple(args.sizes)
+    if args.what in ("nchl", "hl", "wnchl", "static"):
+        raise InvalidArgument(f"--input-shape and --outputs are for networks of pictures and FILE.py:NAME; write {args.what} 28 128 64 8")
+    if args.input_shape is None or args.outputs is None:
+        raise InvalidArgument("--input-shape and --outputs belong together; for example --input-shape 3 64 64 --outputs 3")
+    if args.sizes:
+        raise InvalidArgument(f"--input-shape and --outputs say all sizes; leave out {' '.join(map(str, args.sizes))}")
+    return (*args.input_shape, args.outputs)
+
+
 def _subject(what: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple[NetworkSpec, tuple[int, ...], int]:
     """What to build: its description, the shape of an observation, the number of outputs."""
     if what in NETWORKS or ".py:" in what:
@@ -97,6 +123,15 @@ def _network(name: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple
             raise InvalidArgument(f"expected two layers or more, each of 1 neuron at least, for example {name} 28 128 64 8; got {shown}")
         return NetworkSpec(network=name, hidden=sizes[1:-1], **chosen), sizes[:1], sizes[-1]
     sizes = sizes or _PICTURES.get(name, ())
+    if ":" in name:
+        if len(sizes) not in (2, 4) or min(sizes) < 1:
+            got = f"got {' '.join(map(str, sizes))}" if sizes else "got neither"
+            raise InvalidArgument(
+                f"{name} is called with an observation's shape and the number of outputs: expected --input-shape CHANNELS HEIGHT WIDTH "
+                f"--outputs N for a task with pictures (for example {name} --input-shape 3 64 64 --outputs 3), or --input-shape N "
+                f"--outputs N for one with vectors; {got}"
+            )
+        return spec, sizes[:-1], sizes[-1]
     if len(sizes) != 4 or min(sizes) < 1:
         raise InvalidArgument(f"expected CHANNELS HEIGHT WIDTH OUTPUTS, for example {name} 3 64 64 3; got {' '.join(map(str, sizes))}")
     return spec, sizes[:3], sizes[3]

@@ -63,7 +63,7 @@ class Parser(argparse.ArgumentParser):
         args, rest = self.parse_known_args(list(words))
         for word in rest:
             if word.startswith("--"):
-                raise UnknownName(f"option of {self.prog!r}", word.partition("=")[0], self.options())
+                raise UnknownName(f"option of {self.prog!r}", word.partition("=")[0], self.options(), see=f"{self.prog} --help")
         if rest:
             self.error(f"unexpected {' '.join(map(repr, rest))}")
         return args

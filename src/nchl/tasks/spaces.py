@@ -12,6 +12,7 @@ Whatever comes out lies in the space.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,12 +35,17 @@ class ObservationMap(Protocol):
         ...
 
 
+def is_picture(space: Any) -> bool:
+    """Whether observations are pictures: a Box of bytes with three axes."""
+    return type(space).__name__ == "Box" and space.dtype == np.uint8 and len(space.shape) == 3
+
+
 class Flat:
     """A Box of any axes as a vector. Pictures are divided by 255."""
 
     def __init__(self, space: Any) -> None:
         self.shape = (math.prod(space.shape),)
-        self._picture = space.dtype == np.uint8 and len(space.shape) == 3
+        self._picture = is_picture(space)
 
     def __call__(self, raw: Shaped[np.ndarray, "k ..."]) -> Shaped[np.ndarray, "k n"]:
         """(k, *axes) -> (k, n)."""
@@ -94,10 +100,9 @@ def observation_map(space: Any, image_size: tuple[int, int] | None, task: str) -
     """
     kind = type(space).__name__
     if kind == "Box" and space.dtype.kind in "fiub":
-        picture = space.dtype == np.uint8 and len(space.shape) == 3
         if image_size is None:
             return Flat(space)
-        if picture:
+        if is_picture(space):
             height, width = (int(side) for side in image_size)
             if min(height, width) < 1:
                 raise InvalidArgument(f"image size: expected two positive numbers (height, width), got {image_size}")
@@ -109,7 +114,26 @@ def observation_map(space: Any, image_size: tuple[int, int] | None, task: str) -
         )
     if kind == "Discrete":
         return OneHot(space)
-    raise TaskError(f"{task}: observations of type {kind} are not supported ({space}); expected Box or Discrete: wrap the environment")
+    raise TaskError(f"{task}: observations of type {kind} are not supported ({space}); expected Box or Discrete{_wrapped(space, task)}")
+
+
+_FLATTENED = ("Dict", "Tuple", "MultiDiscrete", "MultiBinary")  # what Gymnasium's FlattenObservation makes a Box of
+
+
+def _wrapped(space: Any, task: str) -> str:
+    """How to make a Box of the observations, as code: which wrapper, and how to register it."""
+    module, _, name = task.rpartition(":")
+    parts = getattr(space, "spaces", ())
+    within = parts.values() if isinstance(parts, Mapping) else parts
+    flat = type(space).__name__ in _FLATTENED and all(type(part).__name__ in ("Box", "Discrete", *_FLATTENED) for part in within)
+    wrapper = "FlattenObservation(" if flat else "TransformObservation("
+    arguments = ")" if flat else ", to_vector, gymnasium.spaces.Box(low, high, (n,)))"
+    return (
+        ". A wrapper of Gymnasium's makes a vector of them; "
+        f"in a file wrapped.py write: import gymnasium{f', {module}' if module else ''}; "
+        f"gymnasium.register('Wrapped-v0', lambda **options: gymnasium.wrappers.{wrapper}gymnasium.make('{name}', **options){arguments}); "
+        "then: PYTHONPATH=. nchl evolve wrapped:Wrapped-v0"
+    )
 
 
 class ActionMap(Protocol):
@@ -188,4 +212,10 @@ def action_map(space: Any, task: str) -> ActionMap:
         return Argmax(space)
     if kind == "Box" and space.dtype.kind == "f":
         return Driver(space) if task.startswith("CarRacing") else Scaled(space)
-    raise TaskError(f"{task}: actions of type {kind} are not supported ({space}); expected Discrete or a Box of floating point numbers")
+    module, _, name = task.rpartition(":")
+    raise TaskError(
+        f"{task}: actions of type {kind} are not supported ({space}); expected Discrete or a Box of floating point numbers. A wrapper of "
+        f"Gymnasium's makes such actions of a vector; in a file wrapped.py write: import gymnasium{f', {module}' if module else ''}; "
+        f"gymnasium.register('Wrapped-v0', lambda **options: gymnasium.wrappers.TransformAction(gymnasium.make('{name}', **options), "
+        "from_vector, gymnasium.spaces.Box(-1, 1, (n,)))); then: PYTHONPATH=. nchl evolve wrapped:Wrapped-v0"
+    )

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Shaped
 
 from nchl.tasks.base import EarlyStop, Simulator
-from nchl.tasks.spaces import ActionMap, ObservationMap
+from nchl.tasks.spaces import ActionMap, ObservationMap, is_picture
 
 # A life must end. Where neither the task nor the user sets a limit, this one holds (and a note says so).
 FALLBACK_LIMIT = 10_000
@@ -50,6 +50,11 @@ class Task:
     def observation_shape(self) -> tuple[int, ...]:
         """Shape of one network input."""
         return self.observation.shape
+
+    @property
+    def pictures(self) -> bool:
+        """Whether an observation is a picture, also where networks get it as a vector."""
+        return is_picture(self.back_end.observation_space)
 
     @property
     def action_size(self) -> int:

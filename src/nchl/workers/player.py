@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 
 from nchl import tasks
+from nchl.errors import InvalidArgument
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.build import build
 from nchl.networks.step import choose_backend
@@ -37,7 +38,13 @@ def network_of(recipe: Recipe, task: Task, rows: int) -> PlasticNetwork:
     """
 
     def with_backend(backend: str) -> PlasticNetwork:
-        return build(recipe.network, task.observation_shape, task.action_size, population=rows, device=recipe.device, backend=backend)
+        try:
+            return build(recipe.network, task.observation_shape, task.action_size, population=rows, device=recipe.device, backend=backend)
+        except InvalidArgument as error:
+            failed = error.__cause__ is not None  # the user's function itself
+            if recipe.network.kind == "file" and recipe.image_size is None and (failed or task.pictures):
+                raise InvalidArgument(f"{error}{_without_image_size(task)}") from error
+            raise
 
     network = with_backend(recipe.backend)
     if recipe.backend == "auto" and recipe.network.kind in _RULED:
@@ -45,6 +52,17 @@ def network_of(recipe: Recipe, task: Task, rows: int) -> PlasticNetwork:
         if wanted != network.backend:
             network = with_backend(wanted)
     return network
+
+
+def _without_image_size(task: Task) -> str:
+    """What a network of pictures lacks where no image size was given."""
+    size = task.observation_shape[0]
+    if not task.pictures:
+        return f". {task.id} has no pictures: it gives vectors of {size} numbers, so that the network's function gets the shape ({size},)"
+    return (
+        f". {task.id} gives pictures, and without --image-size a network gets them as one vector of {size:,} numbers; add "
+        "--image-size HEIGHT WIDTH (for example --image-size 64 64), and the network's function gets the shape (channels, HEIGHT, WIDTH)"
+    )
 
 
 class Lane:
