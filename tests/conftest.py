@@ -21,16 +21,14 @@ for _name in ("SIGINT", "SIGHUP", "SIGTERM"):
     if _signal is not None and signal.getsignal(_signal) == signal.SIG_IGN:
         signal.signal(_signal, signal.default_int_handler if _name == "SIGINT" else signal.SIG_DFL)
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+GOLDEN = Path(__file__).resolve().parent / "data" / "golden"
 
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
-    """The folder of reference vectors; tests that need it are skipped where it is absent."""
-    folder = SHARED / "golden"
-    if not folder.is_dir():
-        pytest.skip(f"the reference vectors are not at {folder}")
-    return folder
+    """The folder of reference vectors."""
+    assert GOLDEN.is_dir(), f"the reference vectors are not at {GOLDEN}; they are part of the repository"
+    return GOLDEN
 
 
 @pytest.fixture(autouse=True)

@@ -49,7 +49,9 @@ def test_product_is_the_convolution(seed: int) -> None:
 
 
 def test_equal_to_the_reference_vectors(golden: Path) -> None:
-    for file in sorted(golden.glob("conv_*.npz")):
+    files = sorted(golden.glob("conv_*.npz"))
+    assert len(files) == 4
+    for file in files:
         g = np.load(file)
         channels, outputs, k, h, w, stride, padding = (int(n) for n in g["shape"])
         conv = nn.Conv2d(channels, outputs, k, stride, padding, bias=False, dtype=torch.float64)

@@ -72,7 +72,9 @@ def test_equal_to_the_loop(name: str, sharing: str, termwise: bool) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_equal_to_the_reference_vectors(golden: Path, dtype: torch.dtype) -> None:
     close = 1e-12 if dtype == torch.float64 else 1e-5
-    for file in sorted(golden.glob("conv_*.npz")):
+    files = sorted(golden.glob("conv_*.npz"))
+    assert len(files) == 4
+    for file in files:
         arrays = np.load(file)
         g = {name: torch.as_tensor(arrays[name]).to(dtype) for name in arrays if name != "shape"}
         _, _, k, _, _, stride, padding = arrays["shape"].tolist()
