@@ -17,6 +17,7 @@ pytest.importorskip("scipy")
 pytest.importorskip("yaml")
 
 from reference.comparison import write_run
+from reference.runs import results
 
 SMALL = ("CartPole-v1", "--hidden", "3", "--population", "8", "--generations", "2")
 SWEEP = "task: CartPole-v1\nhidden: [3]\npopulation: 8\ngenerations: 2\ngrid: {network: [nchl, static]}\nseeds: 2\n"
@@ -169,6 +170,25 @@ def test_a_sweep_of_what_is_not_there_starts_nothing(
     file.write_text(text)
     assert re.search(said, refused(capsys, "sweep", str(file), "--out", str(out), *(["--dry-run"] if dry else [])))
     assert not out.exists()
+
+
+def test_larger_totals_in_the_file_go_on_to_the_same_bits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Real processes: two generations and then two more are four, bit for bit."""
+    text = "task: CartPole-v1\nhidden: [3]\npopulation: 8\ngenerations: {}\ngrid: {{normalise: [none, ~]}}\n"
+    file, out = tmp_path / "sweep.yaml", tmp_path / "out"
+    file.write_text(text.format(2))
+    assert main(["sweep", str(file), "--out", str(out)]) == 0
+    assert "note: normalise-none_seed-0 is normalise-default_seed-0 too" in capsys.readouterr().out
+    file.write_text(text.format(4))
+    assert main(["sweep", str(file), "--out", str(out), "--dry-run"]) == 0
+    assert "normalise-none_seed-0  extended, 2 of 4 generations" in capsys.readouterr().out
+    assert main(["sweep", str(file), "--out", str(out)]) == 0
+    assert "1 of 1 runs are done" in capsys.readouterr().out
+    whole = tmp_path / "whole"
+    assert main(["evolve", "CartPole-v1", "--hidden", "3", "--population", "8", "--generations", "4", "--out", str(whole)]) == 0
+    assert results(out / "normalise-none_seed-0") == results(whole)
+    file.write_text(text.format(3))
+    assert "a total that has become larger continues a run" in refused(capsys, "sweep", str(file), "--out", str(out))
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ import pytest
 pytest.importorskip("yaml")
 
 from nchl.errors import InvalidArgument, NchlError, RunError
-from nchl.runs.folder import RunFolder
-from nchl.runs.sweep import CellState, look, read_sweep
+from nchl.runs.folder import RunFolder, own_files
+from nchl.runs.sweep import read_sweep
+from nchl.runs.sweep_folders import CellState, keep_totals, look
 from nchl.runs.sweep_jobs import generations_done, only_sweep, run_cells, share_of_cores
 from reference.comparison import write_run
 from reference.runs import results
@@ -155,6 +158,87 @@ def test_a_changed_file_is_refused_with_the_runs_that_disagree(tmp_path: Path) -
     (out / NAMES[1] / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match="nchl_seed-1 is not a run folder"):
         look(read_sweep(written(tmp_path)), out)
+
+
+def test_a_value_that_equals_a_default_names_the_same_run(tmp_path: Path) -> None:
+    text = "task: CartPole-v1\ngrid:\n  - lr: [0.2, ~, 0.4]\n  - network: [nchl, hl]\nseeds: 2\n"
+    cells = read_sweep(written(tmp_path, text))
+    assert [cell.name for cell in cells if cell.config.seed == 0] == ["lr-0.2_seed-0", "lr-0.4_seed-0", "network-hl_seed-0"]
+    assert cells[1].also == ("lr-default_seed-1", "network-nchl_seed-1")
+    assert len({json.dumps(cell.config.to_json()) for cell in cells}) == len(cells) == 6
+
+
+def extended(folder: Path, **totals: Any) -> list[CellState]:
+    """The states of a sweep of one setting and two seeds, with more totals in its file."""
+    text = "task: CartPole-v1\nhidden: [4]\npopulation: 8\nseeds: 2\n" + "".join(f"{name}: {value}\n" for name, value in totals.items())
+    return look(read_sweep(written(folder, text)), folder / "out")[0]
+
+
+def test_larger_totals_go_on_with_what_has_ended(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    finish(out / "seed-0", seed=0, hidden=(4,))
+    finish(out / "seed-1", seed=1, hidden=(4,), reason=None)
+    states = extended(tmp_path, generations=5)
+    assert [(state.state, state.totals) for state in states] == [("extended", {"generations": 5}), ("interrupted", {"generations": 5})]
+    with pytest.raises(RunError, match=r"seed-0: generations is 3 there and 2 in the file \(a total that has become larger"):
+        extended(tmp_path, generations=2)
+    # A limit where there was none would end the run earlier.
+    with pytest.raises(RunError, match="max_steps is None there and 7 in the file"):
+        extended(tmp_path, generations=3, max_steps=7)
+    # A process that was killed between the new record and the first new generation.
+    record = RunFolder(out / "seed-0").read_record()
+    RunFolder(out / "seed-0").write_record(replace(record, settings=record.settings.replace(generations=5)))
+    assert [(state.state, state.totals) for state in extended(tmp_path, generations=5)] == [
+        ("extended", {}),
+        ("interrupted", {"generations": 5}),
+    ]
+
+
+def test_a_run_that_would_have_ended_there_anyway_stays_done(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    finish(out / "seed-0", seed=0, hidden=(4,), reason="target", generations=9)
+    finish(out / "seed-1", seed=1, hidden=(4,), reason="max_steps", generations=9, max_steps=100)
+    (out / "seed-1" / "summary.json").write_text(json.dumps({"reason": "max_steps", "generations": 3, "env_steps": 104}))
+    record = RunFolder(out / "seed-0").read_record()
+    RunFolder(out / "seed-0").write_record(replace(record, settings=record.settings.replace(max_steps=100)))
+    states = extended(tmp_path, generations=20, max_steps=100)
+    assert [state.state for state in states] == ["done", "done"]
+    keep_totals(states)
+    assert [RunFolder(state.folder).read_record().settings.generations for state in states] == [20, 20]
+    assert [state.state for state in extended(tmp_path, generations=20, max_steps=200)] == ["done", "extended"]
+
+
+def test_a_changed_rule_makes_runs_of_its_own(tmp_path: Path) -> None:
+    rule, out = tmp_path / "own.py", tmp_path / "out"
+    text = "task: CartPole-v1\nhidden: [4]\npopulation: 8\ngenerations: 3\nrule: own.py:mine\nseeds: 2\n"
+
+    def states() -> list[CellState]:
+        return look(read_sweep(written(tmp_path, text)), out)[0]
+
+    def made(folder: Path) -> None:
+        finish(folder, seed=0, hidden=(4,), rule=f"{rule}:mine")
+        record = RunFolder(folder).read_record()
+        RunFolder(folder).write_record(replace(record, files=own_files(record.settings)))
+
+    rule.write_text("def mine(pre, post, A_synapse):\n    return A_synapse * pre\n")
+    made(out / "seed-0")
+    assert [(state.cell.name, state.state, state.note) for state in states()] == [("seed-0", "done", ""), ("seed-1", "new", "")]
+    before = rule.read_bytes()
+    rule.write_text("def mine(pre, post, A_synapse):\n    return A_synapse * post\n")
+    name = f"seed-0_{hashlib.sha256(rule.read_bytes()).hexdigest()[:6]}"
+    changed = states()
+    assert [(state.cell.name, state.folder, state.state) for state in changed] == [
+        (name, out / name, "new"),
+        ("seed-1", out / "seed-1", "new"),
+    ]
+    assert f"{rule} changed since runs in {out} were made with it" in changed[0].note
+    made(out / name)
+    assert [state.state for state in states()] == ["done", "new"]
+    rule.write_bytes(before)
+    assert [(state.cell.name, state.state) for state in states()] == [("seed-0", "done"), ("seed-1", "new")]
+    rule.unlink()
+    with pytest.raises(InvalidArgument, match=r"cannot read .*own\.py"):
+        states()
 
 
 class Heard:

@@ -2,7 +2,8 @@
 
 The file names a task, options of `nchl evolve` for all runs, a `grid` with a list of values for each option that varies,
 and `seeds`. Each run has a folder of its own. The same command skips what is done, goes on with what was interrupted
-and tries again what failed. Ctrl-C finishes the generations under way, a second one drops them.
+and tries again what failed; with larger `generations`, `max_steps` or `max_minutes` in the file it continues what is done.
+Ctrl-C finishes the generations under way, a second one drops them.
 Exit code: 0 all runs are done, 1 some have failed and the rest is done, 2 a mistake, 130 or 143 when interrupted.
 """
 
@@ -18,10 +19,13 @@ from typing import TYPE_CHECKING, Any
 from nchl.cli.parser import Parser, at_least
 from nchl.runs.command import option_words
 from nchl.runs.config import options
+from nchl.runs.options import TOTALS
 
 if TYPE_CHECKING:
-    from nchl.runs.sweep import CellState
+    from nchl.runs.sweep import Cell
+    from nchl.runs.sweep_folders import CellState
 
+_MOST_NOTES = 8
 EPILOG = """example:
 
     task: CartPole-v1
@@ -45,7 +49,8 @@ def add_arguments(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Check the whole file, every folder and all that the runs name first; then run what is not done."""
     from nchl.cli.sweep_progress import sweep_progress
-    from nchl.runs.sweep import look, read_sweep
+    from nchl.runs.sweep import read_sweep
+    from nchl.runs.sweep_folders import keep_totals, look
     from nchl.runs.sweep_jobs import generations_done, only_sweep, run_cells
 
     cells = read_sweep(args.file)
@@ -65,6 +70,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             watcher = _Remembering(shown, messages)
             ended, code = run_cells(states, out, jobs=args.jobs, lock=lock, command=_command, watcher=watcher)
             outcomes = {**{state.cell.name: state.state for state in states}, **ended}
+    if not args.dry_run:
+        keep_totals(states)
     again = ["nchl", "sweep", str(args.file)]
     again += [*(["--out", str(args.out)] if args.out else []), *(["--jobs", str(args.jobs)] if args.jobs > 1 else [])]
     return {
@@ -81,6 +88,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             for state in states
         ],
         "others": others,
+        "notes": _notes(cells, states),
         "again": shlex.join(again),
         "exit_code": code or int("failed" in outcomes.values()),
     }
@@ -103,6 +111,7 @@ def text(result: dict[str, Any]) -> str:
     lines += [f"failed: {run['name']}: {run['error']}" for run in runs if run["state"] == "failed"]
     if result["others"]:
         lines.append(f"{len(result['others'])} other runs in that folder are not in the file: {', '.join(result['others'][:5])}")
+    lines += [f"note: {note}" for note in result["notes"]]
     if done == len(runs):
         lines += ["", "Try next:", f"  nchl compare {shlex.quote(result['folder'])}"]
     elif not result["dry_run"]:
@@ -111,20 +120,39 @@ def text(result: dict[str, Any]) -> str:
 
 
 def _how_far(run: dict[str, Any]) -> str:
-    return f", {run['generations']} of {run['of']} generations" if run["state"] == "interrupted" else ""
+    return f", {run['generations']} of {run['of']} generations" if run["state"] in ("interrupted", "extended") else ""
+
+
+def _notes(cells: Sequence[Cell], states: Sequence[CellState]) -> list[str]:
+    """What is not as a reader of the file would expect."""
+    notes = [f"{cell.name} is {' and '.join(cell.also)} too (a value equals a default), and is run once" for cell in cells if cell.also]
+    notes = list(dict.fromkeys([*(state.note for state in states if state.note), *notes]))
+    return notes if len(notes) <= _MOST_NOTES else [*notes[:_MOST_NOTES], f"{len(notes) - _MOST_NOTES} more of these"]
 
 
 def _command(state: CellState, cores: Sequence[int]) -> list[str]:
     """The words of the process that begins a run or goes on with it."""
     head = [sys.executable, "-m", "nchl.cli.sweep_cell", ",".join(map(str, cores))]
-    if state.state == "interrupted":
-        return [*head, "resume", str(state.folder)]
+    if state.state != "new":
+        return [*head, "resume", str(state.folder), *_totals(state)]
     given = state.cell.given
     words = [str(given["task"])] if "task" in given else []
     for option in options():
         if option.name in given and option.name != "task":
             words += _glued(option_words(option, given[option.name]))
     return [*head, "evolve", *words, "--out", str(state.folder)]
+
+
+def _totals(state: CellState) -> list[str]:
+    """The totals of a run that shall become longer; all of the file's where it had ended, for its record may have them already."""
+    about = [option for option in options() if option.name in TOTALS]
+    given = {option: getattr(state.cell.config, option.name) for option in about}
+    return [
+        word
+        for option, value in given.items()
+        if value is not None and (state.state == "extended" or option.name in state.totals)
+        for word in option_words(option, value)
+    ]
 
 
 def _glued(words: list[str]) -> list[str]:

@@ -12,6 +12,8 @@ from nchl.errors import InvalidArgument, UnknownName
 # Options on which no result depends: where the work is done, who is told of it, and the name under which settings were found.
 # Runs that differ in nothing else are the same experiment.
 NO_EFFECT_ON_RESULTS = frozenset({"preset", "workers", "cluster", "threads", "wandb", "mlflow"})
+# When a run ends: with larger ones a run goes on, with the bits that it would have had with these from the start.
+TOTALS = ("generations", "max_steps", "max_minutes")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@
     seeds: 5                # 0 to 4, or a list
 
 Promise: what a cell gives does not depend on the others, on how many run side by side, or on interruptions; a folder
-that was made with other settings is never gone on with.
+that was made with other settings is never gone on with. `sweep_folders` compares the cells with what lies in the folder.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import itertools
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nchl.errors import InvalidArgument, NchlError, RunError, UnknownName
+from nchl.errors import InvalidArgument, NchlError, UnknownName
 from nchl.runs.config import INITIAL_GENOMES, EvolveConfig, options
-from nchl.runs.folder import RunFolder, with_absolute_paths
+from nchl.runs.folder import with_absolute_paths
 from nchl.runs.options import that_matter
 from nchl.runs.sweep_file import read_yaml
 
@@ -39,26 +39,13 @@ class Cell:
         name: of its folder.
         given: the options that the file gives it, by field name; the seed among them.
         config: what follows from them.
+        also: other names that the file has for the same run, because a value in its grid equals a default.
     """
 
     name: str
     given: dict[str, Any]
     config: EvolveConfig
-
-
-@dataclass(frozen=True)
-class CellState:
-    """A cell and how far its folder is.
-
-    Attributes:
-        cell: the cell.
-        folder: where its run is or will be.
-        state: `new`, `interrupted` or `done`.
-    """
-
-    cell: Cell
-    folder: Path
-    state: str
+    also: tuple[str, ...] = ()
 
 
 def read_sweep(path: Path) -> list[Cell]:
@@ -85,46 +72,7 @@ def read_sweep(path: Path) -> list[Cell]:
         if names[base] > 1:  # two files that hold the same NAME, say
             base += f"_{names[base]}"
         cells += [_cell("_".join(filter(None, (base, f"seed-{seed}"))), {**fixed, **changed, "seed": seed}, path) for seed in seeds]
-    _refuse_twins(cells, path)
-    return cells
-
-
-def look(cells: list[Cell], out: Path) -> tuple[list[CellState], list[str]]:
-    """How far each cell is, and the names of other runs in the folder.
-
-    Raises:
-        RunError: a folder is no run, or was made with other settings; names all of these and what differs.
-    """
-    states, wrong = [], []
-    for cell in cells:
-        folder = RunFolder(out / cell.name)
-        if not folder.config.exists():
-            if folder.path.exists() and any(not entry.name.endswith(".tmp") for entry in folder.path.iterdir()):
-                wrong.append(f"{folder.path} is not a run folder")
-            states.append(CellState(cell, folder.path, "new"))
-            continue
-        try:
-            differences = _differences(folder.read_record().settings, cell.config)
-        except NchlError as error:
-            wrong.append(str(error))
-            continue
-        if differences:
-            wrong.append(f"{folder.path}: {', '.join(differences)}")
-        states.append(CellState(cell, folder.path, "done" if folder.summary.exists() else "interrupted"))
-    if wrong:
-        shown = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise RunError(
-            f"{out} holds runs that are not those of the sweep: {shown}. "
-            "Name another folder with --out, restore the file, or remove these runs"
-        )
-    names = {cell.name for cell in cells}
-    others = sorted(entry.parent.name for entry in out.glob("*/config.json") if entry.parent.name not in names) if out.is_dir() else []
-    return states, others
-
-
-def _differences(before: EvolveConfig, now: EvolveConfig) -> list[str]:
-    old, new = that_matter(before.to_json()), that_matter(now.to_json())
-    return [f"{name} is {old[name]!r} there and {new[name]!r} in the file" for name in new if old[name] != new[name]]
+    return _each_once(cells, path)
 
 
 def _name(key: Any, path: Path) -> str:
@@ -209,11 +157,20 @@ def _cell(name: str, given: dict[str, Any], path: Path) -> Cell:
     return Cell(name, {option: value for option, value in given.items() if value is not None}, with_absolute_paths(config))
 
 
-def _refuse_twins(cells: list[Cell], path: Path) -> None:
-    """Two names for one run would be counted as two seeds."""
-    known: dict[str, str] = {}
+def _each_once(cells: list[Cell], path: Path) -> list[Cell]:
+    """The cells without repetitions: two names for one run would be counted as two seeds.
+
+    Raises:
+        InvalidArgument: the same values were given twice, which is a slip of the pen.
+    """
+    known: dict[str, Cell] = {}
     for cell in cells:
         settings = repr(that_matter(cell.config.to_json()))
-        if settings in known:
-            raise InvalidArgument(f"{path}: {known[settings]} and {cell.name} are the same run; a value appears twice in the grid")
-        known[settings] = cell.name
+        first = known.setdefault(settings, cell)
+        if first is cell:
+            continue
+        if first.given == cell.given:
+            raise InvalidArgument(f"{path}: {first.name} and {cell.name} are the same run; a value appears twice in the grid")
+        # One of the two names a value that the other takes by default.
+        known[settings] = replace(first, also=(*first.also, cell.name))
+    return list(known.values())

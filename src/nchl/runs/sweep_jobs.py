@@ -23,7 +23,7 @@ from nchl.errors import RunError
 from nchl.runs.files import cannot_write
 from nchl.runs.folder import RunFolder
 from nchl.runs.signals import Dropped, Signals
-from nchl.runs.sweep import CellState
+from nchl.runs.sweep_folders import CellState
 
 LOCK, LOGS = ".sweep.lock", "logs"
 POLL_SECONDS = 0.1

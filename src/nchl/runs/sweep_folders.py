@@ -1,0 +1,156 @@
+"""How far the cells of a sweep are, from what lies in its folder.
+
+A folder that was made with other settings is refused, with two exceptions: a total (`generations`, `max_steps`, `max_minutes`) that has
+become larger since continues the run, and a rule or network whose file has changed since is run in a folder of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from nchl.errors import RunError
+from nchl.runs.config import EvolveConfig
+from nchl.runs.files import read_json, read_text
+from nchl.runs.folder import Record, RunFolder, own_files
+from nchl.runs.lock import locked
+from nchl.runs.options import TOTALS, that_matter
+from nchl.runs.sweep import Cell
+
+DIGITS = 6  # of the digest that names a changed file
+
+
+@dataclass(frozen=True)
+class CellState:
+    """A cell and how far its folder is.
+
+    Attributes:
+        cell: the cell.
+        folder: where its run is or will be.
+        state: `new`, `interrupted`, `extended` (it had ended, and the file now asks for more) or `done`.
+        totals: new totals by option, for a run that was made with smaller ones.
+        note: what the user should know, equal for cells that it concerns alike; empty: nothing.
+    """
+
+    cell: Cell
+    folder: Path
+    state: str
+    totals: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+
+def look(cells: list[Cell], out: Path) -> tuple[list[CellState], list[str]]:
+    """How far each cell is, and the names of other runs in the folder.
+
+    Raises:
+        RunError: a folder is no run, or was made with other settings; names all of these and what differs.
+        InvalidArgument: a rule's or network's file cannot be read.
+    """
+    states, wrong = [], []
+    for each in cells:
+        cell, note = each, ""
+        folder, record = RunFolder(out / cell.name), None
+        try:
+            record = _record(folder)
+            if record is not None and (changed := _changed_files(record, cell.config)):
+                cell = replace(cell, name=f"{cell.name}_{_digits(changed)}")
+                note = (
+                    f"{', '.join(changed)} changed since runs in {out} were made with it; what it holds now is run in folders of its own, "
+                    f"whose names end in _{_digits(changed)}"
+                )
+                folder = RunFolder(out / cell.name)
+                record = _record(folder)
+            if record is None:
+                states.append(CellState(cell, folder.path, "new", note=note))
+                continue
+            differences = _differences(record.settings, cell.config)
+            totals = {name: getattr(cell.config, name) for name in TOTALS if _larger(name, record.settings, cell.config)}
+            differing = [text for name, text in differences.items() if name not in totals]
+            if differing:
+                wrong.append(f"{folder.path}: {', '.join(differing)}")
+            states.append(CellState(cell, folder.path, _state(folder, cell.config), totals, note))
+        except RunError as error:
+            wrong.append(str(error))
+    if wrong:
+        shown = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+        raise RunError(
+            f"{out} holds runs that are not those of the sweep: {shown}. "
+            "Name another folder with --out, restore the file, or remove these runs"
+        )
+    names = {state.cell.name for state in states}
+    others = sorted(entry.parent.name for entry in out.glob("*/config.json") if entry.parent.name not in names) if out.is_dir() else []
+    return states, others
+
+
+def keep_totals(states: list[CellState]) -> None:
+    """Write larger totals into the records of runs that would have ended where they did with these as well (at their target, say).
+
+    So a comparison sees runs of equal settings.
+
+    Raises:
+        RunError: a record cannot be written, or another process works on that run.
+    """
+    for state in states:
+        if state.state == "done" and state.totals:
+            folder = RunFolder(state.folder)
+            with locked(folder.path):
+                record = folder.read_record()
+                folder.write_record(replace(record, settings=record.settings.replace(**state.totals)))
+
+
+def _record(folder: RunFolder) -> Record | None:
+    """The record of a run, None where there is no run yet.
+
+    Raises:
+        RunError: a folder with something else in it, or an altered record.
+    """
+    if folder.config.exists():
+        return folder.read_record()
+    if folder.path.exists() and any(not entry.name.endswith(".tmp") for entry in folder.path.iterdir()):
+        raise RunError(f"{folder.path} is not a run folder")
+    return None
+
+
+def _changed_files(record: Record, config: EvolveConfig) -> dict[str, str]:
+    """Path of each of the user's own files that is not what the run was made with -> its digest now."""
+    return {path: digest for path, digest in own_files(config).items() if record.files.get(path, digest) != digest}
+
+
+def _digits(files: dict[str, str]) -> str:
+    """What tells the changed files from all others, as a part of a folder's name."""
+    return "-".join(digest[:DIGITS] for digest in files.values())
+
+
+def _state(folder: RunFolder, config: EvolveConfig) -> str:
+    """Whether a run with these totals would have ended where this one has."""
+    if not folder.summary.exists():
+        return "interrupted"
+    summary = read_json(read_text(folder.summary), file=folder.summary)
+    if summary.get("reason") not in TOTALS:  # the target was reached
+        return "done"
+    limits = {
+        "generations": config.generations,
+        "env_steps": config.max_steps,
+        "seconds": None if config.max_minutes is None else 60 * config.max_minutes,
+    }
+    return "done" if any(most is not None and _number(summary.get(name)) >= most for name, most in limits.items()) else "extended"
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _larger(name: str, before: EvolveConfig, now: EvolveConfig) -> bool:
+    old, new = getattr(before, name), getattr(now, name)
+    return old is not None and new is not None and new > old
+
+
+def _differences(before: EvolveConfig, now: EvolveConfig) -> dict[str, str]:
+    old, new = that_matter(before.to_json()), that_matter(now.to_json())
+    hint = " (a total that has become larger continues a run; no other can)"
+    return {
+        name: f"{name} is {old[name]!r} there and {new[name]!r} in the file{hint if name in TOTALS else ''}"
+        for name in new
+        if old[name] != new[name]
+    }
