@@ -92,6 +92,7 @@ def recipe(config: EvolveConfig) -> Recipe:
         population=_given(config.population),
         simulator=str(config.simulator),
         image_size=None if size is None else (size[0], size[1]),
+        max_episode_steps=config.max_episode_steps,
         backend=config.backend or "auto",
         device=str(config.device),
     )

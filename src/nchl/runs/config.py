@@ -14,7 +14,7 @@ from typing import Any
 
 from nchl.errors import InvalidArgument, RunError, UnknownName
 from nchl.runs.config_values import check_values
-from nchl.runs.options import NO_EFFECT_ON_RESULTS, Option, check_kind, is_file_network, no_meaning, option
+from nchl.runs.options import ADDED, NO_EFFECT_ON_RESULTS, Option, check_kind, is_file_network, no_meaning, option
 from nchl.runs.presets import preset_settings
 
 NETWORKS = ("nchl", "hl", "wnchl", "static", "conv-thesis", "conv-hml")
@@ -61,6 +61,9 @@ class EvolveConfig:
         "ints", None, "height and width of the image that a convolutional network sees", _TASK, metavar="PIXELS", networks=_CONVS
     )
     normalise_observations: bool | None = option("bool", False, "shift and scale observations by their running mean and deviation", _TASK)
+    max_episode_steps: int | None = option(
+        "int", None, "an episode ends after so many steps, in place of the task's own limit", _TASK, metavar="N"
+    )
 
     network: str | None = option(
         "str", "nchl", f"{', '.join(NETWORKS)}, or your own as FILE.py:NAME (which runs that file)", _NETWORK, metavar="NAME"
@@ -280,7 +283,7 @@ class EvolveConfig:
             if key not in names:
                 raise RunError(f"{file}: unknown key {key!r} in the settings; the file was altered or written by another version of nchl")
         for name in names:
-            if name not in data and name not in NO_EFFECT_ON_RESULTS:  # a run from before that option is the same run
+            if name not in data and name not in NO_EFFECT_ON_RESULTS | ADDED:  # a run from before that option is the same run
                 raise RunError(
                     f"{file}: key {name!r} is missing from the settings; the file was altered or written by another version of nchl"
                 )

@@ -30,6 +30,7 @@ def check_values(config: EvolveConfig) -> None:
     least: dict[str, int] = {
         "window": 1,
         "population": 2,
+        "max_episode_steps": 1,
         "episodes": 1,
         "validation_episodes": 0,
         "generations": 1,

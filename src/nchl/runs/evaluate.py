@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from nchl import rollout, tasks
+from nchl import rollout
 from nchl.errors import InvalidArgument
 from nchl.rollout import Rollout
 from nchl.runs.build import recipe
@@ -16,7 +16,7 @@ from nchl.runs.folder import RunFolder
 from nchl.runs.load import check_length, read_result
 from nchl.runs.recorder import statistics_from
 from nchl.seeds import Purpose
-from nchl.workers.player import network_of
+from nchl.workers.player import network_of, task_of
 
 
 def evaluate(
@@ -55,7 +55,7 @@ def evaluate(
     if controls and config.network == "static":
         raise InvalidArgument("controls have no meaning for the network static: its weights never change; leave --controls out")
     about = recipe(config)
-    task = tasks.make(about.task, about.simulator if simulator is None else simulator, image_size=about.image_size)
+    task = task_of(about, simulator)
     network = network_of(about, task, min(episodes, task.largest_slice))
     check_length(genome, network, RunFolder(Path(run)))
     statistics = statistics_from(tensors, task.observation_shape)

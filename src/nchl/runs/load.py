@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from nchl import tasks
 from nchl.errors import InvalidArgument, NchlError, RunError, ShapeError, UnknownName
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.build import build
@@ -24,6 +23,7 @@ from nchl.runs.files import read_tensors
 from nchl.runs.folder import RunFolder
 from nchl.runs.recorder import statistics_from
 from nchl.tasks import Task
+from nchl.workers.player import task_of
 
 WHICH = ("best", "centre")
 
@@ -119,7 +119,7 @@ def load(
     """
     config, genome, tensors = read_result(run, which)
     about = recipe(config)
-    task = tasks.make(about.task, about.simulator if simulator is None else simulator, image_size=about.image_size)
+    task = task_of(about, simulator)
     network = build(about.network, task.observation_shape, task.action_size, device=about.device, generator=generator, backend="eager")
     check_length(genome, network, RunFolder(Path(run)))
     network.set_hrules(genome)

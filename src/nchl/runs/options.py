@@ -15,6 +15,9 @@ NO_EFFECT_ON_RESULTS = frozenset({"preset", "workers", "cluster", "threads", "wa
 # When a run ends: with larger ones a run goes on, with the bits that it would have had with these from the start.
 TOTALS = ("generations", "max_steps", "max_minutes")
 
+# Options that records of earlier versions lack; such a run was made with what is now the default.
+ADDED = frozenset({"max_episode_steps"})
+
 
 @dataclass(frozen=True)
 class Option:

@@ -6,13 +6,12 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from nchl import tasks
 from nchl.errors import InvalidArgument, NchlError
 from nchl.rollout.scores import check_sizes
 from nchl.runs.build import recipe
 from nchl.runs.sweep import Cell
 from nchl.tasks import Task
-from nchl.workers.player import network_of
+from nchl.workers.player import network_of, task_of
 
 
 def check_cells(cells: Iterable[Cell], file: Path) -> None:
@@ -30,13 +29,13 @@ def check_cells(cells: Iterable[Cell], file: Path) -> None:
     with contextlib.ExitStack() as stack:
         for cell in cells:
             config = cell.config
-            played = (config.task, config.simulator, config.image_size)
+            played = (config.task, config.simulator, config.image_size, config.max_episode_steps)
             named = (*played, config.network, config.rule, config.device, config.backend)
             if named in known:
                 continue
             try:
                 if played not in made:
-                    made[played] = tasks.make(config.task, str(config.simulator), image_size=config.image_size, threads=1)
+                    made[played] = task_of(recipe(config), threads=1)
                     stack.callback(made[played].close)
                 check_sizes(network_of(recipe(config), made[played], 2), made[played])
             except NchlError as error:

@@ -114,6 +114,7 @@ def open_run(
         environment_seed(seed, Purpose.EVALUATION, 0, episode),
         size,
         about.image_size,
+        about.max_episode_steps,
     )
     try:
         task = stage.task

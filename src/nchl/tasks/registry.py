@@ -91,7 +91,9 @@ def make(
     step_limit = limit or back_end.step_limit
     if step_limit is None:
         step_limit = FALLBACK_LIMIT
-        notes.append(f"{name} sets no limit to an episode: here it ends after {FALLBACK_LIMIT:,} steps; max_episode_steps sets another")
+        notes.append(
+            f"{name} sets no limit to an episode: here it ends after {FALLBACK_LIMIT:,} steps; --max-episode-steps N sets another limit"
+        )
     return Task(
         id=name,
         back_end=back_end,

@@ -219,6 +219,7 @@ def open_stage(
     seed: int = 0,
     size: Sequence[int] | None = None,
     image_size: Sequence[int] | None = None,
+    max_episode_steps: int | None = None,
 ) -> Stage:
     """One environment of a task that can draw itself.
 
@@ -229,6 +230,7 @@ def open_stage(
         seed: of the environment.
         size: (width, height) of a picture, for renderers that take one; None: 480 x 360, or what the simulator likes best.
         image_size: (height, width) of what the network sees, for tasks with pictures.
+        max_episode_steps: another limit of steps than the task's own.
 
     Raises:
         NchlError: what `tasks.make` raises; a TaskError for a task that nobody can draw here.
@@ -236,7 +238,7 @@ def open_stage(
     if size is not None and (len(size) != 2 or not all(16 <= side <= 4096 for side in size)):
         raise InvalidArgument(f"size: expected two numbers from 16 to 4096, width and height, got {' '.join(map(str, size))}")
     wished = None if size is None else (int(size[0]), int(size[1]))
-    task = tasks.make(id, simulator, image_size=image_size, threads=1)
+    task = tasks.make(id, simulator, max_episode_steps, image_size, threads=1)
     notes: list[str] = list(task.notes)
     if isinstance(task.back_end, EnvPool):
         if task.id in DRAWN_BY_ENVPOOL:
@@ -246,7 +248,7 @@ def open_stage(
         task.close()
         name = task.id
         try:
-            task = tasks.make(name, "gymnasium", image_size=image_size, threads=1)
+            task = tasks.make(name, "gymnasium", max_episode_steps, image_size, threads=1)
         except NchlError as error:
             raise TaskError(f"{name} cannot be drawn: EnvPool does not draw it here, and Gymnasium does not have it ({error})") from error
         notes += [*task.notes, f"EnvPool cannot draw {name}: it is played in Gymnasium, where the same seed is another start"]

@@ -33,6 +33,7 @@ class Recipe:
         population: individuals in a generation.
         simulator: "auto", "envpool" or "gymnasium".
         image_size: (height, width) for networks that see pictures.
+        max_episode_steps: another limit of an episode than the task's own.
         backend: "auto", "eager" or "compiled".
         device: of the networks.
         threads: of the simulator; None: one per processor. Scores do not depend on it.
@@ -44,6 +45,7 @@ class Recipe:
     population: int
     simulator: str = "auto"
     image_size: tuple[int, int] | None = None
+    max_episode_steps: int | None = None
     backend: str = "auto"
     device: str = "cpu"
     threads: int | None = None

@@ -28,6 +28,26 @@ _KEPT = 3  # networks: slices have two lengths at most, validation has one
 _RULED = ("nchl", "hl")  # whose back end follows from the size of the population
 
 
+def task_of(recipe: Recipe, simulator: str | None = None, threads: int | None = None) -> Task:
+    """The task that a recipe names.
+
+    Args:
+        recipe: what to build.
+        simulator: None: the recipe's own.
+        threads: of the simulator; None: one per processor.
+
+    Raises:
+        NchlError: what `tasks.make` raises.
+    """
+    return tasks.make(
+        recipe.task,
+        recipe.simulator if simulator is None else simulator,
+        max_episode_steps=recipe.max_episode_steps,
+        image_size=recipe.image_size,
+        threads=threads,
+    )
+
+
 def network_of(recipe: Recipe, task: Task, rows: int) -> PlasticNetwork:
     """A network of `rows` individuals that computes as the run's whole population does.
 
@@ -125,7 +145,7 @@ class Player:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.task = tasks.make(recipe.task, recipe.simulator, image_size=recipe.image_size, threads=recipe.threads)
+        self.task = task_of(recipe, threads=recipe.threads)
         probe = network_of(recipe, self.task, 2)
         check(probe, self.task)
         self.nparams, self.layout = probe.nparams, probe.layout
