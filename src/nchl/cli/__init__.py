@@ -13,11 +13,13 @@ import json
 import math
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nchl import __version__
 from nchl.errors import NchlError, UnknownName
+from nchl.runs import budget
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -56,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_waiting_policy()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
+        _say_what_is_cut()
         return _dispatch(words)
     except NchlError as error:
         print(f"nchl: {harmless(str(error))}", file=sys.stderr)
@@ -95,6 +98,14 @@ def set_waiting_policy() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+
+
+def _say_what_is_cut() -> None:
+    """Where the environment cuts budgets, every command says so: a real run must never be cut unnoticed."""
+    line = budget.notice()
+    if line is not None:
+        print(f"nchl: {line}", file=sys.stderr)
+        warnings.simplefilter("ignore", budget.BudgetCut)  # it is said
 
 
 def _dispatch(words: list[str]) -> int:

@@ -12,6 +12,7 @@ import importlib.util
 from nchl.cli import VERBS
 from nchl.cli.bench import BENCHES
 from nchl.cli.parser import Parser
+from nchl.runs import budget
 
 _HEAD = """# Command line
 
@@ -28,12 +29,16 @@ Every command is `nchl VERB ...`. Results go to stdout, progress and errors to s
 
 `--network FILE.py:NAME` and `--rule FILE.py:NAME` run the code of that file, and a task `module:Id` imports that module. Nothing else
 that nchl reads is ever executed.
+
+`NCHL_DOCS_BUDGET=small` in the environment is for trying out the commands of this documentation, as its tests do. It cuts
+every command to at most {limits}.
+Each command then says so on stderr, Python code gets a warning, and `config.json` holds the budgets that a run really had.
 """
 
 
 def page() -> str:
     """The whole page as Markdown."""
-    parts = [_HEAD]
+    parts = [_HEAD.format(limits=budget.limits())]
     for name, verb in VERBS.items():
         if name == "bench":
             parts.append("## nchl bench\n\nMeasure the speed of one part on this machine, which should be idle otherwise.\n")

@@ -14,6 +14,7 @@ from nchl.cli.progress import progress
 from nchl.cli.summary import exit_code as exit_code
 from nchl.cli.summary import result
 from nchl.cli.summary import text as text
+from nchl.runs import budget
 
 
 def add_arguments(parser: Parser) -> None:
@@ -36,6 +37,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from nchl.runs.folder import RunFolder
 
     settings = RunFolder.open(args.run).read_record().settings
+    if args.generations is not None:
+        args.generations = budget.at_most("generations of a resumed run", args.generations)
+    if args.workers is not None:
+        args.workers = budget.at_most("workers", args.workers)
     with progress(args.generations or settings.generations, args.max_minutes or settings.max_minutes) as shown:
         from nchl.runs import session
 

@@ -20,7 +20,7 @@ from nchl.errors import InvalidArgument, RunError
 from nchl.report import video
 from nchl.report.captions import FROZEN, OFF, ON, Caption, compose
 from nchl.rollout.watch import Moment, never
-from nchl.runs import tracking
+from nchl.runs import budget, tracking
 from nchl.runs.files import read_tensors
 from nchl.runs.folder import RunFolder
 from nchl.runs.load import read_result
@@ -126,6 +126,7 @@ def film(
         NchlError: no such run or result, a task that cannot be drawn here, no ffmpeg, or a place that cannot be written.
     """
     _check(episodes=episodes, width=width, fps=fps, seconds=seconds)
+    most = budget.at_most("seconds of film", math.inf if seconds is None else seconds)
     folder = RunFolder.open(run)
     path = folder.path / "film.mp4" if out is None else Path(out)
     video.check(path)
@@ -147,7 +148,7 @@ def film(
         with video.Writer(path, rate) as writer:
             for episode in range(episodes):
                 footer = about + (f", episode {episode + 1} of {episodes}" if episodes > 1 else "")
-                last = math.inf if seconds is None else seconds * stage.steps_per_second
+                last = most * stage.steps_per_second
                 for picture in _episode(panels, episode, every, last, rate, width, footer, on_progress):
                     writer.add(picture)
         made = path.with_suffix(".gif") if gif else None

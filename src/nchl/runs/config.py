@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nchl.errors import InvalidArgument, RunError, UnknownName
+from nchl.runs import budget
 from nchl.runs.config_values import check_values
 from nchl.runs.options import ADDED, NO_EFFECT_ON_RESULTS, Option, check_kind, is_file_network, no_meaning, option
 from nchl.runs.presets import preset_settings
@@ -219,7 +220,7 @@ class EvolveConfig:
             UnknownName: no such option or preset.
             InvalidArgument: a value that cannot be used, or an option without meaning for the network or strategy.
         """
-        return cls._over({} if preset is None else preset_settings(preset), given | {"task": task, "preset": preset})
+        return budget.cut(cls._over({} if preset is None else preset_settings(preset), given | {"task": task, "preset": preset}))
 
     @classmethod
     def _over(cls, settled: Mapping[str, Any], given: Mapping[str, Any]) -> EvolveConfig:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from nchl import rollout
 from nchl.errors import InvalidArgument
 from nchl.rollout import Rollout
+from nchl.runs import budget
 from nchl.runs.build import recipe
 from nchl.runs.folder import RunFolder
 from nchl.runs.load import check_length, read_result
@@ -51,6 +52,7 @@ def evaluate(
     for name, value, least in (("episodes", episodes, 1), ("seed", seed, 0)):
         if value < least:
             raise InvalidArgument(f"{name} must be at least {least}, got {value}")
+    episodes = budget.at_most("unseen episodes", episodes)
     config, genome, tensors = read_result(run, which)
     if controls and config.network == "static":
         raise InvalidArgument("controls have no meaning for the network static: its weights never change; leave --controls out")

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from nchl.errors import InvalidArgument, NchlError, UnknownName
+from nchl.runs import budget
 from nchl.runs.config import INITIAL_GENOMES, EvolveConfig, options
 from nchl.runs.folder import with_absolute_paths
 from nchl.runs.options import that_matter
@@ -60,6 +61,7 @@ def read_sweep(path: Path) -> list[Cell]:
             raise InvalidArgument(f"{path}: {key!r} is given twice, in two spellings; keep one")
         data[_name(key, path)] = value
     grids, seeds = data.pop("grid", None), _seeds(data.pop("seeds", 1), path)
+    seeds = seeds[: budget.at_most("seeds of a sweep", len(seeds))]
     fixed = {name: _value(name, value, path) for name, value in data.items()}
     if "seed" in fixed:
         raise InvalidArgument(f"{path}: write `seeds` (a list, or how many), not `seed`: a sweep runs each setting with several")
