@@ -56,8 +56,8 @@ def test_the_main_job(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
         "hidden=3",
     ):
         assert words in said
-    assert (tmp_path / "figure.png").stat().st_size > 10_000
-    assert (tmp_path / "figure.svg").exists()
+    assert (tmp_path / "figure.svg").stat().st_size > 10_000
+    assert [file.name for file in tmp_path.iterdir()] == ["figure.svg"]
 
 
 def test_unseen_episodes_are_played_once(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,7 +117,7 @@ def test_tables_go_to_stdout_and_warnings_do_not(form: str, runs: Path, capsys: 
         (("RUNS", "--csv", "--latex"), "not allowed"),
         (("RUNS", "--json", "--table", "runs"), "--table has no meaning with --json"),
         (("RUNS", "--table", "pears"), "did you mean 'pairs'"),
-        (("RUNS", "--figure", "figure.pdf"), ".png and .svg"),
+        (("RUNS", "--figure", "figure.jpg"), "as .pdf, .svg, .png, not as .jpg"),
         (("RUNS", "--bootstraps", "3"), "unknown option"),
     ],
 )

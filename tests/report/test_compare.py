@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from nchl.report.compare import compare
 from nchl.report.compare_groups import group_runs
 from nchl.report.compare_runs import digest, find_runs, read_run
 from nchl.report.compare_scores import curves
+from nchl.runs.folder import RunFolder, own_files
 from reference.comparison import write_evaluation, write_run
 
 
@@ -91,6 +93,20 @@ def test_sizes_and_flags_are_readable_in_names(tmp_path: Path) -> None:
     write_run(tmp_path / "a", [1.0], hidden=(128, 64), normalise_observations=True)
     write_run(tmp_path / "b", [1.0], hidden=())
     assert names(tmp_path) == ["normalise_observations=off hidden=none", "normalise_observations=on hidden=128x64"]
+
+
+def test_a_rule_is_named_with_the_digest_of_its_file(tmp_path: Path) -> None:
+    for folder, text in (("a", "return A_synapse * pre"), ("b", "return A_synapse * post"), ("c", "return A_synapse * pre")):
+        file = tmp_path / folder / "own.py"
+        file.parent.mkdir()
+        file.write_text(f"def oja(pre, post, A_synapse):\n    {text}\n")
+        run = RunFolder(write_run(tmp_path / folder / "run", [1.0], seed=ord(folder), rule=f"{file}:oja"))
+        run.write_record(replace(run.read_record(), files=own_files(run.read_record().settings)))
+    first, second = (digest(tmp_path / folder / "own.py")[:6] for folder in "ab")
+    assert names(tmp_path) == sorted([f"rule=oja ({first})", f"rule=oja ({second})"])  # c is as a, in another place
+    found = compare([tmp_path])
+    assert {scored.group.name: len(scored.scores) for scored in found.groups}[f"rule=oja ({first})"] == 2
+    assert "files" not in found.groups[0].group.settings
 
 
 def test_mixed_tasks_are_refused_with_the_list(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from matplotlib.image import imread
 from nchl.errors import NchlError, UnknownName
 from nchl.report import comparison_plots
 from nchl.report.compare import Comparison, compare
-from nchl.report.tables import FORMATS, PAIR_COLUMNS, Table, latex, markdown, probability, render, text
-from reference.comparison import write_run
+from nchl.report.compare_runs import digest
+from nchl.report.tables import FORMATS, PAIR_COLUMNS, Table, caption, latex, markdown, probability, render, text
+from reference.comparison import write_evaluation, write_run
 
 
 @pytest.fixture(scope="module")
@@ -102,21 +103,42 @@ def test_groups_are_told_apart_beyond_the_colours() -> None:
     assert len(styles) == 32
 
 
-def test_the_figure_is_written_twice_and_equal_each_time(comparison: Comparison, tmp_path: Path) -> None:
-    files = comparison_plots.save(comparison, tmp_path / "new" / "v1.2" / "figure.png")
-    assert [file.name for file in files] == ["figure.png", "figure.svg"]
-    picture = imread(files[0])
+def test_the_figure_is_written_as_its_name_says_and_equal_each_time(comparison: Comparison, tmp_path: Path) -> None:
+    (png,) = comparison_plots.save(comparison, tmp_path / "new" / "v1.2" / "figure.png")
+    picture = imread(png)
     assert picture.shape[1] > 1500
     assert np.ptp(picture[..., :3]) > 0.9
-    assert ElementTree.parse(files[1]).getroot().tag.endswith("svg")
-    again = comparison_plots.save(comparison, tmp_path / "other")
-    assert [file.name for file in again] == ["other.png", "other.svg"]
-    assert files[1].read_bytes() == again[1].read_bytes()
-    with pytest.raises(NchlError, match=r"not as \.pdf"):
-        comparison_plots.save(comparison, tmp_path / "figure.pdf")
+    (svg,) = comparison_plots.save(comparison, tmp_path / "figure.SVG")
+    assert ElementTree.parse(svg).getroot().tag.endswith("svg")
+    (pdf,) = comparison_plots.save(comparison, tmp_path / "figure.pdf")
+    assert pdf.read_bytes().startswith(b"%PDF-")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["figure.SVG", "figure.pdf", "new"]
+    (again,) = comparison_plots.save(comparison, tmp_path / "again.pdf")
+    assert again.read_bytes() == pdf.read_bytes()
+    both = comparison_plots.save(comparison, tmp_path / "other")
+    assert [file.name for file in both] == ["other.png", "other.svg"]
+    assert both[1].read_bytes() == svg.read_bytes()
+    with pytest.raises(NchlError, match=r"as \.pdf, \.svg, \.png, not as \.jpg: give .*figure\.pdf"):
+        comparison_plots.save(comparison, tmp_path / "figure.jpg")
     (tmp_path / "file").write_text("")
     with pytest.raises(NchlError, match="cannot write"):
         comparison_plots.save(comparison, tmp_path / "file" / "figure.png")
+
+
+def test_the_caption_in_latex_says_score_episodes_and_seeds(comparison: Comparison, tmp_path: Path) -> None:
+    said = render(comparison, "latex", ["groups"])
+    assert said.splitlines()[1:3] == [r"\begin{table}", r"\centering"]
+    assert said.endswith(r"\end{table}")
+    line = next(line for line in said.splitlines() if line.startswith(r"\caption{CartPole-v1: "))
+    assert "mean fitness of the last generation (1 episode of each of 10 individuals)" in line
+    assert "network=wnchl: 1 run (seed 0); network=hl: 5 runs (seeds 0 to 4)" in line
+    for seed in (3, 9):
+        columns = {"validation_centre": [1.0, 2.0]}
+        folder = write_run(tmp_path / str(seed), [1.0, 2.0], seed=seed, columns=columns, validation_episodes=6)
+        write_evaluation(folder, 4.0, digest=digest(folder / "best.safetensors"), episodes=50)
+    assert "2 runs (seeds 3, 9)" in caption(compare([tmp_path]), "pairs")
+    assert "over 50 unseen episodes (seed 10000). 2 runs" in caption(compare([tmp_path]), "groups")
+    assert "validation episodes (6 episodes)." in caption(compare([tmp_path], score="validation"), "runs")
 
 
 def test_long_names_leave_the_panels_their_room(tmp_path: Path) -> None:

@@ -56,7 +56,13 @@ def add_arguments(parser: Parser) -> None:
         metavar="|".join(_TABLES),
         help="this table only (default: groups and pairs; of csv: groups)",
     )
-    how.add_argument("--figure", type=Path, metavar="PATH", help="draw learning curves, profile and intervals into PATH.png and PATH.svg")
+    how.add_argument(
+        "--figure",
+        type=Path,
+        metavar="PATH",
+        help="draw learning curves, profile and intervals into a file that ends in .pdf, .svg or .png; without an ending, "
+        "into PATH.png and PATH.svg",
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

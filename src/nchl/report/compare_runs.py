@@ -25,6 +25,7 @@ from nchl.runs.options import that_matter
 EVALUATION = "evaluation.json"
 _COLUMNS = ("evaluations", "env_steps", "mean", "best_so_far", "validation_centre")
 _LARGEST_HEADER = 1 << 20
+_DIGITS = 6  # of a digest beside a name
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Run:
         folder: where it is.
         task: the id of its task.
         seed: its seed.
-        settings: the options on which results depend, without task and seed; own files by name and digest, and the simulator
-            that was really used.
+        settings: the options on which results depend, without task and seed; a user's rule and network by name and digest,
+            as in `oja (3f2a1b)`, and the simulator that was really used.
         columns: of `metrics.csv`, (generations,) each; NaN where a cell is empty.
         generations: how many are done.
         total: how many it shall have.
@@ -144,11 +145,15 @@ def _settings(record: Record) -> dict[str, Any]:
     for name in ("task", "seed"):
         del settings[name]
     settings["simulator"] = record.same_bits.get("simulator", settings["simulator"])
+    others = dict(record.files)
     for name in ("network", "rule"):
         if settings[name] is not None and ":" in settings[name]:
-            settings[name] = settings[name].rpartition("/")[2]
-    if record.files:
-        settings["files"] = " ".join(sorted(stated[:8] for stated in record.files.values()))
+            file, _, attribute = settings[name].rpartition(":")
+            # Two files with equal names may hold different functions; an equal one may lie elsewhere.
+            stated = others.pop(file, None) or record.files.get(file)
+            settings[name] = attribute if stated is None else f"{attribute} ({stated[:_DIGITS]})"
+    if others:
+        settings["files"] = " ".join(sorted(stated[:8] for stated in others.values()))
     return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
 
 

@@ -31,6 +31,8 @@ _FOLLOWED = {
     "best_so_far": "highest fitness so far (return)",
     "validation_centre": "return of the centre on validation starts",
 }
+# What a figure's file can be -> what keeps the date out of it.
+FORMATS: dict[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {}}
 _BAND = "95 % bootstrap interval at each point"
 
 
@@ -105,24 +107,23 @@ def draw(comparison: Comparison) -> Figure:
 
 
 def save(comparison: Comparison, path: Path) -> list[Path]:
-    """Write the figure as PNG and as SVG, whatever of the two the path ends with; returns the two files.
+    """Write the figure in the format that the path ends with; without an ending, as PNG and as SVG. Returns the files.
 
     Raises:
         NchlError: a path with another ending, or one that cannot be written to.
     """
-    if path.suffix.lower() not in ("", ".png", ".svg"):
-        raise NchlError(f"a figure is written as .png and .svg, not as {path.suffix}: give {path.with_suffix('.png')}")
-    base = path.with_suffix("") if path.suffix else path
-    files = [base.with_name(base.name + ending) for ending in (".png", ".svg")]
+    ending = path.suffix.lower()
+    if ending not in ("", *FORMATS):
+        raise NchlError(f"a figure is written as {', '.join(FORMATS)}, not as {path.suffix}: give {path.with_suffix('.pdf')}, for example")
+    files = [path] if ending else [path.with_name(path.name + each) for each in (".png", ".svg")]
     # Without a date and with a fixed salt for its identifiers, an equal comparison gives an equal file.
-    with require("matplotlib", "report").rc_context({"svg.hashsalt": "nchl", "svg.fonttype": "path"}):
-        figure = draw(comparison)
+    with require("matplotlib", "report").rc_context({"svg.hashsalt": "nchl", "svg.fonttype": "path", "pdf.fonttype": 42}):
         try:
-            base.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(files[0], dpi=150)
-            figure.savefig(files[1], metadata={"Date": None})
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for file in files:  # drawn anew: a figure that was saved once has been laid out for that format
+                draw(comparison).savefig(file, dpi=150, metadata=FORMATS[file.suffix.lower()])
         except OSError as error:
-            raise NchlError(f"cannot write {error.filename or base}: {error.strerror or error}") from error
+            raise NchlError(f"cannot write {error.filename or path}: {error.strerror or error}") from error
     return files
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from nchl.errors import UnknownName
@@ -45,8 +45,11 @@ def render(comparison: Comparison, form: str, tables: Sequence[str]) -> str:
             raise UnknownName("table", name, TABLES)
     if form == "csv":
         return "\n".join(_csv(_RECORDS[name](comparison), PAIR_COLUMNS if name == "pairs" else ()) for name in tables).rstrip("\n")
-    draw = {"text": text, "markdown": markdown, "latex": latex}[form]
-    drawn = [draw(table) for name in tables if (table := _TABLES[name](comparison)).rows]
+    found = {name: table for name in tables if (table := _TABLES[name](comparison)).rows}
+    if form == "latex":
+        drawn = [latex(table, caption(comparison, name)) for name, table in found.items()]
+    else:
+        drawn = [{"text": text, "markdown": markdown}[form](table) for table in found.values()]
     # Only the table of pairs can be empty.
     return "\n\n".join(drawn) or ("% " if form == "latex" else "") + "one group: no pairs"
 
@@ -163,12 +166,25 @@ def markdown(table: Table) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def latex(table: Table) -> str:
-    """A tabular of the package booktabs."""
+def latex(table: Table, said: str = "") -> str:
+    """A tabular of the package booktabs; with a caption, in a table."""
     columns = "l" * table.words + "r" * (len(table.headings) - table.words)
     lines = [" & ".join(_escaped(cell, _LATEX) for cell in row) + r" \\" for row in (table.headings, *table.rows)]
     body = [lines[0], r"\midrule", *lines[1:]]
-    return "\n".join(["% \\usepackage{booktabs}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *body, r"\bottomrule", r"\end{tabular}"])
+    tabular = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *body, r"\bottomrule", r"\end{tabular}"]
+    if said:
+        tabular = [r"\begin{table}", r"\centering", rf"\caption{{{_escaped(said, _LATEX)}}}", *tabular, r"\end{table}"]
+    return "\n".join(["% \\usepackage{booktabs}", *tabular])
+
+
+def caption(comparison: Comparison, name: str) -> str:
+    """What a reader of a table must know: the task, the score, of how many episodes, over how many runs with which seeds."""
+    parts = [f"{comparison.task}: {comparison.score_text}{_episodes(comparison)}", _seeds(comparison)]
+    if name == "groups":
+        parts.append(f"IQM: interquartile mean over the runs; 95 %: percentile bootstrap; target {figure(comparison.target)}")
+    if name == "pairs":
+        parts.append("P(improvement): a run of the first scores higher than one of the second; p: two-sided Mann-Whitney test")
+    return ". ".join(parts) + "."
 
 
 def probability(value: float) -> str:
@@ -200,6 +216,39 @@ def _pair_row(pair: Pair) -> tuple[str, ...]:
 
 def _ends(interval: Interval) -> str:
     return "-" if math.isnan(interval.low) else f"[{figure(interval.low)}, {figure(interval.high)}]"
+
+
+def _episodes(comparison: Comparison) -> str:
+    """How many episodes a run's score is of, where the words of the score do not say it."""
+    if comparison.score == "evaluation":
+        return ""
+    settings = [scored.group.settings for scored in comparison.groups]
+    if comparison.score == "validation":
+        return f" ({_span({each['validation_episodes'] for each in settings})})"
+    episodes, population = ({each[name] for each in settings} for name in ("episodes", "population"))
+    return f" ({_span(episodes)} of each of {_span(population, '')} individuals)"
+
+
+def _span(counts: Set[int], of: str = "episode") -> str:
+    """`5 episodes`, or `1 to 5 episodes`."""
+    low, high = min(counts), max(counts)
+    noun = "" if not of else f" {of}" if high == 1 else f" {of}s"
+    return (f"{low:,}" if low == high else f"{low:,} to {high:,}") + noun
+
+
+def _seeds(comparison: Comparison) -> str:
+    """How many runs each group has, and their seeds."""
+    seeds = {scored.group.name: [run.seed for run in scored.group.runs] for scored in comparison.groups}
+    first = next(iter(seeds.values()))
+    if all(each == first for each in seeds.values()):
+        return f"{'In each group ' if len(seeds) > 1 else ''}{_runs(first)}"
+    return "; ".join(f"{name}: {_runs(each)}" for name, each in seeds.items())
+
+
+def _runs(seeds: Sequence[int]) -> str:
+    plain = len(seeds) > 2 and seeds == list(range(seeds[0], seeds[0] + len(seeds)))
+    listed = f"{seeds[0]} to {seeds[-1]}" if plain else ", ".join(map(str, seeds))
+    return f"{len(seeds)} run{'s' * (len(seeds) > 1)} (seed{'s' * (len(seeds) > 1)} {listed})"
 
 
 def _interval_record(name: str, interval: Interval) -> dict[str, float]:
