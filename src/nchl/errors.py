@@ -76,6 +76,10 @@ class TaskError(NchlError):
     """A task that cannot be made or run: unknown, unsupported spaces, or a simulator that is not there."""
 
 
+class DrawingError(TaskError):
+    """A task that cannot be drawn here. It can be played all the same."""
+
+
 class RunError(NchlError):
     """A run folder that cannot be used as asked."""
 

@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 
 from nchl import __version__
-from nchl.errors import InvalidArgument, NchlError, RunError, require
+from nchl.errors import DrawingError, InvalidArgument, NchlError, RunError, require
 from nchl.report import page_words, plots, words
 from nchl.report.microscope import Microscope, record
 from nchl.report.page_pictures import svg
 from nchl.report.page_state import State, snapshot
+from nchl.rollout.watch import never
 from nchl.runs.evaluate import evaluate
 from nchl.runs.files import write_atomically
 from nchl.runs.watch import open_run
@@ -139,10 +140,18 @@ def _check_place(path: Path) -> None:
 
 
 def _record(state: State, seed: int, notes: list[str]) -> dict[str, Any]:
-    """One lifetime of the best individual: the first episode of the evaluation."""
-    with open_run(state.folder.path, seed, size=_size(state)) as scene:
+    """One lifetime of the best individual: the first episode of the evaluation; without pictures of a task that has none."""
+    try:
+        return _look(state, seed, notes, draw=True)
+    except DrawingError as error:
+        notes.append(f"The microscope is without pictures of the task: {error}")
+        return _look(state, seed, notes, draw=False)
+
+
+def _look(state: State, seed: int, notes: list[str], *, draw: bool) -> dict[str, Any]:
+    with open_run(state.folder.path, seed, size=_size(state) if draw else None, draw=draw) as scene:
         scope = Microscope(scene.network)
-        recording = record(scene.network, scene.watch(draw=scope.wants_frame), scope)
+        recording = record(scene.network, scene.watch(draw=scope.wants_frame if draw else never), scope)
         notes += [note for note in scene.stage.notes if note not in notes]
         return recording
 
@@ -176,7 +185,8 @@ def _tried(otherwise: str, notes: list[str], make: Callable[[], dict[str, Any]])
     try:
         return make()
     except NchlError as error:
-        notes.append(f"{otherwise}: {error}")
+        known = any(str(error) in note for note in notes)
+        notes.append(f"{otherwise}, for the same reason" if known else f"{otherwise}: {error}")
         return None
 
 

@@ -85,6 +85,7 @@ def open_run(
     simulator: str | None = None,
     size: Sequence[int] | None = None,
     backend: str | None = None,
+    draw: bool = True,
 ) -> Scene:
     """Put what a run has found on a stage.
 
@@ -99,9 +100,11 @@ def open_run(
         simulator: None: the run's own.
         size: (width, height) of a picture; None: what suits the task.
         backend: how the network's step is computed; None: as in the run.
+        draw: False: a stage without pictures, which every task has; `watch` then needs `draw=never`.
 
     Raises:
-        NchlError: no such run or result, or a task that cannot be drawn here.
+        DrawingError: the task cannot be drawn here.
+        NchlError: no such run or result.
     """
     for name, value in (("seed", seed), ("episode", episode)):
         if value < 0:
@@ -115,6 +118,7 @@ def open_run(
         size,
         about.image_size,
         about.max_episode_steps,
+        draw=draw,
     )
     try:
         task = stage.task

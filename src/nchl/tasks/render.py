@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from nchl import tasks
-from nchl.errors import InvalidArgument, NchlError, TaskError
+from nchl.errors import DrawingError, InvalidArgument, NchlError, TaskError
 from nchl.tasks import bullet, gym_worker, render_mujoco
 from nchl.tasks.arithmetic import simulator_arithmetic
 from nchl.tasks.base import Step
@@ -25,6 +25,7 @@ from nchl.tasks.gym import Gymnasium, plain
 from nchl.tasks.task import Task
 
 SIZE = (480, 360)
+_NOT_DRAWN = "this stage was opened without pictures; open it with draw=True"
 _ROW = np.zeros(1, dtype=np.int32)
 # What EnvPool draws without OpenGL (tried one by one), and the steps per second that Gymnasium's metadata tell of them.
 DRAWN_BY_ENVPOOL = {
@@ -79,25 +80,31 @@ class Stage(ABC):
 
 
 class GymnasiumStage(Stage):
-    """An environment of Gymnasium in this process, drawn by its own `rgb_array` renderer (here MuJoCo's with the wished size)."""
+    """An environment of Gymnasium in this process, drawn by its own `rgb_array` renderer (here MuJoCo's with the wished size).
 
-    def __init__(self, task: Task, seed: int, size: tuple[int, int], notes: list[str]) -> None:
+    With `draw=False` it is made without a render mode, and has no pictures.
+    """
+
+    def __init__(self, task: Task, seed: int, size: tuple[int, int], notes: list[str], draw: bool = True) -> None:
         assert isinstance(task.back_end, Gymnasium)
         recipe = dict(task.back_end.recipe)
-        mode = {} if task.id == bullet.ID else {"render_mode": _render_mode(task.id)}
+        mode = {} if task.id == bullet.ID or not draw else {"render_mode": _render_mode(task.id)}
         recipe["options"] = {**recipe.get("options", {}), **mode}
         try:
             with simulator_arithmetic():
                 self._environments = gym_worker.Environments(recipe, 1)
         except Exception as error:
-            raise TaskError(f"{task.id} cannot be made to be drawn: {type(error).__name__}: {error}") from error
+            if draw:
+                how = render_mujoco.HOW
+                raise DrawingError(f"{task.id} cannot be made to be drawn: {type(error).__name__}: {error}; {how}") from error
+            raise TaskError(f"{task.id} cannot be made: {type(error).__name__}: {error}") from error
         self._environment = self._environments.first()
         plainly = self._environment.unwrapped
-        drawn_by = "Gymnasium"
-        if hasattr(plainly, "mujoco_renderer"):
+        drawn_by = "Gymnasium" if draw else "nothing"
+        if draw and hasattr(plainly, "mujoco_renderer"):
             with gym_worker.quiet():
                 drawn_by = render_mujoco.prepare(plainly, size)
-        self._size = size
+        self._size, self._draw = size, draw
         super().__init__(task, seed, drawn_by, plainly.metadata.get("render_fps") or 30, notes)
 
     def reset(self) -> Shaped[np.ndarray, "1 ..."]:
@@ -115,6 +122,8 @@ class GymnasiumStage(Stage):
 
     def frame(self) -> UInt8[np.ndarray, "height width 3"]:
         """See `Stage`."""
+        if not self._draw:
+            raise DrawingError(_NOT_DRAWN)
         return render_mujoco.picture(self._environment, self.task.id)
 
     def close(self) -> None:
@@ -125,8 +134,8 @@ class GymnasiumStage(Stage):
 class BulletStage(GymnasiumStage):
     """The Bullet ant, drawn by PyBullet's own software renderer with a camera that goes along with it."""
 
-    def __init__(self, task: Task, seed: int, size: tuple[int, int], notes: list[str]) -> None:
-        super().__init__(task, seed, size, notes)
+    def __init__(self, task: Task, seed: int, size: tuple[int, int], notes: list[str], draw: bool = True) -> None:
+        super().__init__(task, seed, size, notes, draw)
         self.drawn_by = "PyBullet (software)"
 
     def frame(self) -> UInt8[np.ndarray, "height width 3"]:
@@ -143,15 +152,15 @@ class BulletStage(GymnasiumStage):
 
 
 class EnvPoolStage(Stage):
-    """An environment of EnvPool that draws itself without OpenGL."""
+    """An environment of EnvPool that draws itself without OpenGL; with `draw=False` any of them, without pictures."""
 
-    def __init__(self, task: Task, seed: int, size: tuple[int, int] | None, notes: list[str]) -> None:
+    def __init__(self, task: Task, seed: int, size: tuple[int, int] | None, notes: list[str], draw: bool = True) -> None:
         assert isinstance(task.back_end, EnvPool)
-        self._back_end = task.back_end
-        self._options: dict[str, Any] = {"render_mode": "rgb_array"}
-        if size is not None:
+        self._back_end, self._draw = task.back_end, draw
+        self._options: dict[str, Any] = {"render_mode": "rgb_array"} if draw else {}
+        if draw and size is not None:
             self._options |= {"render_width": size[0], "render_height": size[1]}
-        super().__init__(task, seed, "EnvPool", DRAWN_BY_ENVPOOL[task.id], notes)
+        super().__init__(task, seed, "EnvPool" if draw else "nothing", DRAWN_BY_ENVPOOL.get(task.id, 30), notes)
 
     def reset(self) -> Shaped[np.ndarray, "1 ..."]:
         """See `Stage`. EnvPool takes a seed only when it is made, so this makes it anew."""
@@ -164,6 +173,8 @@ class EnvPoolStage(Stage):
 
     def frame(self) -> UInt8[np.ndarray, "height width 3"]:
         """See `Stage`."""
+        if not self._draw:
+            raise DrawingError(_NOT_DRAWN)
         return self._pool.picture()
 
     def close(self) -> None:
@@ -220,6 +231,7 @@ def open_stage(
     size: Sequence[int] | None = None,
     image_size: Sequence[int] | None = None,
     max_episode_steps: int | None = None,
+    draw: bool = True,
 ) -> Stage:
     """One environment of a task that can draw itself.
 
@@ -231,9 +243,10 @@ def open_stage(
         size: (width, height) of a picture, for renderers that take one; None: 480 x 360, or what the simulator likes best.
         image_size: (height, width) of what the network sees, for tasks with pictures.
         max_episode_steps: another limit of steps than the task's own.
+        draw: False: without pictures, which every task can do.
 
     Raises:
-        NchlError: what `tasks.make` raises; a TaskError for a task that nobody can draw here.
+        NchlError: what `tasks.make` raises; a DrawingError for a task that cannot be drawn here.
     """
     if size is not None and (len(size) != 2 or not all(16 <= side <= 4096 for side in size)):
         raise InvalidArgument(f"size: expected two numbers from 16 to 4096, width and height, got {' '.join(map(str, size))}")
@@ -241,6 +254,8 @@ def open_stage(
     task = tasks.make(id, simulator, max_episode_steps, image_size, threads=1)
     notes: list[str] = list(task.notes)
     if isinstance(task.back_end, EnvPool):
+        if not draw:
+            return EnvPoolStage(task, seed, None, notes, draw=False)
         if task.id in DRAWN_BY_ENVPOOL:
             return EnvPoolStage(task, seed, wished, notes)
         if task.id in render_mujoco.TWINS:
@@ -250,17 +265,19 @@ def open_stage(
         try:
             task = tasks.make(name, "gymnasium", max_episode_steps, image_size, threads=1)
         except NchlError as error:
-            raise TaskError(f"{name} cannot be drawn: EnvPool does not draw it here, and Gymnasium does not have it ({error})") from error
+            raise DrawingError(
+                f"{name} cannot be drawn: EnvPool does not draw it here, and Gymnasium does not have it ({error})"
+            ) from error
         notes += [*task.notes, f"EnvPool cannot draw {name}: it is played in Gymnasium, where the same seed is another start"]
-    kind = BulletStage if task.id == bullet.ID else GymnasiumStage
-    return kind(task, seed, wished or SIZE, notes)
+    kind = BulletStage if draw and task.id == bullet.ID else GymnasiumStage
+    return kind(task, seed, wished or SIZE, notes, draw)
 
 
 def _render_mode(id: str) -> str:
     """`rgb_array`, where a task has it.
 
     Raises:
-        TaskError: it has not; the message names what it has.
+        DrawingError: it has not; the message names what it has, and what to write in the environment.
     """
     with gym_worker.quiet():
         probe = plain(id)
@@ -268,5 +285,5 @@ def _render_mode(id: str) -> str:
         probe.close()
     if "rgb_array" not in modes:
         has = f"its render modes are {', '.join(modes)}" if modes else "it has no render mode"
-        raise TaskError(f"{id} cannot be drawn: a film needs the render mode rgb_array, and {has}")
+        raise DrawingError(f"{id} cannot be drawn: it needs the render mode rgb_array, and {has}; {render_mujoco.HOW}")
     return "rgb_array"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from nchl.errors import TaskError
+from nchl.errors import DrawingError
 from nchl.tasks import gym_worker
 from nchl.tasks.arithmetic import simulator_arithmetic
 
@@ -25,6 +25,12 @@ TWINS = frozenset(
     f"{name}-v{version}"
     for name in ("HalfCheetah", "Hopper", "Walker2d", "Swimmer", "Ant", "Humanoid", "HumanoidStandup")
     for version in (4, 5)
+)
+# What an environment needs for a film, for those that lack it.
+HOW = (
+    'a film needs in the environment: `metadata = {"render_modes": ["rgb_array"], "render_fps": 30}`; an `__init__` that takes '
+    "`render_mode=None` and keeps it as `self.render_mode`; and a method `render(self)` that returns the picture, an array "
+    "(height, width, 3) of uint8"
 )
 _WORDS = {"egl": "EGL", "osmesa": "OSMesa, software", "glfw": "GLFW"}
 _SHADOWS = 1024  # edge of the map of shadows, in pixels; MuJoCo's own 4096 cost four times the drawing on a CPU
@@ -41,7 +47,7 @@ def prepare(world: Any, size: tuple[int, int]) -> str:
         size: (width, height).
 
     Raises:
-        TaskError: this machine has no OpenGL that works without a display; names the package that brings one.
+        DrawingError: this machine has no OpenGL that works without a display; names the package that brings one.
     """
     import mujoco
 
@@ -70,16 +76,17 @@ def picture(environment: Any, name: str) -> UInt8[np.ndarray, "height width 3"]:
     """What a Gymnasium environment draws.
 
     Raises:
-        TaskError: it fails, or draws something that is no picture.
+        DrawingError: it fails, or draws something that is no picture.
     """
     try:
         with simulator_arithmetic(), warnings.catch_warnings(), gym_worker.quiet():
             warnings.simplefilter("ignore")
             frame = np.asarray(environment.render())
     except Exception as error:  # of OpenGL, of pygame, or of a user's environment
-        raise TaskError(f"{name} cannot be drawn: {type(error).__name__}: {error}") from error
+        raise DrawingError(f"{name} cannot be drawn: {type(error).__name__}: {error}; {HOW}") from error
     if frame.ndim != 3 or frame.shape[2] not in (3, 4) or frame.dtype != np.uint8:
-        raise TaskError(f"{name} cannot be drawn: expected a picture (height, width, 3) of uint8, got {frame.shape} of {frame.dtype}")
+        got = "nothing (None)" if frame.dtype == object and frame.ndim == 0 else f"{frame.shape} of {frame.dtype}"
+        raise DrawingError(f"{name} cannot be drawn: its render() gave {got}, not a picture (height, width, 3) of uint8; {HOW}")
     return np.ascontiguousarray(frame[:, :, :3])
 
 
@@ -87,7 +94,7 @@ def choose() -> str:
     """The value of `MUJOCO_GL` that works here; set for this process where the user has not chosen one.
 
     Raises:
-        TaskError: none works.
+        DrawingError: none works.
     """
     chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
     if not chosen:
@@ -95,9 +102,9 @@ def choose() -> str:
         if chosen:
             os.environ["MUJOCO_GL"] = chosen
     elif (problem := _problem(chosen)) is not None:
-        raise TaskError(f"MUJOCO_GL={chosen} does not work here ({problem}); unset it, or set it to egl or osmesa")
+        raise DrawingError(f"MUJOCO_GL={chosen} does not work here ({problem}); unset it, or set it to egl or osmesa")
     if not chosen:
-        raise TaskError(
+        raise DrawingError(
             "MuJoCo tasks are drawn with OpenGL, and neither EGL nor OSMesa works here; install one: "
             "apt install libegl1 libgl1-mesa-dri, or apt install libosmesa6"
         )
