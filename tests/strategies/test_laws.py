@@ -251,7 +251,9 @@ def test_settings_are_those_of_the_constructor_and_make_refuses_others(variant):
     known = strategies.settings(name)
     assert set(build(variant).settings) == set(known)
     assert build(variant).settings == known | given | ({"mu": 10} if name == "elite" else {})
-    assert "centre" not in known
+    parameters = inspect.signature(strategies.STRATEGIES[name].load().__init__).parameters.values()
+    keywords = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
+    assert keywords == known | {"centre": "normal"}
     with pytest.raises(InvalidArgument, match="has no setting 'sgma'"):
         strategies.make(name, SIZE, POPULATION, 0, sgma=1)
     if "lr" not in known:
@@ -284,7 +286,9 @@ def test_an_unknown_strategy_is_told_the_nearest():
 
 
 def test_a_leaf_stands_directly_under_the_base():
-    for leaf in strategies.STRATEGIES.values():
+    for name, entry in strategies.STRATEGIES.items():
+        leaf = entry.load()
+        assert leaf.name == name
         assert leaf.__bases__ == (Strategy,)
         assert not inspect.isabstract(leaf)
 

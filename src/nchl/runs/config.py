@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nchl.errors import InvalidArgument, RunError, UnknownName
 from nchl.runs import budget
 from nchl.runs.config_values import check_values
-from nchl.runs.options import ADDED, NO_EFFECT_ON_RESULTS, Option, check_kind, is_file_network, no_meaning, option
+from nchl.runs.options import Option, check_keys, check_kind, is_file_network, no_meaning, option, with_strategy_settings
 from nchl.runs.presets import preset_settings
+from nchl.strategies.registry import STRATEGIES
 
 NETWORKS = ("nchl", "hl", "wnchl", "static", "conv-thesis", "conv-hml")
-STRATEGIES = ("openai-es", "cma-es", "lm-ma-es", "elite")
 INITIAL_GENOMES = ("normal", "zeros", "uniform")
 
 IMAGE_SIZES = {"conv-thesis": (64, 64), "conv-hml": (84, 84)}  # what the published networks see
@@ -36,8 +36,11 @@ _WITH_WEIGHTS = ("nchl", "hl", *_CONVS)  # these draw weights and change them
 
 
 @dataclass(frozen=True)
+@with_strategy_settings(_SEARCH, behind="population")
 class EvolveConfig:
     """Everything that repeats a run, apart from the machine. Fields are the options of `nchl evolve`; see `options()`.
+
+    The settings of the strategies are fields too, made from `nchl.strategies.registry`.
 
     After construction each field that has a meaning holds its value, each that has none holds None. Constructing it
     checks it: `InvalidArgument` says what was expected, what came, and what to do.
@@ -106,20 +109,8 @@ class EvolveConfig:
     )
     device: str | None = option("str", "cpu", "the torch device of the networks", _NETWORK, metavar="DEVICE")
 
-    strategy: str | None = option("str", "openai-es", "the search", _SEARCH, choices=STRATEGIES)
+    strategy: str | None = option("str", "openai-es", "the search", _SEARCH, choices=tuple(STRATEGIES))
     population: int | None = option("int", 200, "individuals in a generation", _SEARCH, metavar="P")
-    sigma: float | None = option("float", 0.1, "standard deviation of the first generation around its centre", _SEARCH, metavar="S")
-    sigma_decay: float | None = option(
-        "float", 0.999, "factor on sigma after each generation, down to 0.01", _SEARCH, metavar="F", strategies=("openai-es", "elite")
-    )
-    lr: float | None = option("float", 0.2, "learning rate of the centre", _SEARCH, metavar="LR", strategies=("openai-es",))
-    lr_decay: float | None = option(
-        "float", 0.995, "factor on the learning rate after each generation, down to 0.001", _SEARCH, metavar="F", strategies=("openai-es",)
-    )
-    antithetic: bool | None = option("bool", True, "draw perturbations in mirrored pairs", _SEARCH, strategies=("openai-es",))
-    diagonal: bool | None = option(
-        "bool", False, "learn variances only, no covariances: for genomes of more than 3,000 numbers", _SEARCH, strategies=("cma-es",)
-    )
     initial_genome: str | None = option(
         "str",
         "normal",
@@ -165,6 +156,10 @@ class EvolveConfig:
         "str", None, "settings of a published experiment (`nchl presets` lists them); other options override it", "preset", metavar="NAME"
     )
 
+    if TYPE_CHECKING:
+
+        def __init__(self, task: str, **options: Any) -> None: ...
+
     def __post_init__(self) -> None:
         self._remember([f.name for f in fields(self) if getattr(self, f.name) is None])
         for name in ("network", "strategy"):  # the others' meaning depends on these two
@@ -205,7 +200,7 @@ class EvolveConfig:
                 object.__setattr__(self, about.name, value)
             check_kind(about, value)
         elif about.applies(network, strategy):
-            object.__setattr__(self, about.name, _default(about, network))
+            object.__setattr__(self, about.name, _default(about, network, strategy))
 
     @classmethod
     def create(cls, task: str | None = None, *, preset: str | None = None, **given: Any) -> EvolveConfig:
@@ -263,8 +258,8 @@ class EvolveConfig:
 
     def strategy_settings(self) -> dict[str, Any]:
         """The options that only some strategies have, for `strategies.make`; those without meaning are left out."""
-        names = ("sigma", "sigma_decay", "lr", "lr_decay", "antithetic", "diagonal")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        given = {each.name: getattr(self, each.name) for each in STRATEGIES[str(self.strategy)].settings}
+        return {name: value for name, value in given.items() if value is not None}
 
     def to_json(self) -> dict[str, Any]:
         """The options as plain JSON values, in order; `from_json` is the inverse."""
@@ -277,17 +272,7 @@ class EvolveConfig:
         Raises:
             RunError: an unknown or missing key, a value of the wrong type or out of range; names the file and the key.
         """
-        if not isinstance(data, dict):
-            raise RunError(f"{file}: the settings must be an object of options, got {type(data).__name__}")
-        names = [each.name for each in options()]
-        for key in data:
-            if key not in names:
-                raise RunError(f"{file}: unknown key {key!r} in the settings; the file was altered or written by another version of nchl")
-        for name in names:
-            if name not in data and name not in NO_EFFECT_ON_RESULTS | ADDED:  # a run from before that option is the same run
-                raise RunError(
-                    f"{file}: key {name!r} is missing from the settings; the file was altered or written by another version of nchl"
-                )
+        check_keys(data, options(), file)
         if data["network"] == "conv-hml":  # older records hold what has no meaning for it
             data = data | {"sharing": None, "termwise": None}
         try:
@@ -295,7 +280,8 @@ class EvolveConfig:
         except InvalidArgument as error:
             raise RunError(f"{file}: {error}") from error
         # A record does not tell a default from the same value given.
-        config._remember(each.name for each in options() if getattr(config, each.name) in (None, _default(each, str(config.network))))
+        network, strategy = str(config.network), str(config.strategy)
+        config._remember(each.name for each in options() if getattr(config, each.name) in (None, _default(each, network, strategy)))
         return config
 
 
@@ -303,13 +289,14 @@ _OPTIONS = tuple(Option(name=f.name, **f.metadata) for f in fields(EvolveConfig)
 _BY_NAME = {each.name: each for each in _OPTIONS}
 
 
-def _default(about: Option, network: str) -> Any:
-    """The default of an option that has a meaning; convolutional networks have two of their own."""
+def _default(about: Option, network: str, strategy: str) -> Any:
+    """The default of an option that has a meaning; convolutional networks have two of their own, strategies may have others."""
     if about.name == "image_size":
         return IMAGE_SIZES.get(network)
     if about.name == "normalise" and (network in _CONVS or is_file_network(network)):
         return "max"
-    return about.default
+    own = next((each for each in STRATEGIES[strategy].settings if each.name == about.name), None)
+    return about.default if own is None else own.default
 
 
 def options() -> tuple[Option, ...]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nchl.errors import InvalidArgument
 from nchl.runs.options import at_least
+from nchl.strategies.registry import STRATEGIES
 
 if TYPE_CHECKING:
     from nchl.runs.config import EvolveConfig
@@ -42,7 +43,8 @@ def check_values(config: EvolveConfig) -> None:
         value = getattr(config, name)
         if value is not None and value < bound:
             raise InvalidArgument(f"{name} must be at least {bound}, got {value}")
-    if config.antithetic and config.population is not None and config.population % 2:
+    settings = config.strategy_settings()
+    if settings.get("antithetic") and config.population is not None and config.population % 2:
         raise InvalidArgument(
             f"population must be even for antithetic sampling (each perturbation comes with its mirror image), got {config.population}; "
             f"use {config.population + 1}, or --no-antithetic"
@@ -51,11 +53,11 @@ def check_values(config: EvolveConfig) -> None:
         raise InvalidArgument(
             f"--workers {config.workers} are processes on this machine, --cluster {config.cluster} is a Ray cluster; give one of the two"
         )
-    for name in ("sigma", "lr", "max_minutes"):
-        value = getattr(config, name)
-        if value is not None and not value > 0:
-            raise InvalidArgument(f"{name} must be greater than 0, got {value}")
-    for name in ("sigma_decay", "lr_decay"):
-        value = getattr(config, name)
-        if value is not None and not 0 < value <= 1:
-            raise InvalidArgument(f"{name} must be in (0, 1], got {value}")
+    if config.max_minutes is not None and not config.max_minutes > 0:
+        raise InvalidArgument(f"max_minutes must be greater than 0, got {config.max_minutes}")
+    for setting in STRATEGIES[str(config.strategy)].settings:
+        if setting.name in settings:
+            setting.check(settings[setting.name])
+    mu = settings.get("mu")
+    if mu is not None and config.population is not None and mu > config.population:
+        raise InvalidArgument(f"mu must be at most the population of {config.population}, got {mu}")

@@ -11,11 +11,11 @@ import platform
 from collections.abc import Mapping
 
 from nchl.errors import RunError
+from nchl.strategies.registry import STRATEGIES
 
 _PACKAGES = ("nchl", "torch", "numpy", "safetensors", "gymnasium", "envpool", "mujoco", "pybullet", "cma", "ray")
 # Whose version may change a result, beside torch's and numpy's; nchl's own and safetensors' do not, by promise.
 _BY_SIMULATOR = {"envpool": ("envpool",), "gymnasium": ("gymnasium", "mujoco", "pybullet")}
-_BY_STRATEGY = {"cma-es": ("cma",)}
 
 
 def versions() -> dict[str, str]:
@@ -40,7 +40,9 @@ def same_bits(*, backend: str, simulator: str, strategy: str) -> dict[str, str]:
     import torch
 
     installed = versions()
-    matter = ("torch", "numpy", *_BY_SIMULATOR.get(simulator, ()), *_BY_STRATEGY.get(strategy, ()))
+    # A strategy of the user's own, given as an object, is in no list.
+    searching = STRATEGIES[strategy].packages if strategy in STRATEGIES else ()
+    matter = ("torch", "numpy", *_BY_SIMULATOR.get(simulator, ()), *searching)
     return {
         "backend": backend,
         "simulator": simulator,

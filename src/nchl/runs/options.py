@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
-from nchl.errors import InvalidArgument, UnknownName
+from nchl.errors import InvalidArgument, RunError, UnknownName
+from nchl.strategies.registry import STRATEGIES, Setting, all_settings
+
+_Config = TypeVar("_Config")
 
 # Options on which no result depends: where the work is done, who is told of it, and the name under which settings were found.
 # Runs that differ in nothing else are the same experiment.
@@ -16,7 +21,7 @@ NO_EFFECT_ON_RESULTS = frozenset({"preset", "workers", "cluster", "threads", "wa
 TOTALS = ("generations", "max_steps", "max_minutes")
 
 # Options that records of earlier versions lack; such a run was made with what is now the default.
-ADDED = frozenset({"max_episode_steps"})
+ADDED = frozenset({"max_episode_steps", "mu"})
 
 
 @dataclass(frozen=True)
@@ -75,12 +80,67 @@ def option(kind: str, default: Any, help: str, group: str, **more: Any) -> Any:
     return field(default=None, metadata={"kind": kind, "default": default, "help": help, "group": group, **more})
 
 
+def with_strategy_settings(group: str, *, behind: str) -> Callable[[type[_Config]], type[_Config]]:
+    """A decorator that gives a dataclass-to-be a field for each setting of any strategy in the list.
+
+    Args:
+        group: heading of the help.
+        behind: the field that these follow, in the help too.
+    """
+
+    def decorate(cls: type[_Config]) -> type[_Config]:
+        ordered: dict[str, Any] = {}
+        for name, kind in inspect.get_annotations(cls).items():
+            ordered[name] = kind
+            if name == behind:
+                ordered |= dict.fromkeys(all_settings(), "Any")
+        cls.__annotations__ = ordered
+        for name, versions in all_settings().items():
+            setattr(cls, name, _strategy_option(versions, group))
+        return cls
+
+    return decorate
+
+
+def _strategy_option(versions: Mapping[str, Setting], group: str) -> Any:
+    """One field for a setting that several strategies may take, each with its default; all of them: it is an option for all."""
+    first = next(iter(versions.values()))
+    defaults = list(dict.fromkeys(each.default for each in versions.values()))
+    only = None if len(versions) == len(STRATEGIES) else tuple(versions)
+    if len(defaults) == 1:
+        return option(first.kind, first.default, first.help, group, metavar=first.metavar, strategies=only)
+    each = "; ".join(f"{version.default} for {strategy}" for strategy, version in versions.items())
+    plain = {"kind": first.kind, "default": first.default, "help": f"{first.help} (default: {each})", "group": group}
+    return field(default=None, metadata={**plain, "metavar": first.metavar, "strategies": only})
+
+
 def no_meaning(option: Option, network: str, strategy: str) -> str:
     """The message for an option that was given although it has no meaning."""
     by_strategy = option.strategies is not None and strategy not in option.strategies
     kind, chosen, allowed = ("strategy", strategy, option.strategies) if by_strategy else ("network", network, option.networks)
     belongs = ", ".join(allowed or ())
     return f"{option.flag} has no meaning for the {kind} {chosen}; it belongs to {belongs}. Leave it out, or choose another {kind}"
+
+
+def check_keys(data: Any, known: Iterable[Option], file: Path | str) -> None:
+    """Refuse settings of a record that are not those of a run.
+
+    What earlier versions did not have may be missing: the options in `ADDED`, and settings of strategies that the run does not use.
+
+    Raises:
+        RunError: no object, or an unknown or missing key; names the file and the key.
+    """
+    if not isinstance(data, dict):
+        raise RunError(f"{file}: the settings must be an object of options, got {type(data).__name__}")
+    by_name = {each.name: each for each in known}
+    why = "the file was altered or written by another version of nchl"
+    for key in data:
+        if key not in by_name:
+            raise RunError(f"{file}: unknown key {key!r} in the settings; {why}")
+    for name, about in by_name.items():
+        of_others = about.strategies is not None and data.get("strategy") not in about.strategies
+        if name not in data and name not in NO_EFFECT_ON_RESULTS | ADDED and not of_others:
+            raise RunError(f"{file}: key {name!r} is missing from the settings; {why}")
 
 
 def check_kind(option: Option, value: Any) -> None:

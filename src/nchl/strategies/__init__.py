@@ -3,19 +3,54 @@
 strategy = make("openai-es", size=1104, population=200, seed=0, sigma=0.1)
 population = strategy.ask()
 strategy.tell([fitness(genome) for genome in population.rows()])
+
+Classes are loaded when they are first used: the list of strategies is read by the command line, which does not wait for numpy.
 """
 
-from nchl.strategies.base import Strategy as Strategy
-from nchl.strategies.cma_es import CMAES as CMAES
-from nchl.strategies.elite import Elite as Elite
-from nchl.strategies.initial import CENTRES as CENTRES
-from nchl.strategies.initial import initial_centre as initial_centre
-from nchl.strategies.lm_ma_es import LMMAES as LMMAES
-from nchl.strategies.openai_es import OpenAIES as OpenAIES
-from nchl.strategies.population import GaussianPopulation as GaussianPopulation
-from nchl.strategies.population import MatrixPopulation as MatrixPopulation
-from nchl.strategies.population import Population as Population
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from nchl.strategies.registry import STRATEGIES as STRATEGIES
 from nchl.strategies.registry import make as make
 from nchl.strategies.registry import population_from as population_from
 from nchl.strategies.registry import settings as settings
+
+if TYPE_CHECKING:
+    from nchl.strategies.base import Strategy as Strategy
+    from nchl.strategies.cma_es import CMAES as CMAES
+    from nchl.strategies.elite import Elite as Elite
+    from nchl.strategies.initial import CENTRES as CENTRES
+    from nchl.strategies.initial import initial_centre as initial_centre
+    from nchl.strategies.lm_ma_es import LMMAES as LMMAES
+    from nchl.strategies.openai_es import OpenAIES as OpenAIES
+    from nchl.strategies.population import GaussianPopulation as GaussianPopulation
+    from nchl.strategies.population import MatrixPopulation as MatrixPopulation
+    from nchl.strategies.population import Population as Population
+
+# Public name -> the module that defines it.
+_HOMES = {
+    "CENTRES": "initial",
+    "CMAES": "cma_es",
+    "Elite": "elite",
+    "GaussianPopulation": "population",
+    "LMMAES": "lm_ma_es",
+    "MatrixPopulation": "population",
+    "OpenAIES": "openai_es",
+    "Population": "population",
+    "Strategy": "base",
+    "initial_centre": "initial",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"nchl.strategies.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'nchl.strategies' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

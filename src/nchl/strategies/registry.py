@@ -1,22 +1,113 @@
-"""Strategies by name, and which settings each of them takes."""
+"""The one list of strategies: name, module, settings. The configuration, the command line and its help follow from it.
+
+A row is enough to add a strategy. This module imports nothing heavy, for the command line reads it to print its help; a
+strategy's own module is imported when it is made.
+"""
 
 from __future__ import annotations
 
-import inspect
+import importlib
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from nchl.errors import InvalidArgument, UnknownName
-from nchl.strategies.base import Strategy
-from nchl.strategies.cma_es import CMAES
-from nchl.strategies.elite import Elite
-from nchl.strategies.lm_ma_es import LMMAES, AdaptedPopulation
-from nchl.strategies.openai_es import OpenAIES
-from nchl.strategies.population import GaussianPopulation, MatrixPopulation, Population
 
-STRATEGIES: dict[str, type[Strategy]] = {each.name: each for each in (OpenAIES, CMAES, LMMAES, Elite)}
-_POPULATIONS: dict[str, type[Population]] = {
-    population.kind: population for population in (GaussianPopulation, AdaptedPopulation, MatrixPopulation)
+if TYPE_CHECKING:
+    from nchl.strategies.base import Strategy
+    from nchl.strategies.population import Population
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of a strategy: keyword argument of its class, field of the configuration and option of the command line.
+
+    Strategies that share a setting share the object, or a copy with another default (`dataclasses.replace`).
+
+    Attributes:
+        name: of the keyword argument.
+        kind: `int`, `float`, `bool` (a flag) or `str`.
+        default: as in the signature of the class; None: the class decides, and `help` says how.
+        help: one sentence for the help.
+        metavar: placeholder of the value in the help; None for a flag.
+        above: the value must be greater.
+        least: the value must be at least so large.
+        most: the value must be at most so large.
+    """
+
+    name: str
+    kind: str
+    default: Any
+    help: str
+    metavar: str | None = None
+    above: float | None = None
+    least: float | None = None
+    most: float | None = None
+
+    def check(self, value: Any) -> None:
+        """Refuse a number out of range.
+
+        Raises:
+            InvalidArgument: names the setting and its range.
+        """
+        if self.above is not None and self.most is not None:
+            if not self.above < value <= self.most:
+                raise InvalidArgument(f"{self.name} must be in ({self.above:g}, {self.most:g}], got {value}")
+        elif self.above is not None and not value > self.above:
+            raise InvalidArgument(f"{self.name} must be greater than {self.above:g}, got {value}")
+        elif self.least is not None and value < self.least:
+            raise InvalidArgument(f"{self.name} must be at least {self.least:g}, got {value}")
+        elif self.most is not None and value > self.most:
+            raise InvalidArgument(f"{self.name} must be at most {self.most:g}, got {value}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the list.
+
+    Attributes:
+        place: of the class, as `module:Class`.
+        settings: the keyword arguments of the class, other than `centre`.
+        packages: those whose version may change a result, beside torch's and numpy's.
+    """
+
+    place: str
+    settings: tuple[Setting, ...]
+    packages: tuple[str, ...] = ()
+
+    def load(self) -> type[Strategy]:
+        """The class; imports its module."""
+        found: type[Strategy] = _load(self.place)
+        return found
+
+
+SIGMA = Setting("sigma", "float", 0.1, "standard deviation of the first generation around its centre", "S", above=0)
+SIGMA_DECAY = Setting("sigma_decay", "float", 0.999, "factor on sigma after each generation, down to 0.01", "F", above=0, most=1)
+LR = Setting("lr", "float", 0.2, "learning rate of the centre", "LR", above=0)
+LR_DECAY = Setting("lr_decay", "float", 0.995, "factor on the learning rate after each generation, down to 0.001", "F", above=0, most=1)
+ANTITHETIC = Setting("antithetic", "bool", True, "draw perturbations in mirrored pairs")
+DIAGONAL = Setting("diagonal", "bool", False, "learn variances only, no covariances: for genomes of more than 3,000 numbers")
+MU = Setting(
+    "mu",
+    "int",
+    None,
+    "parents: the best individuals of a generation, whose mean is the next centre (default: 10, or the population where that is smaller)",
+    "N",
+    least=1,
+)
+
+STRATEGIES: dict[str, Entry] = {
+    "openai-es": Entry("nchl.strategies.openai_es:OpenAIES", (SIGMA, SIGMA_DECAY, LR, LR_DECAY, ANTITHETIC)),
+    "cma-es": Entry("nchl.strategies.cma_es:CMAES", (SIGMA, DIAGONAL), packages=("cma",)),
+    "lm-ma-es": Entry("nchl.strategies.lm_ma_es:LMMAES", (SIGMA,)),
+    "elite": Entry("nchl.strategies.elite:Elite", (SIGMA, SIGMA_DECAY, MU)),
+}
+
+# Kind of population -> its class: what `describe` gives is made again by `population_from`.
+_POPULATIONS = {
+    "gaussian": "nchl.strategies.population:GaussianPopulation",
+    "adapted": "nchl.strategies.lm_ma_es:AdaptedPopulation",
+    "matrix": "nchl.strategies.population:MatrixPopulation",
 }
 
 
@@ -26,8 +117,16 @@ def settings(name: str) -> dict[str, Any]:
     Raises:
         UnknownName: there is no such strategy.
     """
-    parameters = inspect.signature(_find(name).__init__).parameters.values()
-    return {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY and each.name != "centre"}
+    return {each.name: each.default for each in _find(name).settings}
+
+
+def all_settings() -> dict[str, dict[str, Setting]]:
+    """Name of each setting of any strategy -> the strategies that take it -> their version of it, in the order of the list."""
+    found: dict[str, dict[str, Setting]] = {}
+    for name, entry in STRATEGIES.items():
+        for each in entry.settings:
+            found.setdefault(each.name, {})[name] = each
+    return found
 
 
 def make(name: str, size: int, population: int, seed: int, *, centre: Any = "normal", **given: Any) -> Strategy:
@@ -45,7 +144,7 @@ def make(name: str, size: int, population: int, seed: int, *, centre: Any = "nor
         UnknownName: there is no such strategy.
         InvalidArgument: a setting that this strategy does not have, or a value that it cannot use.
     """
-    strategy, known = _find(name), settings(name)
+    strategy, known = _find(name).load(), settings(name)
     unknown = [setting for setting in given if setting not in known]
     if unknown:
         others = sorted(other for other in STRATEGIES if all(setting in settings(other) for setting in unknown))
@@ -63,10 +162,16 @@ def population_from(description: Mapping[str, Any]) -> Population:
     kind = str(description.get("kind"))
     if kind not in _POPULATIONS:
         raise UnknownName("kind of population", kind, _POPULATIONS)
-    return _POPULATIONS[kind].from_description(description)
+    found: type[Population] = _load(_POPULATIONS[kind])
+    return found.from_description(description)
 
 
-def _find(name: str) -> type[Strategy]:
+def _find(name: str) -> Entry:
     if name not in STRATEGIES:
         raise UnknownName("strategy", name, STRATEGIES)
     return STRATEGIES[name]
+
+
+def _load(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
