@@ -81,7 +81,7 @@ def test_the_terms_are_those_of_a_plain_loop() -> None:
     anatomy = Anatomy(network)
     network.step(torch.tensor([0.5, -1.0, 2.0]))
     activations = anatomy.activations(np.zeros(3))
-    found = anatomy.terms(activations)
+    found = anatomy.terms(activations, anatomy.weights())
     named = network.layout.unpack(network.genome)
     for k, (before, after) in enumerate((("input", "hidden0"), ("hidden0", "output"))):
         pre = dict(zip(network.layout.block(before).parameters, named[before].T, strict=True))
@@ -108,7 +108,7 @@ def test_the_terms_of_synapses_are_those_of_a_plain_loop() -> None:
         for i in range(3):
             a, b, c, d, eta = rules[j, i]
             total += [abs(eta * term) for term in (a * pre[i], b * post[j], c * pre[i] * post[j], d)]
-    np.testing.assert_allclose(anatomy.terms([pre, post])[0], total, rtol=1e-5)
+    np.testing.assert_allclose(anatomy.terms([pre, post], anatomy.weights())[0], total, rtol=1e-5)
 
 
 def test_a_long_life_is_thinned_out_in_time_and_says_so() -> None:
@@ -172,7 +172,35 @@ def test_a_convolutional_network_shows_its_kernels(rule: str) -> None:
     assert unpack(data["arrays"]["change"])[:, 0].min() > 0
 
 
-def test_a_rule_of_ones_own_shows_its_total_change_alone() -> None:
+def decaying(pre: Any, post: Any, weight: Any, A_pre: Any, A_post: Any, decay_post: Any, eta_synapse: Any) -> Any:
+    return eta_synapse * (A_pre * A_post * pre * post - decay_post * weight)
+
+
+def test_a_rule_of_ones_own_shows_the_share_of_its_parameters() -> None:
+    network = lively(nchl.PlasticMLP([2, 3, 1], decaying))
+    scope = Microscope(network)
+    before = [weight.clone().numpy() for weight in network.weights]
+    live(network, 1, scope)
+    activations = scope.anatomy.activations(np.zeros(2))
+    data = scope.recording()
+    assert data["term_names"] == ("A", "decay", "eta")
+    assert data["no_terms"] == ""
+    assert all(layer["terms"] for layer in data["layers"])
+    found = unpack(data["arrays"]["terms"])
+    named = network.layout.unpack(network.genome)
+    for k, (first, second) in enumerate((("input", "hidden0"), ("hidden0", "output"))):
+        pre = dict(zip(network.layout.block(first).parameters, named[first].numpy().T, strict=True))
+        post = dict(zip(network.layout.block(second).parameters, named[second].numpy().T, strict=True))
+        eta = named[f"layer{k}"].numpy()[..., 0]
+        total = np.zeros(3)
+        for j, i in np.ndindex(before[k].shape):
+            grows = pre["A"][i] * post["A"][j] * activations[k][i] * activations[k + 1][j]
+            fades = post["decay"][j] * before[k][j, i]  # the weight before this step's update
+            total += np.abs([eta[j, i] * grows, eta[j, i] * fades, eta[j, i] * (grows - fades)])
+        np.testing.assert_allclose(found[0, k], total, rtol=1e-4)
+
+
+def test_a_rule_of_one_parameter_says_why_there_are_no_shares() -> None:
     def oja(pre: Any, post: Any, weight: Any, eta_post: Any) -> Any:
         return eta_post * post * (pre - post * weight)
 
@@ -181,7 +209,19 @@ def test_a_rule_of_ones_own_shows_its_total_change_alone() -> None:
     live(network, 2, scope)
     data = scope.recording()
     assert not any(layer["terms"] for layer in data["layers"])
+    assert data["no_terms"] == "The rule oja has one parameter, eta: there are no shares of the change, only the total."
+    assert unpack(data["arrays"]["terms"]).shape == (2, 2, 0)
     assert unpack(data["arrays"]["change"]).max() > 0
+
+
+def test_kernels_have_no_shares_and_the_linear_layers_behind_them_have() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh(), nn.Flatten(), nn.Linear(32, 3), nn.Tanh())
+    network = lively(nchl.from_module(module, (1, 6, 6), rule=decaying))
+    scope = Microscope(network)
+    live(network, 2, scope)
+    data = scope.recording()
+    assert [layer["terms"] for layer in data["layers"]] == [False, True]
+    assert (unpack(data["arrays"]["terms"])[:, 1] > 0).all()
 
 
 def test_a_life_that_ends_with_weights_beyond_all_bounds() -> None:

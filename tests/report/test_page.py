@@ -128,6 +128,27 @@ def test_one_generation_is_enough(tmp_path: Path) -> None:
     assert "--controls" not in text
 
 
+OWN = """
+def decaying(pre, post, weight, A_pre, A_post, decay_post):
+    return A_pre * A_post * pre * post - decay_post * weight
+
+
+def oja(pre, post, weight, eta_post):
+    return eta_post * post * (pre - post * weight)
+"""
+
+
+def test_a_rule_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    for rule, said in (
+        ("decaying", "share of the parameters A, decay"),
+        ("oja", "The rule oja has one parameter, eta: there are no shares of the change, only the total."),
+    ):
+        folder = tmp_path / rule
+        nchl.run("CartPole-v1", out=folder, rule=f"{tmp_path / 'own.py'}:{rule}", hidden=[2], population=4, generations=1)
+        assert said in quickly(folder, microscope=True)
+
+
 def test_metrics_that_are_not_finite(run: Path) -> None:
     lines = (run / "metrics.csv").read_text().splitlines()
     cells = lines[-1].split(",")

@@ -7,6 +7,7 @@ Promise: every network that a run can hold is described by the same few words, s
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from nchl.networks.layers import group_names
 from nchl.networks.mlp import PlasticMLP
 from nchl.networks.static import StaticMLP
 from nchl.networks.weightless import WNcHL
+from nchl.report.shares import Shares
 from nchl.rules import ABCD, NCHL, Rule
 
 
@@ -78,6 +80,7 @@ class Anatomy:
         layers: of weights, in the network's order.
         rule: the local rule, or None for a static network.
         window: steps that a weightless network looks back; 0 for others.
+        shares: of the parameters of a user's rule; None for the rules of this package.
         normalised: whether each layer is divided by its largest weight after an update.
     """
 
@@ -112,6 +115,7 @@ class Anatomy:
                 Layer(f"weights {k}", k, k + 1, (nodes[k + 1], nodes[k]), plastic, self._synapses(k)) for k in range(len(nodes) - 1)
             ]
         self.normalised = getattr(network, "normalise", None) == "max"
+        self.shares = None if self.rule in (None, NCHL, ABCD) else Shares(self.rule, self._genome_by_block(), network.layout)
         self._sums = self._prepare_terms()
 
     @property
@@ -143,9 +147,29 @@ class Anatomy:
             seen.append(history[order] if steps >= self.window else np.roll(history, self.window - steps, axis=0))
         return seen
 
-    def terms(self, activations: list[Float[np.ndarray, " n"]]) -> list[Float[np.ndarray, " 4"] | None]:
-        """Sum over a layer's connections of |eta * term| for the terms A, B, C, D, from one step's activations; None where the
-        rule or the layer does not fall into these terms."""
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """Of `terms`: A, B, C and D, or a user's parameters; empty where the rule does not fall into any."""
+        return tuple("ABCD") if self.rule in (NCHL, ABCD) else () if self.shares is None else self.shares.names
+
+    def has_terms(self) -> list[bool]:
+        """Whether each layer falls into terms: kernels do not, whose elements are shared by many connections."""
+        return [bool(self.term_names) and layer.plastic and len(layer.shape) == 2 for layer in self.layers]
+
+    def terms(
+        self, activations: list[Float[np.ndarray, " n"]], weights: list[Float[np.ndarray, " n"]]
+    ) -> list[Float[np.ndarray, " terms"] | None]:
+        """Sum over a layer's connections of |eta * term| for the terms A, B, C, D, or what `Shares` gives of a user's rule.
+
+        Args:
+            activations: of each group, in one step.
+            weights: of each layer, before the update of that step.
+
+        Returns:
+            One array for each layer; None where the rule or the layer does not fall into terms.
+        """
+        if self.shares is not None:
+            return [self._own(layer, activations, weight) if has else None for layer, weight, has in self._each(weights)]
         found: list[np.ndarray | None] = []
         for layer, sums in zip(self.layers, self._sums, strict=True):
             if sums is None:
@@ -156,11 +180,19 @@ class Anatomy:
             found.append(np.array([first @ pre, second @ post, post @ third @ pre, fourth]))
         return found
 
+    def _each(self, weights: list[np.ndarray]) -> Iterator[tuple[Layer, np.ndarray, bool]]:
+        return zip(self.layers, weights, self.has_terms(), strict=True)
+
+    def _own(self, layer: Layer, activations: list[np.ndarray], weight: np.ndarray) -> np.ndarray:
+        assert self.shares is not None
+        groups = (self.groups[layer.pre].name, self.groups[layer.post].name)
+        return self.shares.of(groups, layer.synapses, activations[layer.pre], activations[layer.post], weight.reshape(layer.shape))
+
     def _prepare_terms(self) -> list[tuple[Any, Any, Any, float] | None]:
         """What a life keeps constant of |eta * term|: summed where the activation does not depend on it."""
         if self.rule not in (NCHL, ABCD):
             return [None] * len(self.layers)
-        named = {name: t.reshape(self.network.layout.block(name).shape) for name, t in self._genome().items()}
+        named = self._genome_by_block()
         made: list[tuple[Any, Any, Any, float] | None] = []
         for layer in self.layers:
             if not layer.plastic or len(layer.shape) != 2:
@@ -179,9 +211,10 @@ class Anatomy:
     def _neurons(self, named: dict[str, np.ndarray], group: str) -> dict[str, np.ndarray]:
         return dict(zip(self.network.layout.block(group).parameters, named[group].T, strict=True))
 
-    def _genome(self) -> dict[str, np.ndarray]:
+    def _genome_by_block(self) -> dict[str, np.ndarray]:
         flat = self.network.genome.detach().cpu().reshape(-1).to(torch.float64)
-        return {name: tensor.numpy() for name, tensor in self.network.layout.unpack(flat).items()}
+        layout = self.network.layout
+        return {name: tensor.numpy().reshape(layout.block(name).shape) for name, tensor in layout.unpack(flat).items()}
 
     def _synapses(self, k: int | None) -> str | None:
         name = f"layer{k}"

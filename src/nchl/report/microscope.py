@@ -129,6 +129,9 @@ class Microscope:
             "normalised": anatomy.normalised,
             "plastic": anatomy.plastic,
             "rule": None if anatomy.rule is None else anatomy.rule.name,
+            "own_rule": anatomy.shares is not None,
+            "term_names": anatomy.term_names,
+            "no_terms": "" if anatomy.shares is None else anatomy.shares.why,
             "saturated": SATURATED,
             "groups": [{"name": g.name, "shape": g.shape, "block": self._block(g.name)} for g in anatomy.groups],
             "layers": [
@@ -139,9 +142,9 @@ class Microscope:
                     "shape": layer.shape,
                     "plastic": layer.plastic,
                     "synapses": None if layer.synapses is None else self._block(layer.synapses),
-                    "terms": bool(sums is not None),
+                    "terms": terms,
                 }
-                for layer, sums in zip(anatomy.layers, anatomy.terms([np.zeros(g.size) for g in anatomy.groups]), strict=True)
+                for layer, terms in zip(anatomy.layers, anatomy.has_terms(), strict=True)
             ],
             "arrays": {name: pack(array) for name, array in arrays.items()},
             "frames": _pack_frames([kept["frame"] for kept in self._kept]),
@@ -149,7 +152,8 @@ class Microscope:
 
     def _measure(self, reward: float, weights: list[np.ndarray], activations: list[np.ndarray]) -> dict[str, Any]:
         anatomy = self.anatomy
-        terms = [np.zeros(4) if found is None else found for found in anatomy.terms(activations)]
+        none = np.zeros(len(anatomy.term_names))
+        terms = [none if found is None else found for found in anatomy.terms(activations, self._before)]
         with np.errstate(invalid="ignore", over="ignore"):
             return {
                 "reward": np.float32(reward),

@@ -158,12 +158,13 @@ function charts(recording, onSeek) {
   const neurons = new Chart({ ...common, percent: true, title: `Saturation: neurons with |activation| > ${recording.saturated}`, series: groups.map((group, g) => ({ name: group.name, colour: COLOURS[g % 8], values: columns(arrays.saturation, groups.length, g) })).slice(1) });
   made.push(neurons);
   if (recording.normalised) made.push(perLayer(`Saturation: weights with |weight| > ${recording.saturated}`, arrays.saturated_weights, { percent: true }));
-  const terms = [];
+  const terms = [], { term_names } = recording, many = term_names.length;
   layers.forEach((layer, k) => {
     if (!layer.terms) return;
-    const all = range(4).map((t) => columns(arrays.terms, layers.length * 4, k * 4 + t));
-    const shares = all.map((values) => values.map((v, p) => v / (all[0][p] + all[1][p] + all[2][p] + all[3][p])));
-    terms.push(new Chart({ ...common, stacked: true, title: named[k], series: range(4).map((t) => ({ name: "ABCD"[t], colour: COLOURS[t], values: shares[t] })) }));
+    const all = range(many).map((t) => columns(arrays.terms, layers.length * many, k * many + t));
+    const total = points.map((_, p) => all.reduce((sum, values) => sum + values[p], 0));
+    const series = range(many).map((t) => ({ name: term_names[t], colour: COLOURS[t % 8], values: all[t].map((v, p) => v / total[p]) }));
+    terms.push(new Chart({ ...common, stacked: true, title: named[k], series }));
   });
   const changing = layers.some((layer) => layer.plastic) ? [perLayer("Change of the weights in each step (sum of |change|)", arrays.change)] : [];
   return { side: made, terms, changing };
