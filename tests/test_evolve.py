@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ class Sphere:
     observation_shape = (2,)
     backend = "eager"
     simulator = "none"
+    constants: Mapping[str, np.ndarray] = {}
     sent_bytes = received_bytes = 0
 
     def __init__(self, bonus: float = 0.0) -> None:

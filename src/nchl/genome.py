@@ -154,9 +154,9 @@ class Layout:
     def describe(self) -> str:
         """A table for people: block, slice, shape, parameters, and the total."""
         rows = [("block", "from", "to", "shape", "parameters")]
-        rows += [
-            (b.name, str(b.start), str(b.stop), " x ".join(map(str, b.shape)), " ".join(b.parameters) or "weights") for b in self.blocks
-        ]
+        for b in self.blocks:
+            plain = "biases" if b.name.startswith("biases") else "weights"
+            rows.append((b.name, str(b.start), str(b.stop), " x ".join(map(str, b.shape)), " ".join(b.parameters) or plain))
         rows.append(("total", "0", str(self.size), "", ""))
         return table(rows, right=(1, 2))
 

@@ -23,6 +23,7 @@ class Purpose(enum.IntEnum):
     INITIAL_CENTRE = 3
     NOISE = 4
     STRATEGY = 5
+    CONSTANTS = 6
 
 
 _ENVIRONMENT, _WEIGHTS = 0, 1

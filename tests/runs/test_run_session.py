@@ -264,7 +264,7 @@ class Staff:
 
 def test_workers_do_not_outlive_a_loop_that_cannot_be_built(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     staff = Staff()
-    monkeypatch.setattr(build, "make_workers", lambda config: staff)
+    monkeypatch.setattr(build, "make_workers", lambda *_: staff)
     settings = {**SMALL, "initial_genome": str(finished), "normalise_observations": False}
     for broken in ("first_centre", "first_statistics", "limits"):
         with monkeypatch.context() as patched:

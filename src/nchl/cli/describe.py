@@ -23,7 +23,8 @@ from nchl.runs.presets import PRESETS
 if TYPE_CHECKING:
     from nchl.networks.build import NetworkSpec
 
-_OPTIONS = [each for each in options() if each.name in ("rule", "window", "initial_weights", "normalise", "sharing", "termwise")]
+_NAMES = ("rule", "window", "initial_weights", "normalise", "sharing", "termwise", "evolve_biases")
+_OPTIONS = [each for each in options() if each.name in _NAMES]
 # (channels, height, width, outputs) of the tasks that the two were published for.
 _PICTURES = {"conv-thesis": (3, 64, 64, 3), "conv-hml": (3, 84, 84, 3)}
 

@@ -56,7 +56,7 @@ def text(result: dict[str, Any]) -> str:
     lines = [title, "", *table, *explained]
     if result["non_finite"]:
         lines += ["", f"{result['non_finite']} episodes were not finite; they are in none of the figures"]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"note: {note}" for note in result["notes"])])
 
 
 def _figures(about: dict[str, Any]) -> list[str]:

@@ -1,5 +1,6 @@
 """The loop as a generator of generations, usable from a notebook as well as from the command line."""
 
+from nchl.evolve.loop import CONSTANT as CONSTANT
 from nchl.evolve.loop import TARGET_EPISODES as TARGET_EPISODES
 from nchl.evolve.loop import Evolution as Evolution
 from nchl.evolve.records import Best as Best

@@ -30,6 +30,7 @@ TARGET_EPISODES = 20
 # What a generation changes, besides the strategy; each is replaced and never altered in place.
 _MOVING = ("statistics", "best", "reason", "evaluations", "env_steps", "best_so_far")
 _STRATEGY, _STATISTICS, _BEST, _BEST_STATISTICS = "strategy.", "statistics.", "best.genome", "best.statistics."
+CONSTANT = "constant."
 
 
 class Evolution:
@@ -219,6 +220,7 @@ class Evolution:
         tensors = {_STRATEGY + name: array for name, array in self.strategy.state().items()}
         if self.statistics is not None:
             tensors |= {_STATISTICS + name: array for name, array in self.statistics.state_dict().items()}
+        tensors |= {CONSTANT + name: array for name, array in self.workers.constants.items()}
         about: dict[str, Any] = {
             "strategy": self.strategy.name,
             "evaluations": self.evaluations,
@@ -253,6 +255,10 @@ class Evolution:
             raise CheckpointError(
                 f"this state is one of another network: its genome has shape {saved}, the run's network needs {self.centre.shape}"
             )
+        constants = _under(tensors, CONSTANT)
+        # A state from before constants were recorded has none.
+        if constants and not _equal(constants, self.workers.constants):
+            raise CheckpointError("this state is one of a network with other constants (biases, BatchNorm statistics): make it with those")
         try:
             self.strategy.restore(_under(tensors, _STRATEGY))
             if self.statistics is not None:
@@ -272,3 +278,7 @@ class Evolution:
 def _under(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     """The arrays whose names begin with a prefix, without it."""
     return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+
+
+def _equal(some: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray]) -> bool:
+    return set(some) == set(others) and all(np.array_equal(some[name], others[name], equal_nan=True) for name in some)

@@ -125,6 +125,38 @@ class PlasticNetwork(nn.Module, abc.ABC):
         self.genome.copy_(new)
         self._genome_changed()
 
+    def constants(self) -> dict[str, Tensor]:
+        """What neither learns nor evolves, by name: biases and BatchNorm statistics of a user's module. The tensors themselves.
+
+        They are drawn where the module is made, so that a run saves them and gives them back with `load_constants`. A subclass
+        with constants overrides this method alone.
+        """
+        return {}
+
+    @torch.no_grad()
+    def load_constants(self, named: Mapping[str, Numbers]) -> None:
+        """Replace all constants.
+
+        Args:
+            named: as `constants` gives them; arrays will do.
+
+        Raises:
+            InvalidArgument: a constant is missing, or there is none of that name.
+            ShapeError: one has another shape; then nothing has changed.
+        """
+        own = self.constants()
+        if set(named) != set(own):
+            raise InvalidArgument(
+                f"load_constants: this network's constants are {', '.join(sorted(own)) or 'none'}, "
+                f"got {', '.join(sorted(named)) or 'none'}; they are those of another network"
+            )
+        new = {name: real_numbers(value, f"constant {name}") for name, value in named.items()}
+        for name, value in new.items():
+            if value.shape != own[name].shape:
+                raise ShapeError(f"load_constants: expected {name} of shape {tuple(own[name].shape)}, got {tuple(value.shape)}")
+        for name, value in new.items():
+            own[name].copy_(value)
+
     @abc.abstractmethod
     def reset(self, weights: Sequence[Numbers] | None = None, generator: torch.Generator | None = None) -> None:
         """Begin a new lifetime: initial weights, no activations.

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from nchl.chance import seeded
 from nchl.errors import InvalidArgument, UnknownName
 from nchl.networks.base import PlasticNetwork
+from nchl.networks.layers import Numbers
+from nchl.seeds import Purpose, weights_seed
 
 if TYPE_CHECKING:
     from nchl.networks.conv import PlasticSequential
@@ -30,7 +33,7 @@ _MEANING: dict[str, frozenset[str]] = {
     "static": frozenset({"hidden"}),
     "conv-thesis": frozenset({"rule", "initial_weights", "normalise", "sharing", "termwise"}),
     "conv-hml": frozenset({"rule", "initial_weights", "normalise"}),  # its convolutions are static: nothing is shared
-    "file": frozenset({"rule", "initial_weights", "normalise", "sharing", "termwise"}),
+    "file": frozenset({"rule", "initial_weights", "normalise", "sharing", "termwise", "evolve_biases"}),
 }
 
 
@@ -48,6 +51,7 @@ class NetworkSpec:
         normalise: `"none"` or `"max"`.
         sharing: how the connections of a kernel element agree: max, min, median or mean.
         termwise: the cheaper sharing, term by term.
+        evolve_biases: whether the biases of a user's own network stand in the genome.
     """
 
     network: str = "nchl"
@@ -58,6 +62,7 @@ class NetworkSpec:
     normalise: str | None = None
     sharing: str | None = None
     termwise: bool | None = None
+    evolve_biases: bool | None = None
 
     @property
     def kind(self) -> str:
@@ -100,6 +105,8 @@ def build(
     device: torch.device | str | None = None,
     generator: torch.Generator | None = None,
     backend: str = "auto",
+    seed: int = 0,
+    constants: Mapping[str, Numbers] | None = None,
 ) -> PlasticNetwork:
     """Make the network that `spec` describes, for observations and actions of these sizes.
 
@@ -112,19 +119,31 @@ def build(
         device: where everything lives.
         generator: CPU generator of the initial weights.
         backend: `"auto"`, `"eager"` or `"compiled"`; WNcHL and StaticMLP have no compiled step.
+        seed: of a run: the constants of a user's own network (see `PlasticNetwork.constants`) are drawn under it.
+        constants: those that were saved, in place of what is drawn; None: as drawn.
 
     Raises:
         InvalidArgument: an option without meaning, or a shape that the network cannot take.
     """
     spec.check()
     common: dict[str, Any] = {"population": population, "dtype": dtype, "device": device, "generator": generator}
+    network = _build(spec, input_shape, output_size, common, backend, weights_seed(seed, Purpose.CONSTANTS, 0, 0))
+    if constants is not None:
+        network.load_constants(constants)
+    return network
+
+
+def _build(
+    spec: NetworkSpec, input_shape: tuple[int, ...], output_size: int, common: dict[str, Any], backend: str, seed: int
+) -> PlasticNetwork:
     if spec.kind in MLPS:
         return _build_mlp(spec, input_shape, output_size, common, backend)
     options: dict[str, Any] = {name: spec.given[name] for name in ("rule", "sharing", "termwise", "initial_weights") if name in spec.given}
     if spec.normalise is not None:
         options["normalise"] = None if spec.normalise == "none" else spec.normalise
     if spec.kind == "file":
-        return _build_own(spec.network, input_shape, output_size, {**options, **common, "backend": backend})
+        options["biases"] = "evolve" if spec.evolve_biases else "constant"
+        return _build_own(spec.network, input_shape, output_size, {**options, **common, "backend": backend}, seed)
     presets = importlib.import_module("nchl.networks.conv_presets")
     make: Callable[..., PlasticNetwork] = presets.PRESETS[spec.kind]
     return make(input_shape, output_size, **options, **common, backend=backend)
@@ -151,13 +170,14 @@ def _build_mlp(spec: NetworkSpec, input_shape: tuple[int, ...], output_size: int
     return PlasticMLP(nodes, rule, normalise=spec.normalise, backend=backend, **options, **common)
 
 
-def _build_own(place: str, input_shape: tuple[int, ...], output_size: int, options: dict[str, Any]) -> PlasticNetwork:
+def _build_own(place: str, input_shape: tuple[int, ...], output_size: int, options: dict[str, Any], seed: int) -> PlasticNetwork:
     from nchl.rules.declaration import load_object
 
     make = load_object(place, "a network")
     conv = importlib.import_module("nchl.networks.conv")
     try:
-        sequential = make(input_shape, output_size)
+        with seeded(seed):  # what the function draws follows from the run's seed
+            sequential = make(input_shape, output_size)
     except Exception as error:
         raise InvalidArgument(
             f"{place} failed for observations {input_shape} and {output_size} outputs ({type(error).__name__}: {error})"

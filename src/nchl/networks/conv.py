@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nchl.errors import ShapeError
 from nchl.networks import conv_ops, initial
 from nchl.networks.base import PlasticNetwork
+from nchl.networks.constants import evolves_biases, named_constants
 from nchl.networks.conv_plan import plan
 from nchl.networks.conv_step import CompiledStep, State
 from nchl.networks.conv_update import SharedRule, check_backend
@@ -40,12 +41,14 @@ def from_module(
     device: torch.device | str | None = None,
     generator: torch.Generator | None = None,
     backend: str = "auto",
+    biases: str = "constant",
 ) -> PlasticSequential:
     """A plastic network with the structure of a sequential.
 
     Args:
         sequential: Conv2d, Linear, MaxPool2d, AvgPool2d, Flatten, Tanh, ReLU, Sigmoid, Identity, BatchNorm2d (with its evaluation
-            statistics) and Dropout (off). It is copied: its weights are not used, its biases and statistics stay constants.
+            statistics) and Dropout (off). It is copied: its weights are not used, its statistics (and, unless evolved, its biases)
+            stay constants, see `PlasticNetwork.constants`.
         input_shape: (channels, height, width) of one observation, or (n,).
         sharing: how the connections of a kernel element agree: `"max"`, `"min"`, `"median"` or `"mean"`.
         termwise: share each term of the rule by itself, which is cheaper (rules `"nchl"` and `"hl"` only).
@@ -59,6 +62,7 @@ def from_module(
         generator: CPU generator that `reset` draws from.
         backend: `"compiled"`: kernels for the CPU (forward; the rule `"nchl"`; `"hl"` of linear layers), `"eager"`: torch alone,
             `"auto"`: compiled where it can be.
+        biases: `"constant"`: those of the module stay as they are; `"evolve"`: biases stand at the very end of the genome.
 
     Raises:
         InvalidArgument: a module that is not supported, or a value out of its range, by name.
@@ -73,6 +77,7 @@ def from_module(
         rule=rule,
         static=static,
         initial_weights=initial_weights,
+        biases=biases,
         population=population,
         dtype=dtype,
         device=device,
@@ -95,6 +100,7 @@ class PlasticSequential(PlasticNetwork):
         rule: str | Rule | Callable[..., Tensor],
         static: Sequence[int | str | nn.Module],
         initial_weights: str,
+        biases: str,
         population: int | None,
         dtype: torch.dtype | None,
         device: torch.device | str | None,
@@ -107,9 +113,10 @@ class PlasticSequential(PlasticNetwork):
         if termwise:
             check_termwise(self.rule)
         self.initial_weights = initial.check(initial_weights)
+        self.evolve_biases = evolves_biases(biases, taken)
         example = taken.layers[0].module.weight
         super().__init__(
-            taken.layout(self.rule, coevolved=initial_weights == initial.COEVOLVED),
+            taken.layout(self.rule, coevolved=initial_weights == initial.COEVOLVED, evolve_biases=self.evolve_biases),
             input_shape=taken.groups[0].shape,
             output_size=taken.groups[-1].size,
             output_bounded=taken.output_bounded,
@@ -124,6 +131,8 @@ class PlasticSequential(PlasticNetwork):
             self.register_buffer(f"weights_{k}", torch.zeros(*self.lead, *layer.shape, dtype=self.dtype, device=self.device))
             bias = layer.module.bias
             kept = None if bias is None else bias.detach().clone().to(self.dtype).to(self.device)
+            if kept is not None and self.evolve_biases:
+                kept = torch.zeros(self._people, len(kept), dtype=self.dtype, device=self.device)
             self.register_buffer(f"bias_{k}", kept)
         self.between = nn.ModuleList([nn.Identity() if s.module is None else copy.deepcopy(s.module) for s in taken.stages])
         self.between.to(device=self.device, dtype=self.dtype)
@@ -229,7 +238,7 @@ class PlasticSequential(PlasticNetwork):
                     self._buffers[f"bias_{stage.layer}"],
                 )
                 a = conv_ops.multiply(a, weight) if layer.geometry is None else conv_ops.convolve(a, weight, layer.geometry)
-                a = a if bias is None else a + bias.view(-1, *(1,) * (a.ndim - 3))
+                a = a if bias is None else a + bias.view(-1 if self.evolve_biases else 1, 1, bias.shape[-1], *(1,) * (a.ndim - 3))
             elif stage.module is None:
                 a = a.flatten(2)
                 continue
@@ -253,8 +262,12 @@ class PlasticSequential(PlasticNetwork):
         )
 
     def describe(self) -> str:
-        """Neurons, connections, free weights and constant biases, layer by layer."""
-        return self.plan.describe()
+        """Neurons, connections, free weights and biases, layer by layer."""
+        return self.plan.describe(evolve_biases=self.evolve_biases)
+
+    def constants(self) -> dict[str, Tensor]:
+        """See `PlasticNetwork.constants`: `NAME.bias`, `NAME.running_mean`, ... by the modules' names in the sequential."""
+        return named_constants(self.plan, self.between, [] if self.evolve_biases else self._state().biases)
 
     def unrolled(self) -> list[Unrolled]:
         """The sparse graph of each convolution, with the module's weights."""
@@ -273,7 +286,11 @@ class PlasticSequential(PlasticNetwork):
         return self.backend == "compiled" and self.device.type == "cpu"
 
     def _genome_changed(self) -> None:
-        self._shared_rule.learn(self.layout.unpack(self.genome.view(self._people, self.nparams)))
+        named = self.layout.unpack(self.genome.view(self._people, self.nparams))
+        self._shared_rule.learn(named)
+        for k in range(len(self.plan.layers)) if self.evolve_biases else ():
+            if f"biases{k}" in named:
+                self.get_buffer(f"bias_{k}").copy_(named[f"biases{k}"])
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         # `to`, `double`, `cuda`: what is derived from the genome follows it.

@@ -88,11 +88,13 @@ class Stage:
         group: index of the group whose activation this step makes or changes.
         layer: index of the weight layer, or None.
         module: what to apply where there is no weight layer; None for a mere flattening.
+        name: the module's name in the sequential.
     """
 
     group: int
     layer: int | None = None
     module: nn.Module | None = None
+    name: str = ""
 
 
 @dataclass
@@ -110,8 +112,8 @@ class Plan:
         """Indices of the plastic layers."""
         return [k for k, layer in enumerate(self.layers) if layer.plastic]
 
-    def layout(self, rule: Rule, *, coevolved: bool) -> Layout:
-        """The genome: neurons group by group, synapses layer by layer, then the weights that evolution holds."""
+    def layout(self, rule: Rule, *, coevolved: bool, evolve_biases: bool = False) -> Layout:
+        """The genome: neurons group by group, synapses layer by layer, then the weights and the biases that evolution holds."""
         blocks: list[tuple[str, tuple[int, ...], tuple[str, ...]]] = []
         for group in self.groups:
             names = rule.neuron_parameters(presynaptic=group.presynaptic, postsynaptic=group.postsynaptic)
@@ -120,9 +122,11 @@ class Plan:
         if rule.synapse:
             blocks += [(f"layer{k}", (*self.layers[k].shape, len(rule.synapse)), rule.synapse) for k in self.plastic]
         blocks += [(f"weights{k}", layer.shape, ()) for k, layer in enumerate(self.layers) if coevolved or not layer.plastic]
+        if evolve_biases:
+            blocks += [(f"biases{k}", tuple(b.shape), ()) for k, layer in enumerate(self.layers) if (b := layer.module.bias) is not None]
         return Layout(blocks)
 
-    def describe(self) -> str:
+    def describe(self, *, evolve_biases: bool = False) -> str:
         """A table for people: what each layer connects, how often, and by how many free weights."""
         rows: list[tuple[str, ...]] = [("layer", "from", "to", "neurons in", "neurons out", "connections", "weights", "biases", "")]
         for layer in self.layers:
@@ -132,9 +136,11 @@ class Plan:
             kind = "plastic" if layer.plastic else "static, evolved"
             rows.append((f"{layer.name} {type(layer.module).__name__}", pre.name, post.name, *(f"{n:,}" for n in counts), kind))
         total = sum(layer.connections for layer in self.layers)
-        constant = sum(0 if layer.module.bias is None else layer.module.bias.numel() for layer in self.layers)
+        biases = sum(0 if layer.module.bias is None else layer.module.bias.numel() for layer in self.layers)
         tail = f"{total:,} connections share {sum(math.prod(layer.shape) for layer in self.layers):,} weights"
-        tail += f"; {constant:,} biases stay as the module has them (not plastic, not evolved)" if constant else ""
+        if biases:
+            kept = "evolved, at the genome's end" if evolve_biases else "stay as the module has them (not plastic, not evolved)"
+            tail += f"; {biases:,} biases {'are ' if evolve_biases else ''}{kept}"
         return f"{table(rows, right=range(3, 8))}\n{tail}"
 
 
@@ -202,7 +208,7 @@ def _add(result: Plan, name: str, module: nn.Module, shape: tuple[int, ...], *, 
         here += 1
     elif not isinstance(module, (nn.Identity, nn.Dropout)):
         result.output_bounded = isinstance(module, nn.Tanh)
-    result.stages.append(Stage(here, module=module))
+    result.stages.append(Stage(here, module=module, name=name))
     return shape
 
 

@@ -23,7 +23,8 @@ from nchl.rules.kernels import Program
 
 @dataclass
 class State:
-    """What a network's steps read and write: activations `(people, batch, ...)` per group, weights `(people, ...)` and biases per layer."""
+    """What a network's steps read and write: activations `(people, batch, ...)` per group, weights `(people, ...)` and biases, shared
+    by all or `(people, out)`, per layer."""
 
     activations: list[Tensor]
     weights: list[Tensor]

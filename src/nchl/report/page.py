@@ -82,6 +82,7 @@ def write(
         if episodes:
             tell(f"playing {episodes} unseen episodes" + (", and again with plasticity off and frozen" if controls else ""))
             evaluated = evaluate(state.folder.path, episodes=episodes, seed=seed, controls=controls)
+            notes += evaluated["notes"]
         recording = None
         if microscope:
             tell("recording one lifetime for the microscope")
@@ -228,7 +229,7 @@ def _genome(state: State) -> list[Any]:
     richest = max(layout.blocks, key=lambda block: len(block.parameters))
     found: dict[str, dict[str, np.ndarray]] = {name: {} for name in richest.parameters}
     for block in layout.blocks:
-        for parameter in block.parameters or ("weight",):
+        for parameter in block.parameters or ("bias" if block.name.startswith("biases") else "weight",):
             values = flat[layout[f"{block.name}.{parameter}"] if block.parameters else layout[block.name]]
             found.setdefault(parameter, {})[block.name] = values
     drawn = []

@@ -27,6 +27,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from nchl.chance import seeded
 from nchl.errors import InvalidArgument, ShapeError
 
 _STATE = ("pre", "post", "weight")
@@ -267,7 +268,8 @@ def _run(path: Path, what: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
+        with seeded(0):  # what a file draws when it is loaded is then the same in every process
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         raise InvalidArgument(f"{what}: {file!r} could not be run ({type(error).__name__}: {error})") from error

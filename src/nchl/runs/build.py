@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from nchl.rollout import ObservationStatistics
 from nchl.runs.config import INITIAL_GENOMES, EvolveConfig
 from nchl.runs.files import read_tensors
 from nchl.runs.folder import RunFolder
-from nchl.runs.recorder import statistics_from
+from nchl.runs.recorder import recorded_constants, statistics_from
 from nchl.workers import LocalWorkers, Recipe, Workers, cluster_workers, process_workers
 
 
@@ -38,13 +39,17 @@ def evolution(task: str | None = None, **options: Any) -> Evolution:
     return build(EvolveConfig.create(task, **options))
 
 
-def build(config: EvolveConfig) -> Evolution:
+def build(config: EvolveConfig, constants: Mapping[str, np.ndarray] | None = None) -> Evolution:
     """The loop that a configuration describes, before its first generation.
+
+    Args:
+        config: of the run.
+        constants: of the network, as a run has saved them; None: those of the run that this one begins with, or new ones.
 
     Raises:
         NchlError: the task, the network, the strategy or the first centre cannot be made.
     """
-    workers = make_workers(config)
+    workers = make_workers(config, first_constants(config) if constants is None else constants)
     try:
         strategy = strategies.make(
             str(config.strategy),
@@ -61,21 +66,25 @@ def build(config: EvolveConfig) -> Evolution:
         raise
 
 
-def make_workers(config: EvolveConfig) -> Workers:
+def make_workers(config: EvolveConfig, constants: Mapping[str, np.ndarray] | None = None) -> Workers:
     """Who plays: this process, processes beside it, or a Ray cluster.
 
     Raises:
         NchlError: the task or the network cannot be made, or there is no cluster.
     """
     if config.cluster is not None:
-        return cluster_workers(recipe(config), config.cluster)
+        return cluster_workers(recipe(config, constants), config.cluster)
     if config.workers is not None:
-        return process_workers(recipe(config), config.workers)
-    return LocalWorkers(recipe(config))
+        return process_workers(recipe(config, constants), config.workers)
+    return LocalWorkers(recipe(config, constants))
 
 
-def recipe(config: EvolveConfig) -> Recipe:
+def recipe(config: EvolveConfig, constants: Mapping[str, np.ndarray] | None = None) -> Recipe:
     """What a worker needs to build its task and its network.
+
+    Args:
+        config: of the run.
+        constants: of the network, as they were saved; None: as they are drawn under the run's seed.
 
     Raises:
         InvalidArgument: a device that torch does not have here.
@@ -95,6 +104,7 @@ def recipe(config: EvolveConfig) -> Recipe:
         max_episode_steps=config.max_episode_steps,
         backend=config.backend or "auto",
         device=str(config.device),
+        constants=constants,
     )
 
 
@@ -150,6 +160,12 @@ def first_statistics(config: EvolveConfig, shape: tuple[int, ...]) -> Observatio
             raise InvalidArgument(f"the genome in {run.path} was evolved on normalised observations; add --normalise-observations")
         return None
     return ObservationStatistics(shape) if reached is None else reached
+
+
+def first_constants(config: EvolveConfig) -> dict[str, np.ndarray] | None:
+    """Those that the first centre was evolved with, in the run that it comes from; None where there are none."""
+    run = initial_run(config)
+    return None if run is None else recorded_constants(read_tensors(run.centre)[0])
 
 
 def _network(config: EvolveConfig) -> str:

@@ -99,6 +99,9 @@ class EvolveConfig:
     termwise: bool | None = option(
         "bool", False, "share each term of the rule by itself: the thesis's cheaper form", _NETWORK, networks=_SHARED
     )
+    evolve_biases: bool | None = option(
+        "bool", False, "evolve the biases of your own network; else they are constants, drawn under the seed", _NETWORK, networks=(_OWN,)
+    )
     backend: str | None = option(
         "str",
         "auto",
@@ -248,7 +251,7 @@ class EvolveConfig:
 
     def network_settings(self) -> dict[str, Any]:
         """The options that say what the network is (fields of `networks.NetworkSpec`); None where not given."""
-        names = ("network", "rule", "hidden", "window", "initial_weights", "normalise", "sharing", "termwise")
+        names = ("network", "rule", "hidden", "window", "initial_weights", "normalise", "sharing", "termwise", "evolve_biases")
         settings = {name: getattr(self, name) for name in names}
         for name in ("sharing", "termwise"):
             # Whether a user's network has a convolution shows when it is made; it refuses what was given, so only that is passed on.

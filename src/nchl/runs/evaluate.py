@@ -15,7 +15,7 @@ from nchl.runs import budget
 from nchl.runs.build import recipe
 from nchl.runs.folder import RunFolder
 from nchl.runs.load import check_length, read_result
-from nchl.runs.recorder import statistics_from
+from nchl.runs.recorder import recorded_constants, statistics_from, unrecorded
 from nchl.seeds import Purpose
 from nchl.workers.player import network_of, task_of
 
@@ -43,7 +43,7 @@ def evaluate(
 
     Returns:
         A JSON object: task, simulator, which, episodes, seed, then of the returns mean, std, iqm (interquartile mean), min, max,
-        length (mean, in steps), non_finite (episodes that were not finite and are in none of the figures), and returns; with
+        length (mean, in steps), non_finite (episodes that were not finite and are in none of the figures), returns, and notes; with
         `controls` the same figures for `plasticity_off` and `frozen_half_way`.
 
     Raises:
@@ -56,7 +56,7 @@ def evaluate(
     config, genome, tensors = read_result(run, which)
     if controls and config.network == "static":
         raise InvalidArgument("controls have no meaning for the network static: its weights never change; leave --controls out")
-    about = recipe(config)
+    about = recipe(config, recorded_constants(tensors))
     task = task_of(about, simulator)
     network = network_of(about, task, min(episodes, task.largest_slice))
     check_length(genome, network, RunFolder(Path(run)))
@@ -78,6 +78,7 @@ def evaluate(
         plastic = play()
         result: dict[str, Any] = {"task": config.task, "simulator": task.simulator, "which": which, "episodes": episodes, "seed": seed}
         result |= {**figures(plastic), "returns": plastic.returns[0].tolist()}
+        result["notes"] = unrecorded(network, tensors)
         if controls:
             half = max(1, round(float(plastic.lengths.mean()) / 2))
             result["plasticity_off"] = figures(play(freeze_after=0))

@@ -21,7 +21,7 @@ from nchl.runs.build import recipe
 from nchl.runs.config import EvolveConfig
 from nchl.runs.files import read_tensors
 from nchl.runs.folder import RunFolder
-from nchl.runs.recorder import statistics_from
+from nchl.runs.recorder import recorded_constants, statistics_from, unrecorded
 from nchl.tasks import Task
 from nchl.workers.player import task_of
 
@@ -118,10 +118,20 @@ def load(
         RunError: no run folder, an altered one, or nothing found yet.
     """
     config, genome, tensors = read_result(run, which)
-    about = recipe(config)
+    about = recipe(config, recorded_constants(tensors))
     task = task_of(about, simulator)
-    network = build(about.network, task.observation_shape, task.action_size, device=about.device, generator=generator, backend="eager")
+    network = build(
+        about.network,
+        task.observation_shape,
+        task.action_size,
+        device=about.device,
+        generator=generator,
+        backend="eager",
+        seed=about.seed,
+        constants=about.constants,
+    )
     check_length(genome, network, RunFolder(Path(run)))
+    network.notes += unrecorded(network, tensors)
     network.set_hrules(genome)
     return Agent(network, task, statistics_from(tensors, task.observation_shape)), task
 

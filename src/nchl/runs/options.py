@@ -21,7 +21,7 @@ NO_EFFECT_ON_RESULTS = frozenset({"preset", "workers", "cluster", "threads", "wa
 TOTALS = ("generations", "max_steps", "max_minutes")
 
 # Options that records of earlier versions lack; such a run was made with what is now the default.
-ADDED = frozenset({"max_episode_steps", "mu"})
+ADDED = frozenset({"max_episode_steps", "mu", "evolve_biases"})
 
 
 @dataclass(frozen=True)

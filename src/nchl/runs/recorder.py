@@ -7,13 +7,14 @@ taken right after a generation, so that it is whole whenever it is written.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from nchl.errors import RunError
-from nchl.evolve import Evolution, Generation
+from nchl.evolve import CONSTANT, Evolution, Generation
+from nchl.networks.base import PlasticNetwork
 from nchl.rollout import ObservationStatistics
 from nchl.runs.checkpoint import write_checkpoint
 from nchl.runs.files import cannot_write, write_json, write_tensors
@@ -23,6 +24,10 @@ from nchl.runs.tensorboard import EventFile
 from nchl.runs.tracking import Trackers
 
 CHECKPOINT_SECONDS = 5.0
+NOT_RECORDED = (
+    "this run is from a version that did not record the network's constants (biases, BatchNorm statistics): they are drawn anew "
+    "under the run's seed and are not those that it was evolved with"
+)
 _BLOCKS_EVERY = 10  # generations between two histograms of each block of the genome
 _SCALARS = {
     "fitness": ("best", "mean", "std", "best_so_far"),
@@ -133,16 +138,16 @@ class Recorder:
         """`centre.safetensors` and `best.safetensors`: nothing in them differs between two equal runs."""
         tensors, about = self._state
         common = {"format": 1, "strategy": about["strategy"]}
-        centre = tensors["strategy.centre"]
+        centre, constants = tensors["strategy.centre"], _renamed(tensors, CONSTANT, CONSTANT)
         write_tensors(
             self._folder.centre,
-            {"genome": centre, **_renamed(tensors, "statistics.", "statistics.")},
+            {"genome": centre, **_renamed(tensors, "statistics.", "statistics."), **constants},
             {**common, "kind": "centre", "generation": self._generation},
         )
         if about["best"] is not None:
             write_tensors(
                 self._folder.best,
-                {"genome": tensors["best.genome"], **_renamed(tensors, "best.statistics.", "statistics.")},
+                {"genome": tensors["best.genome"], **_renamed(tensors, "best.statistics.", "statistics."), **constants},
                 {**common, "kind": "best", **about["best"]},
             )
 
@@ -157,5 +162,15 @@ def statistics_from(tensors: dict[str, np.ndarray], shape: tuple[int, ...]) -> O
     return statistics
 
 
-def _renamed(tensors: dict[str, np.ndarray], prefix: str, new: str) -> dict[str, np.ndarray]:
+def recorded_constants(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+    """The network's constants in a checkpoint or beside a genome; None where none were recorded."""
+    return _renamed(tensors, CONSTANT, "") or None
+
+
+def unrecorded(network: PlasticNetwork, tensors: Mapping[str, np.ndarray]) -> list[str]:
+    """A line for the user where the network has constants that a run of an earlier version did not record."""
+    return [NOT_RECORDED] if network.constants() and recorded_constants(tensors) is None else []
+
+
+def _renamed(tensors: Mapping[str, np.ndarray], prefix: str, new: str) -> dict[str, np.ndarray]:
     return {new + name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}

@@ -22,7 +22,7 @@ from nchl.runs.config import EvolveConfig
 from nchl.runs.folder import Record, RunFolder, default_path, new_record, own_files, with_absolute_paths
 from nchl.runs.lock import locked
 from nchl.runs.metrics import read_metrics
-from nchl.runs.recorder import Recorder
+from nchl.runs.recorder import NOT_RECORDED, Recorder, recorded_constants
 from nchl.runs.signals import Dropped, Signals
 
 OnGeneration = Callable[[Generation], None]
@@ -150,7 +150,8 @@ def _resume(
     if newest[0] is None:
         _refuse_to_lose(folder)
     # With a checkpoint, the run that this one began with is not needed any more, and may be gone.
-    evolution = build(config if newest[0] is None else config.replace(initial_genome="zeros"))
+    constants = None if newest[0] is None else recorded_constants(newest[0].tensors)
+    evolution = build(config if newest[0] is None else config.replace(initial_genome="zeros"), constants)
     with contextlib.closing(evolution.workers):
         same_bits = _same_bits(evolution)
         notes = machine.check_same_bits(record.same_bits, same_bits, allow=allow_other_machine)
@@ -170,6 +171,8 @@ def _restore(folder: RunFolder, record: Record, evolution: Evolution, newest: tu
         # Nothing was saved yet: begin anew, which gives the same bits if the run begins with the same genome.
         _check_files(folder, record, _files(record.settings))
         return ["there is no checkpoint yet; the run begins anew"]
+    if evolution.workers.constants and recorded_constants(checkpoint.tensors) is None:
+        notes.append(NOT_RECORDED)
     try:
         evolution.restore(checkpoint.tensors, checkpoint.about)
     except CheckpointError as error:

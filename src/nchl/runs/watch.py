@@ -23,7 +23,7 @@ from nchl.runs.build import recipe
 from nchl.runs.config import EvolveConfig
 from nchl.runs.folder import RunFolder
 from nchl.runs.load import check_length, read_result
-from nchl.runs.recorder import statistics_from
+from nchl.runs.recorder import recorded_constants, statistics_from, unrecorded
 from nchl.seeds import Purpose, environment_seed, weights_seed
 from nchl.tasks.render import Stage, open_stage
 from nchl.workers.player import network_of
@@ -110,7 +110,7 @@ def open_run(
         if value < 0:
             raise InvalidArgument(f"{name} must be at least 0, got {value}")
     config, genome, tensors = read_result(run, which)
-    about = recipe(config)
+    about = recipe(config, recorded_constants(tensors))
     stage = open_stage(
         about.task,
         about.simulator if simulator is None else simulator,
@@ -126,6 +126,7 @@ def open_run(
             about = replace(about, backend=backend)
         network = network_of(about, task, 1)
         check_length(genome, network, RunFolder(Path(run)))
+        stage.notes += unrecorded(network, tensors)
         network.set_hrules(np.asarray(genome))
         scene = Scene(config, which, seed, episode, network, stage, statistics_from(tensors, task.observation_shape))
         scene.draw_weights()

@@ -9,7 +9,8 @@ Promise: scores follow from (recipe, population, generation) alone, wherever and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -37,6 +38,7 @@ class Recipe:
         backend: "auto", "eager" or "compiled".
         device: of the networks.
         threads: of the simulator; None: one per processor. Scores do not depend on it.
+        constants: of the network, see `PlasticNetwork.constants`; None: as they are drawn under the seed.
     """
 
     task: str
@@ -49,6 +51,7 @@ class Recipe:
     backend: str = "auto"
     device: str = "cpu"
     threads: int | None = None
+    constants: Mapping[str, np.ndarray] | None = field(default=None, compare=False)
 
 
 class Workers(Protocol):
@@ -60,6 +63,7 @@ class Workers(Protocol):
         observation_shape: of what the network gets.
         backend: "eager" or "compiled": how the networks' step is computed.
         simulator: what plays the task.
+        constants: of the networks, equal wherever they are evaluated; most networks have none.
     """
 
     nparams: int
@@ -67,6 +71,7 @@ class Workers(Protocol):
     observation_shape: tuple[int, ...]
     backend: str
     simulator: str
+    constants: Mapping[str, np.ndarray]
 
     @property
     def sent_bytes(self) -> int:

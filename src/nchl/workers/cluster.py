@@ -44,9 +44,9 @@ class ClusterWorker:
     def __init__(self) -> None:
         self._servant = Servant()
 
-    def hello(self, recipe: dict[str, Any]) -> Message:
+    def hello(self, recipe: Message) -> Message:
         """See `Servant.hello`."""
-        return self._servant.hello(recipe)
+        return self._servant.hello(Message(*recipe))
 
     def answer(self, request: Message, shared: Message) -> Message:
         """See `Servant.answer`."""
@@ -78,7 +78,7 @@ class Cluster(Crew):
         WorkerError: there is no cluster at that address.
     """
 
-    def __init__(self, recipe: dict[str, Any], address: str) -> None:
+    def __init__(self, recipe: Message, address: str) -> None:
         self.hands: list[Hand] = []
         self._recipe = recipe
         self._ray, self._ours = connect(address)
@@ -100,7 +100,7 @@ class Cluster(Crew):
             self._started += 1
             handle = self._ray.remote(ClusterWorker).options(num_cpus=1, max_restarts=0, max_task_retries=0).remote()
             actor = _Actor(self._started, handle)
-            actor.owes = handle.hello.remote(self._recipe)
+            actor.owes = handle.hello.remote(tuple(self._recipe))
             self.hands.append(actor)
 
     def share(self, key: int, message: Message) -> None:

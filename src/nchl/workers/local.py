@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Float
 
@@ -34,6 +36,7 @@ class LocalWorkers:
         self.observation_shape = self.task.observation_shape
         self.backend = self._player.backend
         self.simulator = self.task.simulator
+        self.constants: Mapping[str, np.ndarray] = self._player.constants
 
     @property
     def notes(self) -> list[str]:

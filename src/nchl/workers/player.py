@@ -59,7 +59,16 @@ def network_of(recipe: Recipe, task: Task, rows: int) -> PlasticNetwork:
 
     def with_backend(backend: str) -> PlasticNetwork:
         try:
-            return build(recipe.network, task.observation_shape, task.action_size, population=rows, device=recipe.device, backend=backend)
+            return build(
+                recipe.network,
+                task.observation_shape,
+                task.action_size,
+                population=rows,
+                device=recipe.device,
+                backend=backend,
+                seed=recipe.seed,
+                constants=recipe.constants,
+            )
         except InvalidArgument as error:
             failed = error.__cause__ is not None  # the user's function itself
             if recipe.network.kind == "file" and recipe.image_size is None and (failed or task.pictures):
@@ -138,17 +147,20 @@ class Player:
         backend: "eager" or "compiled", from the configuration alone.
         nparams: length of a genome.
         layout: its named blocks.
+        constants: of the networks, see `PlasticNetwork.constants`.
 
     Raises:
         NchlError: the task or the network cannot be made, or the two do not fit.
     """
 
     def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
         self.task = task_of(recipe, threads=recipe.threads)
         probe = network_of(recipe, self.task, 2)
         check(probe, self.task)
         self.nparams, self.layout = probe.nparams, probe.layout
+        self.constants = {name: tensor.detach().cpu().numpy().copy() for name, tensor in probe.constants().items()}
+        # Every network from now on, here and at the workers that get this recipe, has exactly these.
+        self.recipe = recipe = replace(recipe, constants=self.constants or None)
         self.backend = probe.backend
         self._notes = list(probe.notes)
         # A device of its own works for all lanes, one after the other.

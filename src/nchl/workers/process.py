@@ -41,7 +41,7 @@ def _serve(requests, answers) -> None:  # type: ignore[no-untyped-def]
 
     servant, shared = Servant(), Message({}, {})
     recipe, _ = receive(requests)
-    send(answers, *servant.hello(recipe.header))
+    send(answers, *servant.hello(recipe))
     while True:
         message, _ = receive(requests)
         if "do" not in message.header:

@@ -12,7 +12,6 @@ import queue
 import subprocess
 import sys
 import threading
-from typing import Any
 
 from nchl.errors import WorkerError
 from nchl.workers.supervisor import Crew, Event, Hand, Job
@@ -51,7 +50,7 @@ class _Process(Hand):
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
-            self._send(Message(crew.recipe, {}))
+            self._send(crew.recipe)
             while True:
                 message, size = receive(self.process.stdout)
                 crew.count(received=size)
@@ -109,7 +108,7 @@ class Processes(Crew):
         threads: of each.
     """
 
-    def __init__(self, recipe: dict[str, Any], count: int, threads: int) -> None:
+    def __init__(self, recipe: Message, count: int, threads: int) -> None:
         self.hands: list[Hand] = []
         self.recipe, self.shared = recipe, Message({}, {})
         self.events: queue.Queue[Event] = queue.Queue()

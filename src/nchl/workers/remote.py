@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -45,6 +46,7 @@ class RemoteWorkers:
         self.observation_shape = player.task.observation_shape
         self.backend = player.backend
         self.simulator = player.task.simulator
+        self.constants: Mapping[str, np.ndarray] = player.constants
         self._supervisor = Supervisor(crew, identity(player), patience)
         self._numbers = itertools.count()
         try:

@@ -6,6 +6,7 @@ observation statistics. A request then names a slice; its answer is scores and c
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import platform
 from collections.abc import Mapping
@@ -28,19 +29,21 @@ _SUMS = ("count", "total", "squares")
 _POPULATION, _STATISTICS = "population.", "statistics."
 
 
-def describe_recipe(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as JSON values; `read_recipe` is the inverse."""
-    return {**vars(recipe), "network": vars(recipe.network)}
+def describe_recipe(recipe: Recipe) -> Message:
+    """A recipe as a message: its arrays are the network's constants. `read_recipe` is the inverse."""
+    header = {**vars(recipe), "network": vars(recipe.network)}
+    return Message({**header, "constants": recipe.constants is not None}, dict(recipe.constants or {}))
 
 
-def read_recipe(data: Mapping[str, Any]) -> Recipe:
+def read_recipe(message: Message) -> Recipe:
     """The recipe that `describe_recipe` described."""
+    data = message.header
     own: dict[str, Any]
     network: dict[str, Any]
     own, network = (
         {name: tuple(value) if isinstance(value, list) else value for name, value in part.items()} for part in (data, data["network"])
     )
-    return Recipe(**{**own, "network": NetworkSpec(**network)})
+    return Recipe(**{**own, "network": NetworkSpec(**network), "constants": message.arrays if data["constants"] else None})
 
 
 def describe_shared(population: Population | None, statistics: ObservationStatistics | None) -> Message:
@@ -76,11 +79,19 @@ def identity(player: Player) -> dict[str, Any]:
     packages = ("torch", "numpy", *(("envpool",) if player.task.simulator == "envpool" else ("gymnasium", "mujoco", "pybullet")))
     return {
         "nparams": player.nparams,
+        "constants": _digest(player.constants),
         "backend": player.backend,
         "simulator": player.task.simulator,
         "instruction set": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         **{name: _version(name) for name in packages},
     }
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape} ".encode() + arrays[name].tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _version(name: str) -> str:
@@ -99,7 +110,7 @@ class Servant:
         self._slots = 0
         self._shared: tuple[int, Shared] | None = None
 
-    def hello(self, recipe: Mapping[str, Any]) -> Message:
+    def hello(self, recipe: Message) -> Message:
         """Make the player; answers who it is."""
         try:
             self._player = Player(read_recipe(recipe))

@@ -31,7 +31,7 @@ class _Instruction(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("kind", "sharing", "inputs", "outputs", "weights", "normalise")),
         ("geometry", ctypes.c_int32 * 15),
-        ("unused", ctypes.c_int32),
+        ("bias_each", ctypes.c_int32),
         *((name, ctypes.c_size_t) for name in ("x", "bias")),
         *((name, ctypes.c_size_t * n) for name, n in (("before", 4), ("after", 4), ("synapses", 5))),
         *((name, ctypes.c_size_t) for name in ("y", "weight", "constant", "rate", "overflow")),
@@ -75,20 +75,20 @@ class Program:
         geometry: ConvGeometry,
         x: Float[Tensor, "*lead channels height width"],
         weight: Float[Tensor, "individuals out_channels group_channels kernel_height kernel_width"],
-        bias: Float[Tensor, " out_channels"] | None,
+        bias: Float[Tensor, "*individuals out_channels"] | None,
         y: Float[Tensor, "*lead out_channels out_height out_width"],
     ) -> None:
-        """Each individual's kernel over his own inputs."""
+        """Each individual's kernel over its own inputs; the biases are everyone's, or one row for each."""
         self._add("convolve", geometry=geometry, x=x, weight=weight, bias=bias, y=y)
 
     def multiply(
         self,
         x: Float[Tensor, "*lead inputs"],
         weight: Float[Tensor, "individuals outputs inputs"],
-        bias: Float[Tensor, " outputs"] | None,
+        bias: Float[Tensor, "*individuals outputs"] | None,
         y: Float[Tensor, "*lead outputs"],
     ) -> None:
-        """Each individual's matrix times his own inputs."""
+        """Each individual's matrix times its own inputs; the biases as for `convolve`."""
         self._add("multiply", x=x, weight=weight, bias=bias, y=y)
 
     def tanh(self, y: Float[Tensor, "*lead"]) -> None:
@@ -237,6 +237,8 @@ class Program:
                 setattr(instruction, name, value)
         rows = self.people * self.batch
         instruction.inputs, instruction.outputs = given["x"].numel() // rows, given["y"].numel() // rows
+        if given.get("bias") is not None and given["bias"].ndim == 2:
+            instruction.bias_each = given["bias"].shape[1]
         if "weight" in given:
             instruction.weights = given["weight"].numel() // self.people
         self._list.append(instruction)

@@ -10,7 +10,7 @@ enum Kind { COPY, CONVOLVE, MULTIPLY, TANH, RELU, POOL, MOVE_CONV, STILL_TERMS, 
 template <class T> struct Instruction {
     int32_t kind, sharing, inputs, outputs, weights, normalise;
     Geometry g;
-    int32_t unused;
+    int32_t bias_each;  // numbers of `bias` that each individual has of its own; 0: all share it
     const T *x, *bias, *before[4], *after[4], *synapses[5];
     T *y, *weight, *constant, *rate;
     uint8_t* overflow;
@@ -33,11 +33,12 @@ template <class T> static void carry_out(const Instruction<T>& i, size_t row, si
     const size_t p = row / batch, at = p * i.weights;
     const T* x = i.x + row * i.inputs;
     T *y = i.y + row * i.outputs, *weight = i.weight + at;
+    const T* bias = i.bias ? i.bias + p * i.bias_each : nullptr;
     const auto by_sharing = [&](auto max, auto min, auto mean, auto median) { return i.sharing == MAX ? max : i.sharing == MIN ? min : i.sharing == MEAN ? mean : median; };
     switch (i.kind) {
         case COPY: std::copy_n(x, i.inputs, y); break;
-        case CONVOLVE: convolve(i.g, x, weight, i.bias, y, room.forward); break;
-        case MULTIPLY: multiply(i.inputs, i.outputs, x, weight, i.bias, y); break;
+        case CONVOLVE: convolve(i.g, x, weight, bias, y, room.forward); break;
+        case MULTIPLY: multiply(i.inputs, i.outputs, x, weight, bias, y); break;
         case TANH: map(i.outputs, y, [](auto v) { return tanh<T>(v); }); break;
         case RELU: map(i.outputs, y, [](auto v) { return v < 0 ? decltype(v){} : v; }); break;
         case POOL: pool(i.g, x, y, room.forward); break;
