@@ -38,7 +38,9 @@ class Sphere:
         fitness = -np.square(rows).sum(axis=1)
         fitness[self.spoil.get(generation, [])] = np.nan
         lengths = np.full((len(rows), episodes), 5)
-        sums = None if statistics is None else ObservationSums(np.full(len(rows), 5), rows[:, :2], np.square(rows[:, :2]) + generation)
+        sums = None
+        if statistics is not None:  # five observations that lie around the individual's own two numbers
+            sums = ObservationSums(np.full(len(rows), 5), rows[:, :2], np.zeros((len(rows), 2)), np.full((len(rows), 2), 1.0 + generation))
         return Rollout(fitness, np.repeat(fitness[:, None], episodes, axis=1), lengths, int(np.isnan(fitness).sum()), sums)
 
     def play(self, genomes: np.ndarray, *, generation: int, purpose: Purpose, episodes: int, statistics: Any = None) -> np.ndarray:

@@ -263,7 +263,7 @@ def test_lanes_change_no_bit(task: str, network: NetworkSpec, size: int, backend
             sums = played.observation_sums
             assert sums is not None
             statistics.update(sums)
-            outcome += [played.returns, played.lengths, sums.count, sums.total, sums.squares, statistics.mean]
+            outcome += [played.returns, played.lengths, sums.count, sums.first, sums.total, sums.squares, statistics.mean]
         rows = population.rows(0, 2)
         for episodes in (1, 5):
             outcome.append(workers.play(rows, generation=1, purpose=Purpose.VALIDATION, episodes=episodes, statistics=statistics))

@@ -249,6 +249,7 @@ def test_observations_are_normalised_with_the_statistics_given_and_the_sums_come
     first = rollout(network, counter, genomes, run_seed=0, statistics=statistics)
     assert first.observation_sums is not None
     np.testing.assert_array_equal(first.observation_sums.count, [4, 1])
+    np.testing.assert_array_equal(first.observation_sums.first[:, 1], [0, 0])
     np.testing.assert_array_equal(first.observation_sums.total[:, 1], [0 + 1 + 2 + 3, 0])
     statistics.update(first.observation_sums)
     network.seen.clear()

@@ -73,6 +73,40 @@ def test_individuals_that_saw_something_not_finite_are_left_out() -> None:
     assert statistics.count == 10
 
 
+@pytest.mark.parametrize(("mean", "deviation"), [(1e7, 0.01), (-1e7, 0.01), (1e9, 1e-3), (0.0, 1e-3)])
+def test_a_small_deviation_around_a_large_mean_is_kept(mean: float, deviation: float) -> None:
+    """A sum of squares has 16 digits: of 1e14 the last is 0.03, far more than the variance of 1e-4."""
+    draw = np.random.default_rng(0)
+    statistics, seen = ObservationStatistics((2,)), []
+    for _ in range(3):
+        observations = mean + deviation * draw.normal(size=(200, 7, 2))
+        seen.append(observations.reshape(-1, 2))
+        statistics.update(collect(observations))
+    wanted = np.concatenate(seen)
+    np.testing.assert_allclose(np.sqrt(statistics.variance), np.sqrt((wanted - mean).var(axis=0)), rtol=1e-6)
+    np.testing.assert_allclose(statistics.mean, mean + (wanted - mean).mean(axis=0), rtol=1e-15, atol=1e-12)
+    normal = statistics.normalise(wanted)
+    assert np.abs(normal.mean(axis=0)).max() < 0.05
+    np.testing.assert_allclose(normal.std(axis=0), 1 / np.sqrt(1 + 1e-8 / deviation**2), rtol=0.02)
+
+
+def test_a_first_observation_far_from_the_others_costs_no_digits() -> None:
+    observations = np.random.default_rng(1).normal(3, 0.5, size=(300, 6, 2))
+    observations[0] = -1e4
+    statistics = ObservationStatistics((2,))
+    statistics.update(collect(observations))
+    np.testing.assert_allclose(statistics.variance, observations.reshape(-1, 2).var(axis=0), rtol=1e-10)
+    np.testing.assert_allclose(statistics.mean, observations.reshape(-1, 2).mean(axis=0), rtol=1e-10)
+
+
+def test_a_number_whose_square_overflows_is_left_out() -> None:
+    observations = np.zeros((4, 3, 1))
+    observations[:, 1] = 1e200
+    statistics = ObservationStatistics((1,))
+    statistics.update(collect(observations))
+    assert (statistics.count, statistics.mean[0], statistics.variance[0]) == (8, 0, 0)
+
+
 def test_a_constant_coordinate_is_no_trouble() -> None:
     statistics = ObservationStatistics((1,))
     statistics.update(collect(np.full((1000, 4, 1), 1e6)))

@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import platform
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from nchl.workers.player import Player
 from nchl.workers.slices import Slice
 from nchl.workers.wire import Message, Rubbish
 
-_SUMS = ("count", "total", "squares")
+_SUMS = tuple(each.name for each in fields(ObservationSums))
 _POPULATION, _STATISTICS = "population.", "statistics."
 
 
@@ -188,7 +189,7 @@ def parse_scores(answer: Message, count: int, episodes: int, step_limit: int, ob
     """
     wanted = {"fitness": ((count,), "f8"), "returns": ((count, episodes), "f8"), "lengths": ((count, episodes), "i8")}
     if observation is not None:
-        wanted |= {"count": ((count,), "i8"), "total": ((count, *observation), "f8"), "squares": ((count, *observation), "f8")}
+        wanted |= dict.fromkeys(_SUMS, ((count, *observation), "f8")) | {"count": ((count,), "i8")}
     _check_arrays(answer, wanted)
     arrays = answer.arrays
     non_finite = answer.header.get("non_finite")
