@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -19,10 +20,12 @@ pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 pytest.importorskip("playwright.sync_api")
 
+from matplotlib.image import imread
 from playwright.sync_api import sync_playwright
 
 import nchl
 from nchl.report import page
+from reference.robot import robot
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
@@ -30,6 +33,7 @@ EVIL = '"><img src=x onerror="window.evil=1"><script>window.evil=1</script>'
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")]
 
+SVG = "{http://www.w3.org/2000/svg}"
 WAIT_MS = 120_000  # for slow machines; nothing here takes that long
 
 
@@ -211,6 +215,78 @@ def test_a_click_on_a_curve_goes_there(browser: Any, report: Path) -> None:
     with Opened(browser, report) as opened:
         opened.page.locator(".plot").first.click(position={"x": 200, "y": 20})
         assert opened.ask("window.nchlMicroscope.current") > 0
+
+
+def saved(opened: Opened, figure: Any, kind: str, folder: Path) -> Path:
+    """The file that a figure's button gives."""
+    with opened.page.expect_download() as waiting:
+        figure.locator(".save button", has_text=kind).click()
+    path = folder / waiting.value.suggested_filename
+    waiting.value.save_as(path)
+    return path
+
+
+def test_pictures_of_the_report_can_be_saved(browser: Any, report: Path, tmp_path: Path) -> None:
+    with Opened(browser, report) as opened:
+        for section, name in (("#learning", "learning"), ("#evaluation", "evaluation"), ("#genome", "genome-A")):
+            figure = opened.page.locator(f"{section} figure").first
+            path = saved(opened, figure, "SVG", tmp_path)
+            assert path.name == f"{name}.svg"
+            text = path.read_text()
+            assert ElementTree.fromstring(text).findall(f".//{SVG}path")
+            assert "var(" not in text
+            assert "currentColor" not in text
+            picture = imread(saved(opened, figure, "PNG", tmp_path))
+            assert picture.shape[1] > 500
+            assert np.ptp(picture[..., :3]) > 0.5
+        assert opened.said == []
+        assert [url for url in opened.asked if not url.startswith(("data:", "blob:"))] == [report.as_uri()]
+
+
+def test_pictures_of_the_microscope_can_be_saved(browser: Any, report: Path, tmp_path: Path) -> None:
+    with Opened(browser, report) as opened:
+        opened.ask("window.nchlMicroscope.show(3)")
+        layer = opened.page.locator("figure.layer").first
+        path = saved(opened, layer, "SVG", tmp_path)
+        assert path.name == "weights-input-to-hidden0-step-4.svg"
+        root = ElementTree.fromstring(path.read_text())
+        assert len(root.findall(f".//{SVG}image")) == 3  # the weights, and the activations along two sides
+        words = [text.text for text in root.findall(f".//{SVG}text")]
+        assert {"input", "hidden0"} <= set(words)
+        assert not {"SVG", "PNG"} & set(words)
+        first = imread(saved(opened, layer, "PNG", tmp_path))
+        opened.ask("window.nchlMicroscope.show(4)")
+        second = imread(saved(opened, layer, "PNG", tmp_path))
+        assert first.shape == second.shape
+        assert (first != second).any()
+
+        chart = opened.page.locator("[data-part=terms] figure.chart").first
+        root = ElementTree.fromstring(saved(opened, chart, "SVG", tmp_path).read_text())
+        assert len(root.findall(f".//{SVG}path")) == len("ABCD")
+        assert not root.findall(f".//{SVG}image")
+        picture = imread(saved(opened, chart, "PNG", tmp_path))
+        assert len(np.unique(picture[..., :3].reshape(-1, 3), axis=0)) > 4
+        assert saved(opened, opened.page.locator("figure", has=opened.page.locator(".frame")), "PNG", tmp_path).name == "world-step-5.png"
+        assert opened.said == []
+
+
+def test_a_rule_of_ones_own_and_a_world_without_pictures(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own.py").write_text(
+        "def decaying(pre, post, weight, A_pre, A_post, decay_post):\n    return A_pre * A_post * pre * post - decay_post * weight\n"
+    )
+    with robot(tmp_path, metadata="", init="", render="") as task:
+        nchl.run(task, out=tmp_path / "run", rule=f"{tmp_path / 'own.py'}:decaying", hidden=[3], population=4, generations=1)
+        path = Path(page.write(tmp_path / "run", episodes=0, film=False)["report"])
+    with Opened(browser, path) as opened:
+        assert opened.page.locator(".frame").is_hidden()
+        legend = opened.page.locator("[data-part=terms] .legend").first.inner_text()
+        assert "A" in legend
+        assert "decay" in legend
+        before = opened.pixels()
+        opened.ask("window.nchlMicroscope.show(window.nchlMicroscope.moments - 1)")
+        assert opened.pixels() != before
+        assert opened.said == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

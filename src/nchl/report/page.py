@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,8 @@ from nchl.runs.watch import open_run
 OnNote = Callable[[str], None]
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_SCRIPTS = ("recording.js", "pictures.js", "microscope.js")
+_SCRIPTS = ("pictures.js", "save.js")
+_MICROSCOPE = ("recording.js", *_SCRIPTS, "microscope.js")
 _LARGEST_FILM = 24 << 20
 _FRAME = (320, 240)
 
@@ -97,7 +98,7 @@ def write(
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        script = _script() if recording is not None else ""
+        script = _script(_SCRIPTS if recording is None else _MICROSCOPE)
         page = environment.get_template("report.html").render(
             **page_words.words(state, Path(run)),
             **_pictures(state, evaluated),
@@ -247,8 +248,8 @@ def _genome(state: State) -> list[Any]:
     return drawn
 
 
-def _script() -> str:
-    parts = [(_TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS]
+def _script(names: Iterable[str]) -> str:
+    parts = [(_TEMPLATES / name).read_text(encoding="utf-8") for name in names]
     return '"use strict";\n(() => {\n' + "\n".join(parts) + "\n})();\n"
 
 

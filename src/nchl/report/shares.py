@@ -35,7 +35,8 @@ class Shares:
         self._rule, self._genome, self._layout = rule, genome, layout
         names = tuple(dict.fromkeys([*rule.names, *rule.synapse]))
         self.why = ""
-        if not set(rule.state) <= _SEEN or getattr(rule, "memory", ()):
+        memory: tuple[str, ...] = getattr(rule, "memory", ())
+        if memory or not set(rule.state) <= _SEEN:
             self.why = f"The rule {rule.name} uses the reward or states of its own, which are not recorded: there is only the total change."
         elif len(names) == 1:
             self.why = f"The rule {rule.name} has one parameter, {names[0]}: there are no shares of the change, only the total."

@@ -189,10 +189,16 @@ async function microscope(root) {
   part("changing").append(...drawn.changing.map((chart) => chart.figure));
   for (const name of ["more", "terms", "changing"]) part(`${name}-box`).hidden = !part(name).children.length;
 
+  const keep = (figure, name) => savable(figure, name, () => svgOfFigure(figure), () => `step ${kept[current]}`);
+  for (const view of views) keep(view.figure, `weights ${view.pre.name} to ${view.post.name}`);
+  for (const view of more) keep(view.figure, `activations of ${view.group.name}`);
+  for (const chart of everyChart) keep(chart.figure, chart.title);
+
   const frames = recording.frames && new Frames(recording.frames);
   const canvas = part("frame");
   if (frames) Object.assign(canvas, { width: recording.frames.width, height: recording.frames.height });
   canvas.closest("figure").hidden = !frames;
+  if (frames) keep(canvas.closest("figure"), "world");
   const screen = canvas.getContext("2d");
 
   const nearest = (step) => kept.reduce((best, k, m) => (Math.abs(k - step) < Math.abs(kept[best] - step) ? m : best), 0);

@@ -105,7 +105,7 @@ function tiles([channels, rows, columns]) {
 // A figure with curves over the steps of the life, a legend that tells the values of the moment, and a cursor.
 class Chart {
   constructor({ title, points, steps, series, stacked = false, percent = false, onSeek }) {
-    Object.assign(this, { points, steps, series, stacked, percent });
+    Object.assign(this, { title, points, steps, series, stacked, percent });
     const values = series.flatMap((s) => Array.from(s.values).filter(Number.isFinite));
     this.low = stacked ? 0 : Math.min(0, ...[values.reduce((a, b) => Math.min(a, b), Infinity)].filter(Number.isFinite));
     this.high = stacked ? 1 : Math.max(values.reduce((a, b) => Math.max(a, b), -Infinity), this.low);
@@ -116,6 +116,7 @@ class Chart {
     this.canvas = make("canvas", { className: "curves" });
     this.canvas.setAttribute("role", "img");
     this.canvas.setAttribute("aria-label", `${title}, over the steps of the life`);
+    this.canvas.vector = (width, height) => this.paths(width, height, 1).map(({ d, tone, filled }) => `<path d="${d}" ${filled ? "fill" : 'fill="none" stroke-width="1.6" stroke'}="${colour(tone)}"/>`).join("");
     this.cursor = make("div", { className: "cursor" });
     this.top = make("span", { className: "bound top" });
     this.bottom = make("span", { className: "bound bottom" });
@@ -141,30 +142,33 @@ class Chart {
     if (!width || !height) return;
     Object.assign(this.canvas, { width, height });
     const context = this.canvas.getContext("2d");
-    const x = (p) => (this.steps > 1 ? ((this.points[p] - 1) / (this.steps - 1)) * width : width / 2);
-    const y = (v) => height - ((v - this.low) / (this.high - this.low)) * (height - 2 * ratio) - ratio;
     context.lineWidth = (this.points.length > 400 ? 1 : 1.6) * ratio;
-    const base = new Float32Array(this.points.length);
-    for (const s of this.series) {
-      context.beginPath();
-      if (this.stacked) {
-        context.moveTo(x(0), y(base[0]));
-        for (let p = 1; p < base.length; p++) context.lineTo(x(p), y(base[p]));
-        for (let p = base.length - 1; p >= 0; p--) context.lineTo(x(p), y((base[p] += Number.isFinite(s.values[p]) ? s.values[p] : 0)));
-        context.fillStyle = colour(s.colour);
-        context.fill();
-        continue;
-      }
-      let pen = false;
-      for (let p = 0; p < base.length; p++) {
-        const v = this.logarithmic ? Math.log10(s.values[p]) : s.values[p];
-        if (!Number.isFinite(v)) { pen = false; continue; }
-        if (pen) context.lineTo(x(p), y(v)); else context.moveTo(x(p), y(v));
-        pen = true;
-      }
-      context.strokeStyle = colour(s.colour);
-      context.stroke();
+    for (const { d, tone, filled } of this.paths(width, height, ratio)) {
+      context[filled ? "fillStyle" : "strokeStyle"] = colour(tone);
+      context[filled ? "fill" : "stroke"](new Path2D(d));
     }
+  }
+
+  // The curves as paths of SVG, in a box of this size.
+  paths(width, height, inset) {
+    const steps = range(this.points.length), base = new Float32Array(steps.length);
+    const x = (p) => (this.steps > 1 ? ((this.points[p] - 1) / (this.steps - 1)) * width : width / 2);
+    const y = (v) => height - ((v - this.low) / (this.high - this.low)) * (height - 2 * inset) - inset;
+    const at = (p, v) => `${x(p).toFixed(2)} ${y(v).toFixed(2)}`;
+    return this.series.map((s) => {
+      if (this.stacked) {
+        const below = steps.map((p) => at(p, base[p]));
+        const above = steps.map((p) => at(p, (base[p] += Number.isFinite(s.values[p]) ? s.values[p] : 0)));
+        return { d: `M${[...below, ...above.reverse()].join("L")}Z`, tone: s.colour, filled: true };
+      }
+      let d = "", pen = false;
+      for (const p of steps) {
+        const v = this.logarithmic ? Math.log10(s.values[p]) : s.values[p];
+        if (Number.isFinite(v)) d += (pen ? "L" : "M") + at(p, v);
+        pen = Number.isFinite(v);
+      }
+      return { d, tone: s.colour, filled: false };
+    });
   }
 
   show(step) {
