@@ -1,8 +1,11 @@
 """Every random number as a function of named integers, never of a global state (design: the same bits everywhere).
 
-A stream is named by (run seed, purpose, generation, index). Purposes keep training, validation and evaluation apart, so
-that a score on unseen starts is one; the rest of the key makes any single stream computable anywhere, in any order,
-on any worker, without having drawn those before it.
+A stream is named by (run seed, purpose, generation, index). Purposes keep training, validation and evaluation apart: their
+streams have different keys, so that a score on unseen starts is one; the rest of the key makes any single stream computable
+anywhere, in any order, on any worker, without having drawn those before it.
+
+Streams differ, single numbers may coincide: simulators take seeds of 31 bits, and among n seeds of one purpose and m of another
+a pair is equal with a probability of about n m / 2**31 (1,000 training and 100 evaluation episodes: 1 in 21,000).
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from nchl.errors import whole_number
 
 
 class Purpose(enum.IntEnum):
-    """What a stream of random numbers is for; two purposes never share a number."""
+    """What a stream of random numbers is for; two purposes never share a stream (two numbers of theirs may be equal by chance)."""
 
     TRAINING = 0
     VALIDATION = 1
@@ -30,7 +33,10 @@ _ENVIRONMENT, _WEIGHTS = 0, 1
 
 
 def environment_seed(run_seed: int, purpose: Purpose, generation: int, episode: int) -> int:
-    """Seed of an environment, in [0, 2**31): the same for every individual of a generation, new in the next."""
+    """Seed of an environment, in [0, 2**31): the same for every individual of a generation, drawn anew for the next.
+
+    That is all that simulators take, so two episodes get the same seed by chance once in 2**31 pairs.
+    """
     return int(_sequence(run_seed, purpose, generation, episode, _ENVIRONMENT).generate_state(1, np.uint32)[0] >> 1)
 
 

@@ -31,7 +31,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Let a run's result play, each episode on a start and with initial weights of its own.
 
-    Evaluation has random streams of its own: whatever the seed, training and validation never met these starts.
+    Evaluation has random streams of its own, whatever the seed: no start is one of training or validation, but for the chance that two
+    seeds of 31 bits are equal (see `nchl.seeds`).
 
     Args:
         run: the run folder.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import logging
 import os
 import platform
 import shutil
@@ -37,6 +38,15 @@ if platform.machine() in {"x86_64", "AMD64"}:
     _FLAGS += ("-mprefer-vector-width=512",)  # where there are such vectors; compilers hesitate, the median's counting gains a third
 _SECONDS = 300
 
+# What the user waits for, by the name of the source.
+_SERVES = {
+    "kernels": "plastic convolutional networks",
+    "resize": "pictures",
+    "softhebb": "SoftHebb",
+    "softhebb_share": "SoftHebb",
+    "step": "steps of a population",
+}
+_log = logging.getLogger("nchl")
 
 _finding = threading.Lock()
 
@@ -60,6 +70,12 @@ def _library(name: str) -> ctypes.CDLL | str:
         digest.update("\n".join([version, *_FLAGS, *_openmp(), _processor()]).encode())
         path = cache.folder() / f"{name}-{digest.hexdigest()[:24]}.so"
         if not path.exists() or cache.objection(path):
+            # A warning, for the standard library shows those where nothing is set up: on the terminal, and in a user's own program.
+            _log.warning(
+                "nchl compiles its kernels for %s on this machine, which can take half a minute; they are kept in %s for the next time",
+                _SERVES.get(name, name),
+                path.parent,
+            )
             _compile(compiler, _SOURCES / f"{name}.cpp", path)
         return ctypes.CDLL(str(path))
     except subprocess.CalledProcessError as error:
