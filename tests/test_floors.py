@@ -21,6 +21,7 @@ FLOORS = (
     "quiet",
     "seeds",
     "chance",
+    "sources",
     "genome",
     "rules",
     "unroll",

@@ -30,6 +30,11 @@ def add_arguments(parser: Parser) -> None:
         action="store_true",
         help="go on although torch, the simulator or the processor's instruction set has changed, and with it the last digits",
     )
+    parser.add_argument(
+        "--allow-other-environment",
+        action="store_true",
+        help="go on although the files, the registration or the package of a Gymnasium environment of your own have changed",
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -53,6 +58,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 workers=args.workers,
                 cluster=args.cluster,
                 allow_other_machine=args.allow_other_machine,
+                allow_other_environment=args.allow_other_environment,
                 on_generation=shown.show,
                 on_note=shown.say,
             )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nchl.report.compare_runs import EVALUATION, digest, read_evaluation
+from nchl.runs import environment
 from nchl.runs.files import check_writable, write_json
 from nchl.runs.folder import RunFolder
 
@@ -39,11 +40,28 @@ def evaluate_runs(
             on_note(f"playing {episodes} unseen episodes with the best individual of {path}")
         result = _play(path, episodes, seed)
         write_json(path / EVALUATION, result, of_a_run=False)
+        if on_note is not None:
+            for line in result["notes"]:
+                on_note(f"{path}: {line}")
 
 
 def _has_played(path: Path, episodes: int, seed: int) -> bool:
-    kept = read_evaluation(RunFolder.open(path))
-    return kept is not None and (kept.get("episodes"), kept.get("seed")) == (episodes, seed)
+    folder = RunFolder.open(path)
+    kept = read_evaluation(folder)
+    if kept is None or (kept.get("episodes"), kept.get("seed")) != (episodes, seed):
+        return False
+    if kept.get("environment") is None:
+        return True
+    # A score of another environment than the one that lies there now is none of this one.
+    from nchl.runs.build import recipe
+    from nchl.tasks import fingerprint
+    from nchl.workers.player import task_of
+
+    task = task_of(recipe(folder.read_record_to_run().settings))
+    try:
+        return bool(kept["environment"] == environment.digest(fingerprint(task)))
+    finally:
+        task.close()
 
 
 def _play(path: Path, episodes: int, seed: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from nchl.errors import RunError
+from nchl.runs import environment
 from nchl.runs.files import read_json, read_text
 from nchl.runs.folder import Record, RunFolder
 from nchl.runs.lock import in_use
@@ -45,6 +46,7 @@ class Run:
         running: whether a process writes it at this moment.
         nparams: length of its genome; None before the first checkpoint.
         evaluation: what `evaluate_runs` has kept for its present best individual, or None.
+        environment: the digest of the Gymnasium environment that it was evolved in; None where a version says it, and of older runs.
     """
 
     folder: Path
@@ -58,6 +60,7 @@ class Run:
     running: bool
     nparams: int | None
     evaluation: Mapping[str, Any] | None
+    environment: str | None = None
 
     def last(self, column: str) -> float:
         """The last number in a column; NaN where there is none."""
@@ -120,6 +123,7 @@ def read_run(path: Path) -> Run:
         running=reason is None and in_use(path),
         nparams=_genome_length(folder.centre),
         evaluation=read_evaluation(folder),
+        environment=environment.digest(record.environment),
     )
 
 
@@ -154,6 +158,8 @@ def _settings(record: Record) -> dict[str, Any]:
             settings[name] = attribute if stated is None else f"{attribute} ({stated[:_DIGITS]})"
     if others:
         settings["files"] = " ".join(sorted(stated[:8] for stated in others.values()))
+    if record.environment is not None:
+        settings["environment"] = str(environment.digest(record.environment))[:8]
     return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
 
 

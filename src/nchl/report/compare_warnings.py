@@ -16,7 +16,8 @@ _TOLERANCE = 1.01  # budgets within one percent are equal
 
 def warnings_about(groups: Sequence[Group], score: str) -> list[str]:
     """One line for each thing that is wrong."""
-    return [*_few(groups), *_budgets(groups), *_unfinished(groups), *_simulators(groups), *_luck(groups, score)]
+    played_on = [*_simulators(groups), *_environments(groups, score)]
+    return [*_few(groups), *_budgets(groups), *_unfinished(groups), *played_on, *_luck(groups, score)]
 
 
 def budget(runs: Sequence[Run], column: str) -> float:
@@ -55,6 +56,22 @@ def _simulators(groups: Sequence[Group]) -> list[str]:
     if len(used) < 2:
         return []
     return [f"the runs were played on different simulators ({', '.join(used)}), whose versions of a task need not be equally hard"]
+
+
+def _environments(groups: Sequence[Group], score: str) -> list[str]:
+    """Runs of one task whose environment was edited between them, and scores that were played after an edit."""
+    runs = [run for group in groups for run in group.runs]
+    lines = []
+    if len({run.environment for run in runs}) > 1:
+        lines.append("the environment was changed between the runs (setting environment), so that their scores need not mean the same")
+    edited = [
+        str(run.folder)
+        for run in runs
+        if score == "evaluation" and run.evaluation is not None and run.evaluation.get("environment", run.environment) != run.environment
+    ]
+    if edited:
+        lines.append(f"played in an environment that has changed since the run was evolved in it: {_list(edited)}")
+    return lines
 
 
 def _luck(groups: Sequence[Group], score: str) -> list[str]:

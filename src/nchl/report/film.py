@@ -21,11 +21,13 @@ from nchl.report import video
 from nchl.report.captions import FROZEN, OFF, ON, Caption, compose
 from nchl.rollout.watch import Moment, never
 from nchl.runs import budget, tracking
+from nchl.runs.environment import notes_on_environment
 from nchl.runs.files import read_tensors
 from nchl.runs.folder import RunFolder
 from nchl.runs.load import read_result
 from nchl.runs.tensorboard import EventFile
 from nchl.runs.watch import Scene, open_run
+from nchl.tasks import fingerprint
 from nchl.tasks.render import DRAWN_BY_ENVPOOL
 
 MOST_PER_SECOND = 60.0
@@ -130,7 +132,8 @@ def film(
     folder = RunFolder.open(run)
     path = folder.path / "film.mp4" if out is None else Path(out)
     video.check(path)
-    config = read_result(run, which)[0]
+    record = read_result(run, which)[0]
+    config = record.settings
     if controls and config.network == "static":
         raise InvalidArgument("controls have no meaning for the network static: its weights never change; leave --controls out")
     with contextlib.ExitStack() as stack:
@@ -155,7 +158,12 @@ def film(
         if made is not None:
             video.to_gif(path, made)
         generation = _generation(folder, which)
-        notes = [*stage.notes, *_keep_for_tensorboard(folder, path, generation), *tracking.show_film(folder, generation or 0, path)]
+        notes = [
+            *stage.notes,
+            *notes_on_environment(record, fingerprint(stage.task)),
+            *_keep_for_tensorboard(folder, path, generation),
+            *tracking.show_film(folder, generation or 0, path),
+        ]
         result: dict[str, Any] = {"film": str(path), "gif": None if made is None else str(made), "task": config.task}
         result |= {"simulator": stage.simulator, "drawn_by": stage.drawn_by, "which": which, "generation": generation}
         result |= {"seed": seed, "episodes": episodes, "returns": panels[0].returns, "lengths": panels[0].lengths}

@@ -13,10 +13,12 @@ from nchl.errors import InvalidArgument
 from nchl.rollout import Rollout
 from nchl.runs import budget
 from nchl.runs.build import recipe
+from nchl.runs.environment import digest, notes_on_environment
 from nchl.runs.folder import RunFolder
 from nchl.runs.load import check_length, read_result
 from nchl.runs.recorder import recorded_constants, statistics_from, unrecorded
 from nchl.seeds import Purpose
+from nchl.tasks import fingerprint
 from nchl.workers.player import network_of, task_of
 
 
@@ -44,8 +46,9 @@ def evaluate(
 
     Returns:
         A JSON object: task, simulator, which, episodes, seed, then of the returns mean, std, iqm (interquartile mean), min, max,
-        length (mean, in steps), non_finite (episodes that were not finite and are in none of the figures), returns, and notes; with
-        `controls` the same figures for `plasticity_off` and `frozen_half_way`.
+        length (mean, in steps), non_finite (episodes that were not finite and are in none of the figures), and returns; with
+        `controls` the same figures for `plasticity_off` and `frozen_half_way`. Then `environment`, the digest of the Gymnasium environment
+        that was played (see `tasks.fingerprint`; None where the simulator's version says it), and `notes`, lines that a user should see.
 
     Raises:
         NchlError: no such run or result, or controls for a network that never rewires itself.
@@ -54,7 +57,8 @@ def evaluate(
         if value < least:
             raise InvalidArgument(f"{name} must be at least {least}, got {value}")
     episodes = budget.at_most("unseen episodes", episodes)
-    config, genome, tensors = read_result(run, which)
+    record, genome, tensors = read_result(run, which)
+    config = record.settings
     if controls and config.network == "static":
         raise InvalidArgument("controls have no meaning for the network static: its weights never change; leave --controls out")
     about = recipe(config, recorded_constants(tensors))
@@ -79,7 +83,9 @@ def evaluate(
         plastic = play()
         result: dict[str, Any] = {"task": config.task, "simulator": task.simulator, "which": which, "episodes": episodes, "seed": seed}
         result |= {**figures(plastic), "returns": plastic.returns[0].tolist()}
-        result["notes"] = unrecorded(network, tensors)
+        environment = fingerprint(task)
+        result["environment"] = digest(environment)
+        result["notes"] = [*unrecorded(network, tensors), *notes_on_environment(record, environment)]
         if controls:
             half = max(1, round(float(plastic.lengths.mean()) / 2))
             result["plasticity_off"] = figures(play(freeze_after=0))

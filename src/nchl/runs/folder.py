@@ -17,17 +17,22 @@ import hashlib
 import re
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nchl.errors import InvalidArgument, RunError
 from nchl.runs import machine, trust
 from nchl.runs.config import INITIAL_GENOMES, EvolveConfig
 from nchl.runs.files import cannot_write, read_json, read_text, write_json
 
+if TYPE_CHECKING:
+    from nchl.tasks import Task
+
 FORMAT = 1
 _KEYS = ("format", "settings", "same_bits", "files", "versions", "command", "started")
+_LATER = ("task", "environment")  # that older records lack
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,11 @@ class Record:
         settings: the options of the run.
         same_bits: what the bits of the results depend on besides the settings, see `machine.same_bits`.
         files: a user's own files that the run uses (and the genome that it began with): path -> SHA-256.
-        versions: of nchl, Python and the packages.
+        versions: of nchl, Python and the packages; `nchl_commit` where nchl is a checkout of its repository.
         command: the words that began the run.
         started: local time, for people.
+        task: its spaces and maps, see `tasks.recorded`; None in older records.
+        environment: what a Gymnasium environment is made of, see `tasks.fingerprint`; None where a version says it, and in older records.
     """
 
     settings: EvolveConfig
@@ -49,6 +56,8 @@ class Record:
     versions: dict[str, str]
     command: list[str]
     started: str
+    task: Mapping[str, Any] | None = None
+    environment: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -166,7 +175,7 @@ class RunFolder:
             if key not in data:
                 raise RunError(f"{self.config}: key {key!r} is missing; the file was altered or written by another version of nchl")
         for key in data:
-            if key not in _KEYS:
+            if key not in (*_KEYS, *_LATER):
                 raise RunError(f"{self.config}: unknown key {key!r}; the file was altered or written by another version of nchl")
         if data["format"] != FORMAT:
             raise RunError(f"{self.config}: format {data['format']!r} is not {FORMAT}, the one that this version of nchl reads")
@@ -175,24 +184,45 @@ class RunFolder:
         _check(self.config, "command", data["command"], list, "a list of texts")
         if not isinstance(data["started"], str):
             raise RunError(f"{self.config}: key 'started' must be text, got {data['started']!r}")
+        for key in _LATER:
+            if not isinstance(data.get(key), dict | None):
+                raise RunError(f"{self.config}: key {key!r} must be an object or null, got {str(data[key])[:100]!r}")
         settings = EvolveConfig.from_json(data["settings"], file=self.config)
-        return Record(settings, **{key: data[key] for key in _KEYS if key not in ("format", "settings")})
+        rest: dict[str, Any] = {key: data[key] for key in _KEYS if key not in ("format", "settings")}
+        rest |= {key: data.get(key) for key in _LATER}
+        return Record(settings, **rest)
 
-    def read_record_to_run(self) -> Record:
-        """`read_record`, for those who then build what it names.
+    def read_record_to_run(self, *, plays: bool = True) -> Record:
+        """`read_record`, for what then builds what it names.
+
+        Args:
+            plays: whether the task is built too, and not the network alone.
 
         Raises:
             RunError: it names code that the user has never chosen; see `trust`.
         """
         record = self.read_record()
-        trust.check(self.path, trust.chosen(record.settings))
+        trust.check(self.path, trust.chosen(record.settings) if plays else trust.chosen_network(record.settings))
         return record
 
 
-def new_record(config: EvolveConfig, same_bits: dict[str, str], files: dict[str, str], command: list[str] | None = None) -> Record:
+def new_record(
+    config: EvolveConfig, same_bits: dict[str, str], files: dict[str, str], task: Task, command: list[str] | None = None
+) -> Record:
     """The record of a run that begins now."""
+    from nchl.tasks import fingerprint, recorded  # brings torch, which readers of a run do without
+
     started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    return Record(config, same_bits, files, machine.versions(), list(sys.argv) if command is None else command, started)
+    return Record(
+        settings=config,
+        same_bits=same_bits,
+        files=files,
+        versions=machine.versions() | machine.commit(),
+        command=list(sys.argv) if command is None else command,
+        started=started,
+        task=recorded.to_record(task),
+        environment=fingerprint(task),
+    )
 
 
 def default_path(config: EvolveConfig) -> Path:

@@ -17,12 +17,12 @@ from nchl.errors import InvalidArgument, NchlError, RunError, ShapeError, Unknow
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.build import build
 from nchl.rollout import ObservationStatistics
+from nchl.runs import trust
 from nchl.runs.build import recipe
-from nchl.runs.config import EvolveConfig
 from nchl.runs.files import read_tensors
-from nchl.runs.folder import RunFolder
+from nchl.runs.folder import Record, RunFolder
 from nchl.runs.recorder import recorded_constants, statistics_from, unrecorded
-from nchl.tasks import Task
+from nchl.tasks import Task, recorded
 from nchl.workers.player import task_of
 
 WHICH = ("best", "centre")
@@ -108,18 +108,31 @@ def load(
 ) -> tuple[Agent, Task]:
     """The individual that a run has found, and its task.
 
+    Neither the simulator nor the environment's package is needed: spaces and maps are in the run's record. `task` makes its
+    simulator when it is first asked to play.
+
     Args:
         run: the run folder.
         which: "best" (the best individual) or "centre" (where the search is).
-        simulator: for `task`; None: the run's own.
+        simulator: for `task`, which is then made at once; None: the run's own.
         generator: of the initial weights; None: a new one, always the same.
 
     Raises:
         RunError: no run folder, an altered one, or nothing found yet.
     """
-    config, genome, tensors = read_result(run, which)
-    about = recipe(config, recorded_constants(tensors))
-    task = task_of(about, simulator)
+    record, genome, tensors = read_result(run, which, plays=simulator is not None)
+    about = recipe(record.settings, recorded_constants(tensors))
+    folder = RunFolder(Path(run))
+
+    def make(with_simulator: str) -> Task:
+        trust.check(folder.path, (about.task,))
+        return task_of(about, with_simulator)
+
+    if simulator is not None or record.task is None:
+        task = make(about.simulator if simulator is None else simulator)
+    else:
+        name = str(record.task.get("simulator"))  # what `auto` stood for
+        task = recorded.from_record(record.task, about.image_size, lambda: make(name).back_end, file=folder.config)
     network = build(
         about.network,
         task.observation_shape,
@@ -130,14 +143,19 @@ def load(
         seed=about.seed,
         constants=about.constants,
     )
-    check_length(genome, network, RunFolder(Path(run)))
+    check_length(genome, network, folder)
     network.notes += unrecorded(network, tensors)
     network.set_hrules(genome)
     return Agent(network, task, statistics_from(tensors, task.observation_shape)), task
 
 
-def read_result(run: Path | str, which: str) -> tuple[EvolveConfig, np.ndarray, dict[str, np.ndarray]]:
-    """Configuration, genome and all arrays of a run's result.
+def read_result(run: Path | str, which: str, *, plays: bool = True) -> tuple[Record, np.ndarray, dict[str, np.ndarray]]:
+    """Record, genome and all arrays of a run's result.
+
+    Args:
+        run: the run folder.
+        which: "best" or "centre".
+        plays: whether the task is made as well, see `RunFolder.read_record_to_run`.
 
     Raises:
         UnknownName: `which` is neither best nor centre.
@@ -146,7 +164,7 @@ def read_result(run: Path | str, which: str) -> tuple[EvolveConfig, np.ndarray, 
     if which not in WHICH:
         raise UnknownName("result of a run", which, WHICH)
     folder = RunFolder.open(run)
-    config = folder.read_record_to_run().settings
+    record = folder.read_record_to_run(plays=plays)
     path = folder.best if which == "best" else folder.centre
     if not path.exists():
         raise RunError(
@@ -155,7 +173,7 @@ def read_result(run: Path | str, which: str) -> tuple[EvolveConfig, np.ndarray, 
     tensors, _ = read_tensors(path)
     if "genome" not in tensors:
         raise RunError(f"{path} holds no genome, only {sorted(tensors)}; it was not written by a run")
-    return config, tensors["genome"], tensors
+    return record, tensors["genome"], tensors
 
 
 def check_length(genome: np.ndarray, network: PlasticNetwork, folder: RunFolder) -> None:

@@ -7,9 +7,14 @@ instruction set, another simulator or another back end may give another last dig
 from __future__ import annotations
 
 import importlib.metadata
+import json
+import os
 import platform
+import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
+import nchl
 from nchl.errors import RunError
 from nchl.strategies.registry import STRATEGIES
 
@@ -27,6 +32,47 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def commit() -> dict[str, str]:
+    """`nchl_commit` where nchl runs from a checkout of its repository or was installed from one by pip; else nothing.
+
+    The commit's hash, with ` (dirty)` behind it where the sources of the checkout differ from the commit.
+    """
+    package = Path(nchl.__file__).resolve().parent
+    root = package.parent.parent
+    # A clone of another project may hold the environment in which nchl is installed; its commit says nothing of nchl.
+    if package == root / "src" / "nchl" and (root / ".git").exists():
+        found, changed = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain", "--", "src")
+        if found:
+            return {"nchl_commit": found + ("" if changed == "" else " (dirty)" if changed else " (dirty or not: git did not say)")}
+        return {}
+    try:
+        distribution = importlib.metadata.distribution("nchl")
+        if Path(str(distribution.locate_file("nchl"))).resolve() != package:
+            return {}
+        told = json.loads(distribution.read_text("direct_url.json") or "{}")["vcs_info"]["commit_id"]
+    except (importlib.metadata.PackageNotFoundError, OSError, ValueError, LookupError, TypeError):
+        return {}
+    return {"nchl_commit": str(told)}
+
+
+def _git(root: Path, *words: str) -> str | None:
+    """What git says of a checkout; None where it says nothing or is not installed."""
+    # Variables of a git hook would name another repository; a file system monitor is a program that a repository may name.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), "-c", "core.fsmonitor=false", "--no-optional-locks", *words],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            env=environment,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return done.stdout.strip()
 
 
 def same_bits(*, backend: str, simulator: str, strategy: str) -> dict[str, str]:

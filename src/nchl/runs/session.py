@@ -19,11 +19,13 @@ from nchl.runs import machine, tracking, trust
 from nchl.runs.build import build, initial_run
 from nchl.runs.checkpoint import Checkpoint, read_newest
 from nchl.runs.config import EvolveConfig
+from nchl.runs.environment import check_environment
 from nchl.runs.folder import Record, RunFolder, default_path, new_record, own_files, with_absolute_paths
 from nchl.runs.lock import locked
 from nchl.runs.metrics import read_metrics
 from nchl.runs.recorder import NOT_RECORDED, Recorder, recorded_constants
 from nchl.runs.signals import Dropped, Signals
+from nchl.tasks import fingerprint
 
 OnGeneration = Callable[[Generation], None]
 OnNote = Callable[[str], None]
@@ -88,7 +90,7 @@ def run(
     evolution = build(config)
     with contextlib.closing(evolution.workers):
         trust.remember(trust.chosen(config))
-        record = new_record(config, _same_bits(evolution), _files(config), command)
+        record = new_record(config, _same_bits(evolution), _files(config), evolution.workers.task, command)
         folder = RunFolder.create(default_path(config) if out is None else Path(out), record)
         with locked(folder.path) as notes:
             _tell(on_note, [f"the run is in {folder.path}", *notes, *evolution.workers.notes])
@@ -104,6 +106,7 @@ def resume(
     workers: int | None = None,
     cluster: str | None = None,
     allow_other_machine: bool = False,
+    allow_other_environment: bool = False,
     on_generation: OnGeneration | None = None,
     on_note: OnNote | None = None,
 ) -> RunResult:
@@ -117,26 +120,28 @@ def resume(
         workers: processes on this machine; None, without a cluster: the run's own.
         cluster: address of a Ray cluster.
         allow_other_machine: go on where other digits are to be expected (another torch, instruction set, ...).
+        allow_other_environment: go on in a Gymnasium environment whose files, registration or package have changed.
         on_generation: called with each generation when it is recorded.
         on_note: called with lines that a user should see.
 
     Raises:
-        RunError: no run folder, an altered one, one that has ended already, one that another process is writing to, or a
-            machine with other digits.
+        RunError: no run folder, an altered one, one that has ended already, one that another process is writing to, a
+            machine with other digits, or an environment that has changed.
     """
     folder = RunFolder.open(path)
     with locked(folder.path) as notes:
         _tell(on_note, notes)
         totals = {"generations": generations, "max_minutes": max_minutes, "max_steps": max_steps}
         totals = {name: total for name, total in totals.items() if total is not None}
-        return _resume(folder, totals, (workers, cluster), allow_other_machine, on_generation, on_note)
+        allowed = {"machine": allow_other_machine, "environment": allow_other_environment}
+        return _resume(folder, totals, (workers, cluster), allowed, on_generation, on_note)
 
 
 def _resume(
     folder: RunFolder,
     totals: dict[str, Any],
     who: tuple[int | None, str | None],
-    allow_other_machine: bool,
+    allowed: dict[str, bool],
     on_generation: OnGeneration | None,
     on_note: OnNote | None,
 ) -> RunResult:
@@ -154,12 +159,17 @@ def _resume(
     evolution = build(config if newest[0] is None else config.replace(initial_genome="zeros"), constants)
     with contextlib.closing(evolution.workers):
         same_bits = _same_bits(evolution)
-        notes = machine.check_same_bits(record.same_bits, same_bits, allow=allow_other_machine)
+        notes = machine.check_same_bits(record.same_bits, same_bits, allow=allowed["machine"])
+        environment = fingerprint(evolution.workers.task)
+        notes += check_environment(folder, record, environment, allow=allowed["environment"])
         _tell(on_note, [*evolution.workers.notes, *notes])
         _tell(on_note, _restore(folder, record, evolution, newest))
         _reopen(folder, evolution, totals)
-        if config != record.settings or same_bits != record.same_bits:
-            folder.write_record(replace(record, settings=config, same_bits=same_bits))
+        current = replace(record, settings=config, same_bits=same_bits)
+        if record.environment is not None:
+            current = replace(current, environment=environment)
+        if current != record:
+            folder.write_record(current)
         return _session(folder, evolution, begun=True, on_generation=on_generation, on_note=on_note)
 
 

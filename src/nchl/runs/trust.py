@@ -26,6 +26,11 @@ def chosen(config: EvolveConfig) -> tuple[str | None, ...]:
     return config.network, config.rule, config.task, config.cluster
 
 
+def chosen_network(config: EvolveConfig) -> tuple[str | None, ...]:
+    """Those of them that a network alone needs, without its task."""
+    return config.network, config.rule
+
+
 def remember(places: Iterable[str | None]) -> None:
     """Note that the user has chosen this code.
 

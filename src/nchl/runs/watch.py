@@ -109,7 +109,8 @@ def open_run(
     for name, value in (("seed", seed), ("episode", episode)):
         if value < 0:
             raise InvalidArgument(f"{name} must be at least 0, got {value}")
-    config, genome, tensors = read_result(run, which)
+    record, genome, tensors = read_result(run, which)
+    config = record.settings
     about = recipe(config, recorded_constants(tensors))
     stage = open_stage(
         about.task,

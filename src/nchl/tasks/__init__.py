@@ -7,7 +7,8 @@
 """
 
 from nchl.tasks.base import EarlyStop, Lives, Simulator, Start, Step
+from nchl.tasks.fingerprint import fingerprint
 from nchl.tasks.registry import TaskInfo, known, make
 from nchl.tasks.task import Task
 
-__all__ = ["EarlyStop", "Lives", "Simulator", "Start", "Step", "Task", "TaskInfo", "known", "make"]
+__all__ = ["EarlyStop", "Lives", "Simulator", "Start", "Step", "Task", "TaskInfo", "fingerprint", "known", "make"]

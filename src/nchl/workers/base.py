@@ -21,6 +21,7 @@ from nchl.networks.build import NetworkSpec
 from nchl.rollout import ObservationStatistics, Rollout
 from nchl.seeds import Purpose
 from nchl.strategies import Population
+from nchl.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Workers(Protocol):
         backend: "eager" or "compiled": how the networks' step is computed.
         simulator: what plays the task.
         constants: of the networks, equal wherever they are evaluated; most networks have none.
+        task: the task, as this process knows it.
     """
 
     nparams: int
@@ -72,6 +74,7 @@ class Workers(Protocol):
     backend: str
     simulator: str
     constants: Mapping[str, np.ndarray]
+    task: Task
 
     @property
     def sent_bytes(self) -> int:

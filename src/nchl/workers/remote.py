@@ -47,6 +47,7 @@ class RemoteWorkers:
         self.backend = player.backend
         self.simulator = player.task.simulator
         self.constants: Mapping[str, np.ndarray] = player.constants
+        self.task = player.task
         self._supervisor = Supervisor(crew, identity(player), patience)
         self._numbers = itertools.count()
         try:

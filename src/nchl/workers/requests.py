@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import platform
 from collections.abc import Mapping
 from dataclasses import fields
@@ -21,6 +22,7 @@ from nchl.networks.build import NetworkSpec
 from nchl.rollout import ObservationStatistics, ObservationSums, Rollout
 from nchl.seeds import Purpose
 from nchl.strategies import Population, population_from
+from nchl.tasks import fingerprint
 from nchl.workers.base import Recipe
 from nchl.workers.player import Player
 from nchl.workers.slices import Slice
@@ -83,6 +85,7 @@ def identity(player: Player) -> dict[str, Any]:
         "constants": _digest(player.constants),
         "backend": player.backend,
         "simulator": player.task.simulator,
+        "environment": hashlib.sha256(json.dumps(fingerprint(player.task), sort_keys=True).encode()).hexdigest(),
         "instruction set": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         **{name: _version(name) for name in packages},
     }

@@ -1,0 +1,100 @@
+"""A task from its record maps as the task itself, and a fingerprint follows what an environment is made of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nchl import tasks
+from nchl.seeds import Purpose
+from nchl.sources import with_imports
+from nchl.tasks import recorded
+from nchl.tasks.fingerprint import _plain
+
+pytest.importorskip("gymnasium")
+
+
+@pytest.mark.parametrize(
+    ("id", "size"),
+    [("CartPole-v1", None), ("Pendulum-v1", None), ("FrozenLake-v1", None), ("CarRacing-v3", (16, 12)), ("CarRacing-v3", None)],
+)
+def test_a_recorded_task_maps_and_plays_as_the_task_itself(id: str, size: tuple[int, int] | None) -> None:
+    task = tasks.make(id, image_size=size, threads=1)
+    data = json.loads(json.dumps(recorded.to_record(task), allow_nan=False))
+    assert len(json.dumps(data)) < 1000
+    back = recorded.from_record(data, size, lambda: tasks.make(id, image_size=size, threads=1).back_end, file="config.json")
+    for name in ("id", "simulator", "observation_shape", "action_size", "early_stop", "step_limit", "largest_slice", "pictures"):
+        assert getattr(back, name) == getattr(task, name), name
+    outputs = np.random.default_rng(0).normal(size=(5, task.action_size)).astype(np.float32)
+    for bounded in (False, True):
+        mine, theirs = (each.map_actions(outputs if not bounded else np.tanh(outputs), bounded) for each in (back, task))
+        np.testing.assert_array_equal(mine, theirs)
+        assert mine.dtype == theirs.dtype
+        assert all(back.back_end.action_space.contains(action) for action in mine)
+    start = tasks.Start(3, Purpose.TRAINING, 0)
+    first = [each.back_end.common(2, start)[1] for each in (back, task)]
+    np.testing.assert_array_equal(*first)
+    np.testing.assert_array_equal(*(each.map_observations(raw) for each, raw in zip((back, task), first, strict=True)))
+    assert recorded.to_record(back) == data
+    back.close()
+    task.close()
+
+
+def test_environments_whose_version_says_all_have_no_fingerprint() -> None:
+    for id, simulator in (("CartPole-v1", "envpool"), ("CartPole-v1", "gymnasium")):
+        task = tasks.make(id, simulator, threads=1)
+        assert tasks.fingerprint(task) is None
+        task.close()
+
+
+def test_keyword_arguments_are_told_apart_without_addresses() -> None:
+    class Friction:
+        def __init__(self, value: float) -> None:
+            self.value = value
+
+    def plain(value: object) -> str:
+        return json.dumps(_plain(value, 0), allow_nan=False)
+
+    for one, other in (
+        (Friction(0.1), Friction(0.2)),
+        (np.arange(3.0), np.arange(3.0) + 1),
+        ({"a": [1, (2, float("inf"))]}, {"a": [1, (2, float("nan"))]}),
+        (np.float32(0.5), np.float32(0.25)),
+        ({1, 2}, {1, 3}),
+        (Path("a"), Path("b")),
+    ):
+        assert plain(one) != plain(other)
+    assert plain(Friction(0.1)) == plain(Friction(0.1))
+    cycle: list[object] = []
+    cycle.append(cycle)
+    plain(cycle)
+    assert "0x" not in plain([Friction(1), object(), lambda: 0, Friction])
+
+
+def test_the_files_of_a_file_are_those_that_it_imports(tmp_path: Path) -> None:
+    for name, text in {
+        "mine.py": "import numpy, helper\nfrom parts import arm\nfrom parts.leg import knee\ndef f():\n    import late\n",
+        "helper.py": "from mine import f\n",
+        "late.py": "",
+        "other.py": "",
+        "parts/__init__.py": "",
+        "parts/arm.py": "from . import hand\nfrom .. import other\n",
+        "parts/hand.py": "from ..outside import x\n",
+        "parts/leg.py": "knee = 1\n",
+        "parts/unused.py": "",
+        "broken.py": "def (",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    wanted = ["helper.py", "late.py", "mine.py", "other.py", "parts/__init__.py", "parts/arm.py", "parts/hand.py", "parts/leg.py"]
+    assert list(with_imports(tmp_path / "mine.py")) == wanted
+    assert list(with_imports(tmp_path / "broken.py")) == ["broken.py"]
+    assert list(with_imports(tmp_path / "parts" / "leg.py", tmp_path)) == ["parts/__init__.py", "parts/leg.py"]
+    installed = tmp_path / "site-packages"
+    installed.mkdir()
+    for name in ("one.py", "two.py"):
+        (installed / name).write_text("import one, two\n")
+    assert list(with_imports(installed / "one.py")) == ["one.py"]
