@@ -58,13 +58,28 @@ BODY = "def reward_of(state):\n    return -float((state**2).sum())\n"
 DOUBLED = BODY.replace("-float", "-2 * float")
 TASK = "robots:Robot-v0"
 EVOLVE = ["evolve", TASK, "--hidden", "4", "--population", "8", "--seed", "3"]
-# Modules that a robot does not have; importing one raises an error, in a process of its own.
+# A robot has the packages that nchl itself needs, and those that they need; importing another one raises an error there.
 BLOCKED = """
-import sys
+import importlib.metadata, re, sys
+
+there, left = set(), ["nchl"]
+while left:
+    name = re.match(r"[A-Za-z0-9._-]+", left.pop()).group().lower().replace("_", "-")
+    if name in there:
+        continue
+    there.add(name)
+    try:
+        needed = importlib.metadata.requires(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        continue
+    left += [each for each in needed if "extra ==" not in each]
+assert not there & {"gymnasium", "envpool", "mujoco", "cma", "scipy", "matplotlib"}
+brought = {module: {each.lower().replace("_", "-") for each in by} for module, by in importlib.metadata.packages_distributions().items()}
 
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"gymnasium", "envpool", "mujoco", "pybullet", "robots", "cma", "ray", "yaml", "matplotlib", "rich"}:
+        top = name.partition(".")[0]
+        if top == "robots" or (top in brought and not brought[top] & there):
             raise ImportError(f"{name} is not on this robot")
 
 sys.meta_path.insert(0, Blocked())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from nchl.sources import with_imports
 from nchl.tasks import recorded
 from nchl.tasks.fingerprint import _plain
 
-pytest.importorskip("gymnasium")
+gymnasium = pytest.importorskip("gymnasium")
 
 
 @pytest.mark.parametrize(
@@ -48,6 +50,46 @@ def test_environments_whose_version_says_all_have_no_fingerprint() -> None:
         task = tasks.make(id, simulator, threads=1)
         assert tasks.fingerprint(task) is None
         task.close()
+
+
+def test_an_installed_package_is_told_by_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / "site-packages"
+    about = installed / "third_party_robots-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party-robots\nVersion: 1.0\n")
+    (about / "top_level.txt").write_text("thirdrobots\n")
+    (about / "RECORD").write_text("thirdrobots/__init__.py,,\nthirdrobots/arm.py,,\n")
+    package = installed / "thirdrobots"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "import gymnasium\ngymnasium.register('ThirdArm-v0', entry_point='thirdrobots.arm:Arm', max_episode_steps=5)\n"
+    )
+    (package / "arm.py").write_text("from gymnasium.envs.classic_control import CartPoleEnv\nclass Arm(CartPoleEnv):\n    pass\n")
+    monkeypatch.syspath_prepend(str(installed))
+    import thirdrobots  # type: ignore[import-not-found]  # noqa: F401  a plugin would register by itself
+
+    try:
+        for id in ("ThirdArm-v0", "thirdrobots:ThirdArm-v0"):
+            task = tasks.make(id, "gymnasium", threads=1)
+            told = tasks.fingerprint(task)
+            assert told is not None
+            assert told["entry_point"] == "thirdrobots.arm:Arm"
+            assert told["packages"] == {"third-party-robots": "1.0"}
+            assert set(told["files"]) == {"thirdrobots/__init__.py", "thirdrobots/arm.py"}
+            task.close()
+    finally:
+        gymnasium.registry.pop("ThirdArm-v0")
+        for name in ("thirdrobots", "thirdrobots.arm"):
+            sys.modules.pop(name, None)
+
+
+def test_the_ant_is_told_by_its_package() -> None:
+    pytest.importorskip("pybullet_envs_gymnasium")
+    task = tasks.make("AntBulletEnv-v0", threads=1)
+    told = tasks.fingerprint(task)
+    assert told is not None
+    assert list(told["packages"].values()) == [importlib.metadata.version("pybullet_envs_gymnasium")]
+    task.close()
 
 
 def test_keyword_arguments_are_told_apart_without_addresses() -> None:

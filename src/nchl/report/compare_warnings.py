@@ -62,7 +62,7 @@ def _environments(groups: Sequence[Group], score: str) -> list[str]:
     """Runs of one task whose environment was edited between them, and scores that were played after an edit."""
     runs = [run for group in groups for run in group.runs]
     lines = []
-    if len({run.environment for run in runs}) > 1:
+    if len({run.environment for run in runs} - {None}) > 1:
         lines.append("the environment was changed between the runs (setting environment), so that their scores need not mean the same")
     edited = [
         str(run.folder)

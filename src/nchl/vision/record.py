@@ -22,7 +22,7 @@ import numpy as np
 from nchl.errors import CheckpointError, RunError
 from nchl.runs import trust
 from nchl.runs.files import cannot_write, read_json, read_tensors, read_text, write_atomically, write_json, write_tensors
-from nchl.runs.machine import versions
+from nchl.runs.machine import commit, versions
 from nchl.runs.tensorboard import EventFile
 from nchl.vision.settings import SoftHebbSettings
 
@@ -110,7 +110,13 @@ class VisionRun:
             raise exists_already(path) from error
         except OSError as error:
             raise cannot_write(path, error) from error
-        record = {"kind": KIND, "settings": settings.to_json(), "images": images, "same_bits": dict(same_bits), "versions": versions()}
+        record = {
+            "kind": KIND,
+            "settings": settings.to_json(),
+            "images": images,
+            "same_bits": dict(same_bits),
+            "versions": versions() | commit(),
+        }
         write_json(path / "config.json", {**record, "command": sys.argv, "started": time.strftime("%Y-%m-%d %H:%M:%S")})
         return run
 
