@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
+
+from run_exp_softhebb import new_folder
 
 from nchl.cli.parser import Parser, at_least, number, one_of, whole_number
 from nchl.errors import RunError
@@ -85,16 +86,7 @@ def command(words: list[str]) -> list[str]:
     for word, option in _OPTIONS.items():
         value = getattr(given, word)
         made += [] if value is None else [option, str(value)]
-    return [*made, "--out", str(new_folder(given.saving_path, sharing))]
-
-
-def new_folder(parent: Path, sharing: str) -> Path:
-    """A folder in `parent` that is not there yet."""
-    first = parent / f"carracing-{sharing}-{time.strftime('%Y%m%d-%H%M%S')}"
-    path, count = first, 2
-    while path.exists():
-        path, count = first.with_name(f"{first.name}-{count}"), count + 1
-    return path
+    return [*made, "--out", str(new_folder(given.saving_path, f"carracing-{sharing}"))]
 
 
 def run_of(checkpoint: Path) -> Path:

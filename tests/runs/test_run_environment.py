@@ -187,6 +187,14 @@ def test_another_registration_is_another_environment(code: Path, tmp_path: Path,
     assert "robots.py has changed; max_episode_steps was 12 and is 13" in said
 
 
+def test_a_worker_with_another_environment_is_not_used(code: Path, tmp_path: Path) -> None:
+    text = (code / "robots.py").read_text()
+    (code / "robots.py").write_text(text.replace('float(os.environ.get("GAIN", "0.1"))', "os.getpid() % 1000 / 1e4"))
+    said = nchl(code, *EVOLVE, "--generations", 1, "--out", tmp_path / "run", "--workers", 1, status=2)
+    assert "no worker computes the digits" in said
+    assert "environment is " in said
+
+
 def test_a_comparison_says_that_environments_differ(code: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     nchl(code, *EVOLVE, "--generations", 1, "--out", runs / "a")

@@ -85,7 +85,7 @@ def identity(player: Player) -> dict[str, Any]:
         "constants": _digest(player.constants),
         "backend": player.backend,
         "simulator": player.task.simulator,
-        "environment": hashlib.sha256(json.dumps(fingerprint(player.task), sort_keys=True).encode()).hexdigest(),
+        "environment": hashlib.sha256(json.dumps(fingerprint(player.task), sort_keys=True).encode()).hexdigest()[:12],
         "instruction set": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         **{name: _version(name) for name in packages},
     }
