@@ -1,6 +1,7 @@
-"""A local rule of your own: Oja's, which needs the weight itself. Run this file, or use the rule on the command line:
+"""Two local rules of your own. Run this file, or use them on the command line:
 
 nchl evolve CartPole-v1 --rule examples/own_rule.py:oja --hidden 10
+nchl evolve CartPole-v1 --rule examples/own_rule.py:steered --hidden 10
 """
 
 import torch
@@ -11,6 +12,11 @@ import nchl
 def oja(pre, post, weight, eta_post):
     """Hebbian growth with a decay that keeps the weights of a unit bounded (Oja 1982): dw = eta a_j (a_i - a_j w)."""
     return eta_post * post * (pre - post * weight)
+
+
+def steered(pre, post, c_pre, c_post, d_pre, d_post):
+    """Hebb's product, and a drift; evolution sets the sign and the size of both for each pair of neurons, by numbers of the neurons."""
+    return c_pre * c_post * pre * post + d_pre * d_post
 
 
 def main() -> None:
