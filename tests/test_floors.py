@@ -22,6 +22,7 @@ FLOORS = (
     "seeds",
     "chance",
     "sources",
+    "user_code",
     "genome",
     "rules",
     "unroll",

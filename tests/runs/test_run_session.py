@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from nchl.errors import CheckpointError, InvalidArgument, NchlError, RunError, ShapeError, UnknownName
-from nchl.runs import build, machine, recorder
+from nchl.runs import build, machine, recorder, trust
 from nchl.runs.checkpoint import read_newest
 from nchl.runs.config import EvolveConfig
+from nchl.runs.evaluate import evaluate
 from nchl.runs.files import read_tensors
 from nchl.runs.folder import RunFolder, default_path
 from nchl.runs.session import resume, run
@@ -278,14 +279,19 @@ def interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def test_what_a_run_began_with_must_not_change(tmp_path: Path) -> None:
+def test_a_run_without_a_copy_of_its_rule_refuses_a_changed_one(tmp_path: Path) -> None:
     rule = tmp_path / "mine.py"
     rule.write_text("def oja(pre, post, weight, eta_post):\n    return eta_post * post * (pre - post * weight)\n")
     run(CARTPOLE, tmp_path / "a", **{**SMALL, "generations": 1, "rule": f"{rule}:oja"})
     assert resume(tmp_path / "a", generations=2).generations == 2
     rule.write_text(rule.read_text() + "\n")
+    record = json.loads((tmp_path / "a" / "config.json").read_text())
+    del record["code"]  # as earlier versions wrote it
+    (tmp_path / "a" / "config.json").write_text(json.dumps(record))
+    trust.remember((f"{rule}:oja",))
     with pytest.raises(RunError, match="has changed"):
         resume(tmp_path / "a", generations=3)
+    assert "kept no copy" in evaluate(tmp_path / "a", episodes=1)["notes"][0]
 
 
 def test_default_folders_have_plain_names() -> None:

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from nchl.cli.parser import Parser, add_options, given, whole_number
 from nchl.errors import InvalidArgument, UnknownName
+from nchl.runs.code import Code
 from nchl.runs.config import NETWORKS, EvolveConfig, options
 from nchl.runs.presets import PRESETS
+from nchl.user_code import using
 
 if TYPE_CHECKING:
     from nchl.networks.build import NetworkSpec
@@ -50,8 +52,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Build one individual of the network and read off its sizes."""
     from nchl.networks.build import build
 
-    spec, input_shape, outputs = _subject(args.what, _sizes(args), given(args, _OPTIONS))
-    network = build(spec, input_shape, outputs)
+    spec, input_shape, outputs, code = _subject(args.what, _sizes(args), given(args, _OPTIONS))
+    with using(code.texts):
+        network = build(spec, input_shape, outputs)
     details = getattr(network, "describe", None)
     return {
         "network": spec.network,
@@ -97,20 +100,21 @@ def _sizes(args: argparse.Namespace) -> tuple[int, ...]:
     return (*args.input_shape, args.outputs)
 
 
-def _subject(what: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple[NetworkSpec, tuple[int, ...], int]:
-    """What to build: its description, the shape of an observation, the number of outputs."""
+def _subject(what: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple[NetworkSpec, tuple[int, ...], int, Code]:
+    """What to build: its description, the shape of an observation, the number of outputs, and the copy of a user's code in a run."""
     if what in NETWORKS or ".py:" in what:
-        return _network(what, sizes, chosen)
+        return (*_network(what, sizes, chosen), Code())
     folder = Path(what)
     if what not in PRESETS and not folder.exists():
         raise UnknownName("network, preset or run folder", what, [*NETWORKS, *PRESETS])
     if sizes or chosen:
         raise InvalidArgument(f"{what!r} says itself what its network is; leave out sizes and options, or name a network")
     if what in PRESETS:
-        return _of_config(EvolveConfig.create(preset=what))
+        return _of_config(EvolveConfig.create(preset=what), Code())
     from nchl.runs.folder import RunFolder
 
-    return _of_config(RunFolder.open(folder).read_record_to_run().settings)
+    record, code = RunFolder.open(folder).read_record_to_run()
+    return _of_config(record.settings, code)
 
 
 def _network(name: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple[NetworkSpec, tuple[int, ...], int]:
@@ -138,9 +142,10 @@ def _network(name: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple
     return spec, sizes[:3], sizes[3]
 
 
-def _of_config(config: EvolveConfig) -> tuple[NetworkSpec, tuple[int, ...], int]:
-    from nchl import tasks
-    from nchl.networks.build import NetworkSpec
+def _of_config(config: EvolveConfig, code: Code) -> tuple[NetworkSpec, tuple[int, ...], int, Code]:
+    from nchl.runs.build import recipe
+    from nchl.workers.player import task_of
 
-    task = tasks.make(config.task, config.simulator or "auto", image_size=config.image_size)
-    return NetworkSpec(**config.network_settings()), task.observation_shape, task.action_size
+    about = recipe(config, code=code)
+    task = task_of(about)
+    return about.network, task.observation_shape, task.action_size, code

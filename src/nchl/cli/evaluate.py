@@ -31,7 +31,15 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     RunFolder.open(args.run).read_record()
     from nchl.runs.evaluate import evaluate
 
-    return evaluate(args.run, episodes=args.episodes, seed=args.seed, which=args.which, simulator=args.simulator, controls=args.controls)
+    return evaluate(
+        args.run,
+        episodes=args.episodes,
+        seed=args.seed,
+        which=args.which,
+        simulator=args.simulator,
+        controls=args.controls,
+        rule=args.rule,
+    )
 
 
 def text(result: dict[str, Any]) -> str:

@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         width=args.width,
         fps=args.fps,
         seconds=args.seconds,
+        rule=args.rule,
         on_progress=_Progress().show,
     )
 

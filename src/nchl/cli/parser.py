@@ -138,6 +138,16 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
         metavar="auto|envpool|gymnasium",
         help="another simulator than the run's own",
     )
+    add_rule_option(parser)
+
+
+def add_rule_option(parser: argparse.ArgumentParser) -> None:
+    """Another rule than the run's own."""
+    parser.add_argument(
+        "--rule",
+        metavar="FILE.py:NAME",
+        help="play with another rule than the run's own, on purpose (which runs that file); nothing is then stored with the run",
+    )
 
 
 def add_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:

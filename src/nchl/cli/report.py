@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nchl.cli.parser import Parser, at_least
+from nchl.cli.parser import Parser, add_rule_option, at_least
 
 
 def add_arguments(parser: Parser) -> None:
@@ -24,6 +24,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--seed", type=at_least(0), default=10000, metavar="SEED", help="of the unseen starts (default: 10000)")
     parser.add_argument("--no-film", action="store_true", help="no film; else film.mp4 of the run folder, or a new one")
     parser.add_argument("--no-microscope", action="store_true", help="no recording of a lifetime")
+    add_rule_option(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         seed=args.seed,
         film=not args.no_film,
         microscope=not args.no_microscope,
+        rule=args.rule,
         on_note=tell,
     )
 

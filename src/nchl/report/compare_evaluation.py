@@ -1,6 +1,7 @@
 """Scores on unseen episodes, played once and kept in each run's folder as `evaluation.json`.
 
-The file names the digest of the individual that played, so that it is never taken for the score of a later one.
+The file names what it was computed with: the digest of the individual that played and of each file of the user's own, the simulator and
+the environment. It is never taken for the score of anything else: what does not fit is passed over, and played anew by `--evaluate`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 from nchl.report.compare_runs import EVALUATION, digest, read_evaluation
 from nchl.runs import environment
+from nchl.runs.code import Code
 from nchl.runs.files import check_writable, write_json
 from nchl.runs.folder import RunFolder
 
@@ -57,7 +59,7 @@ def _has_played(path: Path, episodes: int, seed: int) -> bool:
     from nchl.tasks import fingerprint
     from nchl.workers.player import task_of
 
-    task = task_of(recipe(folder.read_record_to_run().settings))
+    task = task_of(recipe(folder.read_record_to_run()[0].settings, code=Code()))
     try:
         return bool(kept["environment"] == environment.digest(fingerprint(task)))
     finally:

@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from nchl.errors import RunError
 from nchl.runs import environment
+from nchl.runs.code import collect
 from nchl.runs.files import read_json, read_text
 from nchl.runs.folder import Record, RunFolder
 from nchl.runs.lock import in_use
@@ -128,14 +129,18 @@ def read_run(path: Path) -> Run:
 
 
 def read_evaluation(folder: RunFolder) -> Mapping[str, Any] | None:
-    """The evaluation that is kept in a run's folder, if it is of the best individual that lies there now."""
+    """The evaluation that is kept in a run's folder, if it is of the best individual and of the code that lie there now."""
     path = folder.path / EVALUATION
     if not path.is_file() or not folder.best.is_file():
         return None
     data = read_json(read_text(path), file=path)
     if not all(isinstance(data.get(name), int) for name in ("episodes", "seed")):
         raise RunError(f"{path} was altered: episodes and seed must be whole numbers; remove it, and it is made anew by --evaluate")
-    return data if data.get("best_sha256") == digest(folder.best) else None
+    if data.get("best_sha256") != digest(folder.best):
+        return None
+    record = folder.read_record()
+    code = collect(record.settings).digests if record.code is None else record.code.get("sha256")
+    return data if data.get("code", {}) == code else None
 
 
 def digest(path: Path) -> str:
@@ -156,6 +161,9 @@ def _settings(record: Record) -> dict[str, Any]:
             # Two files with equal names may hold different functions; an equal one may lie elsewhere.
             stated = others.pop(file, None) or record.files.get(file)
             settings[name] = attribute if stated is None else f"{attribute} ({stated[:_DIGITS]})"
+    if record.code is not None:
+        main = {str(place).rpartition(":")[0] for place in record.code["places"].values()}
+        others |= {name: stated for name, stated in record.code["sha256"].items() if name not in main}
     if others:
         settings["files"] = " ".join(sorted(stated[:8] for stated in others.values()))
     if record.environment is not None:

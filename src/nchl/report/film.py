@@ -102,6 +102,7 @@ def film(
     width: int = 480,
     fps: float | None = None,
     seconds: float | None = None,
+    rule: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Film a run's result.
@@ -118,6 +119,7 @@ def film(
         width: of one picture, in pixels; rounded up to an even number.
         fps: most pictures for a second of simulated time, up to 60; None: one for each step, at most 60. The film always runs in real time.
         seconds: show no more than this much of each episode; the return told is that of the whole.
+        rule: another rule than the run's own, on purpose: "FILE.py:NAME"; `out` must then be given.
         on_progress: called with the steps that were played and the most that there can be.
 
     Returns:
@@ -130,9 +132,11 @@ def film(
     _check(episodes=episodes, width=width, fps=fps, seconds=seconds)
     most = budget.at_most("seconds of film", math.inf if seconds is None else seconds)
     folder = RunFolder.open(run)
+    if rule is not None and out is None:
+        raise InvalidArgument("a film with another rule than the run's own is none of the run's: say with --out where it is to lie")
     path = folder.path / "film.mp4" if out is None else Path(out)
     video.check(path)
-    record = read_result(run, which)[0]
+    record = read_result(run, which, rule=rule).record
     config = record.settings
     if controls and config.network == "static":
         raise InvalidArgument("controls have no meaning for the network static: its weights never change; leave --controls out")
@@ -141,7 +145,7 @@ def film(
         size = (width, round(width * _ASPECT))
         panels = []
         for kind in kinds:
-            scene = open_run(run, seed, which, simulator=simulator, size=size if _takes_a_size(config.task) else None)
+            scene = open_run(run, seed, which, simulator=simulator, size=size if _takes_a_size(config.task) else None, rule=rule)
             panels.append(_Panel(stack.enter_context(scene), kind))
         stage = panels[0].scene.stage
         every = max(1, math.ceil(stage.steps_per_second / (fps or MOST_PER_SECOND) - 1e-9))
@@ -158,12 +162,9 @@ def film(
         if made is not None:
             video.to_gif(path, made)
         generation = _generation(folder, which)
-        notes = [
-            *stage.notes,
-            *notes_on_environment(record, fingerprint(stage.task)),
-            *_keep_for_tensorboard(folder, path, generation),
-            *tracking.show_film(folder, generation or 0, path),
-        ]
+        notes = [*stage.notes, *notes_on_environment(record, fingerprint(stage.task))]
+        if rule is None:
+            notes += [*_keep_for_tensorboard(folder, path, generation), *tracking.show_film(folder, generation or 0, path)]
         result: dict[str, Any] = {"film": str(path), "gif": None if made is None else str(made), "task": config.task}
         result |= {"simulator": stage.simulator, "drawn_by": stage.drawn_by, "which": which, "generation": generation}
         result |= {"seed": seed, "episodes": episodes, "returns": panels[0].returns, "lengths": panels[0].lengths}

@@ -47,6 +47,7 @@ def write(
     seed: int = 10000,
     film: bool = True,
     microscope: bool = True,
+    rule: str | None = None,
     on_note: OnNote | None = None,
 ) -> dict[str, Any]:
     """Make the page of a run, finished or still going on.
@@ -58,6 +59,7 @@ def write(
         seed: of the evaluation; the film and the microscope show its first episode.
         film: embed `film.mp4` of the run folder, or make one where there is none.
         microscope: record one lifetime and embed it.
+        rule: another rule than the run's own, on purpose: "FILE.py:NAME"; `out` must then be given.
         on_note: called with lines that tell how far it is.
 
     Returns:
@@ -70,6 +72,8 @@ def write(
     for name, value in (("episodes", episodes), ("seed", seed)):
         if value < 0:
             raise InvalidArgument(f"{name} must be at least 0, got {value}")
+    if rule is not None and out is None:
+        raise InvalidArgument("a report with another rule than the run's own is none of the run's: say with --out where it is to lie")
     jinja = require("jinja2", "report")
     tell = on_note or (lambda line: None)
     notes: list[str] = []
@@ -82,15 +86,15 @@ def write(
         evaluated = None
         if episodes:
             tell(f"playing {episodes} unseen episodes" + (", and again with plasticity off and frozen" if controls else ""))
-            evaluated = evaluate(state.folder.path, episodes=episodes, seed=seed, controls=controls)
+            evaluated = evaluate(state.folder.path, episodes=episodes, seed=seed, controls=controls, rule=rule)
             notes += evaluated["notes"]
         recording = None
         if microscope:
             tell("recording one lifetime for the microscope")
-            recording = _tried("There is no microscope", notes, lambda: _record(state, seed, notes))
+            recording = _tried("There is no microscope", notes, lambda: _record(state, seed, notes, rule))
         embedded = None
         if film:
-            embedded = _tried("There is no film", notes, lambda: _film(Path(run), state, seed, notes, tell))
+            embedded = _tried("There is no film", notes, lambda: _film(Path(run), state, seed, rule, tell))
         environment = jinja.Environment(
             loader=jinja.FileSystemLoader(_TEMPLATES),
             autoescape=True,
@@ -101,7 +105,7 @@ def write(
         script = _script(_SCRIPTS if recording is None else _MICROSCOPE)
         page = environment.get_template("report.html").render(
             **page_words.words(state, Path(run)),
-            **_pictures(state, evaluated),
+            **_pictures(state, evaluated, rule),
             evaluated=evaluated,
             conditions=[] if evaluated is None else plots.conditions(evaluated),
             recording=None if recording is None else _json(recording),
@@ -141,36 +145,36 @@ def _check_place(path: Path) -> None:
         raise RunError(f"cannot write {path}: {folder} is no folder that can be written to; name another place")
 
 
-def _record(state: State, seed: int, notes: list[str]) -> dict[str, Any]:
+def _record(state: State, seed: int, notes: list[str], rule: str | None) -> dict[str, Any]:
     """One lifetime of the best individual: the first episode of the evaluation; without pictures of a task that has none."""
     try:
-        return _look(state, seed, notes, draw=True)
+        return _look(state, seed, notes, rule, draw=True)
     except DrawingError as error:
         notes.append(f"The microscope is without pictures of the task: {error}")
-        return _look(state, seed, notes, draw=False)
+        return _look(state, seed, notes, rule, draw=False)
 
 
-def _look(state: State, seed: int, notes: list[str], *, draw: bool) -> dict[str, Any]:
-    with open_run(state.folder.path, seed, size=_size(state) if draw else None, draw=draw) as scene:
+def _look(state: State, seed: int, notes: list[str], rule: str | None, *, draw: bool) -> dict[str, Any]:
+    with open_run(state.folder.path, seed, size=_size(state) if draw else None, draw=draw, rule=rule) as scene:
         scope = Microscope(scene.network)
         recording = record(scene.network, scene.watch(draw=scope.wants_frame if draw else never), scope)
         notes += [note for note in scene.stage.notes if note not in notes]
         return recording
 
 
-def _film(run: Path, state: State, seed: int, notes: list[str], tell: OnNote) -> dict[str, str]:
+def _film(run: Path, state: State, seed: int, rule: str | None, tell: OnNote) -> dict[str, str]:
     """The film as a data URI and what to say of it."""
     from nchl.report.film import film
 
     path = run / "film.mp4"
-    if path.exists():
+    if rule is None and path.exists():
         said = "film.mp4 of the run folder; its last line says which individual and seed"
         if path.stat().st_mtime < (run / "best.safetensors").stat().st_mtime:
             said += ". It was made before the best individual was saved the last time; `nchl film` makes a new one"
     else:
         tell("making the film")
         path = state.folder.path / "film.mp4"
-        film(state.folder.path, path, seed=seed, fps=30, seconds=60)
+        film(state.folder.path, path, seed=seed, fps=30, seconds=60, rule=rule)
         of = "" if state.best_generation is None else f" (of generation {state.best_generation})"
         said = f"The best individual{of}, one unseen episode, the first of evaluation seed {seed}; the first minute at most"
     try:
@@ -198,7 +202,7 @@ def _size(state: State) -> tuple[int, int] | None:
     return None if state.record.settings.task in DRAWN_BY_ENVPOOL else _FRAME
 
 
-def _pictures(state: State, evaluated: dict[str, Any] | None) -> dict[str, Any]:
+def _pictures(state: State, evaluated: dict[str, Any] | None, rule: str | None) -> dict[str, Any]:
     """The figures as SVG."""
     task, rows = state.record.settings.task, state.rows
     mean = plots.column(rows, "mean")
@@ -214,14 +218,14 @@ def _pictures(state: State, evaluated: dict[str, Any] | None) -> dict[str, Any]:
         alt = f"Mean return on {evaluated['episodes']} unseen episodes of {task}: {', '.join(parts)}."
         height = 0.9 + 0.55 * len(parts)
         picture = svg(lambda axes: plots.evaluation(axes, evaluated), name="evaluation", alt=alt, size=(4.6, height))
-    return {"curve": _trusted(curve), "evaluation_picture": _trusted(picture or ""), "genome": _genome(state)}
+    return {"curve": _trusted(curve), "evaluation_picture": _trusted(picture or ""), "genome": _genome(state, rule)}
 
 
-def _genome(state: State) -> list[Any]:
+def _genome(state: State, rule: str | None) -> list[Any]:
     """One picture for each parameter: its distribution in each block of the best individual's genome."""
     from nchl.runs.load import load
 
-    agent, task = load(state.folder.path)
+    agent, task = load(state.folder.path, rule=rule)
     try:
         flat, layout = agent.genome.detach().cpu().numpy().reshape(-1), agent.layout
     finally:

@@ -17,6 +17,7 @@ from typing import Any
 
 from nchl.errors import RunError
 from nchl.report.words import reason
+from nchl.runs.code import FOLDER
 from nchl.runs.files import read_json, read_tensors, read_text
 from nchl.runs.folder import Record, RunFolder
 from nchl.runs.lock import in_use
@@ -68,6 +69,8 @@ def snapshot(run: Path | str) -> Iterator[State]:
             for path in (source.config, source.best, source.centre, source.metrics, source.summary):
                 if path.exists():
                     shutil.copyfile(path, copy.path / path.name)
+            if record.code is not None:
+                shutil.copytree(source.path / FOLDER, copy.path / FOLDER)
         except OSError as error:
             raise RunError(f"cannot copy {source.path} to look at it: {error.strerror or error}") from error
         rows = read_metrics(copy.metrics)

@@ -10,25 +10,16 @@ that is used with both `_pre` and `_post` is one number of the neuron. The funct
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import inspect
-import sys
-import threading
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.machinery import SourceFileLoader
-from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from nchl.chance import seeded
 from nchl.errors import InvalidArgument, ShapeError
+from nchl.user_code import load_object as load_object
 
 _STATE = ("pre", "post", "weight")
 _SUFFIXES = ("_pre", "_post", "_synapse")
@@ -39,10 +30,6 @@ _ELEMENTWISE = (
     "write it for one connection, in elementwise operations on its arguments, which are shaped to broadcast "
     "(a tensor of a network's own size, such as a mask, cannot be part of a rule)"
 )
-
-# A user's file, by its path: the digest of what was run, and what came of it. A file that loads another one asks for the lock twice.
-_loaded: dict[Path, tuple[str, ModuleType]] = {}
-_loading = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -221,60 +208,6 @@ def load(place: str) -> Rule:
     """
     function = load_object(place, "a rule")
     return function if isinstance(function, Rule) else Rule.from_function(function)
-
-
-def load_object(place: str, what: str) -> Callable[..., Tensor]:
-    """The callable NAME of `"FILE.py:NAME"`; `what` it is meant to be goes into the errors.
-
-    Raises:
-        InvalidArgument: no such file, the file fails to run, or it holds no such callable.
-    """
-    file, _, name = place.rpartition(":")
-    path = Path(file)
-    if not file or not name.isidentifier():
-        raise InvalidArgument(f"expected {what} as FILE.py:NAME, got {place!r}")
-    if path.suffix != ".py":  # Python would load compiled code as well, which nobody can look at before
-        raise InvalidArgument(f"{what}: {file!r} is not a Python file; its name must end in .py")
-    if not path.is_file():
-        raise InvalidArgument(f"{what}: there is no file {file!r}")
-    with _loading:
-        found = getattr(_run(path, what), name, None)
-    if not callable(found) and not isinstance(found, Rule):
-        raise InvalidArgument(f"{what}: {file!r} holds no function {name!r}")
-    return found  # type: ignore[no-any-return]
-
-
-class _Source(SourceFileLoader):
-    """Reads no bytecode that Python has kept, which is taken for that of a file changed in the same second, and keeps none."""
-
-    def path_stats(self, path: str) -> Mapping[str, Any]:
-        """None: so Python has nothing to compare kept bytecode with."""
-        raise OSError
-
-
-def _run(path: Path, what: str) -> ModuleType:
-    """The module of a user's file. The same contents are run once, so that what is in it stays equal to itself."""
-    file, place = str(path), path.resolve()
-    try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise InvalidArgument(f"{what}: {file!r} cannot be read ({error})") from error
-    if place in _loaded and _loaded[place][0] == digest:
-        return _loaded[place][1]
-    module_name = f"nchl_user_{path.stem}_{zlib.crc32(str(place).encode()):08x}"
-    spec = importlib.util.spec_from_file_location(module_name, path, loader=_Source(module_name, file))
-    if spec is None or spec.loader is None:
-        raise InvalidArgument(f"{what}: {file!r} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    try:
-        with seeded(0):  # what a file draws when it is loaded is then the same in every process
-            spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[module_name]
-        raise InvalidArgument(f"{what}: {file!r} could not be run ({type(error).__name__}: {error})") from error
-    _loaded[place] = digest, module
-    return module
 
 
 def check_rules(name: str, rules: Tensor, shape: tuple[int, ...], what: str) -> None:

@@ -14,6 +14,7 @@ from nchl.errors import InvalidArgument, RunError, ShapeError
 from nchl.evolve import Evolution, Limits
 from nchl.networks.build import NetworkSpec
 from nchl.rollout import ObservationStatistics
+from nchl.runs.code import Code, collect
 from nchl.runs.config import INITIAL_GENOMES, EvolveConfig
 from nchl.runs.files import read_tensors
 from nchl.runs.folder import RunFolder
@@ -39,17 +40,18 @@ def evolution(task: str | None = None, **options: Any) -> Evolution:
     return build(EvolveConfig.create(task, **options))
 
 
-def build(config: EvolveConfig, constants: Mapping[str, np.ndarray] | None = None) -> Evolution:
+def build(config: EvolveConfig, constants: Mapping[str, np.ndarray] | None = None, code: Code | None = None) -> Evolution:
     """The loop that a configuration describes, before its first generation.
 
     Args:
         config: of the run.
         constants: of the network, as a run has saved them; None: those of the run that this one begins with, or new ones.
+        code: of the user's that the configuration names; None: as it lies on the disk now.
 
     Raises:
         NchlError: the task, the network, the strategy or the first centre cannot be made.
     """
-    workers = make_workers(config, first_constants(config) if constants is None else constants)
+    workers = make_workers(config, recipe(config, first_constants(config) if constants is None else constants, code))
     try:
         strategy = strategies.make(
             str(config.strategy),
@@ -66,25 +68,30 @@ def build(config: EvolveConfig, constants: Mapping[str, np.ndarray] | None = Non
         raise
 
 
-def make_workers(config: EvolveConfig, constants: Mapping[str, np.ndarray] | None = None) -> Workers:
-    """Who plays: this process, processes beside it, or a Ray cluster.
+def make_workers(config: EvolveConfig, about: Recipe) -> Workers:
+    """What plays: this process, processes beside it, or a Ray cluster.
+
+    Args:
+        config: of the run.
+        about: its recipe.
 
     Raises:
         NchlError: the task or the network cannot be made, or there is no cluster.
     """
     if config.cluster is not None:
-        return cluster_workers(recipe(config, constants), config.cluster)
+        return cluster_workers(about, config.cluster)
     if config.workers is not None:
-        return process_workers(recipe(config, constants), config.workers)
-    return LocalWorkers(recipe(config, constants))
+        return process_workers(about, config.workers)
+    return LocalWorkers(about)
 
 
-def recipe(config: EvolveConfig, constants: Mapping[str, np.ndarray] | None = None) -> Recipe:
+def recipe(config: EvolveConfig, constants: Mapping[str, np.ndarray] | None = None, code: Code | None = None) -> Recipe:
     """What a worker needs to build its task and its network.
 
     Args:
         config: of the run.
         constants: of the network, as they were saved; None: as they are drawn under the run's seed.
+        code: of the user's that the configuration names; None: as it lies on the disk now.
 
     Raises:
         InvalidArgument: a device that torch does not have here.
@@ -93,10 +100,10 @@ def recipe(config: EvolveConfig, constants: Mapping[str, np.ndarray] | None = No
         torch.zeros(1, device=config.device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InvalidArgument(f"device {config.device!r} cannot be used here ({str(error).splitlines()[0]}); cpu always can") from error
-    size = config.image_size
+    size, code = config.image_size, collect(config) if code is None else code
     return Recipe(
         task=config.task,
-        network=NetworkSpec(**config.network_settings()),
+        network=network_spec(config, code),
         seed=_given(config.seed),
         population=_given(config.population),
         simulator=str(config.simulator),
@@ -105,7 +112,13 @@ def recipe(config: EvolveConfig, constants: Mapping[str, np.ndarray] | None = No
         backend=config.backend or "auto",
         device=str(config.device),
         constants=constants,
+        code=code.texts,
     )
+
+
+def network_spec(config: EvolveConfig, code: Code) -> NetworkSpec:
+    """The network that a configuration describes, made of this code."""
+    return NetworkSpec(**config.network_settings() | {name: code.places[name] for name in ("network", "rule") if name in code.places})
 
 
 def limits(config: EvolveConfig) -> Limits:

@@ -12,11 +12,9 @@ from nchl import rollout
 from nchl.errors import InvalidArgument
 from nchl.rollout import Rollout
 from nchl.runs import budget
-from nchl.runs.build import recipe
 from nchl.runs.environment import digest, notes_on_environment
-from nchl.runs.folder import RunFolder
 from nchl.runs.load import check_length, read_result
-from nchl.runs.recorder import recorded_constants, statistics_from, unrecorded
+from nchl.runs.recorder import statistics_from, unrecorded
 from nchl.seeds import Purpose
 from nchl.tasks import fingerprint
 from nchl.workers.player import network_of, task_of
@@ -30,6 +28,7 @@ def evaluate(
     which: str = "best",
     simulator: str | None = None,
     controls: bool = False,
+    rule: str | None = None,
 ) -> dict[str, Any]:
     """Let a run's result play, each episode on a start and with initial weights of its own.
 
@@ -43,12 +42,14 @@ def evaluate(
         which: "best" or "centre".
         simulator: None: the run's own.
         controls: also with plasticity off from the first step, and with the weights frozen half-way through a life.
+        rule: another rule than the run's own, on purpose: "FILE.py:NAME".
 
     Returns:
         A JSON object: task, simulator, which, episodes, seed, then of the returns mean, std, iqm (interquartile mean), min, max,
         length (mean, in steps), non_finite (episodes that were not finite and are in none of the figures), and returns; with
-        `controls` the same figures for `plasticity_off` and `frozen_half_way`. Then `environment`, the digest of the Gymnasium environment
-        that was played (see `tasks.fingerprint`; None where the simulator's version says it), and `notes`, lines that a user should see.
+        `controls` the same figures for `plasticity_off` and `frozen_half_way`. Then what it was computed with: `environment`, the digest of
+        the Gymnasium environment (see `tasks.fingerprint`; None where the simulator's version says it), and `code`, the SHA-256 of each
+        file of the user's own; and `notes`, lines that a user should see.
 
     Raises:
         NchlError: no such run or result, or controls for a network that never rewires itself.
@@ -57,14 +58,15 @@ def evaluate(
         if value < least:
             raise InvalidArgument(f"{name} must be at least {least}, got {value}")
     episodes = budget.at_most("unseen episodes", episodes)
-    record, genome, tensors = read_result(run, which)
+    found = read_result(run, which, rule=rule)
+    record, genome, tensors = found.record, found.genome, found.tensors
     config = record.settings
     if controls and config.network == "static":
         raise InvalidArgument("controls have no meaning for the network static: its weights never change; leave --controls out")
-    about = recipe(config, recorded_constants(tensors))
+    about = found.recipe()
     task = task_of(about, simulator)
     network = network_of(about, task, min(episodes, task.largest_slice))
-    check_length(genome, network, RunFolder(Path(run)))
+    check_length(genome, network, found.folder)
     statistics = statistics_from(tensors, task.observation_shape)
 
     def play(freeze_after: int | None = None) -> Rollout:
@@ -85,7 +87,8 @@ def evaluate(
         result |= {**figures(plastic), "returns": plastic.returns[0].tolist()}
         environment = fingerprint(task)
         result["environment"] = digest(environment)
-        result["notes"] = [*unrecorded(network, tensors), *notes_on_environment(record, environment)]
+        result["code"] = found.code.digests
+        result["notes"] = [*found.notes, *unrecorded(network, tensors), *notes_on_environment(record, environment)]
         if controls:
             half = max(1, round(float(plastic.lengths.mean()) / 2))
             result["plasticity_off"] = figures(play(freeze_after=0))

@@ -2,6 +2,7 @@
 
 config.json          written first and whole: settings, versions, command, machine
 metrics.csv          a row per generation
+code/                the user's own files that the run uses, if it does
 checkpoints/         generation-000040.safetensors: everything that continues the run; the newest two
 best.safetensors     the best individual, with the observation statistics that it acted with
 centre.safetensors   where the search is, likewise; neither holds anything that differs between equal runs
@@ -15,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from nchl.errors import InvalidArgument, RunError
 from nchl.runs import machine, trust
+from nchl.runs.code import FOLDER, Code, collect, differences, named, read
 from nchl.runs.config import INITIAL_GENOMES, EvolveConfig
 from nchl.runs.files import cannot_write, read_json, read_text, write_json
 
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _KEYS = ("format", "settings", "same_bits", "files", "versions", "command", "started")
-_LATER = ("task", "environment")  # that older records lack
+_LATER = ("task", "environment", "code")  # that older records lack
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Record:
         started: local time, for people.
         task: its spaces and maps, see `tasks.recorded`; None in older records.
         environment: what a Gymnasium environment is made of, see `tasks.fingerprint`; None where a version says it, and in older records.
+        code: what lies in `code/`, see `runs.code`; None where the run uses no file of the user's, and in older records.
     """
 
     settings: EvolveConfig
@@ -58,6 +62,7 @@ class Record:
     started: str
     task: Mapping[str, Any] | None = None
     environment: Mapping[str, Any] | None = None
+    code: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,8 +112,8 @@ class RunFolder:
         return self.path / "tensorboard"
 
     @classmethod
-    def create(cls, path: Path, record: Record) -> RunFolder:
-        """Make the folder of a new run, with `config.json` in it.
+    def create(cls, path: Path, record: Record, code: Code | None = None) -> RunFolder:
+        """Make the folder of a new run, with `config.json` and `code/` in it.
 
         Raises:
             RunError: the folder exists already, or cannot be made.
@@ -130,6 +135,7 @@ class RunFolder:
             raise cannot_write(path, error, of_a_run=False) from error
         try:
             folder.write_record(record, of_a_run=False)
+            (code or Code()).write(folder.path)
             folder.checkpoints.mkdir()
         except RunError:
             _remove_empty(folder)
@@ -192,8 +198,16 @@ class RunFolder:
         rest |= {key: data.get(key) for key in _LATER}
         return Record(settings, **rest)
 
-    def read_record_to_run(self, *, plays: bool = True) -> Record:
-        """`read_record`, for what then builds what it names.
+    def read_code(self, record: Record) -> Code:
+        """The user's code that the run uses: its own copy; for a run of a version that kept none, what lies on the disk now.
+
+        Raises:
+            RunError: the copy is damaged.
+        """
+        return collect(record.settings) if record.code is None else read(self.path, record.code)
+
+    def read_record_to_run(self, *, plays: bool = True) -> tuple[Record, Code]:
+        """`read_record` and `read_code`, for what then builds what they name.
 
         Args:
             plays: whether the task is built too, and not the network alone.
@@ -202,12 +216,26 @@ class RunFolder:
             RunError: it names code that the user has never chosen; see `trust`.
         """
         record = self.read_record()
-        trust.check(self.path, trust.chosen(record.settings) if plays else trust.chosen_network(record.settings))
-        return record
+        code = self.read_code(record)
+        places = trust.chosen(record.settings) if plays else trust.chosen_network(record.settings)
+        trust.check(self.path, places, None if record.code is None else code.texts)
+        return record, code
+
+    def notes_on_code(self, record: Record, code: Code) -> list[str]:
+        """What the user should know of the code: that the files it was copied from have changed, or that there is no copy."""
+        if record.code is not None:
+            return differences(record.settings, code)
+        with contextlib.suppress(InvalidArgument):
+            changed = [path for path, now in own_files(record.settings).items() if record.files.get(path, now) != now]
+            if changed:
+                return [
+                    f"{' and '.join(changed)} changed since the run began, and its version of nchl kept no copy: what lies there now is run"
+                ]
+        return []
 
 
 def new_record(
-    config: EvolveConfig, same_bits: dict[str, str], files: dict[str, str], task: Task, command: list[str] | None = None
+    config: EvolveConfig, same_bits: dict[str, str], files: dict[str, str], task: Task, code: Code, command: list[str] | None = None
 ) -> Record:
     """The record of a run that begins now."""
     from nchl.tasks import fingerprint, recorded  # brings torch, which readers of a run do without
@@ -222,6 +250,7 @@ def new_record(
         started=started,
         task=recorded.to_record(task),
         environment=fingerprint(task),
+        code=code.record() if code.texts else None,
     )
 
 
@@ -245,9 +274,9 @@ def own_files(config: EvolveConfig, *others: Path) -> dict[str, str]:
     Raises:
         InvalidArgument: such a file cannot be read.
     """
-    named = [Path(place.rpartition(":")[0]) for place in (config.network, config.rule) if place is not None and ":" in place]
+    own = [Path(place.rpartition(":")[0]) for place in named(config).values()]
     files = {}
-    for path in (*named, *others):
+    for path in (*own, *others):
         try:
             files[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
         except OSError as error:
@@ -258,11 +287,9 @@ def own_files(config: EvolveConfig, *others: Path) -> dict[str, str]:
 def with_absolute_paths(config: EvolveConfig) -> EvolveConfig:
     """The configuration with files and folders named absolutely, so that a run can be continued from anywhere."""
     changes: dict[str, Any] = {}
-    for name in ("network", "rule"):
-        place = getattr(config, name)
-        if place is not None and ":" in place:
-            file, _, attribute = place.rpartition(":")
-            changes[name] = f"{Path(file).absolute()}:{attribute}"
+    for option, place in named(config).items():
+        file, _, attribute = place.rpartition(":")
+        changes[option] = f"{Path(file).absolute()}:{attribute}"
     start = config.initial_genome
     if start is not None and start not in INITIAL_GENOMES:
         changes["initial_genome"] = str(Path(start).absolute())
@@ -279,4 +306,5 @@ def _remove_empty(folder: RunFolder) -> None:
     """Take away a folder that was just made and could not be filled."""
     with contextlib.suppress(OSError):
         folder.config.unlink(missing_ok=True)
+        shutil.rmtree(folder.path / FOLDER, ignore_errors=True)
         folder.path.rmdir()

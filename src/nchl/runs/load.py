@@ -7,6 +7,7 @@ action = net.act(observation)       # the network also rewires itself here
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ from nchl.networks.build import build
 from nchl.rollout import ObservationStatistics
 from nchl.runs import trust
 from nchl.runs.build import recipe
+from nchl.runs.code import Code, collect_places
 from nchl.runs.files import read_tensors
 from nchl.runs.folder import Record, RunFolder
 from nchl.runs.recorder import recorded_constants, statistics_from, unrecorded
 from nchl.tasks import Task, recorded
+from nchl.user_code import is_place, using
+from nchl.workers.base import Recipe
 from nchl.workers.player import task_of
 
 WHICH = ("best", "centre")
@@ -103,8 +107,38 @@ def _refuse_not_finite(numbers: np.ndarray, wanted: str) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Result:
+    """An individual that a run has found, as it lies in the run's folder.
+
+    Attributes:
+        folder: of the run.
+        record: its `config.json`.
+        code: the user's code that it uses.
+        genome: `(nparams,)`.
+        tensors: all arrays beside it.
+        notes: lines that a user should see.
+    """
+
+    folder: RunFolder
+    record: Record
+    code: Code
+    genome: np.ndarray
+    tensors: dict[str, np.ndarray]
+    notes: list[str]
+
+    def recipe(self) -> Recipe:
+        """What builds its network and task."""
+        return recipe(self.record.settings, recorded_constants(self.tensors), self.code)
+
+
 def load(
-    run: Path | str, which: str = "best", *, simulator: str | None = None, generator: torch.Generator | None = None
+    run: Path | str,
+    which: str = "best",
+    *,
+    simulator: str | None = None,
+    rule: str | None = None,
+    generator: torch.Generator | None = None,
 ) -> tuple[Agent, Task]:
     """The individual that a run has found, and its task.
 
@@ -115,14 +149,14 @@ def load(
         run: the run folder.
         which: "best" (the best individual) or "centre" (where the search is).
         simulator: for `task`, which is then made at once; None: the run's own.
+        rule: another rule than the run's own, on purpose: "FILE.py:NAME".
         generator: of the initial weights; None: a new one, always the same.
 
     Raises:
         RunError: no run folder, an altered one, or nothing found yet.
     """
-    record, genome, tensors = read_result(run, which, plays=simulator is not None)
-    about = recipe(record.settings, recorded_constants(tensors))
-    folder = RunFolder(Path(run))
+    found = read_result(run, which, plays=simulator is not None, rule=rule)
+    folder, record, tensors, about = found.folder, found.record, found.tensors, found.recipe()
 
     def make(with_simulator: str) -> Task:
         trust.check(folder.path, (about.task,))
@@ -133,38 +167,41 @@ def load(
     else:
         name = str(record.task.get("simulator"))  # what `auto` stood for
         task = recorded.from_record(record.task, about.image_size, lambda: make(name).back_end, file=folder.config)
-    network = build(
-        about.network,
-        task.observation_shape,
-        task.action_size,
-        device=about.device,
-        generator=generator,
-        backend="eager",
-        seed=about.seed,
-        constants=about.constants,
-    )
-    check_length(genome, network, folder)
-    network.notes += unrecorded(network, tensors)
-    network.set_hrules(genome)
+    with using(about.code):
+        network = build(
+            about.network,
+            task.observation_shape,
+            task.action_size,
+            device=about.device,
+            generator=generator,
+            backend="eager",
+            seed=about.seed,
+            constants=about.constants,
+        )
+    check_length(found.genome, network, folder)
+    network.notes += [*unrecorded(network, tensors), *found.notes]
+    network.set_hrules(found.genome)
     return Agent(network, task, statistics_from(tensors, task.observation_shape)), task
 
 
-def read_result(run: Path | str, which: str, *, plays: bool = True) -> tuple[Record, np.ndarray, dict[str, np.ndarray]]:
-    """Record, genome and all arrays of a run's result.
+def read_result(run: Path | str, which: str, *, plays: bool = True, rule: str | None = None) -> Result:
+    """What a run has found, with all that is needed to build it again.
 
     Args:
         run: the run folder.
         which: "best" or "centre".
         plays: whether the task is made as well, see `RunFolder.read_record_to_run`.
+        rule: to play with, in place of the run's own.
 
     Raises:
         UnknownName: `which` is neither best nor centre.
         RunError: no run folder, an altered one, or nothing found yet.
+        InvalidArgument: a rule for a network that takes none.
     """
     if which not in WHICH:
         raise UnknownName("result of a run", which, WHICH)
     folder = RunFolder.open(run)
-    record = folder.read_record_to_run(plays=plays)
+    record, code = folder.read_record_to_run(plays=plays)
     path = folder.best if which == "best" else folder.centre
     if not path.exists():
         raise RunError(
@@ -173,7 +210,14 @@ def read_result(run: Path | str, which: str, *, plays: bool = True) -> tuple[Rec
     tensors, _ = read_tensors(path)
     if "genome" not in tensors:
         raise RunError(f"{path} holds no genome, only {sorted(tensors)}; it was not written by a run")
-    return record, tensors["genome"], tensors
+    notes = folder.notes_on_code(record, code)
+    if rule is not None:
+        record = replace(record, settings=record.settings.replace(rule=rule))
+        other = collect_places({"rule": rule} if is_place(rule) else {})
+        trust.remember((), other.texts)  # naming it here is choosing it
+        code = code.without("rule").over(other)
+        notes = [f"played with the rule {rule}, which is not the one that the run was evolved with"]
+    return Result(folder, record, code, tensors["genome"], tensors, notes)
 
 
 def check_length(genome: np.ndarray, network: PlasticNetwork, folder: RunFolder) -> None:

@@ -18,6 +18,7 @@ from nchl.evolve import Evolution, Generation
 from nchl.runs import machine, tracking, trust
 from nchl.runs.build import build, initial_run
 from nchl.runs.checkpoint import Checkpoint, read_newest
+from nchl.runs.code import collect
 from nchl.runs.config import EvolveConfig
 from nchl.runs.environment import check_environment
 from nchl.runs.folder import Record, RunFolder, default_path, new_record, own_files, with_absolute_paths
@@ -87,11 +88,12 @@ def run(
         config = config.replace(**options)
     config = with_absolute_paths(config)
     tracking.check(config)
-    evolution = build(config)
+    code = collect(config)
+    evolution = build(config, code=code)
     with contextlib.closing(evolution.workers):
-        trust.remember(trust.chosen(config))
-        record = new_record(config, _same_bits(evolution), _files(config), evolution.workers.task, command)
-        folder = RunFolder.create(default_path(config) if out is None else Path(out), record)
+        trust.remember(trust.chosen(config), code.texts)
+        record = new_record(config, _same_bits(evolution), _files(config), evolution.workers.task, code, command)
+        folder = RunFolder.create(default_path(config) if out is None else Path(out), record, code)
         with locked(folder.path) as notes:
             _tell(on_note, [f"the run is in {folder.path}", *notes, *evolution.workers.notes])
             return _session(folder, evolution, begun=False, on_generation=on_generation, on_note=on_note)
@@ -145,18 +147,20 @@ def _resume(
     on_generation: OnGeneration | None,
     on_note: OnNote | None,
 ) -> RunResult:
-    record = folder.read_record_to_run()
+    record, code = folder.read_record_to_run()
     config = record.settings.replace(**totals)
     if who != (None, None):
         config = config.replace(workers=who[0], cluster=who[1])
         trust.remember((config.cluster,))
-    _check_files(folder, record, own_files(config))
+    if record.code is None:
+        _check_files(folder, record, own_files(config))
+    _tell(on_note, folder.notes_on_code(record, code))
     newest = read_newest(folder.checkpoints)
     if newest[0] is None:
         _refuse_to_lose(folder)
     # With a checkpoint, the run that this one began with is not needed any more, and may be gone.
     constants = None if newest[0] is None else recorded_constants(newest[0].tensors)
-    evolution = build(config if newest[0] is None else config.replace(initial_genome="zeros"), constants)
+    evolution = build(config if newest[0] is None else config.replace(initial_genome="zeros"), constants, code)
     with contextlib.closing(evolution.workers):
         same_bits = _same_bits(evolution)
         notes = machine.check_same_bits(record.same_bits, same_bits, allow=allowed["machine"])
@@ -179,7 +183,8 @@ def _restore(folder: RunFolder, record: Record, evolution: Evolution, newest: tu
     notes = [f"{problem}; the checkpoint before it is used" for problem in problems]
     if checkpoint is None:
         # Nothing was saved yet: begin anew, which gives the same bits if the run begins with the same genome.
-        _check_files(folder, record, _files(record.settings))
+        own = own_files(record.settings) if record.code is not None else {}  # the run has its own copy of these
+        _check_files(folder, record, {path: digest for path, digest in _files(record.settings).items() if path not in own})
         return ["there is no checkpoint yet; the run begins anew"]
     if evolution.workers.constants and recorded_constants(checkpoint.tensors) is None:
         notes.append(NOT_RECORDED)

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from nchl.errors import RunError
+from nchl.runs.code import collect, digest, named
 from nchl.runs.config import EvolveConfig
 from nchl.runs.files import read_json, read_text
 from nchl.runs.folder import Record, RunFolder, own_files
 from nchl.runs.lock import locked
 from nchl.runs.options import TOTALS, that_matter
 from nchl.runs.sweep import Cell
+from nchl.user_code import is_place
 
 DIGITS = 6  # of the digest that names a changed file
 
@@ -64,7 +66,7 @@ def look(cells: list[Cell], out: Path) -> tuple[list[CellState], list[str]]:
             if record is None:
                 states.append(CellState(cell, folder.path, "new", note=note))
                 continue
-            differences = _differences(record.settings, cell.config)
+            differences = _differences(record, cell.config)
             totals = {name: getattr(cell.config, name) for name in TOTALS if _larger(name, record.settings, cell.config)}
             differing = [text for name, text in differences.items() if name not in totals]
             if differing:
@@ -113,8 +115,16 @@ def _record(folder: RunFolder) -> Record | None:
 
 
 def _changed_files(record: Record, config: EvolveConfig) -> dict[str, str]:
-    """Path of each of the user's own files that is not what the run was made with -> its digest now."""
-    return {path: digest for path, digest in own_files(config).items() if record.files.get(path, digest) != digest}
+    """Path of each of the user's own files that is not what the run was made with -> its digest now; it may have moved."""
+    if record.code is None:
+        return {path: digest for path, digest in own_files(config).items() if record.files.get(path, digest) != digest}
+    code = collect(config)
+    own_files(config)  # names what is not there
+    if (now := code.record()) == record.code:
+        return {}
+    before = record.code["sha256"]
+    changed = {path: digest(text) for path, text in code.texts.items() if digest(text) not in before.values()}
+    return changed or {path: digest(text) for path, text in code.texts.items() if now["sha256"] != before}
 
 
 def _digits(files: dict[str, str]) -> str:
@@ -146,11 +156,20 @@ def _larger(name: str, before: EvolveConfig, now: EvolveConfig) -> bool:
     return old is not None and new is not None and new > old
 
 
-def _differences(before: EvolveConfig, now: EvolveConfig) -> dict[str, str]:
-    old, new = that_matter(before.to_json()), that_matter(now.to_json())
+def _differences(record: Record, now: EvolveConfig) -> dict[str, str]:
+    old, new = that_matter(record.settings.to_json()), that_matter(now.to_json())
+    if record.code is not None:  # the same code, as was seen before: wherever its files lie now
+        both = [name for name in named(now) if is_place(old.get(name)) and _name(old[name]) == _name(new[name])]
+        old, new = ({name: value for name, value in each.items() if name not in both} for each in (old, new))
     hint = " (a total that has become larger continues a run; no other can)"
     return {
         name: f"{name} is {old[name]!r} there and {new[name]!r} in the file{hint if name in TOTALS else ''}"
         for name in new
         if old[name] != new[name]
     }
+
+
+def _name(place: str) -> str:
+    """The name of the function in a place, with that of its file."""
+    file, _, name = place.rpartition(":")
+    return f"{Path(file).name}:{name}"

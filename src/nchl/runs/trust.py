@@ -1,21 +1,21 @@
-"""A run folder can name code to run: `FILE.py:NAME` as its rule or network, `module:Id` as its task, a Ray cluster's address.
+"""A run folder can name code to run: a rule or a network, whose files it holds in `code/`, `module:Id` as its task, a Ray cluster.
 
-Whose code that is, is asked here.
-
-Whoever gives such a name to `nchl evolve` (or `nchl.run`) has chosen that code; its SHA-256 is noted in the folder of
-`rules.kernels.cache`. A folder that somebody else made cannot choose: what it names must have been noted, or the user allows it.
+A user who gives such a name to `nchl evolve` (or `nchl.run`) has chosen that code. The SHA-256 of each of its files is noted in the
+folder of `rules.kernels.cache`. A folder that somebody else made cannot choose: what it holds or names must have been noted, or the
+user allows it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from nchl.errors import RunError
+from nchl.runs.code import digest
 from nchl.runs.config import EvolveConfig
+from nchl.user_code import gather, is_place
 
 VARIABLE = "NCHL_TRUST"
 _NAME = "known-code"
@@ -31,13 +31,9 @@ def chosen_network(config: EvolveConfig) -> tuple[str | None, ...]:
     return config.network, config.rule
 
 
-def remember(places: Iterable[str | None]) -> None:
-    """Note that the user has chosen this code.
-
-    Args:
-        places: values of options; those that name no code are passed over.
-    """
-    keys = [key for place in places if (key := _key(place)) is not None]
+def remember(places: Iterable[str | None], files: Mapping[str, bytes] | None = None) -> None:
+    """Note that the user has chosen this code; see `check`."""
+    keys = [key for _, key in _keys(places, files)]
     known = _known() if keys else set()
     new = [key for key in dict.fromkeys(keys) if key not in known]
     if new:
@@ -49,44 +45,44 @@ def remember(places: Iterable[str | None]) -> None:
                 file.write("".join(f"{key}\n" for key in new))
 
 
-def check(run: Path, places: Iterable[str | None]) -> None:
+def check(run: Path, places: Iterable[str | None], files: Mapping[str, bytes] | None = None) -> None:
     """Refuse a run that names code which the user has never chosen.
 
     Args:
         run: the run folder, for the message.
-        places: values of options in its record.
+        places: values of options in its record; those that name no code are passed over.
+        files: the content of the user's files by path; None: those that `places` name, as they lie on the disk.
 
     Raises:
         RunError: names the code and how to allow it.
     """
-    places = list(places)
-    known: set[str] | None = None
-    for place in places:
-        key = _key(place)
-        if key is None:
-            continue
-        if os.environ.get(VARIABLE) == "1":
-            remember(places)
-            return
-        known = _known() if known is None else known
+    wanted = list(_keys(places, files))
+    if not wanted:
+        return
+    if os.environ.get(VARIABLE) == "1":
+        remember(places, files)
+        return
+    known = _known()
+    for shown, key in wanted:
         if key not in known:
             raise RunError(
-                f"{run} runs the code of {place!r}, which you have not chosen here before, or which has changed since. "
+                f"{run} runs the code of {shown!r}, which you have not chosen here before, or which has changed since. "
                 f"Look at it first; then allow it with {VARIABLE}=1 in the environment, once"
             )
 
 
-def _key(place: str | None) -> str | None:
-    """What is noted of a piece of code; None where a value names none, or a file that is not there."""
-    name, colon, _ = (place or "").rpartition(":")
-    if not colon:
-        return None
-    if not name.endswith(".py"):
-        return f"module {name!r}"
-    try:
-        return f"sha256 {hashlib.sha256(Path(name).read_bytes()).hexdigest()}"
-    except (OSError, ValueError):
-        return None
+def _keys(places: Iterable[str | None], files: Mapping[str, bytes] | None) -> Iterator[tuple[str, str]]:
+    """What is shown and what is noted of each piece of code; a file that is not there is passed over."""
+    for place in places:
+        name, colon, _ = (place or "").rpartition(":")
+        if is_place(place) or name.endswith(".py"):
+            if files is None:
+                with contextlib.suppress(OSError, ValueError):
+                    yield from ((path, f"sha256 {digest(text)}") for path, text in gather(Path(name)).items())
+        elif colon:
+            yield str(place), f"module {name!r}"
+    for path, text in (files or {}).items():
+        yield path, f"sha256 {digest(text)}"
 
 
 def _known() -> set[str]:

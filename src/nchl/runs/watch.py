@@ -19,11 +19,9 @@ from nchl.networks.base import PlasticNetwork
 from nchl.rollout import ObservationStatistics
 from nchl.rollout.scores import begin
 from nchl.rollout.watch import Moment, always, watch
-from nchl.runs.build import recipe
 from nchl.runs.config import EvolveConfig
-from nchl.runs.folder import RunFolder
 from nchl.runs.load import check_length, read_result
-from nchl.runs.recorder import recorded_constants, statistics_from, unrecorded
+from nchl.runs.recorder import statistics_from, unrecorded
 from nchl.seeds import Purpose, environment_seed, weights_seed
 from nchl.tasks.render import Stage, open_stage
 from nchl.workers.player import network_of
@@ -86,6 +84,7 @@ def open_run(
     size: Sequence[int] | None = None,
     backend: str | None = None,
     draw: bool = True,
+    rule: str | None = None,
 ) -> Scene:
     """Put what a run has found on a stage.
 
@@ -100,6 +99,7 @@ def open_run(
         simulator: None: the run's own.
         size: (width, height) of a picture; None: what suits the task.
         backend: how the network's step is computed; None: as in the run.
+        rule: another rule than the run's own, on purpose: "FILE.py:NAME".
         draw: False: a stage without pictures, which every task has; `watch` then needs `draw=never`.
 
     Raises:
@@ -109,9 +109,8 @@ def open_run(
     for name, value in (("seed", seed), ("episode", episode)):
         if value < 0:
             raise InvalidArgument(f"{name} must be at least 0, got {value}")
-    record, genome, tensors = read_result(run, which)
-    config = record.settings
-    about = recipe(config, recorded_constants(tensors))
+    found = read_result(run, which, rule=rule)
+    config, genome, tensors, about = found.record.settings, found.genome, found.tensors, found.recipe()
     stage = open_stage(
         about.task,
         about.simulator if simulator is None else simulator,
@@ -126,8 +125,8 @@ def open_run(
         if backend is not None and about.network.kind in ("nchl", "hl"):
             about = replace(about, backend=backend)
         network = network_of(about, task, 1)
-        check_length(genome, network, RunFolder(Path(run)))
-        stage.notes += unrecorded(network, tensors)
+        check_length(genome, network, found.folder)
+        stage.notes += [*found.notes, *unrecorded(network, tensors)]
         network.set_hrules(np.asarray(genome))
         scene = Scene(config, which, seed, episode, network, stage, statistics_from(tensors, task.observation_shape))
         scene.draw_weights()

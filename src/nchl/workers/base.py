@@ -40,6 +40,7 @@ class Recipe:
         device: of the networks.
         threads: of the simulator; None: one per processor. Scores do not depend on it.
         constants: of the network, see `PlasticNetwork.constants`; None: as they are drawn under the seed.
+        code: the text of the user's files that `network` names, by path, see `user_code.using`; other files are read from the disk.
     """
 
     task: str
@@ -53,6 +54,7 @@ class Recipe:
     device: str = "cpu"
     threads: int | None = None
     constants: Mapping[str, np.ndarray] | None = field(default=None, compare=False)
+    code: Mapping[str, bytes] = field(default_factory=dict, hash=False)
 
 
 class Workers(Protocol):

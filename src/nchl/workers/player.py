@@ -21,6 +21,7 @@ from nchl.rollout.scores import check
 from nchl.seeds import Purpose
 from nchl.strategies import Population
 from nchl.tasks import Task
+from nchl.user_code import using
 from nchl.workers.base import Recipe
 from nchl.workers.slices import Part, Slice, cut
 
@@ -59,16 +60,17 @@ def network_of(recipe: Recipe, task: Task, rows: int) -> PlasticNetwork:
 
     def with_backend(backend: str) -> PlasticNetwork:
         try:
-            return build(
-                recipe.network,
-                task.observation_shape,
-                task.action_size,
-                population=rows,
-                device=recipe.device,
-                backend=backend,
-                seed=recipe.seed,
-                constants=recipe.constants,
-            )
+            with using(recipe.code):
+                return build(
+                    recipe.network,
+                    task.observation_shape,
+                    task.action_size,
+                    population=rows,
+                    device=recipe.device,
+                    backend=backend,
+                    seed=recipe.seed,
+                    constants=recipe.constants,
+                )
         except InvalidArgument as error:
             failed = error.__cause__ is not None  # the user's function itself
             if recipe.network.kind == "file" and recipe.image_size is None and (failed or task.pictures):

@@ -34,8 +34,10 @@ _POPULATION, _STATISTICS = "population.", "statistics."
 
 def describe_recipe(recipe: Recipe) -> Message:
     """A recipe as a message: its arrays are the network's constants. `read_recipe` is the inverse."""
-    header = {**vars(recipe), "network": vars(recipe.network)}
-    return Message({**header, "constants": recipe.constants is not None}, dict(recipe.constants or {}))
+    header = {**vars(recipe), "network": vars(recipe.network), "constants": recipe.constants is not None}
+    # Latin-1 gives each byte a character of its own, so that a header of JSON holds any file.
+    header["code"] = {path: text.decode("latin-1") for path, text in recipe.code.items()}
+    return Message(header, dict(recipe.constants or {}))
 
 
 def read_recipe(message: Message) -> Recipe:
@@ -46,7 +48,9 @@ def read_recipe(message: Message) -> Recipe:
     own, network = (
         {name: tuple(value) if isinstance(value, list) else value for name, value in part.items()} for part in (data, data["network"])
     )
-    return Recipe(**{**own, "network": NetworkSpec(**network), "constants": message.arrays if data["constants"] else None})
+    own["constants"] = message.arrays if data["constants"] else None
+    own["code"] = {path: text.encode("latin-1") for path, text in data["code"].items()}
+    return Recipe(**{**own, "network": NetworkSpec(**network)})
 
 
 def describe_shared(population: Population | None, statistics: ObservationStatistics | None) -> Message:
