@@ -7,6 +7,7 @@ Nothing else is touched, and nothing is cut in silence: the command line says so
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from typing import TYPE_CHECKING, TypeVar
@@ -23,6 +24,7 @@ MOST = {
     "generations": 2,
     "generations of a resumed run": 3,
     "population": 8,
+    "steps of an episode": 100,
     "episodes": 2,
     "validation_episodes": 2,
     "workers": 2,
@@ -30,7 +32,9 @@ MOST = {
     "unseen episodes": 4,
     "seconds of film": 1,
 }
-_OF_A_RUN = ("generations", "population", "episodes", "validation_episodes", "workers")
+# Option of a run -> its limit.
+_OF_A_RUN = {name: MOST[name] for name in ("generations", "population", "episodes", "validation_episodes", "workers")}
+_STEPS = "max_episode_steps"  # not given, it is the task's own, which may be thousands
 
 Number = TypeVar("Number", int, float)
 
@@ -80,7 +84,9 @@ def cut(config: EvolveConfig) -> EvolveConfig:
     """The configuration with the budgets of its run cut; the same object where there is nothing to cut."""
     if not in_force():
         return config
-    changes = {name: MOST[name] for name in _OF_A_RUN if (getattr(config, name) or 0) > MOST[name]}
+    changes = {name: most for name, most in _OF_A_RUN.items() if (getattr(config, name) or 0) > most}
+    if (getattr(config, _STEPS) or math.inf) > MOST["steps of an episode"]:
+        changes[_STEPS] = MOST["steps of an episode"]
     if not changes:
         return config
     _warn()
