@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import nchl
 from nchl.networks.base import PlasticNetwork
-from nchl.rules.shared import SHARINGS
+from nchl.rules.connections import SHARINGS
 from nchl.rules.soft_wta import COMPETITIONS
 from nchl.rules.soft_wta import SHARINGS as SOFTHEBB_SHARINGS
 from nchl.vision import SoftHebbConv2d, SoftHebbLinear, TriangleMaxPool2d

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import nchl
 from nchl.errors import InvalidArgument, ShapeError, UnknownName
 from nchl.genome import Layout
-from nchl.networks.layers import mlp_layout
+from nchl.networks.mlp import mlp_graph
 from nchl.rules import ABCD, NCHL
 
 sizes = st.lists(st.integers(1, 5), min_size=2, max_size=4)
@@ -34,7 +34,7 @@ def test_the_synapse_centric_genome_is_five_numbers_per_weight():
 @given(nodes=sizes, synaptic=st.booleans(), coevolved=st.booleans(), lead=st.lists(st.integers(1, 3), max_size=2))
 @settings(max_examples=50, deadline=None)
 def test_pack_and_unpack_are_each_others_inverse(nodes, synaptic, coevolved, lead):
-    layout = mlp_layout(nodes, ABCD if synaptic else NCHL, coevolved=coevolved)
+    layout = mlp_graph(nodes, ABCD if synaptic else NCHL).layout(coevolved=coevolved)
     flat = torch.arange(layout.size * torch.Size(lead).numel(), dtype=torch.float64).reshape(*lead, layout.size)
     named = layout.unpack(flat)
     assert torch.equal(layout.pack(named), flat)
@@ -48,7 +48,7 @@ def test_pack_and_unpack_are_each_others_inverse(nodes, synaptic, coevolved, lea
 @given(nodes=sizes)
 @settings(max_examples=20, deadline=None)
 def test_blocks_fill_the_vector_without_gap_or_overlap(nodes):
-    layout = mlp_layout(nodes, NCHL, coevolved=True)
+    layout = mlp_graph(nodes, NCHL).layout(coevolved=True)
     edges = [(b.start, b.stop) for b in layout.blocks]
     assert edges[0][0] == 0
     assert edges[-1][1] == layout.size
@@ -56,9 +56,9 @@ def test_blocks_fill_the_vector_without_gap_or_overlap(nodes):
 
 
 def test_coevolved_weights_stand_at_the_end():
-    layout = mlp_layout([3, 4, 2], NCHL, coevolved=True)
+    layout = mlp_graph([3, 4, 2], NCHL).layout(coevolved=True)
     assert [b.name for b in layout.blocks][-2:] == ["weights0", "weights1"]
-    assert layout.size == mlp_layout([3, 4, 2], NCHL).size + 12 + 8
+    assert layout.size == mlp_graph([3, 4, 2], NCHL).layout(coevolved=False).size + 12 + 8
 
 
 def test_describe_names_every_block_and_the_total():
@@ -69,7 +69,7 @@ def test_describe_names_every_block_and_the_total():
 
 
 def test_wrong_names_and_shapes_are_refused():
-    layout = mlp_layout([2, 1], NCHL)
+    layout = mlp_graph([2, 1], NCHL).layout(coevolved=False)
     with pytest.raises(UnknownName, match="did you mean 'input'"):
         layout["imput"]
     with pytest.raises(UnknownName, match="parameter of genome block"):

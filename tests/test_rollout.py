@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from nchl import tasks
 from nchl.errors import InvalidArgument, ShapeError
-from nchl.networks.mlp import NcHL
-from nchl.networks.static import StaticMLP
+from nchl.networks.mlp import NcHL, StaticMLP
 from nchl.rollout import ObservationStatistics, Recorder, Rollout, evaluate, rollout
 from nchl.seeds import Purpose, environment_seed
 
@@ -74,7 +73,13 @@ class Puppet(nn.Module):
         self.drawn = self.get_buffer("weights_0").clone()
         self.clock = 0
 
-    def step(self, x: Tensor, active: Tensor) -> Tensor:
+    needs_reward = False
+
+    def finite(self, rows: Tensor) -> Tensor:
+        return torch.isfinite(self.get_buffer("weights_0")[rows.long()]).all(-1).all(-1)
+
+    def step(self, x: Tensor, active: Tensor, reward: Tensor | None = None) -> Tensor:
+        assert reward is None
         self.clock += 1
         self.stepped.append(active.numpy().copy())
         self.seen.append(x.numpy().copy())
@@ -169,7 +174,7 @@ def test_evaluate_gives_each_episode_a_start_and_weights_of_its_own(counter: tas
 def test_freezing_half_way_switches_plasticity_off_and_on_again(counter: tasks.Task) -> None:
     network, plastic = Puppet(2), []
     step = network.step
-    network.step = lambda x, active: plastic.append(network.plastic) or step(x, active)  # type: ignore[method-assign,func-returns-value]
+    network.step = lambda x, active, reward: plastic.append(network.plastic) or step(x, active)  # type: ignore[method-assign,func-returns-value]
     evaluate(network, counter, puppets((0.5, 0, 0))[0], run_seed=5, episodes=2, freeze_after=2)
     assert plastic == [True, True, False, False]
     assert network.plastic

@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from nchl.errors import NchlError as NchlError
     from nchl.networks.base import PlasticNetwork as PlasticNetwork
     from nchl.networks.conv import from_module as from_module
+    from nchl.networks.declare import Edge as Edge
+    from nchl.networks.declare import Group as Group
     from nchl.networks.mlp import HL as HL
     from nchl.networks.mlp import NHCL as NHCL
     from nchl.networks.mlp import NcHL as NcHL
     from nchl.networks.mlp import PlasticMLP as PlasticMLP
-    from nchl.networks.static import StaticMLP as StaticMLP
+    from nchl.networks.mlp import StaticMLP as StaticMLP
+    from nchl.networks.plastic_graph import PlasticGraph as PlasticGraph
     from nchl.networks.weightless import WNcHL as WNcHL
     from nchl.runs.build import evolution as evolution
     from nchl.runs.config import EvolveConfig as EvolveConfig
@@ -32,14 +35,17 @@ __version__ = "0.1.0"
 
 # Public name -> the module that defines it.
 _HOMES = {
+    "Edge": "nchl.networks.declare",
     "EvolveConfig": "nchl.runs.config",
+    "Group": "nchl.networks.declare",
     "HL": "nchl.networks.mlp",
     "NHCL": "nchl.networks.mlp",
     "NcHL": "nchl.networks.mlp",
     "NchlError": "nchl.errors",
+    "PlasticGraph": "nchl.networks.plastic_graph",
     "PlasticMLP": "nchl.networks.mlp",
     "PlasticNetwork": "nchl.networks.base",
-    "StaticMLP": "nchl.networks.static",
+    "StaticMLP": "nchl.networks.mlp",
     "WNcHL": "nchl.networks.weightless",
     "from_module": "nchl.networks.conv",
     "unroll": "nchl.unroll",
@@ -54,9 +60,12 @@ _SUBMODULES = ("rules", "networks", "tasks", "strategies", "vision")
 __all__ = [
     "HL",
     "NHCL",
+    "Edge",
     "EvolveConfig",
+    "Group",
     "NcHL",
     "NchlError",
+    "PlasticGraph",
     "PlasticMLP",
     "PlasticNetwork",
     "StaticMLP",

@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 import nchl
 from nchl.errors import InvalidArgument, OrderError, ShapeError, UnknownName
-from nchl.networks import conv_ops
-from nchl.networks.conv import PlasticSequential
+from nchl.networks import activations, conv_ops
 from nchl.networks.conv_presets import carracing, conv_hml, conv_thesis
 from nchl.rules import kernels
+from nchl.rules.connections import SHARINGS
 from nchl.rules.geometry import ConvGeometry
-from nchl.rules.shared import SHARINGS
 from reference.convolution import DenseNetwork
 
 BACKENDS = ["eager", pytest.param("compiled", marks=pytest.mark.skipif(bool(kernels.unavailable()), reason="no kernels here"))]
@@ -29,11 +28,11 @@ def small(**conv: object) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(size, 5, bias=False), nn.Tanh(), nn.Linear(5, 2, bias=False)).double()
 
 
-def genomes(network: PlasticSequential, seed: int = 0) -> Tensor:
+def genomes(network: nchl.PlasticGraph, seed: int = 0) -> Tensor:
     return torch.randn(network.genome.shape, dtype=network.dtype, generator=torch.Generator().manual_seed(seed))
 
 
-def life(network: PlasticSequential, steps: int, seed: int = 1) -> Tensor:
+def life(network: nchl.PlasticGraph, steps: int, seed: int = 1) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     shape = (*network.lead, *network.input_shape)
     return torch.stack([network.step(torch.rand(shape, generator=generator, dtype=network.dtype)) for _ in range(steps)])
@@ -351,7 +350,7 @@ def test_biases_are_constants(backend: str) -> None:
 def test_pooling_is_that_of_torch(pool: nn.Module) -> None:
     x = torch.randn(4, 2, 9, 8)
     x[0, 0, 3, 3] = torch.nan
-    torch.testing.assert_close(conv_ops.apply(pool, x), pool(x), rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(conv_ops.pool(pool, x), pool(x), rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -374,7 +373,7 @@ def test_a_sigmoid_has_the_same_bits_wherever_an_individual_stands(dtype: torch.
         for mine, all_of_them in zip(lives(rows), whole, strict=True):
             assert torch.equal(mine, all_of_them[rows])
     given = torch.linspace(-30, 30, 1001, dtype=dtype)
-    torch.testing.assert_close(conv_ops.apply(nn.Sigmoid(), given), torch.sigmoid(given), rtol=0, atol=2 * torch.finfo(dtype).eps)
+    torch.testing.assert_close(activations.apply(nn.Sigmoid(), given), torch.sigmoid(given), rtol=0, atol=2 * torch.finfo(dtype).eps)
 
 
 def test_a_state_dict_brings_back_the_middle_of_a_life() -> None:
@@ -462,7 +461,7 @@ def test_a_life_keeps_the_evaluation_statistics_while_others_train(backend: str)
     assert torch.equal(network.forward(x), before)
     network.train()
     assert torch.equal(network.forward(x), before)
-    assert torch.equal(network.between[0].running_mean, sequential[0].running_mean)
+    assert torch.equal(network.constants()["0.running_mean"], sequential[0].running_mean)
 
 
 @pytest.mark.skipif(bool(kernels.unavailable()), reason="no kernels here")
@@ -508,7 +507,7 @@ def test_a_layer_at_two_places_is_refused() -> None:
 
 def test_options_are_refused_by_name() -> None:
     with pytest.raises(UnknownName, match="did you mean 'median'"):
-        nchl.from_module(small(), (2, 8, 7), sharing="medium")
+        nchl.from_module(small(), (2, 8, 7), sharing="medain")
     with pytest.raises(UnknownName, match="static layer"):
         nchl.from_module(small(), (2, 8, 7), static=(1,))
     with pytest.raises(InvalidArgument, match="static: expected a sequence"):

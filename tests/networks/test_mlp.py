@@ -333,7 +333,7 @@ def test_sparse_weights_cut_no_unit_off(incoming):
     (lambda: nchl.NcHL([3, -1, 2]), InvalidArgument, "positive"),
     (lambda: nchl.NcHL([3, 2], population=0), InvalidArgument, "at least 1"),
     (lambda: nchl.NcHL([3, 2], initial_weights="unifrom"), UnknownName, "did you mean 'uniform'"),
-    (lambda: nchl.NcHL([3, 2], normalise="l2"), InvalidArgument, "'max'"),
+    (lambda: nchl.NcHL([3, 2], normalise="l2"), UnknownName, "known are none, max, row"),
     (lambda: nchl.NcHL([3, 2], dtype=torch.float16), InvalidArgument, "float32"),
     (lambda: nchl.NcHL([3, 2], backend="fast"), UnknownName, "backend"),
     (lambda: nchl.NcHL([3, 2], backend="compiled"), InvalidArgument, "population"),

@@ -80,8 +80,8 @@ def test_a_copy_leaves_the_original_as_it_was(name: str) -> None:
     network = NETWORKS[name]()
     network.set_hrules(torch.ones(network.nparams))
     live(network, range(2))
-    fused = network._fused  # type: ignore[attr-defined]
+    fused = network._back_end._step  # type: ignore[attr-defined]
     assert fused is not None
     copy.deepcopy(network)
-    assert network._fused is fused  # type: ignore[attr-defined]
+    assert network._back_end._step is fused  # type: ignore[attr-defined]
     assert network._waiting  # type: ignore[attr-defined]

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from nchl.errors import InvalidArgument, ShapeError, UnknownName
 from nchl.rules import ABCD, NCHL, Rule, kernels, neuron_centric_conv
+from nchl.rules.connections import SHARINGS
 from nchl.rules.geometry import ConvGeometry
-from nchl.rules.shared import SHARINGS, SharedLayer
+from nchl.rules.shared import SharedLayer
 from reference.convolution import kernel_update
 
 # in, out, kernel, size, stride, padding, dilation, groups
@@ -107,7 +108,7 @@ def test_a_population_is_its_individuals(termwise: bool) -> None:
 def test_chunks_of_output_channels_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     tensors = draw("grouped", 2)
     whole = neuron_centric_conv(*tensors, sharing="mean", **keywords("grouped"))
-    monkeypatch.setattr("nchl.rules.shared._AT_ONCE", 1)
+    monkeypatch.setattr("nchl.rules.connections._AT_ONCE", 1)
     torch.testing.assert_close(neuron_centric_conv(*tensors, sharing="mean", **keywords("grouped")), whole, rtol=0, atol=0)
 
 

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from nchl.networks.conv_presets import conv_thesis
-    from nchl.rules.shared import SHARINGS
+    from nchl.rules.connections import SHARINGS
 
     torch.set_flush_denormal(True)
     shape, generator = (3, args.image, args.image), torch.Generator().manual_seed(0)
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     anchors = []
     x = torch.rand(args.population, *shape, generator=generator)
     one = conv_thesis(shape, 3, backend="eager")
-    connections = sum(layer.connections for layer in one.plan.layers)
+    connections = sum(layer.connections for layer in one.graph.weighted)
     side = round((100 * connections) ** (1 / 3))
     left = torch.rand(side, side, generator=generator)
     backend = ""

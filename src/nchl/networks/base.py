@@ -1,8 +1,8 @@
 """What every plastic network promises to those who act with it, evaluate it and record it.
 
-One step is `forward` with the weights as they are, then `update` from this step's activations; `step` does both at once. A
-plastic network learns by its local rule alone, so nothing here records a graph: `forward`, `update` and `step` run without
-autograd wherever they are called.
+One step is `forward` with the weights as they are, then `update` from this step's activations; `step` does both at once. Where
+the update needs a reward, `step(x, reward=r)` first does the last step's update with what its action earned, then `forward`.
+Nothing records a graph for autograd unless a network was made differentiable.
 
 Axes: one individual has none in front; a population is a leading axis; a batch comes after it: `(population, batch, n)`.
 """
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from nchl.errors import InvalidArgument, OrderError, ShapeError, whole_number
 from nchl.genome import Layout
-from nchl.networks.layers import Numbers, check_device, check_generator, real_numbers
+from nchl.networks.layers import Numbers, check_active, check_device, check_generator, real_numbers
 
 _DTYPES = (torch.float32, torch.float64)
 
@@ -41,9 +41,11 @@ class PlasticNetwork(nn.Module, abc.ABC):
         plastic: False switches the rule off: `step` is then `forward` alone.
         notes: lines that a user should be told once, for example that there is no compiler.
         genome: buffer, `(nparams,)` or `(population, nparams)`.
+        differentiable: whether outputs have gradients with respect to the genome.
     """
 
     genome: Tensor
+    differentiable = False
 
     def __init__(
         self,
@@ -98,7 +100,6 @@ class PlasticNetwork(nn.Module, abc.ABC):
         """Where weights and rules are."""
         return self.genome.device
 
-    @torch.no_grad()
     def set_hrules(self, vector: Shaped[Tensor, "*lead nparams"] | Numbers) -> None:
         """Replace the genome; stored weights stay as they are (where the genome holds them, the next `reset` takes them up).
 
@@ -117,12 +118,16 @@ class PlasticNetwork(nn.Module, abc.ABC):
             raise ShapeError(
                 f"set_hrules: expected shape {' or '.join(map(str, allowed))}, got {tuple(new.shape)}; `layout` names the parts of a genome"
             )
-        new = new.to(dtype=self.dtype, device=self.device)
-        if not bool(torch.isfinite(new).all()):
-            bad = int((~torch.isfinite(new)).sum())
+        new = (new if self.differentiable else new.detach()).to(dtype=self.dtype, device=self.device)
+        finite = torch.isfinite(new.detach())
+        if not bool(finite.all()):
+            bad = int((~finite).sum())
             raise InvalidArgument(f"set_hrules: expected finite numbers, got {bad} that are not (as {self.dtype}); the rules are unchanged")
         self._before_genome_changes()
-        self.genome.copy_(new)
+        if self.differentiable:
+            self._buffers["genome"] = new.expand(*self.lead, self.nparams)
+        else:
+            self.genome.copy_(new)
         self._genome_changed()
 
     def constants(self) -> dict[str, Tensor]:
@@ -179,24 +184,38 @@ class PlasticNetwork(nn.Module, abc.ABC):
     def forward(self, x: Shaped[Tensor, "*observations"]) -> Shaped[Tensor, "*outputs"]:
         """Outputs for the observations `x`; keeps the activations for `update`."""
 
+    @property
+    def needs_reward(self) -> bool:
+        """Whether `update` must be told the reward; then `step` puts the update off until it is."""
+        return False
+
     @abc.abstractmethod
-    def update(self) -> None:
+    def update(self, reward: Any = None) -> None:
         """Move the weights by the rule, from the activations of the last `forward`.
+
+        Args:
+            reward: what that step's action earned, a number or `(population,)`. A network that needs none does not look at it.
 
         Raises:
             OrderError: there was no `forward` in this lifetime.
+            InvalidArgument: the network needs a reward, and none came.
         """
 
-    def step(self, x: Shaped[Tensor, "*observations"], active: Shaped[Tensor, " population"] | None = None) -> Shaped[Tensor, "*outputs"]:
-        """`forward`, then `update`.
+    def step(
+        self, x: Shaped[Tensor, "*observations"], active: Shaped[Tensor, " population"] | None = None, *, reward: Any = None
+    ) -> Shaped[Tensor, "*outputs"]:
+        """`forward`, then `update`; for a network that needs a reward, the last step's `update(reward)`, then `forward`.
 
         Args:
             x: as for `forward`.
-            active: for a population, who still needs its output, `(population,)` of True and False. The rows of the others may come
-                back as anything finite, and their weights are undefined from then on, until `reset`.
+            active: for a population, the individuals whose output is needed, `(population,)` of True and False. The rows of the
+                others may come back as anything finite, and their weights are undefined from then on, until `reset`.
+            reward: what the last action earned; None on the first step of an episode. `update(reward=r)` does the last step's update
+                after the episode.
 
         Raises:
             ShapeError: `x` or `active` has another shape.
+            InvalidArgument: the network needs a reward, and none came.
         """
         self._check_active(active)
         y = self.forward(x)
@@ -204,20 +223,36 @@ class PlasticNetwork(nn.Module, abc.ABC):
             self.update()
         return y
 
+    def populate(self, population: int | None, **keywords: Any) -> PlasticNetwork:
+        """A network like this one, with its constants, for another number of individuals: what a run evolves from a template.
+
+        Args:
+            population: individuals, or None for one without the axis.
+            **keywords: settings in place of this network's, for example device or backend.
+
+        Raises:
+            NotImplementedError: the class cannot.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no populate(population), which makes it for a population")
+
+    def backend_for(self, population: int) -> str:
+        """The back end that a network like this one chooses for itself with so many individuals: a run's slices take that of the whole."""
+        return self.backend
+
+    def finite(self, rows: Shaped[Tensor, " k"]) -> Shaped[Tensor, " k"]:
+        """Which of the individuals `rows` (indices) have finite weights alone, at the end of their episode.
+
+        An update that waits is done first, so that all back ends agree; the individuals' weights are undefined afterwards, until `reset`.
+        """
+        found = torch.ones(len(rows), dtype=torch.bool, device=self.device)
+        for weight in self.weights:
+            mine = weight.reshape(self.population or 1, -1)[rows.to(weight.device)]
+            found &= torch.isfinite(mine).all(1)
+        return found
+
     def _check_active(self, active: Any) -> Tensor | None:
         """`active` as a bool tensor of one number each: the kernels read as many as there are individuals."""
-        if active is None or (type(active) is Tensor and active.dtype is torch.bool and active.shape == (self.population,)):
-            return active
-        try:
-            given = torch.as_tensor(active)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise InvalidArgument(f"active: expected True or False for each individual, got {type(active).__name__} ({error})") from error
-        if given.dtype not in (torch.bool, torch.uint8):
-            raise InvalidArgument(f"active: expected True or False for each individual, got numbers of type {given.dtype}")
-        if tuple(given.shape) != self.lead or self.population is None:
-            expected = "a population (this is a single network: leave it out)" if self.population is None else f"shape {self.lead}"
-            raise ShapeError(f"active: expected {expected}, got shape {tuple(given.shape)}")
-        return given.bool()
+        return check_active(active, self.population)
 
     def _genome_changed(self) -> None:
         """Recompute what is derived from `self.genome`."""
@@ -241,6 +276,8 @@ class PlasticNetwork(nn.Module, abc.ABC):
         batched = extra == len(self.lead) + 1
         if batched and observation.shape[extra - 1] == 0:
             self._refuse_shape(observation)
+        if self.differentiable:
+            return observation.to(dtype=self.dtype, device=self.device, copy=True), batched
         copied = torch.empty(observation.shape, dtype=self.dtype, device=self.device)
         copied.copy_(observation.detach())
         return copied, batched

@@ -20,7 +20,7 @@ from nchl.networks.layers import Numbers
 from nchl.seeds import Purpose, weights_seed
 
 if TYPE_CHECKING:
-    from nchl.networks.conv import PlasticSequential
+    from nchl.networks.plastic_graph import PlasticGraph
 
 MLPS = ("nchl", "hl", "wnchl", "static")
 CONVOLUTIONAL = ("conv-thesis", "conv-hml")
@@ -160,7 +160,7 @@ def _build_mlp(spec: NetworkSpec, input_shape: tuple[int, ...], output_size: int
 
         return WNcHL(nodes, **{**common, **({} if spec.window is None else {"window": spec.window})})
     if spec.kind == "static":
-        from nchl.networks.static import StaticMLP
+        from nchl.networks.mlp import StaticMLP
 
         return StaticMLP(nodes, **common)
     from nchl.networks.mlp import PlasticMLP
@@ -182,9 +182,9 @@ def _build_own(place: str, input_shape: tuple[int, ...], output_size: int, optio
         raise InvalidArgument(
             f"{place} failed for observations {input_shape} and {output_size} outputs ({type(error).__name__}: {error})"
         ) from error
-    network: PlasticSequential = conv.from_module(sequential, input_shape, **options)
+    network: PlasticGraph = conv.from_module(sequential, input_shape, **options)
     shared = [name for name in ("sharing", "termwise") if name in options]
-    if shared and not any(layer.plastic and layer.geometry for layer in network.plan.layers):
+    if shared and not any(edge.geometry for edge in network.graph.plastic):
         raise InvalidArgument(f"{' and '.join(shared)}: {place} has no convolution whose weights could be shared; leave it out")
     if network.output_size != output_size:
         raise InvalidArgument(f"{place}: the task wants {output_size} outputs, the network gives {network.output_size}")

@@ -1,6 +1,6 @@
-"""Convolution and matrix product for a population in which everyone has weights of his own.
+"""Convolution, matrix product and pooling for a population in which each individual has weights of its own.
 
-Promise: an individual's numbers depend neither on who shares the population nor on the number of threads. That is why, on a
+Promise: an individual's numbers depend neither on the rest of the population nor on the number of threads. That is why, on a
 CPU, the sums here are written out: a library's grouped convolution or matrix product may choose its order by the sizes.
 """
 
@@ -20,7 +20,7 @@ def convolve(
     kernel: Float[Tensor, "individuals out_channels group_channels kernel_height kernel_width"],
     geometry: ConvGeometry,
 ) -> Float[Tensor, "individuals batch out_channels out_height out_width"]:
-    """Each individual's kernel over his own inputs, without a bias."""
+    """Each individual's kernel over its own inputs, without a bias."""
     top, bottom, left, right = geometry.padding
     x = F.pad(x, (left, right, top, bottom)) if any(geometry.padding) else x
     if x.device.type != "cpu":
@@ -66,21 +66,14 @@ def _grouped(x: Tensor, kernel: Tensor, geometry: ConvGeometry) -> Tensor:
 def multiply(
     x: Float[Tensor, "individuals batch inputs"], weight: Float[Tensor, "individuals outputs inputs"]
 ) -> Float[Tensor, "individuals batch outputs"]:
-    """Each individual's matrix times his own inputs."""
+    """Each individual's matrix times its own inputs."""
     if x.device.type != "cpu":
         return torch.einsum("poi,pbi->pbo", weight, x)
     return product(weight[:, None], x)
 
 
-def sigmoid(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """1 / (1 + exp(-x)) by tanh: the bits of `torch.sigmoid` depend on where in the tensor, and so in the population, a number stands."""
-    return 0.5 + 0.5 * torch.tanh(0.5 * x)
-
-
-def apply(module: nn.Module, x: Float[Tensor, "rows *shape"]) -> Float[Tensor, "rows *made"]:  # noqa: UP037
-    """A module without weights; plain max pooling as maxima of strided views, which a CPU does ten times faster."""
-    if isinstance(module, nn.Sigmoid):
-        return sigmoid(x)
+def pool(module: nn.Module, x: Float[Tensor, "rows channels height width"]) -> Float[Tensor, "rows channels out_height out_width"]:
+    """A pooling; plain max pooling as maxima of strided views, which a CPU does ten times faster."""
     if not isinstance(module, nn.MaxPool2d) or module.ceil_mode or x.device.type != "cpu":
         return module(x)  # type: ignore[no-any-return]
     kernel, stride = pair(module.kernel_size, "kernel_size"), pair(module.stride, "stride")

@@ -14,7 +14,8 @@ from typing import Any
 from torch import nn
 
 from nchl.errors import ShapeError
-from nchl.networks.conv import PlasticSequential, from_module
+from nchl.networks.conv import from_module
+from nchl.networks.plastic_graph import PlasticGraph
 
 
 def carracing(input_shape: tuple[int, ...], output_size: int) -> nn.Sequential:
@@ -51,14 +52,14 @@ def carracing(input_shape: tuple[int, ...], output_size: int) -> nn.Sequential:
     )
 
 
-def conv_thesis(input_shape: tuple[int, ...], output_size: int, **options: Any) -> PlasticSequential:
+def conv_thesis(input_shape: tuple[int, ...], output_size: int, **options: Any) -> PlasticGraph:
     """The thesis's network: every layer plastic. Options as `from_module`."""
     return from_module(carracing(input_shape, output_size), input_shape, **options)
 
 
-def conv_hml(input_shape: tuple[int, ...], output_size: int, **options: Any) -> PlasticSequential:
+def conv_hml(input_shape: tuple[int, ...], output_size: int, **options: Any) -> PlasticGraph:
     """Najarro and Risi's network: evolved convolutions that stay, plastic linear layers, rule HL unless another is given."""
     return from_module(carracing(input_shape, output_size), input_shape, **{"rule": "hl", "static": (0, 3), **options})
 
 
-PRESETS: dict[str, Callable[..., PlasticSequential]] = {"conv-thesis": conv_thesis, "conv-hml": conv_hml}
+PRESETS: dict[str, Callable[..., PlasticGraph]] = {"conv-thesis": conv_thesis, "conv-hml": conv_hml}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +11,6 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from nchl.errors import InvalidArgument, ShapeError
-from nchl.genome import Layout
-from nchl.rules import Rule
 
 Numbers = Tensor | np.ndarray | Sequence[Any]
 """What a user may give where a tensor is wanted."""
@@ -67,6 +64,27 @@ def check_generator(generator: object) -> torch.Generator:
     return generator
 
 
+def check_active(active: Any, population: int | None) -> Tensor | None:
+    """`active` as a bool tensor of one number for each individual, or None where none was given.
+
+    Raises:
+        ShapeError: another number of them, or a single network.
+        InvalidArgument: neither True nor False.
+    """
+    if active is None or (type(active) is Tensor and active.dtype is torch.bool and active.shape == (population,)):
+        return active
+    try:
+        given = torch.as_tensor(active)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidArgument(f"active: expected True or False for each individual, got {type(active).__name__} ({error})") from error
+    if given.dtype not in (torch.bool, torch.uint8):
+        raise InvalidArgument(f"active: expected True or False for each individual, got numbers of type {given.dtype}")
+    if population is None or tuple(given.shape) != (population,):
+        expected = "a population (this is a single network: leave it out)" if population is None else f"shape {(population,)}"
+        raise ShapeError(f"active: expected {expected}, got shape {tuple(given.shape)}")
+    return given.bool()
+
+
 def check_nodes(nodes: Sequence[int]) -> tuple[int, ...]:
     """The layer sizes as a tuple.
 
@@ -82,29 +100,6 @@ def check_nodes(nodes: Sequence[int]) -> tuple[int, ...]:
     if len(sizes) < 2 or any(n != number or n < 1 for n, number in zip(sizes, given, strict=True)):
         raise InvalidArgument(f"{expected} {given}")
     return sizes
-
-
-def group_names(nodes: Sequence[int]) -> list[str]:
-    """Names of the groups of neurons: input, hidden0, ..., output."""
-    return ["input", *(f"hidden{k}" for k in range(len(nodes) - 2)), "output"]
-
-
-def mlp_layout(nodes: Sequence[int], rule: Rule, *, coevolved: bool = False) -> Layout:
-    """The genome of an MLP: neurons' parameters group by group, synapses' layer by layer, then co-evolved weights.
-
-    A block that would be empty (a group of neurons none of whose numbers the rule uses) is left out.
-    """
-    blocks: list[tuple[str, tuple[int, ...], tuple[str, ...]]] = []
-    for k, (name, size) in enumerate(zip(group_names(nodes), nodes, strict=True)):
-        parameters = rule.neuron_parameters(presynaptic=k < len(nodes) - 1, postsynaptic=k > 0)
-        if parameters:
-            blocks.append((name, (size, len(parameters)), parameters))
-    layers = list(itertools.pairwise(nodes))
-    if rule.synapse:
-        blocks += [(f"layer{k}", (n_out, n_in, len(rule.synapse)), rule.synapse) for k, (n_in, n_out) in enumerate(layers)]
-    if coevolved:
-        blocks += [(f"weights{k}", (n_out, n_in), ()) for k, (n_in, n_out) in enumerate(layers)]
-    return Layout(blocks)
 
 
 def check_weights(weights: Sequence[Numbers], layers: Sequence[tuple[str, tuple[int, ...]]], lead: tuple[int, ...]) -> list[Tensor]:
@@ -132,25 +127,6 @@ def check_weights(weights: Sequence[Numbers], layers: Sequence[tuple[str, tuple[
 def product(weight: Shaped[Tensor, "*#lead outputs inputs"], x: Shaped[Tensor, "*#lead inputs"]) -> Shaped[Tensor, "*_lead outputs"]:
     """W x, as a multiplication and a sum: unlike a matrix product, its bits depend neither on threads nor on the population."""
     return (weight * x.unsqueeze(-2)).sum(-1)
-
-
-def check_normalise(normalise: str | None) -> str | None:
-    """None or `"max"`; the command line's word `"none"` counts as None.
-
-    Raises:
-        InvalidArgument: anything else.
-    """
-    if normalise in (None, "none"):
-        return None
-    if normalise != "max":
-        raise InvalidArgument(f"normalise: expected None or 'max', got {normalise!r}")
-    return normalise
-
-
-def normalise_by_max(weight: Shaped[Tensor, "*lead outputs inputs"]) -> None:
-    """Divide each individual's layer by its largest absolute weight, in place; a layer of zeros stays."""
-    largest = weight.abs().amax(dim=(-2, -1), keepdim=True)
-    weight.div_(torch.where(largest > 0, largest, 1))
 
 
 def by_name(names: tuple[str, ...], block: Tensor | None, batch_axis: int | None = None, trailing: int = 1) -> dict[str, Tensor]:

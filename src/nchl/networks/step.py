@@ -1,241 +1,280 @@
-"""The population step, fused: one pass over the weights does the last step's update and this step's forward.
+"""One step of a graph, as pure functions over one named collection of tensors.
 
-    W(t) = normalise(W(t-1) + dW(t-1)),    a(t) = tanh(W(t) a_pre(t)),    layer by layer
+    forward:  x_g(t) = f_g(sum over edges of W_e(t) x_pre(t - delay)), and what the rule sees of it
+    update:   W_e(t+1), traces and the states of rules, from what the rule sees
 
-`FusedStep` is what a network sees of it. For any rule, torch compiles a function that calls the very rule function that the
-module calls; the built-in NcHL has a hand-written kernel on the CPU (`step_kernel`). Memory is what a step costs, so the update
-of a step waits until the next one reads the weights anyway (the gate is 0 where no update waits); the network makes up for
-it before anybody looks at the weights. From outside it is `forward`, then `update`.
+Every tensor has the population in front (1 for a single network). The collection holds
 
-Promise: an individual's numbers do not depend on threads, on the population or on its place in it. Rows are summed by the
-same loop whatever the population, which is the one axis that is left open when the function is compiled.
+    weights_K        (individuals, *shape)         of edge K
+    activations_G    (individuals, batch, *shape)  x_G of the last step
+    seen_G           likewise: a_G, what the rule sees, where activations are averaged
+    before_G         likewise: a_G of the step before, where a plastic edge with delay 1 begins
+    history_G        (individuals, window, batch, *shape)  the activations in a mean, newest last
+    trace_K          as weights_K: E of edge K
+    memory_K_NAME    states of a rule, as weights_K or (individuals, *shape of the neurons)
+
+Nothing is changed in place, and all is differentiable. `fused` compiles these functions, `fused_kernel` and `program` are held to
+them by tests.
 """
 
 from __future__ import annotations
 
-import abc
-import contextlib
-import functools
-import logging
-import os
-import shutil
-import threading
-import types
-import weakref
-from collections.abc import Callable, Iterator
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from nchl.quiet import quiet_warnings
+from nchl.genome import Layout
+from nchl.networks import conv_ops
+from nchl.networks.activations import apply
+from nchl.networks.graph import Graph, GraphEdge
+from nchl.networks.plasticity import Plasticity, normalised
 from nchl.rules import Rule
-from nchl.rules.kernels import cache
+from nchl.rules.declaration import side
 
-BLOCK = 64
-"""Individuals that are stepped or left out together; a rollout's population is padded to a multiple of it."""
-
-COMPILE_FROM = 2**17
-"""Weights in the whole population from which compiling pays: below, a life of eager steps costs less than the compiler."""
-
-BACKENDS = ("auto", "eager", "compiled")
-
-Kernel = Callable[..., Tensor]
-_log = logging.getLogger("nchl")
-_told: set[str] = set()
-_making = threading.RLock()
+State = Mapping[str, Tensor]
+Multiply = Callable[[Tensor, Tensor], Tensor]
+Change = Callable[[GraphEdge, Tensor, Tensor, Tensor, dict[str, Tensor]], tuple[Tensor, dict[str, Tensor]]]
 
 
-def choose_backend(population: int | None, weights_per_individual: int) -> str:
-    """`"compiled"` or `"eager"`, from the configuration alone: never from a timing, a cache or the machine.
+@dataclass(frozen=True)
+class Parameters:
+    """The rules' numbers, cut out of the genome: per group `(individuals, k, n)`, per edge `(individuals, k, *shape)`, contiguous."""
 
-    Args:
-        population: individuals in the whole run, not in a worker's slice of it.
-        weights_per_individual: weights that move.
-    """
-    return "compiled" if population is not None and population * weights_per_individual >= COMPILE_FROM and population >= 16 else "eager"
+    neurons: Mapping[int, Float[Tensor, "individuals k n"]]
+    synapses: Mapping[int, Float[Tensor, "individuals k *shape"]]
 
+    @classmethod
+    def of(cls, graph: Graph, layout: Layout, genome: Float[Tensor, "individuals nparams"]) -> Parameters:
+        """Unpack the genome, once for all steps that follow."""
+        named = layout.unpack(genome)
+        neurons = {g: named[group.name].mT.contiguous() for g, group in enumerate(graph.groups) if group.parameters}
+        synapses = {
+            edge.index: named[f"layer{edge.index}"].movedim(-1, 1).contiguous()
+            for edge in graph.plastic
+            if edge.rule is not None and edge.rule.synapse
+        }
+        return cls(neurons, synapses)
 
-def missing_compiler(device: torch.device) -> str | None:
-    """Why torch can compile nothing for this device, as a line for the user; None where it can."""
-    if device.type != "cpu":
-        return None
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None:
-        return f"there is no C++ compiler ({compiler}): the population step runs unfused, about 30 times slower; install g++ or set CXX"
-    return None
+    def of_neurons(self, graph: Graph, g: int) -> dict[str, Float[Tensor, "individuals n"]]:
+        """The numbers of a group's neurons by name."""
+        return dict(zip(graph.groups[g].parameters, self.neurons[g].unbind(1), strict=True)) if g in self.neurons else {}
 
+    def of_rows(self, rows: Tensor) -> Parameters:
+        """Those of some individuals."""
+        return Parameters({g: t[rows] for g, t in self.neurons.items()}, {k: t[rows] for k, t in self.synapses.items()})
 
-def tell_once(line: str) -> str:
-    """Log a note, the first time that it comes up in this process; returns it."""
-    if line not in _told:
-        _told.add(line)
-        _log.info(line)
-    return line
-
-
-@contextlib.contextmanager
-def compiling() -> Iterator[None]:
-    """One thread compiles, and a second one that needs the same finds it done. What torch says of its own code is silenced."""
-    with _making, quiet_warnings():
-        yield
+    def of_synapses(self, edge: GraphEdge) -> dict[str, Tensor]:
+        """The numbers of an edge's connections by name."""
+        return dict(zip(_rule(edge).synapse, self.synapses[edge.index].unbind(1), strict=True)) if edge.index in self.synapses else {}
 
 
-def layer_parameters(names: tuple[str, ...], block: Tensor | None) -> dict[str, Tensor]:
-    """Split a packed `(population, k, ...)` tensor into its k parameters by name."""
-    return {} if block is None else dict(zip(names, block.unbind(1), strict=True))
+def memory_shape(graph: Graph, edge: GraphEdge, name: str) -> tuple[int, ...]:
+    """Shape of a state that an edge's rule keeps, of one individual: that of the weights, or of the neurons of its side."""
+    places = {"pre": edge.pre, "post": edge.post}
+    return graph.groups[places[side(name)]].shape if side(name) in places else edge.shape
 
 
-def population_kernel(rule: Rule, nodes: tuple[int, ...], normalise: bool) -> Kernel:
-    """The compiled step of all networks with this rule and these sizes.
-
-    The kernel takes `(x, gate, *tensors)`; `tensors` are those of `PlasticMLP`, in this order: weights `(P, out, in)` per layer,
-    neuron parameters `(P, k, n)` per group that has any, synapse parameters `(P, k, out, in)` per layer if the rule has any, and the
-    activations of the last step `(P, n)` per group. It moves weights and activations in place and returns a new `(P, n_out)`.
-    """
-    with _making:  # the cache does not wait for a call that is under way
-        return _population_kernel(rule, nodes, normalise)
-
-
-@functools.lru_cache(maxsize=64)
-def _population_kernel(rule: Rule, nodes: tuple[int, ...], normalise: bool) -> Kernel:
-    layers = len(nodes) - 1
-    names = [rule.neuron_parameters(presynaptic=k < layers, postsynaptic=k > 0) for k in range(layers + 1)]
-
-    def step(x: Tensor, gate: Tensor, *tensors: Tensor) -> Tensor:
-        given = iter(tensors)
-        weights = [next(given) for _ in range(layers)]
-        neurons = [layer_parameters(group, next(given)) if group else {} for group in names]
-        synapses = [layer_parameters(rule.synapse, next(given)) if rule.synapse else {} for _ in range(layers)]
-        last = [next(given) for _ in range(layers + 1)]
-        now = [x]
-        for k, weight in enumerate(weights):
-            moved = weight + rule.delta(last[k], last[k + 1], weight, neurons[k], neurons[k + 1], synapses[k])
-            # Chosen, not multiplied by the gate: activations of the last life, or none, may make infinities and NaN of a rule.
-            moved = torch.where(gate > 0, moved, weight)
-            if normalise:
-                largest = moved.abs().amax(dim=(-2, -1), keepdim=True)
-                moved = moved / torch.where((largest > 0) & (gate > 0), largest, 1)
-            weight.copy_(moved)
-            now.append(torch.tanh((moved * now[-1].unsqueeze(-2)).sum(-1)))
-        for old, new in zip(last, now, strict=True):
-            old.copy_(new)
-        return now[-1]
-
-    # torch counts recompilations per code object, so each kernel gets one of its own.
-    own = types.FunctionType(step.__code__.replace(), step.__globals__, step.__name__, step.__defaults__, step.__closure__)
-    # torch's own default is a folder in /tmp of a name that anybody can guess and make first.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.folder() / "torch"))
-    # dynamic=False: no axis but the one that is marked is left open, whatever other networks were compiled before.
-    # The options: one code for any number of threads, split along the population alone.
-    compiled: Kernel = torch.compile(own, fullgraph=True, dynamic=False, options={"cpp.dynamic_threads": True, "cpp.threads": 8})
-    return compiled
+def initial_state(graph: Graph, plasticity: Plasticity, people: int, batch: int, like: Tensor) -> dict[str, Tensor]:
+    """All of the collection but the weights, at the start of an episode: zeros."""
+    state: dict[str, Tensor] = {}
+    begins_late = {edge.pre for edge in graph.plastic if edge.delay}
+    for g, group in enumerate(graph.groups):
+        shape = (people, batch, *group.shape)
+        state[f"activations_{g}"] = like.new_zeros(shape)
+        if g in begins_late:
+            state[f"before_{g}"] = like.new_zeros(shape)
+        if plasticity.average and (group.presynaptic or group.postsynaptic):
+            state[f"seen_{g}"] = like.new_zeros(shape)
+            if plasticity.average == "mean":
+                state[f"history_{g}"] = like.new_zeros(people, plasticity.window, batch, *group.shape)
+    for edge in graph.plastic:
+        if plasticity.trace is not None:
+            state[f"trace_{edge.index}"] = like.new_zeros(people, *edge.shape)
+        for name in _rule(edge).memory:
+            state[f"memory_{edge.index}_{name}"] = like.new_zeros(people, *memory_shape(graph, edge, name))
+    return state
 
 
-class FusedStep(abc.ABC):
-    """A network's tensors, laid out for one pass over its weights: `CompiledStep` here, `KernelStep` in `step_kernel`.
-
-    Attributes:
-        activations: those of the last step, `(population, n)` per group, inputs first; steps write them in place.
-    """
-
-    activations: list[Tensor]
-
-    def reads(self, x: Tensor) -> bool:
-        """Whether `x` can be given as it is: of the shape, type and device of the inputs, and without a gradient."""
-        own = self.activations[0]
-        return x.shape == own.shape and x.dtype == own.dtype and x.device == own.device and not x.requires_grad
-
-    @abc.abstractmethod
-    def __call__(self, x: Tensor, waiting: bool, active: Tensor | None) -> Tensor:
-        """One step of `x (population, n_in)`; `waiting`: the update of the last step is still to be done."""
-
-    @abc.abstractmethod
-    def update(self) -> bool:
-        """Do the waiting update alone; False, and nothing done, where the network's own update serves."""
-
-
-class CompiledStep(FusedStep):
-    """The step of any rule, by a function that torch compiles.
+def forward(
+    graph: Graph,
+    modules: Sequence[Sequence[nn.Module]],
+    biases: Mapping[int, Tensor],
+    plasticity: Plasticity,
+    state: State,
+    x: Float[Tensor, "individuals batch *observation"],
+    count: Any,
+    multiply: Multiply = conv_ops.multiply,
+) -> dict[str, Tensor]:
+    """The activations of this step, and what the rule sees of them; the last group's are the output.
 
     Args:
-        kernel: from `population_kernel`.
-        tensors: all tensors of the kernel but the activations.
-        nodes: layer sizes.
-        population: individuals.
+        graph: groups and edges.
+        modules: elementwise modules of each group.
+        biases: by the index of their edge, `(out,)` or `(individuals, out)`.
+        plasticity: how activations are averaged.
+        state: the collection.
+        x: the observation.
+        count: activations in a mean that are not from before the episode: min(t + 1, window), a number or a tensor of one.
+        multiply: matrix product of a population.
+    """
+    now: list[Tensor] = []
+    for g, group in enumerate(graph.groups):
+        total = x if g == 0 else None
+        for edge in graph.incoming[g]:
+            source = state[f"activations_{edge.pre}"] if edge.delay else now[edge.pre]
+            term = _carry(edge, source.reshape(*source.shape[:2], *graph.groups[edge.pre].shape), state, biases, multiply)
+            total = term if total is None else total + term.reshape(total.shape)
+        assert total is not None
+        total = total.reshape(*total.shape[:2], *group.shape)
+        for module in modules[g]:
+            total = apply(module, total.flatten(0, 1)).unflatten(0, total.shape[:2])
+        now.append(total)
+    made = {f"activations_{g}": activation for g, activation in enumerate(now)}
+    return made | perceived(plasticity, state, now, count)
+
+
+def perceived(plasticity: Plasticity, state: State, now: Sequence[Tensor], count: Any) -> dict[str, Tensor]:
+    """What rules see of the groups after a step: averages where there are any, and what they saw in the step before.
+
+    Args:
+        plasticity: how activations are averaged.
+        state: the collection before the step.
+        now: the new activations of each group.
+        count: see `forward`.
+    """
+    made: dict[str, Tensor] = {}
+    for g, activation in enumerate(now):
+        if f"before_{g}" in state:
+            made[f"before_{g}"] = seen(state, g)
+        if f"seen_{g}" not in state:
+            continue
+        if plasticity.average == "ema":
+            made[f"seen_{g}"] = plasticity.alpha * activation + (1 - plasticity.alpha) * state[f"seen_{g}"]
+        else:
+            history = torch.cat([state[f"history_{g}"][:, 1:], activation.unsqueeze(1)], dim=1)
+            made[f"history_{g}"] = history
+            made[f"seen_{g}"] = history.sum(1) / count
+    return made
+
+
+def update(
+    graph: Graph,
+    plasticity: Plasticity,
+    state: State,
+    change: Change,
+    gain: Float[Tensor, " individuals"] | None,
+    *,
+    applies: bool = True,
+) -> dict[str, Tensor]:
+    """The weights, traces and states of rules after this step.
+
+    Args:
+        graph: groups and edges.
+        plasticity: trace and normalisation.
+        state: the collection, after `forward`.
+        change: an edge's D and its rule's new states, from pre, post, weight and states; see `dense_change`.
+        gain: m(t) of each individual; None: 1.
+        applies: whether this step changes the weights; otherwise only traces and states move.
+    """
+    made: dict[str, Tensor] = {}
+    for edge in graph.plastic:
+        k, rule = edge.index, _rule(edge)
+        if not applies and plasticity.trace is None and not rule.memory:
+            continue
+        pre = state[f"before_{edge.pre}"] if edge.delay else seen(state, edge.pre)
+        memory = {name: state[f"memory_{k}_{name}"] for name in rule.memory}
+        moved, memory = change(edge, pre, seen(state, edge.post), state[f"weights_{k}"], memory)
+        made |= {f"memory_{k}_{name}": value for name, value in memory.items()}
+        if plasticity.trace is not None:
+            moved = made[f"trace_{k}"] = plasticity.trace * state[f"trace_{k}"] + moved
+        if applies:
+            moved = moved if gain is None else gain.reshape(-1, *(1,) * len(edge.shape)) * moved
+            made[f"weights_{k}"] = normalised(state[f"weights_{k}"] + moved, plasticity)
+    return made
+
+
+def dense_change(
+    graph: Graph, parameters: Parameters, reward: Float[Tensor, " individuals"] | None
+) -> Callable[[GraphEdge, Tensor, Tensor, Tensor, dict[str, Tensor]], tuple[Tensor, dict[str, Tensor]]]:
+    """What moves a dense edge: its rule, on each connection by itself; over a batch, changes and states are averaged.
+
+    Args:
+        graph: groups and edges.
+        parameters: the rules' numbers.
+        reward: of each individual, or None where no rule looks at it.
+
+    Returns:
+        A function of edge, pre `(individuals, batch, *pre)`, post `(individuals, batch, *post)`, weight `(individuals, out, in)` and the
+        rule's states; it gives D, which broadcasts to the weight, and the new states.
     """
 
-    # What each kernel was compiled for: type, device, torch's threads, and whether for one individual, for whom torch compiles anew.
-    _seen: ClassVar[weakref.WeakKeyDictionary[Kernel, set[tuple[torch.dtype, torch.device, int, bool]]]] = weakref.WeakKeyDictionary()
+    def change(edge: GraphEdge, pre: Tensor, post: Tensor, weight: Tensor, memory: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        rule = _rule(edge)
+        before, after, synapses = (
+            parameters.of_neurons(graph, edge.pre),
+            parameters.of_neurons(graph, edge.post),
+            parameters.of_synapses(edge),
+        )
+        given: dict[str, Tensor] = {
+            **{f"{name}_pre": before[name][:, None, None, :] for name in rule.pre},
+            **{f"{name}_post": after[name][:, None, :, None] for name in rule.post},
+            **{f"{name}_synapse": synapses[name][:, None] for name in rule.synapse},
+            **{name: _placed(name, value) for name, value in memory.items()},
+            "pre": pre.flatten(2)[:, :, None, :],
+            "post": post.flatten(2)[:, :, :, None],
+            "weight": weight[:, None],
+        }
+        if rule.uses_reward:
+            assert reward is not None
+            given["reward"] = reward[:, None, None, None]
+        moved, states = rule.call(given)
+        kept = {}
+        for name, value in zip(rule.memory, states, strict=True):
+            axis = {"pre": -2, "post": -1}.get(side(name))
+            value = _over_batch(value)
+            value = value if axis is None else value.squeeze(axis)
+            kept[name] = value.expand(memory[name].flatten(1).shape if axis else memory[name].shape).reshape(memory[name].shape)
+        return _over_batch(moved), kept
 
-    def __init__(self, kernel: Kernel, tensors: list[Tensor], nodes: tuple[int, ...], population: int) -> None:
-        like = tensors[0]
-        self.kernel = kernel
-        self.activations = [like.new_zeros(population, n) for n in nodes]
-        self._tensors = (*tensors, *self.activations)
-        self._gates = (like.new_zeros(()), like.new_ones(()))
-        self._views: dict[tuple[int, int], tuple[Tensor, ...]] = {}
-        self._population = population
-        # The population is the axis that stays open; the marks are read when the kernel is compiled.
-        for tensor in self._tensors:
-            torch._dynamo.maybe_mark_dynamic(tensor, 0)
+    return change
 
-    def _run(self, x: Tensor, gate: Tensor, tensors: tuple[Tensor, ...]) -> Tensor:
-        kind = (x.dtype, x.device, torch.get_num_threads(), len(x) == 1)
-        if kind in self._seen.get(self.kernel, ()):
-            return self.kernel(x, gate, *tensors)
-        with compiling():
-            seen = self._seen.setdefault(self.kernel, set())
-            block = (*kind[:-1], False)
-            if block not in seen:
-                self._show_a_block()
-                seen.add(block)
-            y = self.kernel(x, gate, *tensors)
-            seen.add(kind)
-            return y
 
-    def _show_a_block(self) -> None:
-        """Let the compiler see `BLOCK` individuals first: the sizes that it sees decide its loops, and a worker's slice is its own."""
-        x, *example = [t.new_zeros(BLOCK, *t.shape[1:]) for t in (self.activations[0], *self._tensors)]
-        for tensor in (x, *example):
-            torch._dynamo.maybe_mark_dynamic(tensor, 0)
-        self.kernel(x, self._gates[0], *example)
+def _rule(edge: GraphEdge) -> Rule:
+    assert edge.rule is not None
+    return edge.rule
 
-    @torch.no_grad()
-    def __call__(self, x: Tensor, waiting: bool, active: Tensor | None) -> Tensor:
-        """See `FusedStep`; blocks of individuals in which nobody is active are left out."""
-        gate = self._gates[waiting]
-        runs = self._runs(active)
-        if runs == [(0, self._population)]:
-            torch._dynamo.maybe_mark_dynamic(x, 0)
-            return self._run(x, gate, self._tensors)
-        y = x.new_zeros(self._population, self.activations[-1].shape[1])
-        for start, stop in runs:
-            y[start:stop] = self._run(x[start:stop], gate, self._slice(start, stop))
-        return y
 
-    def update(self) -> bool:
-        """The network does it: see `FusedStep.update`."""
-        return False
+def _placed(name: str, value: Tensor) -> Tensor:
+    """A state as a rule's argument: with an axis for the batch, and one for the neurons of the other side."""
+    if side(name) == "connection":
+        return value[:, None]
+    flat = value.flatten(1)
+    return flat[:, None, None, :] if side(name) == "pre" else flat[:, None, :, None]
 
-    def _runs(self, active: Tensor | None) -> list[tuple[int, int]]:
-        """Stretches of neighbouring blocks in which somebody is active; what is left over belongs to the last block."""
-        last = (self._population // BLOCK - 1) * BLOCK
-        if active is None or last <= 0:
-            return [(0, self._population)]
-        runs: list[tuple[int, int]] = []
-        needed = [*active[:last].reshape(-1, BLOCK).any(dim=1).tolist(), bool(active[last:].any())]
-        for start in (BLOCK * block for block, somebody in enumerate(needed) if somebody):
-            stop = self._population if start == last else start + BLOCK
-            if runs and runs[-1][1] == start:
-                runs[-1] = (runs[-1][0], stop)
-            else:
-                runs.append((start, stop))
-        return runs
 
-    def _slice(self, start: int, stop: int) -> tuple[Tensor, ...]:
-        if (start, stop) not in self._views:
-            self._views[start, stop] = tuple(tensor[start:stop] for tensor in self._tensors)
-            for tensor in self._views[start, stop]:
-                torch._dynamo.maybe_mark_dynamic(tensor, 0)
-        return self._views[start, stop]
+def _over_batch(value: Tensor) -> Tensor:
+    """The mean over a batch, for a result that has that axis; a constant made by the rule itself may have none."""
+    if value.ndim < 4:
+        return value
+    return value.squeeze(1) if value.shape[1] == 1 else value.mean(1)
+
+
+def seen(state: State, g: int) -> Float[Tensor, "individuals batch *shape"]:
+    """What rules see of a group: its average, or its activation."""
+    return state[f"seen_{g}"] if f"seen_{g}" in state else state[f"activations_{g}"]
+
+
+def _carry(edge: GraphEdge, source: Tensor, state: State, biases: Mapping[int, Tensor], multiply: Multiply) -> Tensor:
+    if not edge.weighted:
+        assert edge.module is not None
+        pooled: Tensor = conv_ops.pool(edge.module, source.flatten(0, 1)).unflatten(0, source.shape[:2])
+        return pooled
+    weight = state[f"weights_{edge.index}"]
+    made = multiply(source.flatten(2), weight) if edge.geometry is None else conv_ops.convolve(source, weight, edge.geometry)
+    bias = biases.get(edge.index)
+    # One row for all individuals, or one for each.
+    return made if bias is None else made + bias.reshape(-1, 1, bias.shape[-1], *(1,) * (made.ndim - 3))

@@ -26,10 +26,12 @@ from torch import Tensor
 
 from nchl.errors import InvalidArgument, ShapeError, whole_number
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.layers import Numbers, by_name, check_nodes, gives_weights, group_names, mlp_layout
+from nchl.networks.layers import Numbers, by_name, check_nodes, gives_weights
+from nchl.networks.mlp import mlp_graph
 from nchl.rules import NCHL
 
 DEFAULT_WINDOW = 20
+_REFUSED = ("initial_weights", "normalise", "rule", "average", "every", "trace", "modulate", "recurrent", "differentiable")
 
 
 class WNcHL(PlasticNetwork):
@@ -45,9 +47,10 @@ class WNcHL(PlasticNetwork):
         initial_weights: refused: there are none.
         normalise: refused: there is nothing to normalise.
         rule: refused: the factorisation is that of the neuron-centric rule.
+        **refused: average, every, trace, modulate, recurrent and differentiable: a weightless network has none of them.
 
     Raises:
-        InvalidArgument: a value out of its range, or one of the last three.
+        InvalidArgument: a value out of its range, or one of those that are refused.
     """
 
     def __init__(
@@ -62,14 +65,18 @@ class WNcHL(PlasticNetwork):
         initial_weights: str | None = None,
         normalise: str | None = None,
         rule: object | None = None,
+        **refused: Any,
     ) -> None:
-        for name, value in (("initial_weights", initial_weights), ("normalise", normalise), ("rule", rule)):
-            if value is not None:
+        for name, value in {"initial_weights": initial_weights, "normalise": normalise, "rule": rule, **refused}.items():
+            if name not in _REFUSED:
+                raise TypeError(f"WNcHL has no argument {name!r}")
+            if value not in (None, False) and not (name == "every" and value == 1):
                 raise InvalidArgument(f"{name} has no meaning for a weightless network, got {value!r}; leave it out, or use NcHL")
         self.nodes = check_nodes(nodes)
+        self.graph, self.rule = mlp_graph(self.nodes, NCHL), NCHL
         self.window = whole_number(window, "window", 1, "steps")
         super().__init__(
-            mlp_layout(self.nodes, NCHL),
+            self.graph.layout(coevolved=False),
             input_shape=self.nodes[:1],
             output_size=self.nodes[-1],
             output_bounded=True,
@@ -98,6 +105,12 @@ class WNcHL(PlasticNetwork):
             self._buffers[f"activations_{k}"] = self.genome.new_empty(0)
             self._buffers[f"activations_history_{k}"] = self.genome.new_empty(0)
 
+    def populate(self, population: int | None, **keywords: Any) -> WNcHL:
+        """See `PlasticNetwork.populate`."""
+        return WNcHL(
+            self.nodes, **{"window": self.window, "dtype": self.dtype, "device": self.device, "population": population, **keywords}
+        )
+
     def draw_weights(self, generator: torch.Generator) -> list[Tensor]:
         """An empty list: nothing is drawn."""
         return []
@@ -120,7 +133,7 @@ class WNcHL(PlasticNetwork):
         return groups[-1].clone() if batched else groups[-1].squeeze(-2).clone()
 
     @torch.no_grad()
-    def update(self) -> None:
+    def update(self, reward: Any = None) -> None:
         """Let this step's activations take the place of the oldest in the window.
 
         Raises:
@@ -193,7 +206,7 @@ class WNcHL(PlasticNetwork):
 
     def _genome_changed(self) -> None:
         named = self.layout.unpack(self.genome)
-        self._neurons = [by_name(self.layout.block(g).parameters, named[g].mT.contiguous()) for g in group_names(self.nodes)]
+        self._neurons = [by_name(group.parameters, named[group.name].mT.contiguous()) for group in self.graph.groups]
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         super()._apply(fn, recurse)

@@ -15,12 +15,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from nchl.errors import InvalidArgument
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.conv import PlasticSequential
-from nchl.networks.layers import group_names
-from nchl.networks.mlp import PlasticMLP
-from nchl.networks.static import StaticMLP
-from nchl.networks.weightless import WNcHL
+from nchl.networks.graph import Graph
 from nchl.report.shares import Shares
 from nchl.rules import ABCD, NCHL, Rule
 
@@ -88,32 +85,26 @@ class Anatomy:
         self.network: Any = network
         self.rule: Rule | None = None
         self.window = 0
-        if isinstance(network, PlasticSequential):
-            plan = network.plan
-            self.rule = network.rule
-            self.groups = [Group(group.name, group.shape) for group in plan.groups]
-            self.layers = [
-                Layer(
-                    f"{'kernels' if layer.geometry else 'weights'} {layer.name}",
-                    layer.pre,
-                    layer.post,
-                    layer.shape,
-                    layer.plastic,
-                    self._synapses(k if layer.plastic else None),
-                )
-                for k, layer in enumerate(plan.layers)
-            ]
-        else:
-            assert isinstance(network, (PlasticMLP, WNcHL, StaticMLP))
-            if isinstance(network, PlasticMLP):
-                self.rule = network.rule
-            elif isinstance(network, WNcHL):
-                self.rule, self.window = NCHL, network.window
-            nodes, plastic = network.nodes, not isinstance(network, StaticMLP)
-            self.groups = [Group(name, (size,)) for name, size in zip(group_names(nodes), nodes, strict=True)]
-            self.layers = [
-                Layer(f"weights {k}", k, k + 1, (nodes[k + 1], nodes[k]), plastic, self._synapses(k)) for k in range(len(nodes) - 1)
-            ]
+        graph: Graph | None = getattr(network, "graph", None)
+        if graph is None:
+            raise InvalidArgument(
+                f"the microscope reads a network's graph of groups and edges, and {type(network).__name__} has none; "
+                "make the network of nchl.PlasticGraph"
+            )
+        self.rule = getattr(network, "rule", None)
+        self.window = getattr(network, "window", 0)
+        self.groups = [Group(group.name, group.shape) for group in graph.groups]
+        self.layers = [
+            Layer(
+                f"{'kernels' if edge.geometry else 'weights'} {edge.name}",
+                edge.pre,
+                edge.post,
+                edge.shape,
+                edge.plastic,
+                self._synapses(edge.index if edge.plastic else None),
+            )
+            for edge in graph.weighted
+        ]
         self.normalised = getattr(network, "normalise", None) == "max"
         self.shares = None if self.rule in (None, NCHL, ABCD) else Shares(self.rule, self._genome_by_block(), network.layout)
         self._sums = self._prepare_terms()
@@ -129,11 +120,6 @@ class Anatomy:
 
     def activations(self, observation: np.ndarray) -> list[Float[np.ndarray, " n"]]:
         """Each group's activations of the last step, given what the network saw in it."""
-        if isinstance(self.network, StaticMLP):  # keeps none
-            found = [np.asarray(observation, dtype=np.float32).reshape(-1)]
-            for layer, weight in zip(self.layers, self.weights(), strict=True):
-                found.append(np.tanh(weight.reshape(layer.shape) @ found[-1]))
-            return found
         return [self._buffer(f"activations_{g}") for g in range(len(self.groups))]
 
     def past(self) -> list[Float[np.ndarray, "window n"]]:

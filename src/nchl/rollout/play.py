@@ -87,13 +87,15 @@ def play(
     raw = first if len(rows) == n else first[rows]
     negative = np.zeros(len(rows), dtype=np.int64)
     was_plastic = network.plastic
+    # What each individual's last action earned, for networks that learn from it.
+    earned = torch.zeros(network.population, dtype=dtype) if network.needs_reward else None
 
     def bury(dead: np.ndarray) -> np.ndarray:
         """Take the dead (positions within `rows`) out; returns who stays."""
         nonlocal rows, negative
         stay = ~dead
         # A weight that is not finite stays so: looking once, before the network forgets the dead, finds them all.
-        played.non_finite[rows[dead]] |= _broken(network, rows[dead])
+        played.non_finite[rows[dead]] |= ~network.finite(torch.from_numpy(rows[dead])).cpu().numpy()
         active_rows[rows[dead]] = False
         mask.copy_(active)
         rows, negative = rows[stay], negative[stay]
@@ -113,7 +115,8 @@ def play(
             if statistics is not None:
                 observations = statistics.normalise(observations)
             input_rows[slice(n) if len(rows) == n else rows] = observations
-            outputs = network.step(inputs.to(device) if on_device else inputs, active=mask).detach().cpu().numpy()
+            reward = None if earned is None or steps == 1 else earned.to(device)
+            outputs = network.step(inputs.to(device) if on_device else inputs, active=mask, reward=reward).detach().cpu().numpy()
             outputs = outputs[:n] if len(rows) == n else outputs[rows]
             if not np.isfinite(outputs.sum()):
                 bad = ~np.isfinite(outputs).all(axis=1)
@@ -126,6 +129,8 @@ def play(
             if recorder is not None:
                 recorder.keep(rows, actions)
             raw, rewards, terminated, truncated = lives.step(actions, rows)
+            if earned is not None:
+                earned[torch.from_numpy(rows).long()] = torch.from_numpy(np.asarray(rewards)).to(dtype)
             played.returns[rows] += rewards
             played.lengths[rows] += 1
             dead = terminated | truncated
@@ -149,19 +154,3 @@ def play(
 def kind(network: Any) -> tuple[torch.dtype, torch.device]:
     """Precision and device of a network."""
     return getattr(network, "dtype", torch.float32), torch.device(getattr(network, "device", "cpu"))
-
-
-def _broken(network: Any, rows: Int[np.ndarray, " k"]) -> Bool[np.ndarray, " k"]:
-    """Who of `rows` has a stored weight that is not finite.
-
-    The buffers are read instead of `network.weights`, which may first have to do an update that a fused step has put off.
-    """
-    broken = np.zeros(len(rows), dtype=np.bool_)
-    for name, weight in network.named_buffers():
-        if name.startswith("weights_"):
-            whole = weight.cpu().numpy()
-            mine = whole if len(rows) == len(whole) else whole[rows]
-            finite = np.isfinite(mine)
-            if not finite.all():
-                broken |= ~finite.all(axis=tuple(range(1, mine.ndim)))
-    return broken

@@ -90,7 +90,7 @@ def watch(
     task, was_plastic = stage.task, network.plastic
     lead = network.population is not None
     raw = stage.reset()
-    total, negative, done = 0.0, np.zeros(1, dtype=np.int64), False
+    total, reward, negative, done = 0.0, 0.0, np.zeros(1, dtype=np.int64), False
     try:
         for step in range(task.step_limit):
             if freeze_after is not None and step >= freeze_after:
@@ -101,7 +101,8 @@ def watch(
             if statistics is not None:
                 observation = statistics.normalise(observation)
             seen = torch.as_tensor(np.array(observation if lead else observation[0]), dtype=network.dtype, device=network.device)
-            outputs = network.step(seen).detach().cpu().numpy().reshape(1, -1)
+            earned = reward if network.needs_reward and step else None
+            outputs = network.step(seen, reward=earned).detach().cpu().numpy().reshape(1, -1)
             if not np.isfinite(outputs).all():
                 return
             action = task.map_actions(outputs, network.output_bounded)
@@ -112,15 +113,10 @@ def watch(
             if task.early_stop is not None:
                 negative = task.early_stop.count(negative, rewards)
                 done = done or bool(task.early_stop.stops(negative, step + 1)[0])
-            if not np.isfinite(total) or (done and _broken(network)):
+            if not np.isfinite(total) or (done and not bool(network.finite(torch.tensor([0])))):
                 total = float("nan")
             yield Moment(step, np.array(observation[0]), outputs[0].copy(), np.array(action[0]), reward, total, frame, done, plastic)
             if done:
                 return
     finally:
         network.plastic = was_plastic
-
-
-def _broken(network: PlasticNetwork) -> bool:
-    """Whether a stored weight is not finite: then a rollout gives the life no return."""
-    return any(not bool(torch.isfinite(buffer).all()) for name, buffer in network.named_buffers() if name.startswith("weights_"))

@@ -3,9 +3,17 @@
     def oja(pre, post, weight, eta_post):
         return eta_post * post * (pre - post * weight)
 
-`pre`, `post` and `weight` are the connection's two activations and its weight. Every other argument is a parameter:
-`NAME_pre` belongs to the presynaptic neuron, `NAME_post` to the postsynaptic one, `NAME_synapse` to the connection. A name
-that is used with both `_pre` and `_post` is one number of the neuron. The function returns the change of the weight.
+`pre`, `post` and `weight` are the connection's two activations and its weight, `reward` is the individual's at this step. Every
+other argument is a parameter: `NAME_pre` belongs to the presynaptic neuron, `NAME_post` to the postsynaptic one, `NAME_synapse` to
+the connection. A name that is used with both `_pre` and `_post` is one number of the neuron. The function returns the change.
+
+A rule with memory names states that it keeps from step to step, all 0 at the start of an episode: `NAME_trace` (one number per
+connection), `NAME_pre_trace` and `NAME_post_trace` (one per neuron of that side). It returns a tuple: the change, then the new value
+of each state in the order of the signature.
+
+    def rewarded(pre, post, reward, e_trace, eta_post):
+        e = 0.9 * e_trace + pre * post
+        return eta_post * reward * e, e
 """
 
 from __future__ import annotations
@@ -21,15 +29,9 @@ from torch import Tensor
 from nchl.errors import InvalidArgument, ShapeError
 from nchl.user_code import load_object as load_object
 
-_STATE = ("pre", "post", "weight")
+_STATE = ("pre", "post", "weight", "reward")
 _SUFFIXES = ("_pre", "_post", "_synapse")
-
-# Individuals, outputs and inputs on which a rule is tried: no two alike, so that no axis can stand for another one.
-_TRIED = (2, 3, 5)
-_ELEMENTWISE = (
-    "write it for one connection, in elementwise operations on its arguments, which are shaped to broadcast "
-    "(a tensor of a network's own size, such as a mask, cannot be part of a rule)"
-)
+_MEMORY = ("_pre_trace", "_post_trace", "_trace")
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,12 @@ class Rule:
     Attributes:
         name: the function's name.
         function: the elementwise torch function; called with keywords, all broadcastable, returns the change.
-        state: which of `pre`, `post`, `weight` it wants.
+        state: which of `pre`, `post`, `weight`, `reward` it wants.
         pre: parameters of the presynaptic neuron, in order of first appearance.
         post: parameters of the postsynaptic neuron.
         synapse: parameters of the connection.
         names: all neuron parameters in order of first appearance: the order within a neuron's block of the genome.
+        memory: arguments that are states which the rule keeps, in the order in which it returns them.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Rule:
     post: tuple[str, ...]
     synapse: tuple[str, ...]
     names: tuple[str, ...]
+    memory: tuple[str, ...] = ()
 
     @staticmethod
     def from_function(function: Callable[..., Tensor]) -> Rule:
@@ -63,7 +67,7 @@ class Rule:
         """
         name = getattr(function, "__name__", type(function).__name__)
         found: dict[str, list[str]] = {suffix: [] for suffix in _SUFFIXES}
-        state, names = [], []
+        state, names, memory = [], [], []
         try:
             signature = inspect.signature(function)
         except (TypeError, ValueError) as error:
@@ -76,11 +80,16 @@ class Rule:
             if argument.name in _STATE:
                 state.append(argument.name)
                 continue
+            kept = next((s for s in _MEMORY if argument.name.endswith(s) and len(argument.name) > len(s)), None)
+            if kept is not None:
+                memory.append(argument.name)
+                continue
             suffix = next((s for s in _SUFFIXES if argument.name.endswith(s) and len(argument.name) > len(s)), None)
             if suffix is None:
                 raise InvalidArgument(
-                    f"rule {name!r}: cannot tell what argument {argument.name!r} is; expected pre, post, weight, or a name that "
-                    f"ends in _pre, _post (a neuron's parameter) or _synapse (a connection's), for example {argument.name + '_post'!r}"
+                    f"rule {name!r}: cannot tell what argument {argument.name!r} is; expected pre, post, weight, reward, or a name that "
+                    f"ends in _pre, _post (a neuron's parameter), _synapse (a connection's), _trace, _pre_trace or _post_trace "
+                    f"(a state that the rule keeps), for example {argument.name + '_post'!r}"
                 )
             parameter = argument.name.removesuffix(suffix)
             if "." in parameter:
@@ -90,64 +99,30 @@ class Rule:
                 names.append(parameter)
         if not state and not any(found.values()):
             raise InvalidArgument(f"rule {name!r} takes no argument; expected at least one of pre, post, weight or a parameter")
-        return Rule(name, function, tuple(state), tuple(found["_pre"]), tuple(found["_post"]), tuple(found["_synapse"]), tuple(names))
+        return Rule(
+            name, function, tuple(state), tuple(found["_pre"]), tuple(found["_post"]), tuple(found["_synapse"]), tuple(names), tuple(memory)
+        )
 
     def tried(self) -> Rule:
-        """The rule itself, after a small layer has shown that it runs, alone and in a population. What numbers it makes is its own affair.
+        """The rule itself, after small layers have shown that it runs and is elementwise; see `rules.trial`.
 
         Raises:
-            InvalidArgument: the function fails, gives something else than a tensor for the layer, or mixes individuals.
+            InvalidArgument: the function fails, returns something other than it must, or mixes connections or individuals.
         """
-        arguments = self._trial()
-        together = self._attempt(arguments, _TRIED)
-        for one in range(_TRIED[0]):
-            alone = self._attempt({name: tensor[one].clone() for name, tensor in arguments.items()}, _TRIED[1:])
-            # Nearly: some functions of torch round an element by where it stands.
-            if not torch.allclose(alone, together[one], rtol=1e-4, atol=1e-6, equal_nan=True):
-                raise InvalidArgument(
-                    f"rule {self.name!r}: expected each individual of a population to get what he gets alone, and he gets something else: "
-                    f"a sum or mean over everyone, or chance; {_ELEMENTWISE}"
-                )
+        from nchl.rules.trial import check_rule
+
+        check_rule(self)
         return self
-
-    def _trial(self) -> dict[str, Tensor]:
-        """Arguments by name, shaped as a layer's with a population in front; numbers between 0 and 1, no two of them alike."""
-        people, outputs, inputs = _TRIED
-        shapes = {"pre": (people, 1, inputs), "post": (people, outputs, 1), "weight": _TRIED, "synapse": _TRIED}
-        asked = (*self.state, *(f"{n}_pre" for n in self.pre), *(f"{n}_post" for n in self.post), *(f"{n}_synapse" for n in self.synapse))
-        drawn = torch.Generator(device="cpu").manual_seed(0)
-        return {name: torch.rand(shapes[name.rpartition("_")[2]], generator=drawn, device="cpu") for name in asked}
-
-    def _attempt(self, arguments: Mapping[str, Tensor], shape: tuple[int, ...]) -> Tensor:
-        """The change of weights of this shape, with all of its axes."""
-        try:
-            with torch.no_grad():
-                change = self.function(**{name: tensor.clone() for name, tensor in arguments.items()})
-        except Exception as error:
-            hint = f"; {_ELEMENTWISE}" if isinstance(error, (RuntimeError, IndexError, ValueError)) else ""
-            raise InvalidArgument(
-                f"rule {self.name!r} failed when tried on weights of shape {shape} ({type(error).__name__}: {error}){hint}"
-            ) from error
-        if not isinstance(change, Tensor):
-            raise InvalidArgument(
-                f"rule {self.name!r}: expected it to return a tensor, the change of the weights, got {type(change).__name__}"
-                + ("; a return is missing" if change is None else "")
-            )
-        try:
-            fits = change.ndim >= 2 and torch.broadcast_shapes(change.shape, shape) == shape
-        except RuntimeError:
-            fits = False
-        if not fits:
-            raise InvalidArgument(
-                f"rule {self.name!r}: expected a change that broadcasts to the weights, got shape {tuple(change.shape)} for weights of "
-                f"shape {shape}; {_ELEMENTWISE}"
-            )
-        return change.broadcast_to(shape)
 
     @property
     def uses_weight(self) -> bool:
         """Whether the change depends on the weight itself."""
         return "weight" in self.state
+
+    @property
+    def uses_reward(self) -> bool:
+        """Whether the change depends on the reward."""
+        return "reward" in self.state
 
     def neuron_parameters(self, *, presynaptic: bool, postsynaptic: bool) -> tuple[str, ...]:
         """The parameters that a neuron needs which is presynaptic and/or postsynaptic to a plastic layer, in the genome's order."""
@@ -181,7 +156,7 @@ class Rule:
     def arguments(
         self, pre_parameters: Mapping[str, Tensor], post_parameters: Mapping[str, Tensor], synapse_parameters: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        """The parameters of `delta` as the function takes them: by argument, with an axis for the other neuron. They last a life."""
+        """The parameters of `delta` as the function takes them: by argument, with an axis for the other neuron."""
         return (
             {f"{name}_pre": pre_parameters[name].unsqueeze(-2) for name in self.pre}
             | {f"{name}_post": post_parameters[name].unsqueeze(-1) for name in self.post}
@@ -189,15 +164,23 @@ class Rule:
         )
 
     def change(self, pre: Tensor, post: Tensor, weight: Tensor, arguments: Mapping[str, Tensor]) -> Tensor:
-        """`delta` with parameters that were prepared by `arguments`."""
-        state = {}
-        if "pre" in self.state:
-            state["pre"] = pre.unsqueeze(-2)
-        if "post" in self.state:
-            state["post"] = post.unsqueeze(-1)
-        if "weight" in self.state:
-            state["weight"] = weight
-        return self.function(**state, **arguments)
+        """`delta` with parameters that were prepared by `arguments`; only for rules without reward and memory."""
+        return self.call({"pre": pre.unsqueeze(-2), "post": post.unsqueeze(-1), "weight": weight, **arguments})[0]
+
+    def call(self, arguments: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The change and the new states, from arguments by name; names that the signature does not have are not looked at."""
+        wanted = (*self.state, *self.memory)
+        parameters = {n: t for n, t in arguments.items() if n.endswith(_SUFFIXES)}
+        made = self.function(**{name: arguments[name] for name in wanted}, **parameters)
+        return (made[0], tuple(made[1:])) if self.memory else (made, ())
+
+
+def side(argument: str) -> str:
+    """What an argument of a rule belongs to: `"pre"`, `"post"`, `"connection"`, or `"individual"` (the reward)."""
+    if argument == "reward":
+        return "individual"
+    name = argument.removesuffix("_trace")
+    return next((s for s in ("pre", "post") if name == s or name.endswith(f"_{s}")), "connection")
 
 
 def load(place: str) -> Rule:

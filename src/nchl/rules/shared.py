@@ -16,20 +16,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nchl.errors import InvalidArgument, ShapeError, UnknownName
-from nchl.rules.declaration import Rule
-from nchl.rules.geometry import ConvGeometry, Pair, taps
+from nchl.errors import InvalidArgument, ShapeError
+from nchl.rules.connections import Arguments, Connections
+from nchl.rules.connections import check_sharing as check_sharing
+from nchl.rules.declaration import Rule, side
+from nchl.rules.geometry import ConvGeometry, Pair
 from nchl.rules.neuronal import NCHL
 from nchl.rules.synaptic import ABCD
 
-SHARINGS = ("max", "min", "median", "mean")
-
-# Connections that are formed at a time, over all individuals: bounds the memory of the torch function.
-_AT_ONCE = 2**21
-# Connections of one output channel from which on individuals are computed one by one.
-_ALONE = 2**14
-
-Arguments = dict[str, Tensor]
 Parameters = tuple[Mapping[str, Tensor], Mapping[str, Tensor], Mapping[str, Tensor]]
 
 # The termwise form takes a rule apart: its terms that move with the activations, the constant one, and the rate.
@@ -139,15 +133,66 @@ class SharedLayer:
             parameters: by name; those of input neurons `(*lead, channels, height, width)`, those of output neurons
                 `(*lead, out_channels, out_height, out_width)`, and those of synapses as the kernel: a synapse is a kernel element.
         """
+        return self.update_with_memory(pre, post, kernel, parameters)[0]
+
+    def update_with_memory(
+        self,
+        pre: Float[Tensor, "*lead_pre channels height width"],
+        post: Float[Tensor, "*lead_post out_channels out_height out_width"],
+        kernel: Float[Tensor, "*lead out_channels group_channels kernel_height kernel_width"] | None,
+        parameters: Parameters,
+        *,
+        reward: Float[Tensor, "*lead"] | None = None,
+        memory: Mapping[str, Tensor] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The change of the kernel, and the new states of a rule with memory; arguments as `update`.
+
+        Args:
+            reward: of each individual; only for rules that look at it.
+            memory: the rule's states by argument: those of connections as the kernel (they are shared like the change), those of
+                neurons `(*lead, channels, height, width)`.
+        """
         rule, named = self.rule, _by_argument(self.rule, *parameters)
+        memory = {} if memory is None else memory
         if rule.uses_weight:
             if kernel is None:
                 raise InvalidArgument(f"rule {rule.name!r} uses the weight: give the kernel")
             named["weight"] = kernel
-        connections = _Connections(self.geometry, pre, post, self.lead, self.sharing)
-        return connections.share(
-            named, lambda arguments: (rule.function(**{k: v for k, v in arguments.items() if k in named or k in rule.state}),)
-        )[0]
+        if rule.uses_reward:
+            if reward is None:
+                raise InvalidArgument(f"rule {rule.name!r} looks at the reward: give it")
+            named["reward"] = reward
+        named |= memory
+        kept = [name for name in rule.memory if side(name) == "connection"]
+
+        def terms(arguments: Arguments) -> tuple[Tensor, ...]:
+            change, states = rule.call({name: arguments[name] for name in arguments if name in named or name in rule.state})
+            by_name = dict(zip(rule.memory, states, strict=True))
+            return (change, *(by_name[name] for name in kept))
+
+        connections = Connections(self.geometry, pre, post, self.lead, self.sharing)
+        change, *shared = connections.share(named, terms)
+        return change, dict(zip(kept, shared, strict=True)) | self._neuron_states(pre, post, named, memory)
+
+    def _neuron_states(self, pre: Tensor, post: Tensor, named: Arguments, memory: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """New states of neurons: the rule on each neuron by itself, because its state depends on nothing else."""
+        rule, made = self.rule, dict[str, Tensor]()
+        for own, activation in (("pre", pre), ("post", post)):
+            if not any(side(name) == own for name in memory):
+                continue
+            batch = activation.reshape(*activation.shape[: self.lead], -1, *activation.shape[-3:]).flatten(-3)
+            given = {name: torch.zeros(1, dtype=pre.dtype, device=pre.device) for name in rule.state} | {own: batch}
+            for name, value in named.items():
+                mine = side(name) == own
+                given[name] = value.flatten(self.lead).unsqueeze(self.lead) if mine else value.new_zeros(1)
+            if "reward" in named:
+                given["reward"] = named["reward"].reshape(*named["reward"].shape, 1, 1)
+            _, states = rule.call(given)
+            for name, value in zip(rule.memory, states, strict=True):
+                if side(name) == own:
+                    whole = value.broadcast_to(batch.shape) if value.ndim < batch.ndim else value
+                    made[name] = whole.mean(self.lead).reshape(memory[name].shape)
+        return made
 
     def update_termwise(
         self,
@@ -167,7 +212,7 @@ class SharedLayer:
         moving = _terms_of(self.rule, _MOVING)
         if constant is None:
             constant = self.constant_terms(parameters)
-        connections = _Connections(self.geometry, pre, post, self.lead, self.sharing)
+        connections = Connections(self.geometry, pre, post, self.lead, self.sharing)
         first, second, third = connections.share(_by_argument(self.rule, *parameters), moving)
         return (first + second + third + constant[0]) * constant[1]
 
@@ -177,23 +222,12 @@ class SharedLayer:
         named = _by_argument(self.rule, *parameters)
         example = next(iter(named.values()))
         shapes = [(1,) * self.lead + shape for shape in (self.geometry.input_shape, self.geometry.output_shape)]
-        connections = _Connections(self.geometry, example.new_zeros(shapes[0]), example.new_zeros(shapes[1]), self.lead, self.sharing)
+        connections = Connections(self.geometry, example.new_zeros(shapes[0]), example.new_zeros(shapes[1]), self.lead, self.sharing)
         constant, rate = connections.share(named, terms)
         return constant, rate
 
 
-def check_sharing(sharing: str) -> str:
-    """The name itself.
-
-    Raises:
-        UnknownName: it is none of `SHARINGS`.
-    """
-    if sharing not in SHARINGS:
-        raise UnknownName("sharing", sharing, SHARINGS)
-    return sharing
-
-
-def check_termwise(rule: Rule) -> None:
+def check_termwise(rule: Rule | None) -> None:
     """Refuse a rule that has no termwise form.
 
     Raises:
@@ -201,98 +235,7 @@ def check_termwise(rule: Rule) -> None:
     """
     if rule not in _MOVING:
         known = " and ".join(repr(r.name) for r in _MOVING)
-        raise InvalidArgument(f"termwise is a form of the rules {known}, got rule {rule.name!r}: leave termwise off")
-
-
-class _Connections:
-    """The connections of one layer, as tensors (*lead, batch, groups, out in group, in in group, tap, position)."""
-
-    def __init__(self, geometry: ConvGeometry, pre: Tensor, post: Tensor, lead: int, sharing: str) -> None:
-        for name, tensor, shape in (("pre", pre, geometry.input_shape), ("post", post, geometry.output_shape)):
-            if tuple(tensor.shape[-3:]) != shape:
-                raise ShapeError(f"{name}: expected (..., {', '.join(map(str, shape))}) for this convolution, got {tuple(tensor.shape)}")
-        self.geometry, self.lead, self.sharing = geometry, lead, check_sharing(sharing)
-        index, valid = taps(geometry)
-        self.index = index.to(pre.device)
-        self.valid = None if bool(valid.all()) else valid.to(pre.device)
-        self.activations = {"pre": self._with_batch(pre), "post": self._with_batch(post)}
-
-    def share(self, named: Arguments, terms: Callable[[Arguments], tuple[Tensor, ...]]) -> list[Tensor]:
-        """Aggregate each term, a function of the connections' arguments, into a tensor (*lead, *kernel_shape)."""
-        tensors = self.activations | {name: tensor.unsqueeze(self.lead) for name, tensor in named.items()}
-        batch = max(t.shape[self.lead] for t in tensors.values())
-        people = max(t.shape[0] for t in tensors.values()) if self.lead else 1
-        # A slice is one output channel of each group. Large ones are faster one individual at a time; the choice does not look
-        # at the population, so that nobody's numbers depend on it.
-        slice_size = batch * self.geometry.in_channels * self.index.numel()
-        if people == 1 or slice_size < _ALONE:
-            return self._share(tensors, terms, max(1, _AT_ONCE // (people * slice_size)))
-        each = [{name: t[p : p + 1] if t.shape[0] > 1 else t for name, t in tensors.items()} for p in range(people)]
-        parts = [self._share(one, terms, max(1, _ALONE // slice_size)) for one in each]
-        return [torch.cat(part) for part in zip(*parts, strict=True)]
-
-    def _share(self, tensors: Arguments, terms: Callable[[Arguments], tuple[Tensor, ...]], step: int) -> list[Tensor]:
-        """`step` output channels of each group at a time."""
-        geometry, count = self.geometry, self.geometry.out_channels // self.geometry.groups
-        arguments = {name: self._place(name, tensor) for name, tensor in tensors.items()}
-        pieces: list[list[Tensor]] = []
-        for start in range(0, count, step):
-            outputs = {name: self._outputs(t, start, min(step, count - start)) for name, t in arguments.items()}
-            shape = (geometry.groups, min(step, count - start), geometry.in_channels // geometry.groups, self.index.shape[0])
-            pieces.append([self._aggregate(term.mean(self.lead), shape) for term in terms(outputs)])
-        joined = [torch.cat(parts, dim=-3) for parts in zip(*pieces, strict=True)]
-        return [_unflatten(part.flatten(-4, -3), -1, geometry.kernel_size) for part in joined]
-
-    def _with_batch(self, tensor: Tensor) -> Tensor:
-        missing = self.lead - (tensor.ndim - 3)
-        tensor = tensor[(None,) * missing] if missing > 0 else tensor
-        return tensor.reshape(*tensor.shape[: self.lead], -1, *tensor.shape[-3:])
-
-    def _place(self, name: str, tensor: Tensor) -> Tensor:
-        groups = self.geometry.groups
-        if name == "pre" or name.endswith("_pre"):
-            patches: Tensor = tensor.flatten(-2)[..., self.index]
-            return _unflatten(patches, -3, (groups, -1)).unsqueeze(-4)
-        if name == "post" or name.endswith("_post"):
-            return _unflatten(tensor.flatten(-2), -2, (groups, -1))[..., None, None, :]
-        return _unflatten(tensor.flatten(-2), -3, (groups, -1)).unsqueeze(-1)
-
-    @staticmethod
-    def _outputs(tensor: Tensor, start: int, length: int) -> Tensor:
-        return tensor if tensor.shape[-4] == 1 else tensor.narrow(-4, start, length)
-
-    def _aggregate(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
-        valid, sharing = self.valid, self.sharing
-        if valid is None:
-            plain = {
-                "max": lambda v: v.amax(-1),
-                "min": lambda v: v.amin(-1),
-                "mean": lambda v: v.mean(-1),
-                "median": lambda v: v.median(-1).values,
-            }
-            result = plain[sharing](values)
-        else:
-            counts = valid.sum(-1)
-            if sharing == "mean":
-                result = values.where(valid, 0).sum(-1) / counts.clamp(min=1)
-            elif sharing == "median":
-                result = self._median(values.expand(*values.shape[:-2], *valid.shape), valid)
-            else:
-                result = values.where(valid, -torch.inf).amax(-1) if sharing == "max" else values.where(valid, torch.inf).amin(-1)
-            result = result.where(counts > 0, 0)
-        shared: Tensor = result.expand(*result.shape[: self.lead], *shape)
-        return shared
-
-    @staticmethod
-    def _median(values: Tensor, valid: Tensor) -> Tensor:
-        """Each tap has connections of its own number, so each is selected by itself."""
-        columns = [values[..., tap, here if bool(here.any()) else slice(1)] for tap, here in enumerate(valid)]
-        return torch.stack([column.median(-1).values for column in columns], dim=-1)
-
-
-def _unflatten(tensor: Tensor, axis: int, sizes: tuple[int, ...]) -> Tensor:
-    split: Tensor = tensor.unflatten(axis, sizes)
-    return split
+        raise InvalidArgument(f"termwise is a form of the rules {known}, got rule {rule.name if rule else None!r}: leave termwise off")
 
 
 def _by_argument(rule: Rule, pre: Mapping[str, Tensor], post: Mapping[str, Tensor], synapse: Mapping[str, Tensor]) -> Arguments:

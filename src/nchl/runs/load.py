@@ -59,11 +59,12 @@ class Agent:
         """
         self.network.reset(generator=None if seed is None else torch.Generator().manual_seed(seed))
 
-    def act(self, observation: Any) -> Any:
+    def act(self, observation: Any, reward: float | None = None) -> Any:
         """The action for one observation, and one step of rewiring.
 
         Args:
             observation: as the Gymnasium environment gives it, without any leading axis.
+            reward: what the last action earned; only a network that learns from rewards looks at it. None on an episode's first step.
 
         Returns:
             An action for `env.step`: an integer for Discrete, an array within the bounds for Box.
@@ -89,7 +90,9 @@ class Agent:
         inputs = torch.as_tensor(np.asarray(seen[0]), dtype=self.network.dtype, device=self.network.device)
         if not torch.isfinite(inputs).all():  # 1e300 is finite, until it is given to a network of single precision
             _refuse_not_finite(inputs.cpu().numpy(), "within what the network's precision holds")
-        outputs = self.network.step(inputs).detach().cpu().numpy()[None]
+        if reward is not None and not np.isfinite(reward):
+            raise InvalidArgument(f"reward: expected a finite number, got {reward}; the network was not stepped")
+        outputs = self.network.step(inputs, reward=reward).detach().cpu().numpy()[None]
         if not np.isfinite(outputs).all():
             raise NchlError("the network's outputs are not finite: its weights have grown beyond all bounds; reset() begins a new life")
         action = self._task.map_actions(outputs, self.network.output_bounded)[0]

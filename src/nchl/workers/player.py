@@ -15,7 +15,6 @@ from nchl import tasks
 from nchl.errors import InvalidArgument
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.build import build
-from nchl.networks.step import choose_backend
 from nchl.rollout import LANES, Lanes, ObservationStatistics, Rollout, evaluate, rollout
 from nchl.rollout.scores import check
 from nchl.seeds import Purpose
@@ -26,7 +25,6 @@ from nchl.workers.base import Recipe
 from nchl.workers.slices import Part, Slice, cut
 
 _KEPT = 3  # networks: slices have two lengths at most, validation has one
-_RULED = ("nchl", "hl")  # whose back end follows from the size of the population
 
 
 def task_of(recipe: Recipe, simulator: str | None = None, threads: int | None = None) -> Task:
@@ -78,8 +76,8 @@ def network_of(recipe: Recipe, task: Task, rows: int) -> PlasticNetwork:
             raise
 
     network = with_backend(recipe.backend)
-    if recipe.backend == "auto" and recipe.network.kind in _RULED:
-        wanted = choose_backend(min(recipe.population, task.largest_slice), network.weights_per_individual)
+    if recipe.backend == "auto":
+        wanted = network.backend_for(min(recipe.population, task.largest_slice))
         if wanted != network.backend:
             network = with_backend(wanted)
     return network

@@ -1,9 +1,11 @@
-// One step of a population of NcHL perceptrons: each weight is read once, moved by the update that waits, multiplied and written.
+// One step of a population of NcHL graphs with dense edges: each weight is read once, moved by the update that waits, multiplied and
+// written. It exists because torch.compile takes about twice the time: it does not share what four rows load of the presynaptic side.
 //
-//     W += (eta_i + eta_j) / 2 * (A_i a_i + B_j a_j + C_i a_i C_j a_j + D_i D_j),    a = tanh(W a),    layer by layer
+//     D = (eta_i + eta_j) / 2 * (A_i a_i + B_j a_j + C_i a_i C_j a_j + D_i D_j),    E = gamma E + D,    W += m E,    x = f(sum of W x)
 //
-// One individual is one task. Every sum is over a row, in an order that follows from the row's length alone.
+// group by group. One individual is one task. Every sum is over a row, in an order that follows from the row's length alone.
 #include "tanh.hpp"
+#include <cmath>
 
 static constexpr int ROWS = 4;      // that share what they load of the presynaptic neurons
 static constexpr int AHEAD = 4096;  // bytes from a weight to the one that is fetched meanwhile: the next rows, then the next individual's
@@ -36,15 +38,38 @@ template <class T> struct Side {
     explicit Side(Buffer<T>* of) : own(of[0].data()), C(of[1].data()), D(of[2].data()), half(of[3].data()) {}
 };
 
+// What an update does to a weight: nothing, W += D, W += m D, E = gamma E + D and W += m E, E = gamma E + D alone.
+enum Mode { STILL, PLAIN, SCALED, TRACED, REMEMBERED };
+
+template <class T> struct Move {
+    T gain = 1, gamma = 0;
+    T* trace = nullptr;  // of the edge's first weight
+};
+
+template <class T, Mode M, class V, class Load, class Store>
+static inline __attribute__((always_inline)) V moved(V now, V change, const Move<T>& move, T* trace, Load load, Store store) {
+    using L = Lanes<T>;
+    if constexpr (M == PLAIN) return now + change;
+    if constexpr (M == SCALED) return now + L::all(move.gain) * change;
+    if constexpr (M == TRACED || M == REMEMBERED) {
+        const V kept = L::all(move.gamma) * load(trace) + change;
+        store(trace, kept);
+        return M == TRACED ? now + L::all(move.gain) * kept : now;
+    }
+    return now;
+}
+
 // B rows from row j on. Lanes that are not the row's, or not for the first time, are kept out of the sums.
-template <class T, int B, bool UPDATE>
-static inline void rows(const Side<T>& in, const Side<T>& out, const T* x, int inputs, int j, T* weight, T* lanes) {
+template <class T, int B, Mode M>
+static inline void rows(const Side<T>& in, const Side<T>& out, const Move<T>& move, const T* x, int inputs, int j, T* weight, T* lanes) {
     using L = Lanes<T>;
     using V = typename L::V;
+    constexpr bool UPDATE = M != STILL, WRITES = UPDATE && M != REMEMBERED;
     V Ba[B], Ca[B], Db[B], rate[B], total[B];
-    T* row[B];
+    T *row[B], *trace[B];
     for (int b = 0; b < B; ++b) {
         row[b] = weight + static_cast<size_t>(j + b) * inputs;
+        trace[b] = move.trace + (M == TRACED || M == REMEMBERED ? static_cast<size_t>(j + b) * inputs : 0);
         total[b] = V{};
         if (UPDATE) {
             Ba[b] = L::all(out.own[j + b]), Ca[b] = L::all(out.C[j + b]);
@@ -61,15 +86,15 @@ static inline void rows(const Side<T>& in, const Side<T>& out, const T* x, int i
             __builtin_prefetch(reinterpret_cast<const char*>(row[b] + i) + AHEAD);
             V now = load(row[b] + i);
             if (UPDATE) {
-                now += (half + rate[b]) * (Aa + Ba[b] + Ca_in * Ca[b] + D_in * Db[b]);
-                store(row[b] + i, now);
+                now = moved<T, M>(now, (half + rate[b]) * (Aa + Ba[b] + Ca_in * Ca[b] + D_in * Db[b]), move, trace[b] + i, load, store);
+                if (WRITES) store(row[b] + i, now);
             }
             total[b] += keep(now * a);
         }
     };
-    const auto whole = [&](int i) __attribute__((always_inline)) {
-        columns(i, [](const T* p) { return L::load(p); }, [](T* p, V v) { L::store(p, v); }, [](V v) { return v; });
-    };
+    const auto load = [](const T* p) { return L::load(p); };
+    const auto store = [](T* p, V v) { L::store(p, v); };
+    const auto whole = [&](int i) __attribute__((always_inline)) { columns(i, load, store, [](V v) { return v; }); };
     const int left = inputs % L::N, pairs = left ? inputs - left - L::N : inputs;
     int i = 0;
     for (; i < pairs; i += L::N) whole(i);
@@ -90,10 +115,14 @@ static inline void rows(const Side<T>& in, const Side<T>& out, const T* x, int i
             __builtin_prefetch(reinterpret_cast<const char*>(row[b] + last) + AHEAD);
             V now = L::load(row[b] + i), then = L::load(row[b] + last);
             if (UPDATE) {
-                now += (half[0] + rate[b]) * (Aa[0] + Ba[b] + Ca_in[0] * Ca[b] + D_in[0] * Db[b]);
-                then += (half[1] + rate[b]) * (Aa[1] + Ba[b] + Ca_in[1] * Ca[b] + D_in[1] * Db[b]);
-                L::store(row[b] + i, now);
-                L::store(row[b] + last, then);
+                V before, after;
+                if (M == TRACED || M == REMEMBERED) before = L::load(trace[b] + i), after = L::load(trace[b] + last);
+                now = moved<T, M>(now, (half[0] + rate[b]) * (Aa[0] + Ba[b] + Ca_in[0] * Ca[b] + D_in[0] * Db[b]), move, trace[b] + i, [&](const T*) { return before; }, store);
+                then = moved<T, M>(then, (half[1] + rate[b]) * (Aa[1] + Ba[b] + Ca_in[1] * Ca[b] + D_in[1] * Db[b]), move, trace[b] + last, [&](const T*) { return after; }, store);
+                if (WRITES) {
+                    L::store(row[b] + i, now);
+                    L::store(row[b] + last, then);
+                }
             }
             const V product = then * a_last;
             total[b] += now * a + (inside ? V{} : product);
@@ -105,16 +134,18 @@ static inline void rows(const Side<T>& in, const Side<T>& out, const T* x, int i
     for (int b = 0; b < B; ++b) L::store(lanes + (j + b) * L::N, total[b]);
 }
 
-template <class T, bool UPDATE> static void pass(Workspace<T>& w, const T* x, int inputs, int outputs, T* weight) {
+template <class T, Mode M> static void pass(Workspace<T>& w, const Move<T>& move, const T* x, int inputs, int outputs, T* weight) {
     const Side<T> in(w.in), out(w.out);
     T* lanes = w.lanes.data();
     int j = 0;
-    for (; j + ROWS <= outputs; j += ROWS) rows<T, ROWS, UPDATE>(in, out, x, inputs, j, weight, lanes);
-    for (; j < outputs; ++j) rows<T, 1, UPDATE>(in, out, x, inputs, j, weight, lanes);
+    for (; j + ROWS <= outputs; j += ROWS) rows<T, ROWS, M>(in, out, move, x, inputs, j, weight, lanes);
+    for (; j < outputs; ++j) rows<T, 1, M>(in, out, move, x, inputs, j, weight, lanes);
 }
 
+enum Normalise { NONE, MAX, ROW, ZSCORE, CLIP };
+
 // Divides by the largest absolute weight; zeros stay, and so does everything where a weight is not a number.
-template <class T> static void normalise(T* weight, size_t count) {
+template <class T> static void by_largest(T* weight, size_t count) {
     using L = Lanes<T>;
     typename L::V most = {};
     typename L::I strange = {};
@@ -134,14 +165,62 @@ template <class T> static void normalise(T* weight, size_t count) {
         for (i = 0; i < count; ++i) weight[i] /= largest;
 }
 
-// The five numbers of one group of neurons, each (people, neurons) with `stride` from one individual to the next.
+// The sum of f over the weights, lane by lane.
+template <class T, class F> static T sum(const T* weight, size_t count, F f) {
+    using L = Lanes<T>;
+    typename L::V total = {};
+    size_t i = 0;
+    for (; i + L::N <= count; i += L::N) total += f(L::load(weight + i));
+    T all = 0;
+    for (int l = 0; l < L::N; ++l) all += total[l];
+    for (; i < count; ++i) all += f(L::all(weight[i]))[0];
+    return all;
+}
+
+// What would divide by 0 stays.
+template <class T> static void normalise(int kind, T limit, T* weight, int inputs, int outputs) {
+    using V = typename Lanes<T>::V;
+    const size_t count = static_cast<size_t>(inputs) * outputs;
+    if (kind == MAX) by_largest(weight, count);
+    if (kind == ROW)
+        for (T* row = weight; row < weight + count; row += inputs) {
+            const T squares = sum(row, inputs, [](V v) { return v * v; });
+            if (squares > 0)
+                for (int i = 0; i < inputs; ++i) row[i] /= std::sqrt(squares);
+        }
+    if (kind == ZSCORE) {
+        const T mean = sum(weight, count, [](V v) { return v; }) / count;
+        const T variance = sum(weight, count, [=](V v) { return (v - mean) * (v - mean); }) / count;
+        if (variance > 0)
+            for (size_t i = 0; i < count; ++i) weight[i] = (weight[i] - mean) / std::sqrt(variance);
+    }
+    if (kind == CLIP)  // a weight that is not a number stays so
+        for (size_t i = 0; i < count; ++i) weight[i] = weight[i] < -limit ? -limit : weight[i] > limit ? limit : weight[i];
+}
+
+// Of one group of neurons: activations (people, neurons) of the last step, what the rule saw of it and of the step before, the
+// activations in a mean (people, window, neurons), and the rule's numbers with `stride` from one individual to the next.
 template <class T> struct Group {
+    T *last, *seen, *before, *history;
     const T *A, *B, *C, *D, *eta;
     int64_t stride;
 };
 
+template <class T> struct Edge {
+    T *weight, *trace;
+};
+
+enum Function { TANH, IDENTITY, RELU };
+enum Update { NOTHING, APPLY, KEEP };
+
 struct Plan {
-    int32_t layers, people, threads, update, forward, normalise, nodes[];
+    double alpha, gamma, limit;
+    int32_t groups, edges, people, threads, update, forward, normalise, window, count, unused;
+    int32_t numbers[];  // neurons of each group, function of each, then pre, post, delay and plastic of each edge
+
+    const int32_t* nodes() const { return numbers; }
+    int function(int g) const { return numbers[groups + g]; }
+    const int32_t* edge(int e) const { return numbers + 2 * groups + 4 * e; }
 };
 
 template <class T> static void gather(Workspace<T>& w, const Group<T>& before, const Group<T>& after, int p, const T* pre, const T* post, int inputs, int outputs) {
@@ -157,64 +236,120 @@ template <class T> static void gather(Workspace<T>& w, const Group<T>& before, c
     fill(w.out, after.B + o, after.C + o, after.D + o, after.eta + o, post, outputs);
 }
 
-// `last`: the groups' activations of the last step, read by the update and overwritten by the forward.
+// Moves one edge's weights of an individual and leaves the sums of W x, if x is asked for, in the lanes.
 template <class T>
-static void individual(const Plan& plan, int p, T* const* weights, const Group<T>* groups, T* const* last, const T* x, T* y, Workspace<T>& w) {
-    using L = Lanes<T>;
-    const int32_t* nodes = plan.nodes;
-    const auto at = [&](int k) { return last[k] + static_cast<size_t>(p) * nodes[k]; };
-    if (plan.forward) {
-        w.now.grow(nodes[0]);
-        std::copy_n(x + static_cast<size_t>(p) * nodes[0], nodes[0], w.now.data());
+static void carry(const Plan& plan, int e, int p, const Group<T>* groups, const Edge<T>& edge, const T* gain, const T* x, Workspace<T>& w) {
+    const int32_t* ends = plan.edge(e);
+    const int pre = ends[0], post = ends[1], inputs = plan.nodes()[pre], outputs = plan.nodes()[post];
+    const size_t size = static_cast<size_t>(inputs) * outputs, in = static_cast<size_t>(p) * inputs, out = static_cast<size_t>(p) * outputs;
+    T* weight = edge.weight + p * size;
+    const bool moves = plan.update && ends[3] && (plan.update == APPLY || edge.trace);
+    Move<T> move{gain ? gain[p] : T(1), T(plan.gamma), edge.trace ? edge.trace + p * size : nullptr};
+    if (moves) {
+        gather(w, groups[pre], groups[post], p, (ends[2] ? groups[pre].before : groups[pre].seen) + in, groups[post].seen + out, inputs, outputs);
+        // Without a forward too the sums are taken, of something: the same code gives the same bits.
+        const T* of = x ? x : w.in[0].data();
+        if (edge.trace && plan.update == APPLY) pass<T, TRACED>(w, move, of, inputs, outputs, weight);
+        else if (edge.trace) pass<T, REMEMBERED>(w, move, of, inputs, outputs, weight);
+        else if (gain) pass<T, SCALED>(w, move, of, inputs, outputs, weight);
+        else pass<T, PLAIN>(w, move, of, inputs, outputs, weight);
+        if (plan.update == APPLY) normalise(plan.normalise, T(plan.limit), weight, inputs, outputs);
     }
-    for (int k = 0; k < plan.layers; ++k) {
-        const int inputs = nodes[k], outputs = nodes[k + 1];
-        const size_t size = static_cast<size_t>(inputs) * outputs;
-        T* weight = weights[k] + p * size;
-        w.lanes.grow((static_cast<size_t>(outputs) + L::N) * L::N);
-        w.next.grow(outputs);
-        if (plan.update) {
-            gather(w, groups[k], groups[k + 1], p, at(k), at(k + 1), inputs, outputs);
-            // Without a forward too the sums are taken, of something: the same code gives the same bits.
-            pass<T, true>(w, plan.forward ? w.now.data() : w.in[0].data(), inputs, outputs, weight);
-            if (plan.normalise) normalise(weight, size);
-        }
-        if (!plan.forward) continue;
-        if (!plan.update || plan.normalise) pass<T, false>(w, w.now.data(), inputs, outputs, weight);
-        std::copy_n(w.now.data(), inputs, at(k));
-        for (int j = 0; j < outputs; j += L::N) L::store(w.next.data() + j, tanh<T>(sums(w.lanes.data() + j * L::N)));
-        std::swap(w.now, w.next);
-    }
-    if (!plan.forward) return;
-    const int outputs = nodes[plan.layers];
-    std::copy_n(w.now.data(), outputs, at(plan.layers));
-    std::copy_n(w.now.data(), outputs, y + static_cast<size_t>(p) * outputs);
+    if (x && (!moves || (plan.normalise && plan.update == APPLY))) pass<T, STILL>(w, move, x, inputs, outputs, weight);
 }
 
-// `active (people)`, or null for everyone: the others are not touched, and their outputs are zeros.
+// Each group's sums over its edges, in their order, then its function; the new activations stand one group after the other in `now`.
 template <class T>
-static void step(const Plan& plan, const uint8_t* active, T* const* weights, const Group<T>* groups, T* const* last, const T* x, T* y) {
-    std::vector<int> who;
-    const int outputs = plan.nodes[plan.layers];
+static void individual(const Plan& plan, int p, const Edge<T>* edges, const Group<T>* groups, const T* gain, const T* x, T* y, Workspace<T>& w) {
+    using L = Lanes<T>;
+    const int32_t* nodes = plan.nodes();
+    const auto room = [](int n) { return (n + L::N - 1) / L::N * L::N; };
+    int total = 0, widest = 0;
+    for (int g = 0; g < plan.groups; ++g) total += room(nodes[g]), widest = std::max(widest, nodes[g]);
+    w.now.grow(total);
+    w.next.grow(widest);
+    w.lanes.grow((static_cast<size_t>(widest) + L::N) * L::N);
+    T* now = w.now.data();
+    if (plan.forward) std::copy_n(x + static_cast<size_t>(p) * nodes[0], nodes[0], now);
+    int start = room(nodes[0]);
+    for (int g = 1; g < plan.groups; ++g) {
+        bool first = true;
+        for (int e = 0; e < plan.edges; ++e) {
+            const int32_t* ends = plan.edge(e);
+            if (ends[1] != g) continue;
+            const T* source = nullptr;
+            if (plan.forward && ends[2]) {
+                w.next.grow(nodes[ends[0]]);  // a copy with room behind it, as the vectors need
+                std::copy_n(groups[ends[0]].last + static_cast<size_t>(p) * nodes[ends[0]], nodes[ends[0]], w.next.data());
+                source = w.next.data();
+            } else if (plan.forward) {
+                source = now;
+                for (int before = 0; before < ends[0]; ++before) source += room(nodes[before]);
+            }
+            carry(plan, e, p, groups, edges[e], gain, source, w);
+            if (!plan.forward) continue;
+            for (int j = 0; j < nodes[g]; j += L::N) {
+                const auto sum = sums(w.lanes.data() + j * L::N);
+                L::store(now + start + j, first ? sum : L::load(now + start + j) + sum);
+            }
+            first = false;
+        }
+        if (plan.forward && plan.function(g) != IDENTITY)
+            for (int j = 0; j < nodes[g]; j += L::N) {
+                const auto sum = L::load(now + start + j);
+                L::store(now + start + j, plan.function(g) == TANH ? tanh<T>(sum) : sum < 0 ? typename L::V{} : sum);
+            }
+        start += room(nodes[g]);
+    }
+    if (!plan.forward) return;
+    const T* made = now;
+    for (int g = 0; g < plan.groups; made += room(nodes[g]), ++g) {
+        const Group<T>& group = groups[g];
+        const size_t n = nodes[g], at = p * n;
+        if (group.before) std::copy_n(group.seen + at, n, group.before + at);
+        std::copy_n(made, n, group.last + at);
+        if (group.history) {
+            T* history = group.history + at * plan.window;
+            std::copy(history + n, history + n * plan.window, history);
+            std::copy_n(made, n, history + n * (plan.window - 1));
+            for (size_t i = 0; i < n; ++i) {
+                T sum = 0;
+                for (int s = 0; s < plan.window; ++s) sum += history[s * n + i];
+                group.seen[at + i] = sum / plan.count;
+            }
+        } else if (group.seen != group.last) {
+            const T alpha = plan.alpha, rest = T(1 - plan.alpha);
+            for (size_t i = 0; i < n; ++i) group.seen[at + i] = alpha * made[i] + rest * group.seen[at + i];
+        }
+    }
+    const int outputs = nodes[plan.groups - 1];
+    std::copy_n(groups[plan.groups - 1].last + static_cast<size_t>(p) * outputs, outputs, y + static_cast<size_t>(p) * outputs);
+}
+
+// `active (people)`, or null for all: the others are not touched, and their outputs are zeros. `gain (people)`, or null for 1.
+template <class T>
+static void step(const Plan& plan, const uint8_t* active, const Edge<T>* edges, const Group<T>* groups, const T* gain, const T* x, T* y) {
+    std::vector<int> chosen;
+    const int outputs = plan.nodes()[plan.groups - 1];
     for (int p = 0; p < plan.people; ++p)
         if (!active || active[p])
-            who.push_back(p);
+            chosen.push_back(p);
         else if (y)
             std::fill_n(y + static_cast<size_t>(p) * outputs, outputs, T(0));
-    const int count = who.size(), threads = std::max(1, std::min(plan.threads, count));
+    const int count = chosen.size(), threads = std::max(1, std::min(plan.threads, count));
 #pragma omp parallel num_threads(threads)
     {
         static thread_local Workspace<T> workspace;
         FlushDenormals flush;
 #pragma omp for schedule(static)
-        for (int k = 0; k < count; ++k) individual(plan, who[k], weights, groups, last, x, y, workspace);
+        for (int k = 0; k < count; ++k) individual(plan, chosen[k], edges, groups, gain, x, y, workspace);
     }
 }
 
 #define EXPORT(T)                                                                                                                  \
-    extern "C" void step_##T(const Plan* plan, const uint8_t* active, T* const* weights, const Group<T>* groups, T* const* last, \
+    extern "C" void step_##T(const Plan* plan, const uint8_t* active, const Edge<T>* edges, const Group<T>* groups, const T* gain, \
                              const T* x, T* y) {                                                                                   \
-        step(*plan, active, weights, groups, last, x, y);                                                                          \
+        step(*plan, active, edges, groups, gain, x, y);                                                                            \
     }
 
 EXPORT(float)

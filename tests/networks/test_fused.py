@@ -20,9 +20,11 @@ from safetensors.torch import load_file
 
 import nchl
 from nchl.errors import InvalidArgument, ShapeError
-from nchl.networks import step
-from nchl.networks.step import BLOCK, COMPILE_FROM, choose_backend
-from nchl.networks.step_kernel import KernelStep
+from nchl.networks import fused as step
+from nchl.networks.fused import BLOCK, COMPILE_FROM, choose_backend
+from nchl.networks.fused_kernel import KernelStep
+from nchl.networks.mlp import mlp_graph
+from nchl.networks.plasticity import Plasticity
 from nchl.rules import NCHL
 
 NODES = [5, 18, 3]
@@ -84,7 +86,7 @@ def test_the_kernel_takes_layers_of_any_size(nodes, normalise):
         fused, eager = (make("nchl", 9, backend, nodes, normalise=normalise, dtype=dtype) for backend in ("compiled", "eager"))
         for mine, expected in zip(live(fused, rows=slice(3, 12)), live(eager, rows=slice(3, 12)), strict=True):
             torch.testing.assert_close(mine, expected, rtol=tolerance, atol=tolerance)
-        assert type(fused._fused) is KernelStep
+        assert type(fused._back_end._step) is KernelStep
 
 
 @needs_compiler
@@ -197,7 +199,7 @@ def test_same_bits_with_one_thread_and_with_two(kind, backend, nodes):
 def test_same_bits_from_processes_compiled_with_one_thread_and_with_two(tmp_path: Path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from networks.test_step import live, make, BLOCK\n"
+        "from networks.test_fused import live, make, BLOCK\n"
         "from safetensors.torch import save_file\n"
         "life = live(make('hl', 2 * BLOCK, 'compiled', [27, 128, 64, 8]))\n"
         "save_file({str(k): t.contiguous() for k, t in enumerate(life)}, sys.argv[2])"
@@ -250,7 +252,7 @@ def test_blocks_in_which_nobody_is_active_are_left_out():
 def uncompiled(monkeypatch):
     """The function that torch would compile, as it is: quick, and with the same arithmetic."""
     monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")
-    monkeypatch.setattr(step, "_population_kernel", step._population_kernel.__wrapped__)
+    monkeypatch.setattr(step, "_functions", {})
     monkeypatch.setattr(step, "missing_compiler", lambda device: None)
 
 
@@ -293,8 +295,9 @@ def test_two_threads_compile_a_step_once(monkeypatch):
         return function
 
     monkeypatch.setattr(torch, "compile", slow)
+    graph = mlp_graph([2, 1021, 2], NCHL)
     with ThreadPoolExecutor(2) as threads:
-        kernels = list(threads.map(lambda _: step.population_kernel(NCHL, (2, 1021, 2), True), range(2)))
+        kernels = list(threads.map(lambda _: step.population_function(graph, Plasticity(normalise="max"), ("weights_0",)), range(2)))
     assert kernels[0] is kernels[1] is made[0]
     assert len(made) == 1
 

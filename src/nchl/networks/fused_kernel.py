@@ -1,0 +1,151 @@
+"""The population step of the built-in NcHL on the CPU: a kernel in C++, `rules/kernels/step.cpp`, held to the torch functions by tests.
+
+It serves graphs of dense edges whose groups have tanh, ReLU or the identity, with every setting of `Plasticity`. It is compiled when
+the first network needs it (a few seconds) and kept for later processes. What `fused` promises, it promises too. Numbers that are not
+finite spread as in the torch functions; only where finite numbers overflow may one side say infinity and the other NaN.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from array import array
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nchl.errors import NchlError
+from nchl.networks.fused import FusedStep, Waiting
+from nchl.networks.graph import Graph
+from nchl.networks.plasticity import Plasticity
+from nchl.networks.step import Parameters
+from nchl.rules import NCHL
+from nchl.rules.kernels.build import library
+
+_SYMBOLS = {torch.float32: "step_float", torch.float64: "step_double"}
+_NUMBERS = ("A", "B", "C", "D", "eta")
+_FUNCTIONS: dict[type[nn.Module] | None, int] = {nn.Tanh: 0, None: 1, nn.ReLU: 2}
+_NORMALISE = {None: 0, "max": 1, "row": 2, "zscore": 3, "clip": 4}
+_NOTHING, _APPLY, _KEEP = 0, 1, 2
+# Places in the kernel's struct Plan, counted in 32-bit numbers: three doubles, then these.
+_PEOPLE, _THREADS, _UPDATE, _FORWARD, _COUNT = 8, 9, 10, 11, 14
+
+
+def serves(graph: Graph, device: torch.device) -> bool:
+    """Whether the kernel is the step of networks with this graph on this device."""
+    functions = [type(group.modules[0]) if group.modules else None for group in graph.groups]
+    return (
+        device.type == "cpu"
+        and all(edge.weighted and edge.geometry is None and edge.bias is None for edge in graph.edges)
+        and all(edge.rule == NCHL for edge in graph.plastic)
+        and bool(graph.plastic)
+        and all(len(group.modules) <= 1 for group in graph.groups)
+        and functions[0] is None
+        and all(function in _FUNCTIONS for function in functions)
+    )
+
+
+class KernelStep(FusedStep):
+    """A network's tensors and the waiting update, as `FusedStep` asks; individuals that are not active are not touched.
+
+    Args:
+        graph: groups and edges; see `serves`.
+        plasticity: averages, trace, modulation and normalisation.
+        state: the collection of `networks.step`; moved in place.
+        parameters: the rule's numbers.
+
+    Raises:
+        NchlError: the kernel could not be compiled.
+    """
+
+    def __init__(self, graph: Graph, plasticity: Plasticity, state: Mapping[str, Tensor], parameters: Parameters) -> None:
+        found = library("step")
+        if isinstance(found, str):
+            raise NchlError(f"the kernel of the step cannot be built: {found}")
+        self.observed = state["activations_0"]
+        self._graph, self._state, self._parameters = graph, state, parameters
+        self._outputs = graph.groups[-1].shape
+        people = len(self.observed)
+        numbers = [group.size for group in graph.groups]
+        numbers += [_FUNCTIONS[type(group.modules[0]) if group.modules else None] for group in graph.groups]
+        for edge in graph.edges:
+            numbers += [edge.pre, edge.post, edge.delay, edge.plastic]
+        head = struct.pack("=3d", plasticity.alpha, plasticity.trace or 0.0, plasticity.limit)
+        kind = _NORMALISE[plasticity.normalise]
+        self._plan = array("i", head)
+        self._plan.extend([len(graph.groups), len(graph.edges), people, 1, 0, 0, kind, plasticity.window, 1, 0, *numbers])
+        self._tensors = self._in_order()
+        self._addresses: list[int] = []
+        self._table = array("q")
+
+    def __call__(self, x: Tensor, waiting: Waiting, count: int, active: Tensor | None) -> Tensor:
+        """See `FusedStep`; rows of individuals that are not active come back as zeros."""
+        y = x.new_empty((len(x), *self._outputs))
+        self._call(x.contiguous(), y, waiting, max(count, 1), active)
+        return y
+
+    def update(self, waiting: Waiting, rows: Tensor | None = None) -> bool:
+        """See `FusedStep`: by the kernel, because no other arithmetic has its bits."""
+        self._call(None, None, waiting, 1, rows)
+        return True
+
+    def _call(self, x: Tensor | None, y: Tensor | None, waiting: Waiting, count: int, active: Tensor | None) -> None:
+        # Few and small objects: the kernel has just swept the caches, and each line of Python was evicted with them.
+        chosen = None if active is None else active.to("cpu", torch.bool).contiguous()
+        gain = waiting.gain
+        self._write_addresses()
+        plan, first = self._plan, self._table.buffer_info()[0]
+        plan[_THREADS], plan[_FORWARD], plan[_COUNT] = torch.get_num_threads(), x is not None, count
+        plan[_UPDATE] = _APPLY if waiting.applies else _KEEP if waiting.keeps else _NOTHING
+        _symbol(self.observed.dtype)(
+            plan.buffer_info()[0],
+            None if chosen is None else chosen.data_ptr(),
+            first,
+            first + 16 * len(self._graph.edges),
+            None if gain is None else gain.data_ptr(),
+            None if x is None else x.data_ptr(),
+            None if y is None else y.data_ptr(),
+        )
+
+    def _in_order(self) -> list[Tensor | None]:
+        """The tensors behind the kernel's table: of each edge weight and trace, of each group what a step reads and writes."""
+        state, found = self._state, list[Tensor | None]()
+        for edge in self._graph.edges:
+            found += [state[f"weights_{edge.index}"], state.get(f"trace_{edge.index}")]
+        for g in range(len(self._graph.groups)):
+            activation = state[f"activations_{g}"]
+            found += [activation, state.get(f"seen_{g}", activation), state.get(f"before_{g}"), state.get(f"history_{g}")]
+            found.append(self._parameters.neurons.get(g))
+        assert all(t.is_contiguous() for t in found if t is not None)
+        return found
+
+    def _write_addresses(self) -> None:
+        """Where the kernel finds everything, in `_table`."""
+        # Looked at each time, because a network that was copied has tensors of its own; written down only when they are new.
+        addresses = [0 if t is None else t.data_ptr() for t in self._tensors]
+        if addresses == self._addresses:
+            return
+        self._addresses, edges = addresses, 2 * len(self._graph.edges)
+        self._table = array("q", addresses[:edges])
+        for g in range(len(self._graph.groups)):
+            *own, numbers = addresses[edges + 5 * g : edges + 5 * g + 5]
+            self._table.extend([*own, *self._group(g, numbers)])
+
+    def _group(self, g: int, start: int) -> list[int]:
+        """Addresses of the first individual's A, B, C, D and eta, 0 where the group has none; numbers of one individual."""
+        group = self._graph.groups[g]
+        step = group.size * self.observed.element_size()
+        return [
+            *(start + group.parameters.index(n) * step if n in group.parameters else 0 for n in _NUMBERS),
+            len(group.parameters) * group.size,
+        ]
+
+
+@lru_cache
+def _symbol(dtype: torch.dtype) -> Any:
+    function = getattr(library("step"), _SYMBOLS[dtype])
+    function.restype, function.argtypes = None, [ctypes.c_void_p] * 7
+    return function

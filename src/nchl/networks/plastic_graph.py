@@ -1,0 +1,309 @@
+"""A network of groups and edges as a torch module: it owns the tensors that the pure functions of `networks.step` move.
+
+Promise: `step` equals `forward` then `update` whatever the back end, and an individual's numbers do not depend on the population.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Shaped
+from torch import Tensor, nn
+
+from nchl.errors import InvalidArgument, OrderError, ShapeError
+from nchl.networks import declare, initial
+from nchl.networks.back_ends import BackEnd, choose
+from nchl.networks.declare import Edge, Group, Shape
+from nchl.networks.fused import Waiting
+from nchl.networks.graph import Graph
+from nchl.networks.graph_state import GraphState, evolves_biases
+from nchl.networks.layers import real_numbers
+from nchl.networks.plasticity import Plasticity
+from nchl.networks.step import forward, update
+from nchl.networks.updates import EdgeUpdates
+from nchl.rules import Rule
+from nchl.rules.shared import check_sharing, check_termwise
+from nchl.unroll import Unrolled, unroll
+
+
+class PlasticGraph(GraphState):
+    """Groups of neurons and edges of weights between them, moved by local rules while the network acts.
+
+    Initial weights are drawn from a generator that belongs to the network and begins at the same seed in every process:
+    `torch.manual_seed` does not change them. For other weights give `generator=torch.Generator().manual_seed(SEED)`.
+
+    Args:
+        groups: name -> number of neurons, (channels, height, width), or `nchl.Group`; the first is the observation, the last the
+            output. Or a checked `Graph`, then without `edges`.
+        edges: `nchl.Edge`s, or tuples (pre, post) or (pre, post, delay); weights stand in their order.
+        rule: of the edges that name none: `"nchl"`, `"hl"`, `"static"`, `"FILE.py:NAME"`, a `Rule` or a function.
+        population: number of individuals, or None for one without the axis.
+        initial_weights: a name of `nchl.networks.initial`; `"coevolved"` puts them at the genome's end.
+        normalise: None, `"max"`, `"row"`, `"zscore"` or `"clip:C"`: what is done to an edge's weights after each change.
+        average: None, `"mean:M"` or `"ema:ALPHA"`: the rule sees averages of activations.
+        every: steps from one change of the weights to the next.
+        trace: decay of an eligibility trace of each connection, or None.
+        modulate: None, `"reward"` or `"advantage:BETA"`: what changes are multiplied by.
+        sharing: how the connections of a kernel element agree: `"max"`, `"min"`, `"median"` or `"mean"`.
+        termwise: share each term of the rule by itself, which is cheaper (rules `"nchl"` and `"hl"` only).
+        differentiable: outputs have gradients with respect to the genome and the weights given to `reset`.
+        dtype: torch.float32 or torch.float64; None: torch's default.
+        device: where everything lives.
+        generator: CPU generator that `reset` draws from.
+        backend: `"auto"`, `"eager"` or `"compiled"`.
+        biases: of modules: `"constant"`: they stay as they are; `"evolve"`: they stand at the very end of the genome.
+
+    Raises:
+        InvalidArgument: a value out of its range, naming it.
+    """
+
+    def __init__(
+        self,
+        groups: Mapping[str, Shape | Group] | Graph,
+        edges: Iterable[Edge | Sequence[Any]] | None = None,
+        rule: str | Rule | Callable[..., Any] = "nchl",
+        *,
+        population: int | None = None,
+        initial_weights: str = initial.DEFAULT,
+        normalise: str | None = None,
+        average: str | None = None,
+        every: int = 1,
+        trace: float | None = None,
+        modulate: str | None = None,
+        sharing: str = "max",
+        termwise: bool = False,
+        differentiable: bool = False,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        generator: torch.Generator | None = None,
+        backend: str = "auto",
+        biases: str = "constant",
+    ) -> None:
+        if isinstance(groups, Graph) == (edges is not None):
+            raise InvalidArgument(
+                "PlasticGraph: expected groups by name and edges, for example {'input': 4, 'output': 2}, [('input', 'output')]"
+            )
+        graph = groups if isinstance(groups, Graph) else declare.graph(groups, edges or (), rule)
+        self.sharing, self.termwise, self.differentiable = check_sharing(sharing), termwise, differentiable
+        if termwise:
+            for edge in graph.plastic:
+                check_termwise(edge.rule)
+        super().__init__(
+            graph,
+            Plasticity.of(average=average, every=every, trace=trace, modulate=modulate, normalise=normalise),
+            initial_weights=initial.check(initial_weights),
+            evolve_biases=evolves_biases(biases, graph),
+            population=population,
+            dtype=dtype,
+            device=device,
+            generator=generator,
+        )
+        self._updates = EdgeUpdates(graph, self.sharing, termwise)
+        self._take(choose(self, backend, population))
+        self._genome_changed()
+        self.reset()
+
+    @property
+    def needs_reward(self) -> bool:
+        """Whether `update` needs the reward: changes are modulated, or a rule looks at it."""
+        return self.plasticity.modulate is not None or self.graph.uses_reward
+
+    @property
+    def rule(self) -> Rule | None:
+        """The rule of the plastic edges where all have the same one; None for a static network or several rules."""
+        rules = {edge.rule for edge in self.graph.plastic}
+        return next(iter(rules)) if len(rules) == 1 else None
+
+    @property
+    def normalise(self) -> str | None:
+        """How weights are normalised after a change, as it was given; None: not at all."""
+        return self.plasticity.words().get("normalise")
+
+    @property
+    def keeps(self) -> bool:
+        """Whether updates move something besides weights: traces, or the states of a rule with memory."""
+        return self.plasticity.trace is not None or any(edge.rule.memory for edge in self.graph.plastic if edge.rule)
+
+    def populate(self, population: int | None, **keywords: Any) -> PlasticGraph:
+        """A network like this one for another number of individuals; see `PlasticNetwork.populate`."""
+        settings = {
+            "initial_weights": self.initial_weights,
+            "sharing": self.sharing,
+            "termwise": self.termwise,
+            "dtype": self.dtype,
+            "device": self.device,
+            "backend": self._back_end.asked,
+            "biases": "evolve" if self.evolve_biases else "constant",
+            **self.plasticity.words(),
+        }
+        made = PlasticGraph(self.graph, population=population, **{**settings, **keywords})
+        made.load_constants(self.constants())
+        return made
+
+    def backend_for(self, population: int) -> str:
+        """See `PlasticNetwork.backend_for`."""
+        return choose(self, "auto", population).name
+
+    def describe(self) -> str:
+        """Neurons, connections, free weights and biases, edge by edge."""
+        return self.graph.describe(evolve_biases=self.evolve_biases)
+
+    def unrolled(self) -> list[Unrolled]:
+        """The sparse graph of each convolution, with the module's weights."""
+        return [
+            unroll(edge.module, edge.geometry.input_size)
+            for edge in self.graph.weighted
+            if isinstance(edge.module, nn.Conv2d) and edge.geometry is not None
+        ]
+
+    def forward(self, x: Shaped[Tensor, "*observations"]) -> Shaped[Tensor, "*outputs"]:
+        """Outputs for the observations `x`, `input_shape` with the population in front and, behind it, a batch if wanted.
+
+        Raises:
+            ShapeError: another shape, or another batch than that of the averages, traces or delays of this lifetime.
+            OrderError: the last step still waits for its reward.
+        """
+        if self._waiting and self.needs_reward:
+            raise OrderError("the update of the last step still waits for its reward: call update(reward=r), or step(x, reward=r)")
+        with self._mode():
+            self._catch_up()
+            return self._back_end.forward(self, x)
+
+    def update(self, reward: Any = None) -> None:
+        """Move the weights by the rules, from the activations of the last `forward` or `step`; over a batch, changes are averaged.
+
+        Args:
+            reward: what the action of that step earned, a number or `(population,)`. A network that needs none does not look at it.
+
+        Raises:
+            OrderError: there was no `forward` in this lifetime.
+            InvalidArgument: the network needs a reward, and none came.
+        """
+        if not self._steps:
+            raise self._order_error()
+        with self._mode():
+            if not self.needs_reward:
+                self._catch_up()
+            waiting = self._due(reward)
+            self._waiting = False
+            self._back_end.move(self, waiting)
+
+    def step(
+        self, x: Shaped[Tensor, "*observations"], active: Bool[Tensor, " population"] | None = None, *, reward: Any = None
+    ) -> Shaped[Tensor, "*outputs"]:
+        """`forward`, then `update`. With a reward it is first the last step's update, then `forward`; see `PlasticNetwork.step`."""
+        with self._mode():
+            waiting = self._due(reward) if self._waiting else Waiting()
+            return self._back_end.step(self, x, waiting, self._check_active(active))
+
+    def _act(self, x: Tensor) -> Tensor:
+        """`forward` by the functions of `networks.step`, for `x (individuals, batch, *observation)`."""
+        self._make_room(x.shape[1])
+        made = forward(self.graph, self.elementwise, self.biases, self.plasticity, self.state, x, self._count())
+        self._keep(made)
+        self._steps += 1
+        return made[f"activations_{len(self.graph.groups) - 1}"]
+
+    def _move(self, waiting: Waiting, rows: Tensor | None = None) -> None:
+        """An update by the functions of `networks.step`, of some individuals or all."""
+        if not waiting.any:
+            return
+        state, parameters, reward, gain = self.state, self._rule_numbers, waiting.reward, waiting.gain
+        if rows is not None:
+            state = {key: value[rows] for key, value in state.items()}
+            parameters = parameters.of_rows(rows)
+            reward, gain = (None if t is None else t[rows] for t in (reward, gain))
+        change = self._updates.change(parameters, reward, whole=rows is None)
+        made = update(self.graph, self.plasticity, state, change, gain, applies=waiting.applies)
+        if rows is None:
+            self._keep(made)
+            return
+        for key, value in made.items():
+            self.get_buffer(key)[rows] = value
+
+    def _count(self) -> int:
+        """Activations in a mean after the next forward."""
+        return min(self._steps + 1, max(self.plasticity.window, 1))
+
+    def _take(self, back_end: BackEnd) -> None:
+        self._back_end, self.backend = back_end, back_end.name
+        self.notes.extend(back_end.notes)
+
+    def _due(self, reward: Any) -> Waiting:
+        """What the update of the last step has to do, given its reward."""
+        applies = self.plasticity.applies(self._steps - 1)
+        if not self.needs_reward:
+            return Waiting(applies, self.keeps)
+        earned = self._rewards(reward)
+        gain = None
+        if self.plasticity.modulate == "advantage":
+            gain = earned - self.get_buffer("baseline")
+            self._buffers["baseline"] = self.get_buffer("baseline") + self.plasticity.beta * gain
+        elif self.plasticity.modulate == "reward":
+            gain = earned
+        return Waiting(applies, self.keeps, gain, earned if self.graph.uses_reward else None)
+
+    @property
+    def _in_place(self) -> bool:
+        return self._back_end.holds
+
+    def _tensors_replaced(self) -> None:
+        self._back_end.forget()
+        self._updates.forget()
+
+    def _catch_up(self) -> None:
+        """Do the update that the last compiled step has put off; one that waits for a reward goes on waiting."""
+        if self._waiting and not self.needs_reward:
+            self._waiting = False
+            with self._mode():
+                self._back_end.move(self, self._due(None))
+
+    def _rewards(self, reward: Any) -> Tensor:
+        if reward is None:
+            why = f"modulate={self.plasticity.words().get('modulate')!r}" if self.plasticity.modulate else "its rule"
+            raise InvalidArgument(
+                f"this network needs the reward of the last action ({why}), got none: call update(reward=r) or step(x, reward=r)"
+            )
+        given = real_numbers(reward, "reward").to(dtype=self.dtype, device=self.device)
+        if tuple(given.shape) not in {(), (1,), self.lead}:
+            raise ShapeError(f"reward: expected a number{f' or shape {self.lead}' if self.lead else ''}, got shape {tuple(given.shape)}")
+        return given.expand(self._people).contiguous()
+
+    def finite(self, rows: Tensor) -> Bool[Tensor, " k"]:
+        """See `PlasticNetwork.finite`; an update that waits is done for these individuals alone, whose lifetime ends here."""
+        rows = rows.to(self.device).long()
+        with self._mode():
+            if self._waiting and not self.needs_reward:
+                self._back_end.move(self, self._due(None), rows)
+        found = torch.ones(len(rows), dtype=torch.bool, device=self.device)
+        for weight in self._stored_weights:
+            whole = weight.view(self._people, -1)
+            found &= torch.isfinite(whole if len(rows) == self._people else whole[rows]).all(1)
+        return found
+
+    def _outputs(self, y: Tensor, batched: bool) -> Tensor:
+        self._batched = batched
+        batch = (y.shape[1],) if batched else ()
+        return y.reshape(*self.lead, *batch, *self.graph.output_shape).clone()
+
+    @contextlib.contextmanager
+    def _mode(self) -> Iterator[None]:
+        """A rule learns without autograd, unless the network is differentiable."""
+        if self.differentiable:
+            yield
+        else:
+            with torch.no_grad():
+                yield
+
+    def extra_repr(self) -> str:
+        """What `print(network)` says."""
+        groups = ", ".join(f"{group.name} {'x'.join(map(str, group.shape))}" for group in self.graph.groups)
+        rules = sorted({edge.rule.name for edge in self.graph.plastic if edge.rule}) or ["static"]
+        settings = "".join(f", {name}={value}" for name, value in self.plasticity.words().items())
+        return (
+            f"{groups}; {len(self.graph.weighted)} edges, rule={'+'.join(rules)}{settings}, population={self.population}, "
+            f"nparams={self.nparams}, backend={self.backend}"
+        )

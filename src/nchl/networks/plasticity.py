@@ -1,0 +1,166 @@
+"""When and how a rule's changes reach the weights: averages, trace, modulation, interval and normalisation.
+
+    a_g(t)   what the rule sees of a group: x_g(t), or the mean or exponential mean of its last activations     (average)
+    E_e(t) = gamma E_e(t-1) + D_e(t)                                                                            (trace)
+    m(t)   = 1, r(t), or r(t) - b(t-1) with b(t) = b(t-1) + beta (r(t) - b(t-1))                                (modulate)
+    W(t+1) = normalise(W(t) + m(t) E(t))   where t mod every = 0, else W(t)                                     (every, normalise)
+
+All of them are orthogonal to the rule. Their defaults are none: then every step changes the weights by the rule's D.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nchl.errors import InvalidArgument, UnknownName, whole_number
+
+NORMALISATIONS = ("none", "max", "row", "zscore", "clip:C")
+
+
+@dataclass(frozen=True)
+class Plasticity:
+    """The settings, checked.
+
+    Attributes:
+        average: None, `"mean"` or `"ema"`.
+        window: activations in the mean, M.
+        alpha: weight of the newest activation in the exponential mean.
+        every: steps from one change of the weights to the next.
+        trace: gamma, or None for no trace.
+        modulate: None, `"reward"` or `"advantage"`.
+        beta: rate of the advantage's baseline.
+        normalise: None, `"max"`, `"row"`, `"zscore"` or `"clip"`.
+        limit: the largest absolute weight that `"clip"` leaves.
+    """
+
+    average: str | None = None
+    window: int = 0
+    alpha: float = 0.0
+    every: int = 1
+    trace: float | None = None
+    modulate: str | None = None
+    beta: float = 0.0
+    normalise: str | None = None
+    limit: float = 0.0
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        average: str | None = None,
+        every: int = 1,
+        trace: float | None = None,
+        modulate: str | None = None,
+        normalise: str | None = None,
+    ) -> Plasticity:
+        """The settings from the words and numbers that users write.
+
+        Args:
+            average: None or `"none"`, `"mean:M"` (M steps), `"ema:ALPHA"` (0 < ALPHA <= 1).
+            every: at least 1.
+            trace: None, or gamma in [0, 1].
+            modulate: None or `"none"`, `"reward"`, `"advantage:BETA"` (0 < BETA <= 1).
+            normalise: None or `"none"`, `"max"`, `"row"`, `"zscore"`, `"clip:C"` (C > 0).
+
+        Raises:
+            InvalidArgument: a value that is none of these; the message lists them.
+        """
+        kind, number = _word("average", average, ("none", "mean:M", "ema:ALPHA"))
+        found: dict[str, Any] = {"average": kind, "every": whole_number(every, "every", 1, "steps")}
+        if kind == "mean":
+            if number != int(number) or number < 1:
+                raise InvalidArgument(f"average: expected a whole number of steps in mean:M, at least 1, got {average!r}")
+            found["window"] = int(number)
+        elif kind == "ema":
+            found["alpha"] = _within("average", average, number)
+        found["modulate"], number = _word("modulate", modulate, ("none", "reward", "advantage:BETA"))
+        if found["modulate"] == "advantage":
+            found["beta"] = _within("modulate", modulate, number)
+        found["normalise"], number = _word("normalise", normalise, NORMALISATIONS)
+        if found["normalise"] == "clip":
+            if not number > 0:
+                raise InvalidArgument(f"normalise: expected a positive limit in clip:C, got {normalise!r}")
+            found["limit"] = number
+        if trace is not None:
+            if isinstance(trace, bool) or not isinstance(trace, (int, float)) or not 0 <= trace <= 1:
+                raise InvalidArgument(f"trace: expected a decay between 0 and 1, or None for no trace, got {trace!r}")
+            found["trace"] = float(trace)
+        return cls(**found)
+
+    @property
+    def plain(self) -> bool:
+        """Whether a change goes straight to the weights: no trace, no modulation."""
+        return self.trace is None and self.modulate is None
+
+    def applies(self, t: int) -> bool:
+        """Whether step t (from 0) changes the weights."""
+        return t % self.every == 0
+
+    def words(self) -> dict[str, Any]:
+        """The settings as `of` takes them, those that are not at their default."""
+        number = {"mean": self.window, "ema": self.alpha, "advantage": self.beta, "clip": self.limit}
+        named = {name: getattr(self, name) for name in ("average", "modulate", "normalise")}
+        said: dict[str, Any] = {n: f"{kind}:{number[kind]}" if kind in number else kind for n, kind in named.items() if kind is not None}
+        if self.every != 1:
+            said["every"] = self.every
+        if self.trace is not None:
+            said["trace"] = self.trace
+        return said
+
+
+def normalised(
+    weight: Float[Tensor, "individuals outputs *inputs"], plasticity: Plasticity
+) -> Float[Tensor, "individuals outputs *inputs"]:
+    """The weights of one edge after normalisation, each individual by itself; what would divide by 0 stays."""
+    kind = plasticity.normalise
+    if kind is None:
+        return weight
+    if kind == "clip":
+        return weight.clamp(-plasticity.limit, plasticity.limit)
+    edge = tuple(range(1, weight.ndim))
+    if kind == "max":
+        largest = weight.abs().amax(dim=edge, keepdim=True)
+        return weight / torch.where(largest > 0, largest, 1)
+    if kind == "row":
+        squares = (weight * weight).sum(dim=edge[1:], keepdim=True)
+        # The root of 0 has no slope, so that it is taken of 1 there.
+        return weight / torch.where(squares > 0, squares, 1).sqrt()
+    mean = weight.mean(dim=edge, keepdim=True)
+    centred = weight - mean
+    variance = (centred * centred).mean(dim=edge, keepdim=True)
+    return torch.where(variance > 0, centred / torch.where(variance > 0, variance, 1).sqrt(), weight)
+
+
+def _word(name: str, given: str | None, known: tuple[str, ...]) -> tuple[str | None, float]:
+    """The kind and the number behind its colon (NaN where it has none)."""
+    if given is None or given == "none":
+        return None, math.nan
+    kind, colon, rest = given.partition(":") if isinstance(given, str) else (given, "", "")
+    by_kind = {each.partition(":")[0]: each for each in known if each != "none"}
+    if kind not in by_kind:
+        if isinstance(given, str):
+            raise UnknownName(name, given, known)
+        raise InvalidArgument(f"{name}: expected None or one of {', '.join(known)}, got {given!r}")
+    if bool(colon) != (":" in by_kind[kind]):
+        raise InvalidArgument(f"{name}: expected {by_kind[kind]}, got {given!r}")
+    if not colon:
+        return kind, math.nan
+    try:
+        number = float(rest)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidArgument(f"{name}: expected a number behind the colon of {by_kind[kind]}, got {given!r}")
+    return kind, number
+
+
+def _within(name: str, given: str | None, number: float) -> float:
+    if not 0 < number <= 1:
+        raise InvalidArgument(f"{name}: expected a number above 0 and at most 1, got {given!r}")
+    return number
