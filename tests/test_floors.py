@@ -27,6 +27,7 @@ FLOORS = (
     "rules",
     "unroll",
     "networks",
+    "testing",
     "tasks",
     "rollout",
     "strategies",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nchl import rules as rules
+    from nchl import testing as testing
     from nchl import vision as vision
     from nchl.errors import NchlError as NchlError
     from nchl.networks.base import PlasticNetwork as PlasticNetwork
@@ -55,7 +56,7 @@ _HOMES = {
     "resume": "nchl.runs.session",
     "run": "nchl.runs.session",
 }
-_SUBMODULES = ("rules", "networks", "tasks", "strategies", "vision")
+_SUBMODULES = ("rules", "networks", "tasks", "strategies", "testing", "vision")
 
 __all__ = [
     "HL",
@@ -78,6 +79,7 @@ __all__ = [
     "resume",
     "rules",
     "run",
+    "testing",
     "unroll",
     "vision",
 ]

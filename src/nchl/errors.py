@@ -43,6 +43,10 @@ class ShapeError(InvalidArgument):
     """A tensor or vector whose shape does not fit; the message names both shapes."""
 
 
+class ContractError(InvalidArgument):
+    """A network of the user's that does not do what `nchl.PlasticNetwork` promises; the message has a line for each finding."""
+
+
 class UnknownName(InvalidArgument):
     """A name that is not among the known ones; the message offers the nearest, if one is near.
 

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from nchl.errors import InvalidArgument, OrderError, ShapeError, whole_number
 from nchl.genome import Layout
-from nchl.networks.layers import Numbers, check_active, check_device, check_generator, real_numbers
+from nchl.networks.layers import Numbers, check_active, check_constants, check_device, check_generator, real_numbers
+from nchl.networks.observe import observe
 
 _DTYPES = (torch.float32, torch.float64)
 
@@ -27,8 +28,34 @@ _DTYPES = (torch.float32, torch.float64)
 class PlasticNetwork(nn.Module, abc.ABC):
     """A network, or a population of networks, whose weights change while it acts.
 
-    Subclasses hold the weights and the mathematics. They call `_store_activations` in `forward`, and implement the methods
-    below that are abstract. What they register as a buffer is in the `state_dict`.
+    A class of your own must implement `reset`, `draw_weights`, `weights`, `forward` and `update`, and give the constructor its
+    layout and sizes. `nchl.testing.check_network(net)` runs it and says what is missing. A whole class:
+
+        class Reversal(nchl.PlasticNetwork):  # one layer; each weight moves by what its neuron does, times a number of its own
+            def __init__(self, n_in: int, n_out: int):
+                sizes = dict(input_shape=(n_in,), output_size=n_out, output_bounded=True, weights_per_individual=n_in * n_out)
+                super().__init__(Layout([("rates", (n_out, n_in), ())]), **sizes)
+                self.register_buffer("w", self.genome.new_zeros(n_out, n_in))
+                self.reset()
+            def draw_weights(self, generator): return [torch.rand(self.w.shape, generator=generator, dtype=self.dtype) - 0.5]
+            def reset(self, weights=None, generator=None):
+                self.w.copy_((weights or self.draw_weights(generator or self._generator))[0])
+                self.x = None
+            @property
+            def weights(self): return [self.w]
+            def forward(self, x):
+                self.x = self._observe(x)[0]
+                self.y = torch.tanh(self.w @ self.x)
+                return self.y.clone()
+            def update(self, reward=None):
+                if self.x is None: raise self._order_error()
+                self.w += self.layout.unpack(self.genome)["rates"] * torch.outer(self.y, self.x)
+
+    Optional: `step`, where forward and update are faster together; `populate`, where a class knows populations itself (else a population
+    is copies that are stepped one by one, see `networks.copies`); `needs_reward`; `constants`, for tensors that neither learn nor evolve;
+    `backend_for`; `_genome_changed` and `_before_genome_changes`, around each `set_hrules`; and `_activation_axes`, for buffers that a
+    batch reshapes. What is registered as a buffer is in the `state_dict`. `self._observe(x)` copies and checks an observation,
+    `self._order_error()` is what `update` raises before any `forward`, `self._generator` is what `reset` draws from by default.
 
     Attributes:
         layout: the named blocks of the genome.
@@ -55,10 +82,10 @@ class PlasticNetwork(nn.Module, abc.ABC):
         output_size: int,
         output_bounded: bool,
         weights_per_individual: int,
-        population: int | None,
-        dtype: torch.dtype | None,
-        device: torch.device | str | None,
-        generator: torch.Generator | None,
+        population: int | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         if population is not None:
@@ -150,16 +177,7 @@ class PlasticNetwork(nn.Module, abc.ABC):
             ShapeError: one has another shape; then nothing has changed.
         """
         own = self.constants()
-        if set(named) != set(own):
-            raise InvalidArgument(
-                f"load_constants: this network's constants are {', '.join(sorted(own)) or 'none'}, "
-                f"got {', '.join(sorted(named)) or 'none'}; they are those of another network"
-            )
-        new = {name: real_numbers(value, f"constant {name}") for name, value in named.items()}
-        for name, value in new.items():
-            if value.shape != own[name].shape:
-                raise ShapeError(f"load_constants: expected {name} of shape {tuple(own[name].shape)}, got {tuple(value.shape)}")
-        for name, value in new.items():
+        for name, value in check_constants(named, own).items():
             own[name].copy_(value)
 
     @abc.abstractmethod
@@ -226,14 +244,18 @@ class PlasticNetwork(nn.Module, abc.ABC):
     def populate(self, population: int | None, **keywords: Any) -> PlasticNetwork:
         """A network like this one, with its constants, for another number of individuals: what a run evolves from a template.
 
+        A class that does not override this gets copies of itself that are stepped one by one, see `networks.copies`.
+
         Args:
             population: individuals, or None for one without the axis.
-            **keywords: settings in place of this network's, for example device or backend.
+            **keywords: settings in place of this network's, for example `device`.
 
         Raises:
-            NotImplementedError: the class cannot.
+            InvalidArgument: a setting that the class does not take.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no populate(population), which makes it for a population")
+        from nchl.networks.copies import copied
+
+        return copied(self, population, **keywords)
 
     def backend_for(self, population: int) -> str:
         """The back end that a network like this one chooses for itself with so many individuals: a run's slices take that of the whole."""
@@ -261,31 +283,8 @@ class PlasticNetwork(nn.Module, abc.ABC):
         """Finish what still needs the old genome."""
 
     def _observe(self, x: Numbers) -> tuple[Tensor, bool]:
-        """A copy of `x` as `(*lead, *input_shape)` or, with a batch, `(*lead, batch, *input_shape)`; and whether there is a batch.
-
-        It is a copy because simulators write the next observation into the same memory before the update has seen this one.
-        """
-        observation = real_numbers(x, "an observation")
-        extra = observation.ndim - len(self.input_shape)
-        if extra < 0 or tuple(observation.shape[extra:]) != self.input_shape or extra > len(self.lead) + 1:
-            self._refuse_shape(observation)
-        if extra == 0:
-            observation = observation.expand(*self.lead, *self.input_shape)
-        elif self.lead and observation.shape[0] != self.population:
-            self._refuse_shape(observation)
-        batched = extra == len(self.lead) + 1
-        if batched and observation.shape[extra - 1] == 0:
-            self._refuse_shape(observation)
-        if self.differentiable:
-            return observation.to(dtype=self.dtype, device=self.device, copy=True), batched
-        copied = torch.empty(observation.shape, dtype=self.dtype, device=self.device)
-        copied.copy_(observation.detach())
-        return copied, batched
-
-    def _refuse_shape(self, x: Tensor) -> None:
-        single = (*self.lead, *self.input_shape)
-        batched = (*map(str, self.lead), "batch", *map(str, self.input_shape))
-        raise ShapeError(f"expected an observation of shape {single}, or ({', '.join(batched)}), got {tuple(x.shape)}")
+        """A copy of `x` in this network's precision, and whether it has a batch; see `networks.observe`."""
+        return observe(self, x)
 
     @staticmethod
     def _order_error() -> OrderError:

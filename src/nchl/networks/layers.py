@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,29 @@ def check_active(active: Any, population: int | None) -> Tensor | None:
         expected = "a population (this is a single network: leave it out)" if population is None else f"shape {(population,)}"
         raise ShapeError(f"active: expected {expected}, got shape {tuple(given.shape)}")
     return given.bool()
+
+
+def check_constants(named: Mapping[str, Numbers], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `load_constants` was given, as tensors.
+
+    Args:
+        named: constants by name.
+        own: those of the network.
+
+    Raises:
+        InvalidArgument: a constant is missing, or there is none of that name.
+        ShapeError: one has another shape.
+    """
+    if set(named) != set(own):
+        raise InvalidArgument(
+            f"load_constants: this network's constants are {', '.join(sorted(own)) or 'none'}, "
+            f"got {', '.join(sorted(named)) or 'none'}; they are those of another network"
+        )
+    new = {name: real_numbers(value, f"constant {name}") for name, value in named.items()}
+    for name, value in new.items():
+        if value.shape != own[name].shape:
+            raise ShapeError(f"load_constants: expected {name} of shape {tuple(own[name].shape)}, got {tuple(value.shape)}")
+    return new
 
 
 def check_nodes(nodes: Sequence[int]) -> tuple[int, ...]:
