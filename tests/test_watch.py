@@ -10,9 +10,12 @@ import pytest
 import torch
 
 import nchl
+from nchl import rollout, tasks
 from nchl.errors import InvalidArgument, RunError, ShapeError, TaskError
+from nchl.rollout.scores import begin
 from nchl.rollout.watch import Moment, never, watch
 from nchl.runs.watch import open_run
+from nchl.seeds import Purpose, environment_seed, weights_seed
 from nchl.tasks import render_mujoco
 from nchl.tasks.render import open_stage
 
@@ -88,6 +91,30 @@ def test_the_network_stands_after_the_update_of_each_moment() -> None:
         for mine, theirs in zip(net.weights, mirror.weights, strict=True):
             assert torch.equal(mine, theirs)
     stage.close()
+
+
+@pytest.mark.parametrize("backend", ["eager", "compiled"])
+@pytest.mark.parametrize("options", [{}, {"modulate": "advantage:0.1", "trace": 0.9, "recurrent": True, "every": 2}])
+def test_the_moments_are_those_of_a_rollout_whatever_the_back_end(backend: str, options: dict[str, Any]) -> None:
+    task = tasks.make("CartPole-v1", "gymnasium")
+    net, mirror = (network([4, 3, 2], backend=backend, **options) for _ in range(2))
+    played = rollout.evaluate(net, task, net.genome.numpy(), run_seed=5, episodes=1)
+    stage = open_stage("CartPole-v1", "gymnasium", seed=environment_seed(5, Purpose.EVALUATION, 0, 0))
+    start = [weights_seed(5, Purpose.EVALUATION, 0, 0)]
+    begin(net, start)
+    begin(mirror, start)
+    moments = []
+    for moment in watch(net, stage, draw=never):
+        outputs = mirror.forward(torch.from_numpy(moment.observation)[None])
+        np.testing.assert_allclose(outputs[0].numpy(), moment.outputs, rtol=1e-5, atol=1e-6)
+        mirror.update(reward=moment.reward)
+        for mine, theirs in zip(net.weights, mirror.weights, strict=True):  # the last moment too
+            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+        moments.append(moment)
+    assert moments[-1].total == played.returns[0, 0]
+    assert len(moments) == played.lengths[0, 0] >= 8
+    stage.close()
+    task.close()
 
 
 def test_one_without_the_axis_of_a_population_can_be_watched() -> None:

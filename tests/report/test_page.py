@@ -19,7 +19,7 @@ pytest.importorskip("jinja2")
 import nchl
 from nchl.cli import main
 from nchl.errors import NchlError, RunError
-from nchl.report import page, page_state
+from nchl.report import microscope, page, page_life, page_state
 
 EVIL = '<img src=x onerror="document.title=1">'
 
@@ -74,14 +74,30 @@ def test_what_comes_back(written: tuple[dict[str, Any], str]) -> None:
 def test_what_is_on_the_page(written: tuple[dict[str, Any], str]) -> None:
     _, text = written
     assert "nchl evolve CartPole-v1 --hidden 3 --population 8 --generations 2 --out repeated" in text
-    for section in ("learning", "evaluation", "microscope", "genome", "settings", "repeat"):
+    for section in ("learning", "evaluation", "microscope", "dynamics", "genome", "settings", "repeat"):
         assert f'<section id="{section}"' in text
     assert "plasticity off" in text
     assert "frozen half-way" in text
     assert "band: mean ± one standard deviation of a generation" in text
     pictures = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
-    assert len(pictures) == 2 + len("ABCD") + 1
+    assert len(pictures) == 2 + 2 + len("ABCD") + 1
     assert all(len(label) > 20 for label in pictures)
+
+
+def test_what_the_weights_do_is_what_an_evaluation_says(written: tuple[dict[str, Any], str], finished: Path) -> None:
+    result, text = written
+    said = nchl.evaluate(finished, episodes=1, dynamics=True)["dynamics"]["per_episode"][0]
+    assert result["dynamics"] == said
+    assert html.escape(said["why"]) in text[text.index('<section id="dynamics"') :]
+
+
+def test_a_network_too_large_for_the_microscope_still_has_its_weights_followed(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(microscope, "BUDGET", 10)
+    result = page.write(run, episodes=0, film=False)
+    assert result["microscope"] is None
+    assert [note.partition(":")[0] for note in result["notes"]] == ["There is no microscope"]
+    assert result["dynamics"]["changes"] > 0
+    assert '<section id="dynamics"' in (run / "report.html").read_text(encoding="utf-8")
 
 
 def test_no_request_can_leave_the_page(written: tuple[dict[str, Any], str]) -> None:
@@ -125,6 +141,7 @@ def test_one_generation_is_enough(tmp_path: Path) -> None:
     text = (folder / "report.html").read_text(encoding="utf-8")
     assert "plasticity_off" not in result["evaluation"]
     assert "not plastic" in text
+    assert "There is no verdict: the network is static: nothing moves its weights." in text
     assert "--controls" not in text
 
 
@@ -204,7 +221,7 @@ def test_what_cannot_be_drawn_is_left_out_with_its_reason(run: Path, monkeypatch
     def no_renderer(*_: Any, **__: Any) -> None:
         raise NchlError("there is no renderer <here>")
 
-    monkeypatch.setattr(page, "open_run", no_renderer)
+    monkeypatch.setattr(page_life, "open_run", no_renderer)
     (run / "film.mp4").mkdir()
     result = page.write(run, episodes=0)
     assert [note.partition(":")[0] for note in result["notes"]] == ["There is no microscope", "There is no film"]
@@ -213,6 +230,7 @@ def test_what_cannot_be_drawn_is_left_out_with_its_reason(run: Path, monkeypatch
     assert "there is no renderer &lt;here&gt;" in text
     assert "script-src 'sha256-" in text
     assert 'id="recording"' not in text
+    assert 'id="dynamics"' not in text
 
 
 def test_a_film_of_the_run_folder_is_embedded(run: Path) -> None:

@@ -12,6 +12,8 @@ pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure
 
 from nchl.report import plots
+from nchl.report.dynamics import weight_changes, weight_path
+from nchl.rollout.dynamics import of_path
 
 
 def axes() -> Any:
@@ -89,3 +91,41 @@ def test_a_genome_of_any_numbers_can_be_drawn(values: list[float], tmp_path: Any
 def test_the_colours_are_okabe_and_itos() -> None:
     published = {"#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"}
     assert {plots.BLUE, plots.ORANGE, plots.GREEN, plots.VERMILLION, plots.SKY, plots.PURPLE, plots.YELLOW} == published
+
+
+def test_the_path_of_weights_has_its_start_its_end_and_its_verdict() -> None:
+    angle = 2 * np.pi * np.arange(201) / 20
+    life = of_path(np.stack([np.cos(angle), np.sin(angle)], 1))
+    ax = axes()
+    assert weight_path(ax, life) is ax
+    assert ax.get_title() == "cycles: period 20 steps (autocorrelation 1)"
+    assert "first principal component (50% of the variance)" in ax.get_xlabel()
+    assert words(ax) == "start (step 0) end (step 200)"
+    lines = ax.get_lines()
+    drawn = np.concatenate([np.asarray(line.get_xydata()) for line in lines[:-2]])
+    assert len(np.unique(drawn.round(9), axis=0)) == 20
+    assert len({line.get_color() for line in lines[:-2]}) == len(lines) - 2  # a colour for each stretch of time
+    np.testing.assert_array_equal(np.asarray(lines[-1].get_xydata())[0], life.path[-1])
+
+
+def test_changes_are_on_a_logarithmic_scale_with_the_two_means() -> None:
+    life = of_path(np.exp(-np.arange(401) / 50.0)[:, None] * np.ones((1, 3)) + 1)
+    ax = axes()
+    assert weight_changes(ax, life) is ax
+    assert ax.get_yscale() == "log"
+    assert ax.get_title().startswith("settles: late changes are 0.00")
+    assert words(ax) == "one change mean of the first 5 % mean of the last quarter"
+    every, early, late = [np.asarray(line.get_xydata())[:, 1] for line in ax.get_lines()]
+    np.testing.assert_allclose(every, life.relative)
+    assert early[0] == pytest.approx(life.relative[:20].mean())
+    assert late[0] == pytest.approx(life.relative[-100:].mean())
+
+
+@pytest.mark.parametrize("path", [np.ones((30, 2)), np.zeros((1, 2)), np.zeros((0, 2)), np.full((30, 2), np.nan), np.arange(8.0)[:, None]])
+def test_weights_that_have_no_verdict_are_drawn_too(path: np.ndarray) -> None:
+    life = of_path(path)
+    for draw in (weight_path, weight_changes):
+        figure = Figure()
+        ax = draw(figure.subplots(), life)
+        assert ax.get_title() == (f"drifts: {life.why}" if life.verdict else f"no verdict: {life.why}")
+        figure.canvas.draw()

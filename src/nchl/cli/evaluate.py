@@ -1,7 +1,8 @@
 """Play unseen episodes with what a run has found.
 
 Neither the search nor its validation has met these starts. With `--controls` the same individual also plays with its rule
-switched off, and with its weights frozen as they are half-way through a life: so one sees what the rewiring does.
+switched off, and with its weights frozen as they are half-way through a life: so one sees what the rewiring does. With
+`--dynamics` the weights of a few lifetimes are followed: they settle, cycle or drift.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ def add_arguments(parser: Parser) -> None:
     add_result_options(parser)
     parser.add_argument("--episodes", type=at_least(1), default=100, metavar="N", help="episodes to play (default: 100)")
     parser.add_argument("--controls", action="store_true", help="also play without the rule, and with weights frozen half-way")
+    parser.add_argument("--dynamics", action="store_true", help="also say what the weights do over a lifetime: settle, cycle or drift")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -38,6 +40,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         which=args.which,
         simulator=args.simulator,
         controls=args.controls,
+        dynamics=args.dynamics,
         rule=args.rule,
     )
 
@@ -64,8 +67,17 @@ def text(result: dict[str, Any]) -> str:
     lines = [title, "", *table, *explained]
     if result["non_finite"]:
         lines += ["", f"{result['non_finite']} episodes were not finite; they are in none of the figures"]
+    if "dynamics" in result:
+        lines += ["", f"weights over a lifetime: {_weights(result['dynamics'])}"]
     return "\n".join([*lines, *(f"note: {note}" for note in result["notes"])])
 
 
 def _figures(about: dict[str, Any]) -> list[str]:
     return [figure(about[column]) for column in _COLUMNS]
+
+
+def _weights(dynamics: dict[str, Any]) -> str:
+    """The verdict with its number, and how much of the path two components show."""
+    said = f"{dynamics['verdict'] or 'no verdict'}: {dynamics['why']}"
+    shown = sum(dynamics["explained"])
+    return said if not shown else f"{said}; the first two principal components explain {shown:.0%} of the path"

@@ -20,15 +20,13 @@ from typing import Any
 import numpy as np
 
 from nchl import __version__
-from nchl.errors import DrawingError, InvalidArgument, NchlError, RunError, require
-from nchl.report import page_words, plots, words
-from nchl.report.microscope import Microscope, record
+from nchl.errors import InvalidArgument, NchlError, RunError, require
+from nchl.report import page_life, page_words, plots, words
+from nchl.report.page_life import Life, record_life
 from nchl.report.page_pictures import svg
 from nchl.report.page_state import State, snapshot
-from nchl.rollout.watch import never
 from nchl.runs.evaluate import evaluate
 from nchl.runs.files import write_atomically
-from nchl.runs.watch import open_run
 
 OnNote = Callable[[str], None]
 
@@ -36,7 +34,6 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _SCRIPTS = ("pictures.js", "save.js")
 _MICROSCOPE = ("recording.js", *_SCRIPTS, "microscope.js")
 _LARGEST_FILM = 24 << 20
-_FRAME = (320, 240)
 
 
 def write(
@@ -58,13 +55,13 @@ def write(
         episodes: unseen episodes to play, and again for each control; 0 leaves the evaluation out.
         seed: of the evaluation; the film and the microscope show its first episode.
         film: embed `film.mp4` of the run folder, or make one where there is none.
-        microscope: record one lifetime and embed it.
+        microscope: record one lifetime and embed it; with it goes what the weights do over that lifetime.
         rule: another rule than the run's own, on purpose: "FILE.py:NAME"; `out` must then be given.
         on_note: called with lines that tell how far it is.
 
     Returns:
-        A JSON object: report (the path), bytes, task, status, generation, evaluation, microscope (steps and moments, or None), film
-        (whether there is one), notes.
+        A JSON object: report (the path), bytes, task, status, generation, evaluation, microscope (steps and moments, or None),
+        dynamics (what the weights did in that lifetime, or None), film (whether there is one), notes.
 
     Raises:
         NchlError: no such run, nothing found yet, or a page that cannot be written.
@@ -88,10 +85,11 @@ def write(
             tell(f"playing {episodes} unseen episodes" + (", and again with plasticity off and frozen" if controls else ""))
             evaluated = evaluate(state.folder.path, episodes=episodes, seed=seed, controls=controls, rule=rule)
             notes += evaluated["notes"]
-        recording = None
+        life = Life()
         if microscope:
             tell("recording one lifetime for the microscope")
-            recording = _tried("There is no microscope", notes, lambda: _record(state, seed, notes, rule))
+            life = record_life(state, seed, notes, rule)
+        recording = life.recording
         embedded = None
         if film:
             embedded = _tried("There is no film", notes, lambda: _film(Path(run), state, seed, rule, tell))
@@ -110,6 +108,8 @@ def write(
             conditions=[] if evaluated is None else plots.conditions(evaluated),
             recording=None if recording is None else _json(recording),
             life=recording,
+            dynamics=life.dynamics,
+            dynamics_pictures=page_life.pictures(life.dynamics, _trusted),
             film=embedded,
             notes=notes,
             seed=seed,
@@ -131,6 +131,7 @@ def write(
         "generation": int(state.rows[-1]["generation"]),
         "evaluation": None if evaluated is None else {k: v for k, v in evaluated.items() if k != "returns"},
         "microscope": None if recording is None else {"steps": recording["steps"], "moments": len(recording["kept"])},
+        "dynamics": None if life.dynamics is None else life.dynamics.summary(),
         "film": embedded is not None,
         "notes": notes,
     }
@@ -143,23 +144,6 @@ def _check_place(path: Path) -> None:
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise RunError(f"cannot write {path}: {folder} is no folder that can be written to; name another place")
-
-
-def _record(state: State, seed: int, notes: list[str], rule: str | None) -> dict[str, Any]:
-    """One lifetime of the best individual: the first episode of the evaluation; without pictures of a task that has none."""
-    try:
-        return _look(state, seed, notes, rule, draw=True)
-    except DrawingError as error:
-        notes.append(f"The microscope is without pictures of the task: {error}")
-        return _look(state, seed, notes, rule, draw=False)
-
-
-def _look(state: State, seed: int, notes: list[str], rule: str | None, *, draw: bool) -> dict[str, Any]:
-    with open_run(state.folder.path, seed, size=_size(state) if draw else None, draw=draw, rule=rule) as scene:
-        scope = Microscope(scene.network)
-        recording = record(scene.network, scene.watch(draw=scope.wants_frame if draw else never), scope)
-        notes += [note for note in scene.stage.notes if note not in notes]
-        return recording
 
 
 def _film(run: Path, state: State, seed: int, rule: str | None, tell: OnNote) -> dict[str, str]:
@@ -194,12 +178,6 @@ def _tried(otherwise: str, notes: list[str], make: Callable[[], dict[str, Any]])
         known = any(str(error) in note for note in notes)
         notes.append(f"{otherwise}, for the same reason" if known else f"{otherwise}: {error}")
         return None
-
-
-def _size(state: State) -> tuple[int, int] | None:
-    from nchl.tasks.render import DRAWN_BY_ENVPOOL
-
-    return None if state.record.settings.task in DRAWN_BY_ENVPOOL else _FRAME
 
 
 def _pictures(state: State, evaluated: dict[str, Any] | None, rule: str | None) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def learning_curve(axes: Axes, rows: Sequence[Mapping[str, str]]) -> Axes:
         axes.set_xticks([float(generation[0])])
     else:
         axes.locator_params(axis="x", integer=True)
-    _tidy(axes)
+    tidy(axes)
     axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(0, -0.19), borderaxespad=0)
     return axes
 
@@ -85,7 +85,7 @@ def evaluation(axes: Axes, result: Mapping[str, Any]) -> Axes:
     axes.set_yticks(range(len(rows)), [name for name, _, _ in reversed(rows)])
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlabel(f"return of an episode ({result['episodes']} unseen episodes)")
-    _tidy(axes, grid="x")
+    tidy(axes, grid="x")
     axes.legend(frameon=False, fontsize="small", ncols=2, loc="upper left", bbox_to_anchor=(-0.25, -0.24), borderaxespad=0)
     return axes
 
@@ -121,7 +121,7 @@ def genome_distribution(axes: Axes, values: Mapping[str, Float[np.ndarray, " _n"
     axes.set_ylim(-0.3, len(names))
     axes.set_xlim(-1.02 * reach, 1.02 * reach)
     axes.set_xlabel(f"{parameter} (no unit)")
-    _tidy(axes, grid="x")
+    tidy(axes, grid="x")
     return axes
 
 
@@ -148,7 +148,8 @@ def column(rows: Sequence[Mapping[str, str]], name: str) -> Float[np.ndarray, " 
     return values
 
 
-def _tidy(axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
+def tidy(axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
+    """No frame above and to the right, and a faint grid behind what is drawn."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis=grid, linewidth=0.5, alpha=0.5)
     axes.set_axisbelow(True)

@@ -67,7 +67,8 @@ def watch(
 ) -> Iterator[Moment]:
     """Let one individual live on a stage, and show each step.
 
-    Between two moments the network stands after the first one's update: its `weights` may be read then.
+    Between two moments the network stands after the first one's update, by that moment's reward if it needs one: its `weights` may
+    be read then.
 
     Args:
         network: one individual (population 1, or None), with its rules set and its weights drawn.
@@ -90,7 +91,7 @@ def watch(
     task, was_plastic = stage.task, network.plastic
     lead = network.population is not None
     raw = stage.reset()
-    total, reward, negative, done = 0.0, 0.0, np.zeros(1, dtype=np.int64), False
+    total, negative, done = 0.0, np.zeros(1, dtype=np.int64), False
     try:
         for step in range(task.step_limit):
             if freeze_after is not None and step >= freeze_after:
@@ -101,8 +102,7 @@ def watch(
             if statistics is not None:
                 observation = statistics.normalise(observation)
             seen = torch.as_tensor(np.array(observation if lead else observation[0]), dtype=network.dtype, device=network.device)
-            earned = reward if network.needs_reward and step else None
-            outputs = network.step(seen, reward=earned).detach().cpu().numpy().reshape(1, -1)
+            outputs = network.step(seen).detach().cpu().numpy().reshape(1, -1)
             if not np.isfinite(outputs).all():
                 return
             action = task.map_actions(outputs, network.output_bounded)
@@ -113,10 +113,19 @@ def watch(
             if task.early_stop is not None:
                 negative = task.early_stop.count(negative, rewards)
                 done = done or bool(task.early_stop.stops(negative, step + 1)[0])
-            if not np.isfinite(total) or (done and not bool(network.finite(torch.tensor([0])))):
+            if not np.isfinite(total) or (done and not _finite(network)):
                 total = float("nan")
+            if network.needs_reward and plastic and np.isfinite(reward):
+                # A rollout tells the reward with the next step; told at once, the moment shows the weights that it made.
+                network.update(reward=reward)
             yield Moment(step, np.array(observation[0]), outputs[0].copy(), np.array(action[0]), reward, total, frame, done, plastic)
             if done:
                 return
     finally:
         network.plastic = was_plastic
+
+
+def _finite(network: PlasticNetwork) -> bool:
+    """Whether the weights are finite at the end of the life; to ask for the weights first does an update that waits, once."""
+    _ = network.weights
+    return bool(network.finite(torch.tensor([0])))

@@ -12,6 +12,7 @@ from nchl import rollout
 from nchl.errors import InvalidArgument
 from nchl.rollout import Rollout
 from nchl.runs import budget
+from nchl.runs.dynamics import evaluated as followed
 from nchl.runs.environment import digest, notes_on_environment
 from nchl.runs.load import check_length, read_result
 from nchl.runs.recorder import statistics_from, unrecorded
@@ -28,6 +29,7 @@ def evaluate(
     which: str = "best",
     simulator: str | None = None,
     controls: bool = False,
+    dynamics: bool = False,
     rule: str | None = None,
 ) -> dict[str, Any]:
     """Let a run's result play, each episode on a start and with initial weights of its own.
@@ -42,6 +44,7 @@ def evaluate(
         which: "best" or "centre".
         simulator: None: the run's own.
         controls: also with plasticity off from the first step, and with the weights frozen half-way through a life.
+        dynamics: also follow the weights over the first few lifetimes, which are played once more.
         rule: another rule than the run's own, on purpose: "FILE.py:NAME".
 
     Returns:
@@ -49,7 +52,9 @@ def evaluate(
         length (mean, in steps), non_finite (episodes that were not finite and are in none of the figures), and returns; with
         `controls` the same figures for `plasticity_off` and `frozen_half_way`. Then what it was computed with: `environment`, the digest of
         the Gymnasium environment (see `tasks.fingerprint`; None where the simulator's version says it), and `code`, the SHA-256 of each
-        file of the user's own; and `notes`, lines that a user should see.
+        file of the user's own; and `notes`, lines that a user should see. With `dynamics` also `dynamics`: verdict ("settles", "cycles",
+        "drifts" or None), number (late_share or period), why, late_share, autocorrelation, period, explained, counts and per_episode; see
+        `rollout.dynamics`.
 
     Raises:
         NchlError: no such run or result, or controls for a network that never rewires itself.
@@ -93,9 +98,11 @@ def evaluate(
             half = max(1, round(float(plastic.lengths.mean()) / 2))
             result["plasticity_off"] = figures(play(freeze_after=0))
             result["frozen_half_way"] = {"after_steps": half, **figures(play(freeze_after=half))}
-        return result
     finally:
         task.close()
+    if dynamics:
+        result["dynamics"] = followed(run, episodes=episodes, seed=seed, which=which, simulator=simulator, rule=rule)
+    return result
 
 
 def figures(played: Rollout) -> dict[str, Any]:
