@@ -63,6 +63,10 @@ class Parser(argparse.ArgumentParser):
         args, rest = self.parse_known_args(list(words))
         for word in rest:
             if word.startswith("--"):
+                from nchl.runs.options import FORMER
+
+                if (former := word.partition("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")) in FORMER:
+                    raise InvalidArgument(FORMER[former])
                 raise UnknownName(f"option of {self.prog!r}", word.partition("=")[0], self.options(), see=f"{self.prog} --help")
         if rest:
             self.error(f"unexpected {' '.join(map(repr, rest))}")

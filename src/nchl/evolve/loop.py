@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class Evolution:
         strategy: the search over genomes.
         workers: who evaluates them.
         limits: when to end.
-        episodes: episodes of each individual in a generation.
+        episodes: episodes of each individual in a generation; or pairs (first generation, counted from 0; episodes from then on).
         statistics: running statistics of the observations, where they are to be normalised.
         clock: seconds that only ever grow.
 
@@ -56,7 +56,7 @@ class Evolution:
         workers: Workers,
         limits: Limits,
         *,
-        episodes: int = 1,
+        episodes: int | Sequence[tuple[int, int]] = 1,
         statistics: ObservationStatistics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -69,7 +69,7 @@ class Evolution:
         self.evaluations = 0
         self.env_steps = 0
         self.best_so_far = float("-inf")
-        self._episodes = episodes
+        self._episodes = [(0, episodes)] if isinstance(episodes, int) else sorted(episodes)
         self._clock = clock
         self._begun = clock()
 
@@ -115,11 +115,12 @@ class Evolution:
 
     def _step(self) -> Generation:
         number, sigma, lr, statistics = self.strategy.generation, self.strategy.sigma, self.strategy.lr, self.statistics
+        episodes = next(count for first, count in reversed(self._episodes) if first <= number)
         begin = self._clock()
         sent, received = self.workers.sent_bytes, self.workers.received_bytes
         population = self.strategy.ask()
         asked = self._clock()
-        scores = self.workers.evaluate(population, generation=number, episodes=self._episodes, statistics=statistics)
+        scores = self.workers.evaluate(population, generation=number, episodes=episodes, statistics=statistics)
         evaluated = self._clock()
         self.strategy.tell(scores.fitness)
         told = self._clock()
@@ -148,7 +149,7 @@ class Evolution:
             evaluations=self.evaluations,
             env_steps=self.env_steps,
             non_finite=scores.non_finite,
-            length=scores.env_steps / (len(population) * self._episodes),
+            length=scores.env_steps / (len(population) * episodes),
             validation_best=validations[0],
             validation_centre=validations[1],
             centre=self.centre.copy(),
@@ -248,7 +249,7 @@ class Evolution:
         Raises:
             CheckpointError: the state belongs to another search or network; names both.
         """
-        if about.get("strategy") != self.strategy.name:
+        if about.get("strategy") not in (self.strategy.name, *self.strategy.formerly):
             raise CheckpointError(f"this state is one of the strategy {about.get('strategy')!r}, the run's is {self.strategy.name!r}")
         saved = np.shape(tensors.get(_STRATEGY + "centre", ()))
         if saved != self.centre.shape:

@@ -16,6 +16,7 @@ from nchl.networks.build import NetworkSpec
 from nchl.rollout import ObservationStatistics
 from nchl.runs.code import Code, collect
 from nchl.runs.config import INITIAL_GENOMES, EvolveConfig
+from nchl.runs.config_values import read_episodes
 from nchl.runs.files import read_tensors
 from nchl.runs.folder import RunFolder
 from nchl.runs.recorder import recorded_constants, statistics_from
@@ -62,7 +63,7 @@ def build(config: EvolveConfig, constants: Mapping[str, np.ndarray] | None = Non
             **config.strategy_settings(),
         )
         statistics = first_statistics(config, workers.observation_shape)
-        return Evolution(strategy, workers, limits(config), episodes=_given(config.episodes), statistics=statistics)
+        return Evolution(strategy, workers, limits(config), episodes=_episodes(config), statistics=statistics)
     except BaseException:
         workers.close()
         raise
@@ -179,6 +180,10 @@ def first_constants(config: EvolveConfig) -> dict[str, np.ndarray] | None:
     """Those that the first centre was evolved with, in the run that it comes from; None where there are none."""
     run = initial_run(config)
     return None if run is None else recorded_constants(read_tensors(run.centre)[0])
+
+
+def _episodes(config: EvolveConfig) -> int | list[tuple[int, int]]:
+    return _given(config.episodes) if config.episodes_schedule is None else read_episodes(config.episodes_schedule)
 
 
 def _network(config: EvolveConfig) -> str:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from nchl.errors import InvalidArgument, RunError, UnknownName
 from nchl.runs import budget
+from nchl.runs.config_meaning import renewed, schedules, that_stay, without_meaning
 from nchl.runs.config_values import check_values
-from nchl.runs.options import Option, check_keys, check_kind, is_file_network, no_meaning, option, with_strategy_settings
+from nchl.runs.options import FORMER, Option, check_keys, check_kind, is_file_network, no_meaning, option, with_strategy_settings
 from nchl.runs.presets import preset_settings
 from nchl.strategies.registry import STRATEGIES
 
@@ -122,6 +123,10 @@ class EvolveConfig:
         metavar="NAME|RUN",
     )
     episodes: int | None = option("int", 1, "episodes of each individual; its fitness is their mean return", _SEARCH, metavar="N")
+    episodes_schedule: str | None = option(
+        *("str", None, "in place of --episodes, few early and more later: 1@0,4@50 is 1 at first, and 4 when 50 generations are done"),
+        *(_SEARCH, "N@G,..."),
+    )
     validation_episodes: int | None = option(
         "int",
         0,
@@ -174,8 +179,14 @@ class EvolveConfig:
             raise UnknownName("network", str(self.network), [*NETWORKS, _OWN])
         if self.strategy not in STRATEGIES:
             raise UnknownName("strategy", str(self.strategy), STRATEGIES)
+        network, strategy = str(self.network), str(self.strategy)
+        defaults = {each.name: _default(each, network, strategy) for each in options()}
+        lost = without_meaning(strategy, {name: v for name in defaults if (v := getattr(self, name)) is not None}, defaults)
         for each in options():
-            self._settle(each)
+            if each.name not in lost:
+                self._settle(each)
+        for name, value in schedules(self).items():
+            object.__setattr__(self, name, value)
         check_values(self)
 
     @property
@@ -224,6 +235,8 @@ class EvolveConfig:
     def _over(cls, settled: Mapping[str, Any], given: Mapping[str, Any]) -> EvolveConfig:
         """What is given, over settled options, which fall away with the network or strategy that gave them a meaning."""
         for name in given:
+            if name in FORMER:
+                raise InvalidArgument(FORMER[name])
             if name not in _BY_NAME:
                 raise UnknownName("option", name, _BY_NAME)
         explicit = {name: value for name, value in given.items() if value is not None}
@@ -231,7 +244,8 @@ class EvolveConfig:
         if "task" not in chosen:
             raise InvalidArgument("no task given: name a Gymnasium id, for example CartPole-v1, or a preset that brings one")
         network, strategy = (str(chosen.get(name, _BY_NAME[name].default)) for name in ("network", "strategy"))
-        config = cls(**{name: value for name, value in settled.items() if _BY_NAME[name].applies(network, strategy)} | explicit)
+        kept = {name: value for name, value in settled.items() if _BY_NAME[name].applies(network, strategy)}
+        config = cls(**that_stay(strategy, kept, explicit) | explicit)
         config._remember(vars(config)["_defaults"], explicit)
         return config
 
@@ -275,9 +289,8 @@ class EvolveConfig:
         Raises:
             RunError: an unknown or missing key, a value of the wrong type or out of range; names the file and the key.
         """
+        data = renewed(data)
         check_keys(data, options(), file)
-        if data["network"] == "conv-hml":  # older records hold what has no meaning for it
-            data = data | {"sharing": None, "termwise": None}
         try:
             config = cls(**data)
         except InvalidArgument as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from nchl.errors import InvalidArgument
@@ -43,6 +44,8 @@ def check_values(config: EvolveConfig) -> None:
         value = getattr(config, name)
         if value is not None and value < bound:
             raise InvalidArgument(f"{name} must be at least {bound}, got {value}")
+    if config.episodes_schedule is not None:
+        read_episodes(config.episodes_schedule)
     settings = config.strategy_settings()
     if settings.get("antithetic") and config.population is not None and config.population % 2:
         raise InvalidArgument(
@@ -61,3 +64,24 @@ def check_values(config: EvolveConfig) -> None:
     mu = settings.get("mu")
     if mu is not None and config.population is not None and mu > config.population:
         raise InvalidArgument(f"mu must be at most the population of {config.population}, got {mu}")
+
+
+def read_episodes(text: str) -> list[tuple[int, int]]:
+    """Pairs (generations that are done, episodes of each individual from then on) of a text such as `1@0,4@50`.
+
+    Raises:
+        InvalidArgument: another text, or one that does not begin at 0 and rise.
+    """
+    pairs = []
+    for part in text.split(","):
+        episodes, at, begin = part.strip().partition("@")
+        if not (at and episodes.isdecimal() and begin.isdecimal() and int(episodes) >= 1):
+            raise InvalidArgument(
+                f"episodes_schedule must hold EPISODES@GENERATION, separated by commas, as in 1@0,4@50 (4 episodes from the time on "
+                f"when 50 generations are done); got {part!r} in {text!r}"
+            )
+        pairs.append((int(begin), int(episodes)))
+    begins = [begin for begin, _ in pairs]
+    if begins[0] != 0 or any(later <= earlier for earlier, later in itertools.pairwise(begins)):
+        raise InvalidArgument(f"episodes_schedule must begin with @0, and its generations must rise, as in 1@0,4@50; got {text!r}")
+    return pairs

@@ -21,7 +21,13 @@ NO_EFFECT_ON_RESULTS = frozenset({"preset", "workers", "cluster", "threads", "wa
 TOTALS = ("generations", "max_steps", "max_minutes")
 
 # Options that records of earlier versions lack; such a run was made with what is now the default.
-ADDED = frozenset({"max_episode_steps", "mu", "evolve_biases"})
+ADDED = frozenset(
+    {"max_episode_steps", "mu", "evolve_biases", "episodes_schedule"} | {"sigma_schedule", "lr_schedule", "optimizer", "weight_decay"}
+)
+
+
+# Options of earlier versions -> what is said of them.
+FORMER = {"diagonal": "--diagonal is a strategy of its own now: write --strategy sep-cma-es (in Python, strategy='sep-cma-es')"}
 
 
 @dataclass(frozen=True)
@@ -72,12 +78,12 @@ def is_file_network(network: str) -> bool:
     return ":" in network
 
 
-def option(kind: str, default: Any, help: str, group: str, **more: Any) -> Any:
+def option(kind: str, default: Any, help: str, group: str, metavar: str | None = None, **more: Any) -> Any:
     """A dataclass field for one option, with `None` for "not given" and everything else in its metadata."""
     if default is not None:
         shown = {True: "on", False: "off"}[default] if isinstance(default, bool) else default
         help += f" (default: {' '.join(map(str, shown)) if isinstance(shown, tuple) else shown})"
-    return field(default=None, metadata={"kind": kind, "default": default, "help": help, "group": group, **more})
+    return field(default=None, metadata={"kind": kind, "default": default, "help": help, "group": group, "metavar": metavar, **more})
 
 
 def with_strategy_settings(group: str, *, behind: str) -> Callable[[type[_Config]], type[_Config]]:
@@ -108,10 +114,11 @@ def _strategy_option(versions: Mapping[str, Setting], group: str) -> Any:
     defaults = list(dict.fromkeys(each.default for each in versions.values()))
     only = None if len(versions) == len(STRATEGIES) else tuple(versions)
     if len(defaults) == 1:
-        return option(first.kind, first.default, first.help, group, metavar=first.metavar, strategies=only)
+        more: dict[str, Any] = {"metavar": first.metavar, "choices": first.choices, "strategies": only}
+        return option(first.kind, first.default, first.help, group, **more)
     each = "; ".join(f"{version.default} for {strategy}" for strategy, version in versions.items())
     plain = {"kind": first.kind, "default": first.default, "help": f"{first.help} (default: {each})", "group": group}
-    return field(default=None, metadata={**plain, "metavar": first.metavar, "strategies": only})
+    return field(default=None, metadata={**plain, "metavar": first.metavar, "choices": first.choices, "strategies": only})
 
 
 def no_meaning(option: Option, network: str, strategy: str) -> str:

@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from nchl.strategies.initial import initial_centre as initial_centre
     from nchl.strategies.lm_ma_es import LMMAES as LMMAES
     from nchl.strategies.openai_es import OpenAIES as OpenAIES
+    from nchl.strategies.pgpe import PGPE as PGPE
     from nchl.strategies.population import GaussianPopulation as GaussianPopulation
     from nchl.strategies.population import MatrixPopulation as MatrixPopulation
     from nchl.strategies.population import Population as Population
+    from nchl.strategies.sep_cma_es import SepCMAES as SepCMAES
+    from nchl.strategies.snes import SNES as SNES
 
 # Public name -> the module that defines it.
 _HOMES = {
@@ -38,7 +41,10 @@ _HOMES = {
     "LMMAES": "lm_ma_es",
     "MatrixPopulation": "population",
     "OpenAIES": "openai_es",
+    "PGPE": "pgpe",
     "Population": "population",
+    "SNES": "snes",
+    "SepCMAES": "sep_cma_es",
     "Strategy": "base",
     "initial_centre": "initial",
 }

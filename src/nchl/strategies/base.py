@@ -46,6 +46,7 @@ class Strategy(ABC):
     """
 
     name: ClassVar[str]
+    formerly: ClassVar[tuple[str, ...]] = ()  # names under which earlier versions saved states of it
 
     def __init__(self, size: int, population: int, seed: int, *, centre: str | ArrayLike, sigma: float) -> None:
         size, population = whole_number(size, "size", None), whole_number(population, "population", None)
@@ -53,7 +54,7 @@ class Strategy(ABC):
         if size < 1:
             raise InvalidArgument(f"a vector needs at least 1 number to be searched; got size {size}")
         if population < 2:
-            raise InvalidArgument(f"population {population} leaves nobody to be compared with; use at least 2")
+            raise InvalidArgument(f"population must be at least 2, so that individuals can be compared; got {population}")
         if not (np.isfinite(sigma) and sigma > 0):
             raise InvalidArgument(f"sigma must be a finite number above 0; got {sigma}")
         self.size = size

@@ -1,176 +1,59 @@
-"""CMA-ES by the library `cma` (Hansen, arXiv 1604.00772), with our random numbers, exact state, and ranks for fitness.
-
-The library's object is made from the constructor's arguments; what it learns is in the attributes of `_LEARNT`, which is all
-that its next generation follows from. They are saved as arrays: neither pickle nor a replay of the past is needed.
-"""
+"""CMA-ES: learns a step size and how all coordinates go together (Hansen, arXiv 1604.00772; the library `cma`, see `cma_library`)."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from nchl import seeds
-from nchl.errors import InvalidArgument, require
-from nchl.strategies import shaping
+from nchl.errors import InvalidArgument
 from nchl.strategies.base import State, Strategy
+from nchl.strategies.cma_library import Library
 from nchl.strategies.population import MatrixPopulation, Population
 
 LARGEST_FULL = 3000
-_SMALLEST_POPULATION = 4
-
-# Arrays and counters of the library's object, by the path to them. `fit.hist...` and the like serve its own
-# stopping criteria, which are not used here.
-_LEARNT = (
-    "mean",
-    "mean_after_tell",
-    "sigma",
-    "pc",
-    "pc2",
-    "countiter",
-    "countevals",
-    "sigma_vec.scaling",
-    "sigma_vec.is_identity",
-    "adapt_sigma.ps",
-    "adapt_sigma._ps_updated_iteration",
-    "adapt_sigma.delta",
-    "_isotropic_mean_shift_iteration",
-)
-_LEARNT_FULL = (
-    "sm.C",
-    "sm.B",
-    "sm.D",
-    "sm.last_update",
-    "sm.count_tell",
-    "sm.count_eigen",
-    "sm._corr_condition",
-    "sm._corr_condition_count_eigen",
-    "sm._beta_diagonal_acceleration",
-)
 
 
 class CMAES(Strategy):
-    """CMA-ES: learns step size and covariance; O(size^2) memory and O(size^3) time now and then, or O(size) with `diagonal`.
-
-    Fitness reaches the library as ranks, so any order-preserving change of it changes nothing. Equal scores are ranked by row,
-    which is chance, since rows are drawn alike: a generation of equals is a step of random selection, to which step size and matrix are
-    neutral.
+    """CMA-ES; O(size^2) memory and O(size^3) time now and then.
 
     Args:
-        size: numbers in a vector.
+        size: numbers in a vector, at most 3,000.
         population: individuals per generation, at least 4.
         seed: seed of the run.
         centre: where to begin, see `initial_centre`.
         sigma: initial standard deviation in every coordinate.
-        diagonal: learn the variances only (separable CMA-ES); the full matrix is refused above 3,000 numbers.
     """
 
     name: ClassVar[str] = "cma-es"
 
-    def __init__(
-        self, size: int, population: int, seed: int, *, centre: str | ArrayLike = "normal", sigma: float = 0.1, diagonal: bool = False
-    ) -> None:
+    def __init__(self, size: int, population: int, seed: int, *, centre: str | ArrayLike = "normal", sigma: float = 0.1) -> None:
         super().__init__(size, population, seed, centre=centre, sigma=sigma)
-        if size < 2:
-            raise InvalidArgument("CMA-ES learns how coordinates go together and needs at least 2; for size 1 use openai-es or elite")
-        if population < _SMALLEST_POPULATION:
-            raise InvalidArgument(f"CMA-ES needs at least {_SMALLEST_POPULATION} individuals to choose parents from; got {population}")
-        if size > LARGEST_FULL and not diagonal:
+        if size > LARGEST_FULL:
             gigabytes = size * size * 8 / 1e9
             raise InvalidArgument(
                 f"the full covariance matrix of {size:,} numbers takes {gigabytes:,.1f} GB, three times over, and hours to decompose; "
-                f"above {LARGEST_FULL:,} use diagonal=True (variances only), lm-ma-es or openai-es"
+                f"above {LARGEST_FULL:,} use sep-cma-es (variances only), lm-ma-es, snes, pgpe or openai-es"
             )
-        self.diagonal = bool(diagonal)
         self._begin = {"sigma": self.sigma}
-        self._library = require("cma", "sim")
-        self._threads = require("threadpoolctl", "sim").ThreadpoolController()
-        self._search = self._new_search()
-        self._before_ask: State | None = None
+        self._search = Library(self.centre, self.sigma, population, seed, diagonal=False)
 
     @property
     def settings(self) -> dict[str, Any]:
         """The keyword arguments other than the centre."""
-        return self._begin | {"diagonal": self.diagonal}
+        return dict(self._begin)
 
     def _ask(self) -> MatrixPopulation:
-        # The library's `ask` moves its object (it may decompose the matrix), and a state stands before the `ask`.
-        self._before_ask = self._snapshot()
-        with self._one_thread():
-            return MatrixPopulation(np.asarray(self._search.ask()))
+        return self._search.ask(self.generation)
 
     def _tell(self, population: Population, scores: Float[np.ndarray, " population"]) -> None:
-        # The library minimises, and sorts in a way that leaves the order of equal costs to the processor: there are none.
-        costs = np.empty(self.population)
-        costs[shaping.order(scores)] = np.arange(self.population)
-        with self._one_thread(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the library remarks on long single steps, for its developers
-            self._search.tell(list(population.rows()), costs.tolist())
-        self._before_ask = None
-        self.centre = np.array(self._search.mean)
-        self.sigma = float(self._search.sigma)
+        self.centre, self.sigma = self._search.tell(population, scores)
 
     def _state(self) -> State:
-        return self._snapshot() if self._before_ask is None else self._before_ask
+        return self._search.state()
 
     def _restore(self, state: Mapping[str, np.ndarray]) -> None:
-        version = state["cma.version"].tobytes().decode()
-        if version != self._library.__version__:
-            raise InvalidArgument(
-                f"this state was made with cma {version}, and cma {self._library.__version__} is installed: "
-                f"the search would not go on as it was; use pip install cma=={version}"
-            )
-        self._search = self._new_search()
-        self._before_ask = None
-        for path in self._learnt():
-            value = state[f"cma.{path}"]
-            owner, name = self._owner(path)
-            setattr(owner, name, np.array(value) if value.ndim else value.item())
-        self._search._updateBDfromSM()
-
-    def _snapshot(self) -> State:
-        arrays = {f"cma.{path}": np.array(getattr(*self._owner(path))) for path in self._learnt()}
-        return arrays | {"cma.version": np.frombuffer(self._library.__version__.encode(), dtype=np.uint8)}
-
-    def _learnt(self) -> tuple[str, ...]:
-        return _LEARNT if self.diagonal else _LEARNT + _LEARNT_FULL
-
-    def _owner(self, path: str) -> tuple[Any, str]:
-        *parents, name = path.split(".")
-        owner = self._search
-        for parent in parents:
-            owner = getattr(owner, parent)
-        return owner, name
-
-    def _new_search(self) -> Any:
-        options = {
-            "popsize": self.population,
-            "CMA_diagonal": self.diagonal,
-            "CMA_mirrors": 0,  # below 6 individuals the library would mirror some by what it remembers beyond what is saved here
-            "randn": self._normal,
-            "seed": float("nan"),  # NaN: leaves numpy's global generator alone
-            "verbose": -9,
-            "AdaptSigma": self._library.sigma_adaptation.CMAAdaptSigmaCSA,  # by default another one above 1,000 numbers
-            "conditioncov_alleviate": False,  # would change coordinates when badly conditioned, beyond what is saved here
-        }
-        search = self._library.CMAEvolutionStrategy(self.centre, self._begin["sigma"], options)
-        # These are otherwise made at the first `ask` or `tell`, which a restored search never sees.
-        search.adapt_sigma.initialize(search)
-        search.timer = self._library.utilities.utils.ElapsedWCTime()
-        search.mean_old = search.mean
-        if self.diagonal:
-            search.sigma_vec.scaling = np.ones(self.size)
-        return search
-
-    def _normal(self, *shape: int) -> np.ndarray:
-        return seeds.generator(self.seed, seeds.Purpose.NOISE, self.generation).standard_normal(shape)
-
-    def _one_thread(self) -> AbstractContextManager[Any]:
-        # Sums of a matrix product are cut where the threads are, so their bits would depend on the machine's cores.
-        limits: AbstractContextManager[Any] = self._threads.limit(limits=1, user_api="blas")
-        return limits
+        self._search.restore(state)

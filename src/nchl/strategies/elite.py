@@ -18,12 +18,12 @@ from numpy.typing import ArrayLike
 from nchl.errors import InvalidArgument
 from nchl.strategies import shaping
 from nchl.strategies.base import Strategy
-from nchl.strategies.decay import SIGMA_FLOOR, check_decay, decayed
+from nchl.strategies.decay import SIGMA_FLOOR, schedule
 from nchl.strategies.population import GaussianPopulation, Population
 
 
 class Elite(Strategy):
-    """(mu, lambda) with one elite; after each generation sigma shrinks, down to 0.01.
+    """(mu, lambda) with one elite; after each generation sigma shrinks by its schedule, down to 0.01.
 
     Args:
         size: numbers in a vector.
@@ -31,7 +31,8 @@ class Elite(Strategy):
         seed: seed of the run.
         centre: where to begin, see `initial_centre`.
         sigma: standard deviation of the noise.
-        sigma_decay: factor of sigma after each generation.
+        sigma_decay: factor of sigma after each generation, where its schedule is exponential.
+        sigma_schedule: `constant`, `exponential` or `cosine:N` (N generations).
         mu: parents, at most `population`; None: 10, or the population where that is smaller.
     """
 
@@ -46,6 +47,7 @@ class Elite(Strategy):
         centre: str | ArrayLike = "normal",
         sigma: float = 0.1,
         sigma_decay: float = 0.999,
+        sigma_schedule: str = "exponential",
         mu: int | None = None,
     ) -> None:
         super().__init__(size, population, seed, centre=centre, sigma=sigma)
@@ -53,13 +55,13 @@ class Elite(Strategy):
         if not 1 <= mu <= population:
             raise InvalidArgument(f"mu must lie between 1 and the population of {population}; got {mu}")
         self.mu = mu
-        self.sigma_decay = check_decay("sigma_decay", sigma_decay)
-        self._begin = {"sigma": self.sigma}
+        self._schedule = schedule("sigma", sigma_schedule, self.sigma, sigma_decay, SIGMA_FLOOR)
+        self._settings = {"sigma": self.sigma, "sigma_decay": float(sigma_decay), "sigma_schedule": sigma_schedule, "mu": mu}
 
     @property
     def settings(self) -> dict[str, Any]:
         """The keyword arguments other than the centre."""
-        return self._begin | {"sigma_decay": self.sigma_decay, "mu": self.mu}
+        return dict(self._settings)
 
     def _ask(self) -> GaussianPopulation:
         first = self.centre if self.best is None else self.best
@@ -72,4 +74,4 @@ class Elite(Strategy):
         for row in parents:
             total += population.rows(row, row + 1)[0]
         self.centre = total / len(parents)
-        self.sigma = decayed(self.sigma, self.sigma_decay, SIGMA_FLOOR)
+        self.sigma = self._schedule.after(self.sigma, self.generation + 1)

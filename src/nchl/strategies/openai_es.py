@@ -1,28 +1,31 @@
 """OpenAI-ES: a step along the gradient of the expected fitness under Gaussian noise.
 
-    theta <- theta + lr / (P sigma) * sum_i u_i noise_i
+    g     = 1 / (P sigma) * sum_i u_i noise_i - weight_decay theta
+    theta <- theta + step(g), plain: lr g; or by Adam or ClipUp (`optimizers`)
 
 with `u` the centred ranks of the scores (`shaping.centred_ranks`) and `noise_i` the standard normal noise of individual
-`theta + sigma noise_i`; Salimans et al., arXiv 1703.03864, algorithm 1 and section 2.1 (rank shaping, mirrored noise).
+`theta + sigma noise_i`; Salimans et al., arXiv 1703.03864, algorithm 1 and section 2.1 (rank shaping, mirrored noise). Weight decay is a
+part of the gradient, as in their code. A generation of equals makes no step and leaves the optimiser as it is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from nchl.errors import InvalidArgument
 from nchl.strategies import shaping
-from nchl.strategies.base import Strategy
-from nchl.strategies.decay import LR_FLOOR, SIGMA_FLOOR, check_decay, decayed
-from nchl.strategies.population import GaussianPopulation, Population
+from nchl.strategies.base import State, Strategy
+from nchl.strategies.decay import LR_FLOOR, SIGMA_FLOOR, schedule
+from nchl.strategies.optimizers import check_rate, check_weight_decay, make_optimizer
+from nchl.strategies.population import GaussianPopulation, Population, check_pairs, weighted_noise
 
 
 class OpenAIES(Strategy):
-    """OpenAI-ES; after each generation lr and sigma shrink, down to 0.001 and 0.01.
+    """OpenAI-ES; after each generation lr and sigma shrink by their schedules, down to 0.001 and 0.01.
 
     Args:
         size: numbers in a vector.
@@ -30,9 +33,13 @@ class OpenAIES(Strategy):
         seed: seed of the run.
         centre: where to begin, see `initial_centre`.
         sigma: standard deviation of the noise.
-        sigma_decay: factor of sigma after each generation.
+        sigma_decay: factor of sigma after each generation, where its schedule is exponential.
+        sigma_schedule: `constant`, `exponential` or `cosine:N` (N generations).
         lr: learning rate.
-        lr_decay: factor of lr after each generation.
+        lr_decay: factor of lr after each generation, where its schedule is exponential.
+        lr_schedule: as `sigma_schedule`.
+        optimizer: `sgd`, `adam` or `clipup`.
+        weight_decay: how strongly the centre is drawn to 0.
         antithetic: rows 2k and 2k + 1 share their noise with opposite signs.
     """
 
@@ -47,52 +54,60 @@ class OpenAIES(Strategy):
         centre: str | ArrayLike = "normal",
         sigma: float = 0.1,
         sigma_decay: float = 0.999,
+        sigma_schedule: str = "exponential",
         lr: float = 0.2,
         lr_decay: float = 0.995,
+        lr_schedule: str = "exponential",
+        optimizer: str = "sgd",
+        weight_decay: float = 0.0,
         antithetic: bool = True,
     ) -> None:
         super().__init__(size, population, seed, centre=centre, sigma=sigma)
-        if antithetic and population % 2:
-            raise InvalidArgument(
-                f"population {population} is odd, but antithetic noise comes in pairs; "
-                f"use {population + 1}, or antithetic=False (--no-antithetic)"
-            )
-        if not (np.isfinite(lr) and lr > 0):
-            raise InvalidArgument(f"lr must be a finite number above 0; got {lr}")
-        self.lr = float(lr)
-        self.sigma_decay = check_decay("sigma_decay", sigma_decay)
-        self.lr_decay = check_decay("lr_decay", lr_decay)
         self.antithetic = bool(antithetic)
-        self._begin = {"sigma": self.sigma, "lr": self.lr}
+        if self.antithetic:
+            check_pairs(population, "antithetic noise", ", or antithetic=False (--no-antithetic)")
+        self.lr = check_rate("lr", lr)
+        self.weight_decay = check_weight_decay(weight_decay)
+        self._schedules = (
+            schedule("sigma", sigma_schedule, self.sigma, sigma_decay, SIGMA_FLOOR),
+            schedule("lr", lr_schedule, self.lr, lr_decay, LR_FLOOR),
+        )
+        self._optimizer = make_optimizer(optimizer, size)
+        self._settings = {
+            "sigma": self.sigma,
+            "sigma_decay": float(sigma_decay),
+            "sigma_schedule": sigma_schedule,
+            "lr": self.lr,
+            "lr_decay": float(lr_decay),
+            "lr_schedule": lr_schedule,
+            "optimizer": optimizer,
+            "weight_decay": self.weight_decay,
+            "antithetic": self.antithetic,
+        }
 
     @property
     def settings(self) -> dict[str, Any]:
         """The keyword arguments other than the centre."""
-        return self._begin | {"sigma_decay": self.sigma_decay, "lr_decay": self.lr_decay, "antithetic": self.antithetic}
+        return dict(self._settings)
 
     def _ask(self) -> GaussianPopulation:
         return GaussianPopulation(self.centre, self.sigma, self.population, self.seed, self.generation, self.antithetic)
 
     def _tell(self, population: Population, scores: Float[np.ndarray, " population"]) -> None:
         assert isinstance(population, GaussianPopulation)
-        step = weighted_noise(population, shaping.centred_ranks(scores))
-        step *= self.lr / (self.population * self.sigma)
-        self.centre = self.centre + step  # a new array: populations handed out keep the old one
-        self.lr = decayed(self.lr, self.lr_decay, LR_FLOOR)
-        self.sigma = decayed(self.sigma, self.sigma_decay, SIGMA_FLOOR)
+        u = shaping.centred_ranks(scores)
+        if u.any():
+            total, divisor = weighted_noise(population, u), self.population * self.sigma
+            if self.weight_decay:
+                total -= (self.weight_decay * divisor) * self.centre
+            # A new array: populations handed out keep the old one.
+            self.centre = self.centre + self._optimizer.step(total, divisor, self.lr)
+        of_sigma, of_lr = self._schedules
+        self.lr = of_lr.after(self.lr, self.generation + 1)
+        self.sigma = of_sigma.after(self.sigma, self.generation + 1)
 
+    def _state(self) -> State:
+        return self._optimizer.state()
 
-def weighted_noise(population: GaussianPopulation, weights: Float[np.ndarray, " population"]) -> Float[np.ndarray, " size"]:
-    """`sum_i weights_i noise_i` (size,), float64, made stream by stream in a fixed order.
-
-    Elementwise only: a matrix product would be faster on small sums, but its bits depend on the number of threads.
-    """
-    if population.antithetic:
-        weights = weights[0::2] - weights[1::2]
-    streams = [int(stream) for stream in np.flatnonzero(weights)]
-    total = np.zeros(population.size)
-    term = np.empty(population.size)
-    for stream, noise in zip(streams, population.noises(streams), strict=True):
-        np.multiply(noise, weights[stream], out=term)
-        total += term
-    return total
+    def _restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self._optimizer.restore(state)

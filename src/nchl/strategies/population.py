@@ -1,7 +1,8 @@
 """The individuals of one generation, each made when it is asked for and the same wherever that happens.
 
-`row i = centre + sigma * noise(run seed, generation, i)`: a few numbers and one vector describe a population of any size,
-so ten thousand individuals of 173,284 numbers never exist at once, and a worker elsewhere needs the centre only.
+`row i = centre + sigma * noise(run seed, generation, i)`: a few numbers and one or two vectors describe a population of any size,
+so ten thousand individuals of 173,284 numbers never exist at once, and a worker elsewhere needs the centre, and sigma: a number, or one for
+each coordinate.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class GaussianPopulation(Population):
 
     Attributes:
         centre: (size,) float64.
-        sigma: standard deviation of the noise in every coordinate.
+        sigma: standard deviation of the noise in every coordinate, or (size,) of each.
         count: number of individuals.
         seed: seed of the run.
         generation: counted from 0.
@@ -79,7 +80,7 @@ class GaussianPopulation(Population):
     kind: ClassVar[str] = "gaussian"
 
     centre: Float[np.ndarray, " size"]
-    sigma: float
+    sigma: float | Float[np.ndarray, " size"]
     count: int
     seed: int
     generation: int
@@ -119,7 +120,7 @@ class GaussianPopulation(Population):
         rows = np.empty((stop - start, self.size), dtype=np.float32)
         if start == stop:
             return rows
-        centre, sigma = self.centre.astype(np.float32), np.float32(self.sigma)
+        centre, sigma = self.centre.astype(np.float32), np.asarray(self.sigma, dtype=np.float32)
         per_stream = 2 if self.antithetic else 1
         streams = list(range(start // per_stream, (stop - 1) // per_stream + 1))
         for stream, noise in zip(streams, self.noises(streams), strict=True):
@@ -151,3 +152,52 @@ class MatrixPopulation(Population):
 
     def _rows(self, start: int, stop: int) -> Float[np.ndarray, "rows size"]:
         return self.matrix[start:stop].copy()
+
+
+def check_pairs(population: int, what: str, otherwise: str) -> None:
+    """Refuse an odd population where noise comes in pairs.
+
+    Args:
+        population: individuals.
+        what: needs them, for the message.
+        otherwise: another way out, for the message, or nothing.
+
+    Raises:
+        InvalidArgument: the population is odd.
+    """
+    if population % 2:
+        raise InvalidArgument(f"population {population} is odd, but {what} comes in pairs; use {population + 1}{otherwise}")
+
+
+def weighted_noise(population: GaussianPopulation, weights: Float[np.ndarray, " population"]) -> Float[np.ndarray, " size"]:
+    """`sum_i weights_i noise_i` (size,), float64, made stream by stream in a fixed order.
+
+    Elementwise only: a matrix product would be faster on small sums, but its bits depend on the number of threads.
+    """
+    if population.antithetic:
+        weights = weights[0::2] - weights[1::2]
+    streams = [int(stream) for stream in np.flatnonzero(weights)]
+    total = np.zeros(population.size)
+    term = np.empty(population.size)
+    for stream, noise in zip(streams, population.noises(streams), strict=True):
+        np.multiply(noise, weights[stream], out=term)
+        total += term
+    return total
+
+
+def weighted_noise_and_squares(
+    population: GaussianPopulation, weights: Float[np.ndarray, " streams"], of_squares: Float[np.ndarray, " streams"]
+) -> tuple[Float[np.ndarray, " size"], Float[np.ndarray, " size"]]:
+    """`sum_k weights_k noise_k` and `sum_k of_squares_k noise_k^2`, (size,) each, over streams: rows, or antithetic pairs of rows.
+
+    Drawn once for both, and elementwise as `weighted_noise` is.
+    """
+    streams = [int(stream) for stream in np.flatnonzero((weights != 0) | (of_squares != 0))]
+    total, squares, term = (np.zeros(population.size) for _ in range(3))
+    for stream, noise in zip(streams, population.noises(streams), strict=True):
+        np.multiply(noise, weights[stream], out=term)
+        total += term
+        np.multiply(noise, noise, out=term, dtype=np.float64)
+        term *= of_squares[stream]
+        squares += term
+    return total, squares

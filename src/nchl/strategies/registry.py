@@ -7,11 +7,12 @@ strategy's own module is imported when it is made.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nchl.errors import InvalidArgument, UnknownName
+from nchl.strategies.decay import read_schedule
 
 if TYPE_CHECKING:
     from nchl.strategies.base import Strategy
@@ -33,6 +34,9 @@ class Setting:
         above: the value must be greater.
         least: the value must be at least so large.
         most: the value must be at most so large.
+        choices: the texts that are allowed; None: any that `check` takes.
+        read: refuses a text that cannot be used.
+        when: another setting and the value of it under which this one has a meaning; None: always.
     """
 
     name: str
@@ -43,13 +47,23 @@ class Setting:
     above: float | None = None
     least: float | None = None
     most: float | None = None
+    choices: tuple[str, ...] | None = None
+    read: Callable[[str], Any] | None = None
+    when: tuple[str, str] | None = None
 
     def check(self, value: Any) -> None:
-        """Refuse a number out of range.
+        """Refuse a number out of range, or a text that is none of the setting's.
 
         Raises:
             InvalidArgument: names the setting and its range.
         """
+        if self.choices is not None and value not in self.choices:
+            raise UnknownName(self.name.replace("_", " "), str(value), self.choices)
+        if self.read is not None:
+            try:
+                self.read(value)
+            except InvalidArgument as error:
+                raise InvalidArgument(f"{self.name}: {error}") from error
         if self.above is not None and self.most is not None:
             if not self.above < value <= self.most:
                 raise InvalidArgument(f"{self.name} must be in ({self.above:g}, {self.most:g}], got {value}")
@@ -81,12 +95,32 @@ class Entry:
         return found
 
 
+_FALLS = "constant, exponential (by {0} each generation), or cosine:N (a half wave over N generations, then the floor)"
+
 SIGMA = Setting("sigma", "float", 0.1, "standard deviation of the first generation around its centre", "S", above=0)
-SIGMA_DECAY = Setting("sigma_decay", "float", 0.999, "factor on sigma after each generation, down to 0.01", "F", above=0, most=1)
+SIGMA_DECAY = Setting(
+    *("sigma_decay", "float", 0.999, "factor on sigma after each generation, down to 0.01", "F"),
+    above=0,
+    most=1,
+    when=("sigma_schedule", "exponential"),
+)
+SIGMA_SCHEDULE = Setting(
+    "sigma_schedule", "str", "exponential", f"how sigma falls: {_FALLS.format('--sigma-decay')}", "NAME", read=read_schedule
+)
+SIGMA_LR = Setting("sigma_lr", "float", 0.1, "learning rate of the sigmas, one of each coordinate", "LR", above=0)
 LR = Setting("lr", "float", 0.2, "learning rate of the centre", "LR", above=0)
-LR_DECAY = Setting("lr_decay", "float", 0.995, "factor on the learning rate after each generation, down to 0.001", "F", above=0, most=1)
+LR_DECAY = Setting(
+    *("lr_decay", "float", 0.995, "factor on the learning rate after each generation, down to 0.001", "F"),
+    above=0,
+    most=1,
+    when=("lr_schedule", "exponential"),
+)
+LR_SCHEDULE = Setting(
+    "lr_schedule", "str", "exponential", f"how the learning rate falls: {_FALLS.format('--lr-decay')}", "NAME", read=read_schedule
+)
+OPTIMIZER = Setting("optimizer", "str", "sgd", "what makes a step of the estimated gradient", "NAME", choices=("sgd", "adam", "clipup"))
+WEIGHT_DECAY = Setting("weight_decay", "float", 0.0, "so many times the centre is taken from the gradient", "F", least=0)
 ANTITHETIC = Setting("antithetic", "bool", True, "draw perturbations in mirrored pairs")
-DIAGONAL = Setting("diagonal", "bool", False, "learn variances only, no covariances: for genomes of more than 3,000 numbers")
 MU = Setting(
     "mu",
     "int",
@@ -97,10 +131,22 @@ MU = Setting(
 )
 
 STRATEGIES: dict[str, Entry] = {
-    "openai-es": Entry("nchl.strategies.openai_es:OpenAIES", (SIGMA, SIGMA_DECAY, LR, LR_DECAY, ANTITHETIC)),
-    "cma-es": Entry("nchl.strategies.cma_es:CMAES", (SIGMA, DIAGONAL), packages=("cma",)),
+    "openai-es": Entry(
+        "nchl.strategies.openai_es:OpenAIES",
+        (SIGMA, SIGMA_DECAY, SIGMA_SCHEDULE, LR, LR_DECAY, LR_SCHEDULE, OPTIMIZER, WEIGHT_DECAY, ANTITHETIC),
+    ),
+    "pgpe": Entry(
+        "nchl.strategies.pgpe:PGPE",
+        (
+            *(SIGMA, SIGMA_LR, replace(LR, default=0.15), LR_DECAY, replace(LR_SCHEDULE, default="constant")),
+            *(replace(OPTIMIZER, default="clipup"), WEIGHT_DECAY),
+        ),
+    ),
+    "snes": Entry("nchl.strategies.snes:SNES", (SIGMA,)),
+    "cma-es": Entry("nchl.strategies.cma_es:CMAES", (SIGMA,), packages=("cma",)),
+    "sep-cma-es": Entry("nchl.strategies.sep_cma_es:SepCMAES", (SIGMA,), packages=("cma",)),
     "lm-ma-es": Entry("nchl.strategies.lm_ma_es:LMMAES", (SIGMA,)),
-    "elite": Entry("nchl.strategies.elite:Elite", (SIGMA, SIGMA_DECAY, MU)),
+    "elite": Entry("nchl.strategies.elite:Elite", (SIGMA, SIGMA_DECAY, SIGMA_SCHEDULE, MU)),
 }
 
 # Kind of population -> its class: what `describe` gives is made again by `population_from`.
@@ -149,8 +195,27 @@ def make(name: str, size: int, population: int, seed: int, *, centre: Any = "nor
     if unknown:
         others = sorted(other for other in STRATEGIES if all(setting in settings(other) for setting in unknown))
         hint = f"; {' and '.join(others)} would take it" if others else ""
+        hint = "; use sep-cma-es, which learns the variances only" if "diagonal" in unknown else hint
         raise InvalidArgument(f"{name} has no setting {', '.join(map(repr, unknown))}{hint}; its settings are {', '.join(known)}")
+    for setting in idle(name, known | given):
+        if setting in given and given[setting] != known[setting]:
+            raise InvalidArgument(no_meaning_for(name, setting, known | given))
     return strategy(size, population, seed, centre=centre, **given)
+
+
+def idle(name: str, values: Mapping[str, Any]) -> list[str]:
+    """The settings of a strategy that have no meaning under the values of its others."""
+    known = STRATEGIES[name].settings if name in STRATEGIES else ()
+    return [each.name for each in known if each.when is not None and values.get(each.when[0]) != each.when[1]]
+
+
+def no_meaning_for(name: str, setting: str, values: Mapping[str, Any]) -> str:
+    """The message for a setting that was given although another one takes its meaning."""
+    about = next(each for each in _find(name).settings if each.name == setting)
+    assert about.when is not None
+    other, wanted = about.when
+    flag, other_flag = (f"--{each.replace('_', '-')}" for each in (setting, other))
+    return f"{flag} has no meaning for {other_flag} {values.get(other)}, only for {wanted}; leave one of the two out"
 
 
 def population_from(description: Mapping[str, Any]) -> Population:

@@ -3,6 +3,8 @@
 - `order`: rows from best to worst; a score that is not finite comes last.
 - `average_ranks`: 0 for the worst; equal scores share the mean of their ranks; all failures share the lowest.
 - `centred_ranks`: `u_i = (r_i - mean r) / std r`; all tied: zeros, hence no step.
+- `half_ranks`: `r_i / (P - 1) - 1/2`, between -1/2 and 1/2; all tied: zeros.
+- `shared`: the value of each rank from a table, best first; equal scores share the mean of theirs.
 
 Each depends on the order of the scores only, so any order-preserving change of fitness leaves it as it is, bit by bit.
 """
@@ -35,6 +37,19 @@ def centred_ranks(scores: Float[np.ndarray, " population"]) -> Float[np.ndarray,
     centred = average_ranks(scores) - (len(scores) - 1) / 2  # halves of integers: exact
     spread = np.sqrt(np.mean(centred * centred))
     return centred / spread if spread > 0 else np.zeros_like(centred)
+
+
+def half_ranks(scores: Float[np.ndarray, " population"]) -> Float[np.ndarray, " population"]:
+    """Ranks between -1/2 for the worst and 1/2 for the best; zeros where all scores are tied."""
+    return (average_ranks(scores) - (len(scores) - 1) / 2) / (len(scores) - 1)
+
+
+def shared(values: Float[np.ndarray, " population"], scores: Float[np.ndarray, " population"]) -> Float[np.ndarray, " population"]:
+    """Of a table with one value for each rank, best first, the value of each row; equal scores share the mean of theirs."""
+    _, group, sizes = np.unique(-_with_failures_last(scores), return_inverse=True, return_counts=True)
+    begins = np.cumsum(sizes) - sizes
+    means: Float[np.ndarray, " groups"] = np.add.reduceat(values, begins) / sizes
+    return means[group]
 
 
 def _with_failures_last(scores: Float[np.ndarray, " population"]) -> Float[np.ndarray, " population"]:
