@@ -105,7 +105,10 @@ class Fused(BackEnd):
         observation = x if isinstance(x, Tensor) else real_numbers(x, "an observation")
         if observation.ndim > 1 + len(net.input_shape):
             return super().step(net, observation, waiting, active)
-        net._make_room(1)
+        if net.get_buffer("activations_0").shape[1:2] != (1,):
+            self.move(net, waiting)  # of a batch: its activations are about to go
+            waiting = Waiting()
+            net._make_room(1)
         first = self._step is None
         if self._step is None or not self._step.reads(observation):
             observation, _ = net._observe(observation)  # otherwise no copy: a fused step writes down what it has seen

@@ -152,7 +152,7 @@ class PlasticNetwork(nn.Module, abc.ABC):
             raise InvalidArgument(f"set_hrules: expected finite numbers, got {bad} that are not (as {self.dtype}); the rules are unchanged")
         self._before_genome_changes()
         if self.differentiable:
-            self._buffers["genome"] = new.expand(*self.lead, self.nparams)
+            self._buffers["genome"] = new.expand(*self.lead, self.nparams).clone()  # an optimizer changes the caller's in place
         else:
             self.genome.copy_(new)
         self._genome_changed()

@@ -210,11 +210,12 @@ class GraphState(PlasticNetwork):
         with torch.set_grad_enabled(self.differentiable and torch.is_grad_enabled()):
             self._take_weights(edges, given)
         self._steps, self._waiting = 0, False
-        if "baseline" in self._buffers:
-            self._buffers["baseline"] = self.genome.new_zeros(self._people)
-        for key in self._keys:
-            buffer = self.get_buffer(key)
-            self._buffers[key] = buffer.zero_() if self._in_place else buffer.new_empty(0)
+        with torch.inference_mode(False):  # later steps write to it
+            if "baseline" in self._buffers:
+                self._buffers["baseline"] = self.genome.new_zeros(self._people)
+            for key in self._keys:
+                buffer = self.get_buffer(key)
+                self._buffers[key] = buffer.zero_() if self._in_place else buffer.new_empty(0)
 
     def set_hrules(self, vector: Shaped[Tensor, "*lead nparams"] | Numbers) -> None:
         """See `PlasticNetwork.set_hrules`; weights of static edges that the genome holds change at once."""
@@ -258,17 +259,20 @@ class GraphState(PlasticNetwork):
 
     # The clock is a Python number while the network runs (a tensor would have to be read back at each step), a tensor in a state_dict.
     def get_extra_state(self) -> Tensor:
-        """Steps made in this lifetime, and whether the last one waits for its reward, for `state_dict`."""
-        return torch.tensor([self._steps, int(self._waiting)])
+        """Steps made in this lifetime, whether the last one waits for its reward, and whether it saw a batch, for `state_dict`."""
+        return torch.tensor([self._steps, self._waiting, self._batched], dtype=torch.int64)
 
     def set_extra_state(self, state: Tensor) -> None:
         """The inverse of `get_extra_state`."""
-        self._steps, self._waiting = int(state[0]), bool(state[1])
+        self._steps, self._waiting, self._batched = int(state[0]), bool(state[1]), bool(state[2])
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         held = state_dict.get(f"{prefix}activations_0")
         self._steps = 0 if held is None or not held.numel() else 1  # of a state without a clock
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        if self.differentiable:  # graphs of the life until now need the tensors that they have seen
+            self._buffers.update({name: None if t is None else t.detach().clone() for name, t in self._buffers.items()})
+        with torch.inference_mode(False):  # later steps write to what is made here
+            super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _activation_axes(self) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
         axes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
@@ -287,9 +291,13 @@ class GraphState(PlasticNetwork):
         return super().__getstate__()  # type: ignore[no-any-return]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        """With all that the network has, so that the update that waits need not be made up for."""
+        """With all that the network has, so that the update that waits need not be made up for; gradients stay with the original."""
         made = type(self).__new__(type(self))
         memo[id(self)] = made
+        numbers = self._rule_numbers
+        for tensor in (*self._buffers.values(), *numbers.neurons.values(), *numbers.synapses.values()):
+            if tensor is not None and not tensor.is_leaf:
+                memo[id(tensor)] = tensor.detach().clone()
         made.__setstate__({name: copy.deepcopy(value, memo) for name, value in super().__getstate__().items()})
         return made
 

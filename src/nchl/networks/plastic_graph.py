@@ -281,7 +281,8 @@ class PlasticGraph(GraphState):
         found = torch.ones(len(rows), dtype=torch.bool, device=self.device)
         for weight in self._stored_weights:
             whole = weight.view(self._people, -1)
-            found &= torch.isfinite(whole if len(rows) == self._people else whole[rows]).all(1)
+            everyone = len(rows) == self._people  # no copy of all weights
+            found &= torch.isfinite(whole).all(1)[rows] if everyone else torch.isfinite(whole[rows]).all(1)
         return found
 
     def _outputs(self, y: Tensor, batched: bool) -> Tensor:
@@ -294,6 +295,9 @@ class PlasticGraph(GraphState):
         """A rule learns without autograd, unless the network is differentiable."""
         if self.differentiable:
             yield
+        elif torch.is_inference_mode_enabled():  # what is kept outlives the mode, and is written to outside of it
+            with torch.inference_mode(False), torch.no_grad():
+                yield
         else:
             with torch.no_grad():
                 yield

@@ -131,8 +131,9 @@ def normalised(
         squares = (weight * weight).sum(dim=edge[1:], keepdim=True)
         # The root of 0 has no slope, so that it is taken of 1 there.
         return weight / torch.where(squares > 0, squares, 1).sqrt()
-    mean = weight.mean(dim=edge, keepdim=True)
-    centred = weight - mean
+    # Of differences from one weight: the deviation of equal weights is then 0, whatever the rounding of a sum of them.
+    first = weight.flatten(1)[:, :1].reshape(-1, *(1,) * len(edge))
+    centred = weight - (first + (weight - first).mean(dim=edge, keepdim=True))
     variance = (centred * centred).mean(dim=edge, keepdim=True)
     return torch.where(variance > 0, centred / torch.where(variance > 0, variance, 1).sqrt(), weight)
 

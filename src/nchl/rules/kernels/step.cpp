@@ -189,7 +189,8 @@ template <class T> static void normalise(int kind, T limit, T* weight, int input
                 for (int i = 0; i < inputs; ++i) row[i] /= std::sqrt(squares);
         }
     if (kind == ZSCORE) {
-        const T mean = sum(weight, count, [](V v) { return v; }) / count;
+        const T first = *weight;  // differences from one weight: the deviation of equal weights is 0, whatever the rounding
+        const T mean = first + sum(weight, count, [=](V v) { return v - first; }) / count;
         const T variance = sum(weight, count, [=](V v) { return (v - mean) * (v - mean); }) / count;
         if (variance > 0)
             for (size_t i = 0; i < count; ++i) weight[i] = (weight[i] - mean) / std::sqrt(variance);
