@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nchl.networks.conv import from_module as from_module
     from nchl.networks.declare import Edge as Edge
     from nchl.networks.declare import Group as Group
+    from nchl.networks.gru import StaticGRU as StaticGRU
     from nchl.networks.mlp import HL as HL
     from nchl.networks.mlp import NHCL as NHCL
     from nchl.networks.mlp import NcHL as NcHL
@@ -46,6 +47,7 @@ _HOMES = {
     "PlasticGraph": "nchl.networks.plastic_graph",
     "PlasticMLP": "nchl.networks.mlp",
     "PlasticNetwork": "nchl.networks.base",
+    "StaticGRU": "nchl.networks.gru",
     "StaticMLP": "nchl.networks.mlp",
     "WNcHL": "nchl.networks.weightless",
     "from_module": "nchl.networks.conv",
@@ -69,6 +71,7 @@ __all__ = [
     "PlasticGraph",
     "PlasticMLP",
     "PlasticNetwork",
+    "StaticGRU",
     "StaticMLP",
     "WNcHL",
     "__version__",

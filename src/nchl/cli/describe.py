@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 from nchl.cli.parser import Parser, add_options, given, whole_number
 from nchl.errors import InvalidArgument, UnknownName
 from nchl.runs.code import Code
-from nchl.runs.config import NETWORKS, EvolveConfig, options
+from nchl.runs.config import EvolveConfig, options
+from nchl.runs.config_networks import FLAT, NETWORK_SETTINGS, NETWORKS
 from nchl.runs.presets import PRESETS
 from nchl.user_code import using
 
 if TYPE_CHECKING:
     from nchl.networks.build import NetworkSpec
 
-_NAMES = ("rule", "window", "initial_weights", "normalise", "sharing", "termwise", "evolve_biases")
-_OPTIONS = [each for each in options() if each.name in _NAMES]
+_OPTIONS = [each for each in options() if each.name in NETWORK_SETTINGS and each.name not in ("network", "hidden")]
 # (channels, height, width, outputs) of the tasks that the two were published for.
 _PICTURES = {"conv-thesis": (3, 64, 64, 3), "conv-hml": (3, 84, 84, 3)}
 
@@ -55,13 +55,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     spec, input_shape, outputs, code = _subject(args.what, _sizes(args), given(args, _OPTIONS))
     with using(code.texts):
         network = build(spec, input_shape, outputs)
-    details = getattr(network, "describe", None)
+    details, plasticity = getattr(network, "describe", None), getattr(network, "plasticity", None)
     return {
         "network": spec.network,
         "input_shape": list(input_shape),
         "outputs": outputs,
         "nparams": network.nparams,
         "weights": network.weights_per_individual,
+        "plasticity": plasticity.words() if plasticity is not None else {},
         "blocks": [
             {"name": block.name, "start": block.start, "stop": block.stop, "shape": list(block.shape), "parameters": list(block.parameters)}
             for block in network.layout.blocks
@@ -78,6 +79,8 @@ def text(result: dict[str, Any]) -> str:
         f"{result['network']}: {shape} inputs, {result['outputs']} outputs",
         f"{result['nparams']:,} numbers in the genome, {result['weights']:,} weights",
     ]
+    if result["plasticity"]:
+        lines.append("the rule's changes: " + ", ".join(f"{name} {value}" for name, value in result["plasticity"].items()))
     if result["details"]:
         lines += ["", result["details"]]
     return "\n".join([*lines, "", "The genome:", result["table"]])
@@ -91,7 +94,7 @@ def _sizes(args: argparse.Namespace) -> tuple[int, ...]:
     """
     if args.input_shape is None and args.outputs is None:
         return tuple(args.sizes)
-    if args.what in ("nchl", "hl", "wnchl", "static"):
+    if args.what in FLAT:
         raise InvalidArgument(f"--input-shape and --outputs are for networks of pictures and FILE.py:NAME; write {args.what} 28 128 64 8")
     if args.input_shape is None or args.outputs is None:
         raise InvalidArgument("--input-shape and --outputs belong together; for example --input-shape 3 64 64 --outputs 3")
@@ -122,10 +125,12 @@ def _network(name: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple
 
     spec = NetworkSpec(network=name, **chosen)
     spec.check()
-    if name in ("nchl", "hl", "wnchl", "static"):
+    if name in FLAT:
         if len(sizes) < 2 or min(sizes) < 1:
             shown = " ".join(map(str, sizes)) or "none"
             raise InvalidArgument(f"expected two layers or more, each of 1 neuron at least, for example {name} 28 128 64 8; got {shown}")
+        if name == "gru" and len(sizes) != 3:
+            raise InvalidArgument(f"a gru has three sizes (inputs, hidden neurons, outputs), for example gru 28 16 8; got {len(sizes)}")
         return NetworkSpec(network=name, hidden=sizes[1:-1], **chosen), sizes[:1], sizes[-1]
     sizes = sizes or _PICTURES.get(name, ())
     if ":" in name:

@@ -12,9 +12,14 @@ if TYPE_CHECKING:
 
 
 def result(ended: RunResult) -> dict[str, Any]:
-    """What `--json` prints: the summary, the folder and, where the run can be resumed, the command."""
+    """What `--json` prints: the summary, the folder and, where the run can be resumed, the command; `controls`: whether it has any."""
     resume = None if ended.reason is not None else f"nchl resume {shlex.quote(str(ended.folder))}"
-    return {"run": str(ended.folder), "exit_code": ended.exit_code, **ended.summary, "resume": resume}
+    from nchl.runs.config_networks import STATIC
+    from nchl.runs.folder import RunFolder
+
+    network = RunFolder.open(ended.folder).read_record().settings.network
+    about = {"run": str(ended.folder), "exit_code": ended.exit_code, **ended.summary, "resume": resume}
+    return about | {"controls": network not in STATIC}
 
 
 def exit_code(result: dict[str, Any]) -> int:
@@ -36,7 +41,7 @@ def text(result: dict[str, Any]) -> str:
     else:
         lines.append("Try next:")
     if result["best"] is not None:
-        lines += [f"  nchl evaluate {folder} --controls", f"  nchl report {folder}"]
+        lines += [f"  nchl evaluate {folder}{' --controls' if result['controls'] else ''}", f"  nchl report {folder}"]
     if result["reason"] == "generations":
         lines.append(f"  nchl resume {folder} --generations {2 * result['generations']}")
     lines.append(f"  tensorboard --logdir {folder}")

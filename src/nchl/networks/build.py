@@ -22,18 +22,21 @@ from nchl.seeds import Purpose, weights_seed
 if TYPE_CHECKING:
     from nchl.networks.plastic_graph import PlasticGraph
 
-MLPS = ("nchl", "hl", "wnchl", "static")
+MLPS = ("nchl", "hl", "wnchl", "static", "gru")
 CONVOLUTIONAL = ("conv-thesis", "conv-hml")
+
+_TIME = frozenset({"average", "every", "trace", "modulate", "normalise"})  # see `networks.plasticity`
 
 # Which options mean something to which network.
 _MEANING: dict[str, frozenset[str]] = {
-    "nchl": frozenset({"rule", "hidden", "initial_weights", "normalise"}),
-    "hl": frozenset({"hidden", "initial_weights", "normalise"}),
+    "nchl": _TIME | {"rule", "hidden", "initial_weights", "recurrent"},
+    "hl": _TIME | {"hidden", "initial_weights", "recurrent"},
     "wnchl": frozenset({"hidden", "window"}),
-    "static": frozenset({"hidden"}),
-    "conv-thesis": frozenset({"rule", "initial_weights", "normalise", "sharing", "termwise"}),
-    "conv-hml": frozenset({"rule", "initial_weights", "normalise"}),  # its convolutions are static: nothing is shared
-    "file": frozenset({"rule", "initial_weights", "normalise", "sharing", "termwise", "evolve_biases"}),
+    "static": frozenset({"hidden", "recurrent"}),
+    "gru": frozenset({"hidden"}),
+    "conv-thesis": _TIME | {"rule", "initial_weights", "sharing", "termwise"},
+    "conv-hml": _TIME | {"rule", "initial_weights"},  # its convolutions are static: nothing is shared
+    "file": _TIME | {"rule", "initial_weights", "sharing", "termwise", "evolve_biases"},
 }
 
 
@@ -42,13 +45,18 @@ class NetworkSpec:
     """What network to build; None means that the option was not given.
 
     Attributes:
-        network: `"nchl"`, `"hl"`, `"wnchl"`, `"static"`, `"conv-thesis"`, `"conv-hml"`, or `"FILE.py:NAME"`, a function of
+        network: `"nchl"`, `"hl"`, `"wnchl"`, `"static"`, `"gru"`, `"conv-thesis"`, `"conv-hml"`, or `"FILE.py:NAME"`, a function of
             (input_shape, output_size) that returns an `nn.Sequential`.
         rule: `"nchl"`, `"hl"` or `"FILE.py:NAME"`, in place of the neuron-centric rule.
-        hidden: sizes of the hidden layers; () for none; None: the default 128, 64.
+        hidden: sizes of the hidden layers; () for none; None: the default 128, 64 (16 for a GRU).
         window: steps that the weightless network looks back; None: its default.
         initial_weights: a name of `nchl.networks.initial`.
-        normalise: `"none"` or `"max"`.
+        recurrent: each hidden layer also sees its own activations of the step before.
+        average: `"none"`, `"mean:M"` or `"ema:ALPHA"`, see `networks.plasticity`.
+        every: steps from one change of the weights to the next.
+        trace: decay of an eligibility trace.
+        modulate: `"none"`, `"reward"` or `"advantage:BETA"`.
+        normalise: `"none"`, `"max"`, `"row"`, `"zscore"` or `"clip:C"`.
         sharing: how the connections of a kernel element agree: max, min, median or mean.
         termwise: the cheaper sharing, term by term.
         evolve_biases: whether the biases of a user's own network stand in the genome.
@@ -58,7 +66,12 @@ class NetworkSpec:
     rule: str | None = None
     hidden: tuple[int, ...] | None = None
     window: int | None = None
+    recurrent: bool | None = None
     initial_weights: str | None = None
+    average: str | None = None
+    every: int | None = None
+    trace: float | None = None
+    modulate: str | None = None
     normalise: str | None = None
     sharing: str | None = None
     termwise: bool | None = None
@@ -118,7 +131,7 @@ def build(
         dtype: torch.float32 or torch.float64; None: torch's default.
         device: where everything lives.
         generator: CPU generator of the initial weights.
-        backend: `"auto"`, `"eager"` or `"compiled"`; WNcHL and StaticMLP have no compiled step.
+        backend: `"auto"`, `"eager"` or `"compiled"`; WNcHL, StaticMLP and StaticGRU have no compiled step.
         seed: of a run: the constants of a user's own network (see `PlasticNetwork.constants`) are drawn under it.
         constants: those that were saved, in place of what is drawn; None: as drawn.
 
@@ -138,9 +151,8 @@ def _build(
 ) -> PlasticNetwork:
     if spec.kind in MLPS:
         return _build_mlp(spec, input_shape, output_size, common, backend)
-    options: dict[str, Any] = {name: spec.given[name] for name in ("rule", "sharing", "termwise", "initial_weights") if name in spec.given}
-    if spec.normalise is not None:
-        options["normalise"] = None if spec.normalise == "none" else spec.normalise
+    given = {name: spec.given[name] for name in ("rule", "sharing", "termwise", "initial_weights", *sorted(_TIME)) if name in spec.given}
+    options: dict[str, Any] = given
     if spec.kind == "file":
         options["biases"] = "evolve" if spec.evolve_biases else "constant"
         return _build_own(spec.network, input_shape, output_size, {**options, **common, "backend": backend}, seed)
@@ -154,20 +166,25 @@ def _build_mlp(spec: NetworkSpec, input_shape: tuple[int, ...], output_size: int
         raise InvalidArgument(
             f"the network {spec.network!r} takes flat observations (n,), got {input_shape}; choose a convolutional network"
         )
-    nodes = [input_shape[0], *((128, 64) if spec.hidden is None else spec.hidden), output_size]
+    usual = (16,) if spec.kind == "gru" else (128, 64)
+    nodes = [input_shape[0], *(usual if spec.hidden is None else spec.hidden), output_size]
     if spec.kind == "wnchl":
         from nchl.networks.weightless import WNcHL
 
         return WNcHL(nodes, **{**common, **({} if spec.window is None else {"window": spec.window})})
+    if spec.kind == "gru":
+        from nchl.networks.gru import StaticGRU
+
+        return StaticGRU(nodes, **common)
     if spec.kind == "static":
         from nchl.networks.mlp import StaticMLP
 
-        return StaticMLP(nodes, **common)
+        return StaticMLP(nodes, recurrent=bool(spec.recurrent), **common)
     from nchl.networks.mlp import PlasticMLP
 
-    options: dict[str, Any] = {} if spec.initial_weights is None else {"initial_weights": spec.initial_weights}
+    options = {name: spec.given[name] for name in ("initial_weights", "recurrent", *sorted(_TIME)) if name in spec.given}
     rule = spec.kind if spec.rule is None else spec.rule
-    return PlasticMLP(nodes, rule, normalise=spec.normalise, backend=backend, **options, **common)
+    return PlasticMLP(nodes, rule, backend=backend, **options, **common)
 
 
 def _build_own(place: str, input_shape: tuple[int, ...], output_size: int, options: dict[str, Any], seed: int) -> PlasticNetwork:

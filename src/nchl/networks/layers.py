@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from nchl.errors import InvalidArgument, ShapeError
+from nchl.networks.plasticity import Plasticity
 
 Numbers = Tensor | np.ndarray | Sequence[Any]
 """What a user may give where a tensor is wanted."""
@@ -150,6 +151,30 @@ def check_weights(weights: Sequence[Numbers], layers: Sequence[tuple[str, tuple[
 def product(weight: Shaped[Tensor, "*#lead outputs inputs"], x: Shaped[Tensor, "*#lead inputs"]) -> Shaped[Tensor, "*_lead outputs"]:
     """W x, as a multiplication and a sum: unlike a matrix product, its bits depend neither on threads nor on the population."""
     return (weight * x.unsqueeze(-2)).sum(-1)
+
+
+def normalised(
+    weight: Float[Tensor, "individuals outputs *inputs"], plasticity: Plasticity
+) -> Float[Tensor, "individuals outputs *inputs"]:
+    """The weights of one edge after normalisation, each individual by itself; what would divide by 0 stays."""
+    kind = plasticity.normalise
+    if kind is None:
+        return weight
+    if kind == "clip":
+        return weight.clamp(-plasticity.limit, plasticity.limit)
+    edge = tuple(range(1, weight.ndim))
+    if kind == "max":
+        largest = weight.abs().amax(dim=edge, keepdim=True)
+        return weight / torch.where(largest > 0, largest, 1)
+    if kind == "row":
+        squares = (weight * weight).sum(dim=edge[1:], keepdim=True)
+        # The root of 0 has no slope, so that it is taken of 1 there.
+        return weight / torch.where(squares > 0, squares, 1).sqrt()
+    # Of differences from one weight: the deviation of equal weights is then 0, whatever the rounding of a sum of them.
+    first = weight.flatten(1)[:, :1].reshape(-1, *(1,) * len(edge))
+    centred = weight - (first + (weight - first).mean(dim=edge, keepdim=True))
+    variance = (centred * centred).mean(dim=edge, keepdim=True)
+    return torch.where(variance > 0, centred / torch.where(variance > 0, variance, 1).sqrt(), weight)
 
 
 def by_name(names: tuple[str, ...], block: Tensor | None, batch_axis: int | None = None, trailing: int = 1) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@
     W(t+1) = normalise(W(t) + m(t) E(t))   where t mod every = 0, else W(t)                                     (every, normalise)
 
 All of them are orthogonal to the rule. Their defaults are none: then every step changes the weights by the rule's D.
+The module imports no torch: the command line checks these settings before it loads what is heavy.
 """
 
 from __future__ import annotations
@@ -13,10 +14,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from typing import Any
-
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from nchl.errors import InvalidArgument, UnknownName, whole_number
 
@@ -112,30 +109,6 @@ class Plasticity:
         if self.trace is not None:
             said["trace"] = self.trace
         return said
-
-
-def normalised(
-    weight: Float[Tensor, "individuals outputs *inputs"], plasticity: Plasticity
-) -> Float[Tensor, "individuals outputs *inputs"]:
-    """The weights of one edge after normalisation, each individual by itself; what would divide by 0 stays."""
-    kind = plasticity.normalise
-    if kind is None:
-        return weight
-    if kind == "clip":
-        return weight.clamp(-plasticity.limit, plasticity.limit)
-    edge = tuple(range(1, weight.ndim))
-    if kind == "max":
-        largest = weight.abs().amax(dim=edge, keepdim=True)
-        return weight / torch.where(largest > 0, largest, 1)
-    if kind == "row":
-        squares = (weight * weight).sum(dim=edge[1:], keepdim=True)
-        # The root of 0 has no slope, so that it is taken of 1 there.
-        return weight / torch.where(squares > 0, squares, 1).sqrt()
-    # Of differences from one weight: the deviation of equal weights is then 0, whatever the rounding of a sum of them.
-    first = weight.flatten(1)[:, :1].reshape(-1, *(1,) * len(edge))
-    centred = weight - (first + (weight - first).mean(dim=edge, keepdim=True))
-    variance = (centred * centred).mean(dim=edge, keepdim=True)
-    return torch.where(variance > 0, centred / torch.where(variance > 0, variance, 1).sqrt(), weight)
 
 
 def _word(name: str, given: str | None, known: tuple[str, ...]) -> tuple[str | None, float]:

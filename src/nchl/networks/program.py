@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from nchl.networks import activations, conv_ops
 from nchl.networks.graph import Graph, GraphEdge
-from nchl.networks.plasticity import Plasticity, normalised
+from nchl.networks.layers import normalised
+from nchl.networks.plasticity import Plasticity
 from nchl.networks.step import Parameters, seen
 from nchl.networks.updates import EdgeUpdates
 from nchl.rules import ABCD, NCHL

@@ -31,7 +31,8 @@ from nchl.genome import Layout
 from nchl.networks import conv_ops
 from nchl.networks.activations import apply
 from nchl.networks.graph import Graph, GraphEdge
-from nchl.networks.plasticity import Plasticity, normalised
+from nchl.networks.layers import normalised
+from nchl.networks.plasticity import Plasticity
 from nchl.rules import Rule
 from nchl.rules.declaration import side
 

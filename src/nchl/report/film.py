@@ -22,6 +22,7 @@ from nchl.report.captions import FROZEN, OFF, ON, Caption, compose
 from nchl.rollout.watch import Moment, never
 from nchl.runs import budget, tracking
 from nchl.runs.environment import notes_on_environment
+from nchl.runs.evaluate import never_changes
 from nchl.runs.files import read_tensors
 from nchl.runs.folder import RunFolder
 from nchl.runs.load import read_result
@@ -46,6 +47,10 @@ class _Panel:
     returns: list[float | None] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     freezes: list[int] = field(default_factory=list)
+    plastic: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.plastic = self.scene.network.plastic  # while the weights are frozen it says no
 
     def begin(self, freeze_after: int | None, every: int, last: float) -> None:
         """Begin the life; every so many steps are drawn, none after `last`."""
@@ -77,7 +82,7 @@ class _Panel:
         per_second = self.scene.stage.steps_per_second
         seconds = self.steps / per_second
         title, colour = "plasticity on", ON
-        if self.scene.config.network == "static":
+        if not self.plastic:
             title, colour = "weights are fixed", OFF
         elif self.freeze_after == 0:
             title, colour = "plasticity off", OFF
@@ -138,8 +143,6 @@ def film(
     video.check(path)
     record = read_result(run, which, rule=rule).record
     config = record.settings
-    if controls and config.network == "static":
-        raise InvalidArgument("controls have no meaning for the network static: its weights never change; leave --controls out")
     with contextlib.ExitStack() as stack:
         kinds = ("on", "off", "frozen") if controls else ("on",)
         size = (width, round(width * _ASPECT))
@@ -147,6 +150,8 @@ def film(
         for kind in kinds:
             scene = open_run(run, seed, which, simulator=simulator, size=size if _takes_a_size(config.task) else None, rule=rule)
             panels.append(_Panel(stack.enter_context(scene), kind))
+            if controls and not panels[0].plastic:
+                raise never_changes(config)
         stage = panels[0].scene.stage
         every = max(1, math.ceil(stage.steps_per_second / (fps or MOST_PER_SECOND) - 1e-9))
         rate = stage.steps_per_second / every

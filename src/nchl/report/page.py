@@ -78,12 +78,11 @@ def write(
         path = Path(run) / "report.html" if out is None else Path(out)
         _check_place(path)
         config = state.record.settings
-        controls = config.network != "static"
         tell(f"{config.task}: {state.status}")
         evaluated = None
         if episodes:
-            tell(f"playing {episodes} unseen episodes" + (", and again with plasticity off and frozen" if controls else ""))
-            evaluated = evaluate(state.folder.path, episodes=episodes, seed=seed, controls=controls, rule=rule)
+            tell(f"playing {episodes} unseen episodes, and if weights change, again with plasticity off and frozen")
+            evaluated = evaluate(state.folder.path, episodes=episodes, seed=seed, controls=None, rule=rule)
             notes += evaluated["notes"]
         life = Life()
         if microscope:
@@ -102,7 +101,7 @@ def write(
         )
         script = _script(_SCRIPTS if recording is None else _MICROSCOPE)
         page = environment.get_template("report.html").render(
-            **page_words.words(state, Path(run)),
+            **page_words.words(state, Path(run), evaluated),
             **_pictures(state, evaluated, rule),
             evaluated=evaluated,
             conditions=[] if evaluated is None else plots.conditions(evaluated),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ from nchl.report.page_state import State
 from nchl.report.words import duration, setting
 from nchl.runs.command import evolve_command
 from nchl.runs.config import EvolveConfig, options
+from nchl.runs.config_networks import STATIC
 from nchl.runs.metrics import COLUMNS
 
 
-def words(state: State, run: Path) -> dict[str, Any]:
-    """Everything that the page tells in words."""
+def words(state: State, run: Path, evaluated: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Everything that the page tells in words; `evaluated`: what `evaluate` gave, with controls where the network has some."""
     record, last = state.record, state.rows[-1]
     config = record.settings
+    controls = config.network not in STATIC if evaluated is None else "plasticity_off" in evaluated
     headings: dict[str, list[tuple[str, str, str]]] = {}
     for option in options():
         value = getattr(config, option.name)
@@ -52,7 +55,7 @@ def words(state: State, run: Path) -> dict[str, Any]:
         "started": record.started,
         "command": shlex.join(record.command),
         "repeat": evolve_command(config, "--out", "repeated"),
-        "evaluate_again": f"nchl evaluate {folder} --controls" if config.network != "static" else f"nchl evaluate {folder}",
+        "evaluate_again": f"nchl evaluate {folder} --controls" if controls else f"nchl evaluate {folder}",
         "resume": f"nchl resume {folder}",
         "load": f"net, task = nchl.load({str(run)!r})",
         "last": [(name, _cell(last.get(name)), COLUMNS.get(name, "")) for name in last if name is not None],
@@ -80,4 +83,4 @@ def _duration(cell: str | None) -> str:
 def network_words(config: EvolveConfig) -> str:
     """The network with its hidden layers."""
     hidden = "" if not config.hidden else f" {'-'.join(map(str, config.hidden))}"
-    return f"{config.network}{hidden}"
+    return f"{'recurrent ' if config.recurrent else ''}{config.network}{hidden}"

@@ -14,26 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from nchl.errors import InvalidArgument, RunError, UnknownName
 from nchl.runs import budget
+from nchl.runs import config_networks as networks
 from nchl.runs.config_meaning import renewed, schedules, that_stay, without_meaning
 from nchl.runs.config_values import check_values
 from nchl.runs.options import FORMER, Option, check_keys, check_kind, is_file_network, no_meaning, option, with_strategy_settings
 from nchl.runs.presets import preset_settings
 from nchl.strategies.registry import STRATEGIES
 
-NETWORKS = ("nchl", "hl", "wnchl", "static", "conv-thesis", "conv-hml")
 INITIAL_GENOMES = ("normal", "zeros", "uniform")
 
-IMAGE_SIZES = {"conv-thesis": (64, 64), "conv-hml": (84, 84)}  # what the published networks see
-INITIAL_WEIGHTS = ("uniform", "zeros", "normal", "xavier", "kaiming", "uniform1", "sparse", "coevolved")
-
-_TASK, _NETWORK, _SEARCH, _END, _WORK = "task", "network", "search", "end of the run", "who does the work"  # headings of the help
+# Headings of the help.
+_TASK, _NETWORK, _SEARCH, _END, _WORK = "task", networks.HEADING, "search", "end of the run", "who does the work"
 _RECORD = "record"
-_OWN = "FILE.py:NAME"
-_MLPS = ("nchl", "hl", "wnchl", "static")
-_CONVS = ("conv-thesis", "conv-hml", _OWN)
-_SHARED = ("conv-thesis", _OWN)  # whose convolutions move
-_RULED = ("nchl", *_CONVS)
-_WITH_WEIGHTS = ("nchl", "hl", *_CONVS)  # these draw weights and change them
 
 
 @dataclass(frozen=True)
@@ -63,7 +55,7 @@ class EvolveConfig:
         choices=("auto", "envpool", "gymnasium"),
     )
     image_size: tuple[int, ...] | None = option(
-        "ints", None, "height and width of the image that a convolutional network sees", _TASK, metavar="PIXELS", networks=_CONVS
+        "ints", None, "height and width of the image that a convolutional network sees", _TASK, metavar="PIXELS", networks=networks.CONVS
     )
     normalise_observations: bool | None = option("bool", False, "shift and scale observations by their running mean and deviation", _TASK)
     max_episode_steps: int | None = option(
@@ -71,46 +63,22 @@ class EvolveConfig:
     )
 
     network: str | None = option(
-        "str", "nchl", f"{', '.join(NETWORKS)}, or your own as FILE.py:NAME (which runs that file)", _NETWORK, metavar="NAME"
+        "str", "nchl", f"{', '.join(networks.NETWORKS)}, or your own as FILE.py:NAME (which runs that file)", _NETWORK, metavar="NAME"
     )
-    rule: str | None = option(
-        "str", None, "a rule of your own (which runs that file) in place of the network's", _NETWORK, metavar=_OWN, networks=_RULED
-    )
-    hidden: tuple[int, ...] | None = option("ints", (128, 64), "neurons of each hidden layer", _NETWORK, metavar="NEURONS", networks=_MLPS)
-    window: int | None = option("int", 20, "steps whose updates make up the weights", _NETWORK, metavar="STEPS", networks=("wnchl",))
-    initial_weights: str | None = option(
-        "str", "uniform", "weights at the beginning of each life", _NETWORK, choices=INITIAL_WEIGHTS, metavar="NAME", networks=_WITH_WEIGHTS
-    )
-    normalise: str | None = option(
-        "str",
-        "none",
-        "after each update divide each layer by its largest absolute weight (max)",
-        _NETWORK,
-        choices=("none", "max"),
-        networks=_WITH_WEIGHTS,
-    )
-    sharing: str | None = option(
-        "str",
-        "max",
-        "how the connections of a kernel element agree on one update",
-        _NETWORK,
-        choices=("max", "min", "median", "mean"),
-        networks=_SHARED,
-    )
-    termwise: bool | None = option(
-        "bool", False, "share each term of the rule by itself: the thesis's cheaper form", _NETWORK, networks=_SHARED
-    )
-    evolve_biases: bool | None = option(
-        "bool", False, "evolve the biases of your own network; else they are constants, drawn under the seed", _NETWORK, networks=(_OWN,)
-    )
-    backend: str | None = option(
-        "str",
-        "auto",
-        "how a step is computed; auto decides by the sizes alone",
-        _NETWORK,
-        choices=("auto", "eager", "compiled"),
-        networks=_WITH_WEIGHTS,
-    )
+    rule: str | None = networks.RULE
+    hidden: tuple[int, ...] | None = networks.HIDDEN
+    window: int | None = networks.WINDOW
+    recurrent: bool | None = networks.RECURRENT
+    initial_weights: str | None = networks.INITIAL_WEIGHTS
+    average: str | None = networks.AVERAGE
+    every: int | None = networks.EVERY
+    trace: float | None = networks.TRACE
+    modulate: str | None = networks.MODULATE
+    normalise: str | None = networks.NORMALISE
+    sharing: str | None = networks.SHARING
+    termwise: bool | None = networks.TERMWISE
+    evolve_biases: bool | None = networks.EVOLVE_BIASES
+    backend: str | None = networks.BACKEND
     device: str | None = option("str", "cpu", "the torch device of the networks", _NETWORK, metavar="DEVICE")
 
     strategy: str | None = option("str", "openai-es", "the search", _SEARCH, choices=tuple(STRATEGIES))
@@ -175,8 +143,8 @@ class EvolveConfig:
                 object.__setattr__(self, name, _BY_NAME[name].default)
         check_kind(_BY_NAME["network"], self.network)
         check_kind(_BY_NAME["strategy"], self.strategy)
-        if self.network not in NETWORKS and not is_file_network(str(self.network)):
-            raise UnknownName("network", str(self.network), [*NETWORKS, _OWN])
+        if self.network not in networks.NETWORKS and not is_file_network(str(self.network)):
+            raise UnknownName("network", str(self.network), [*networks.NETWORKS, networks.OWN])
         if self.strategy not in STRATEGIES:
             raise UnknownName("strategy", str(self.strategy), STRATEGIES)
         network, strategy = str(self.network), str(self.strategy)
@@ -265,10 +233,8 @@ class EvolveConfig:
 
     def network_settings(self) -> dict[str, Any]:
         """The options that say what the network is (fields of `networks.NetworkSpec`); None where not given."""
-        names = ("network", "rule", "hidden", "window", "initial_weights", "normalise", "sharing", "termwise", "evolve_biases")
-        settings = {name: getattr(self, name) for name in names}
-        for name in ("sharing", "termwise"):
-            # Whether a user's network has a convolution shows when it is made; it refuses what was given, so only that is passed on.
+        settings = {name: getattr(self, name) for name in networks.NETWORK_SETTINGS}
+        for name in networks.OWN_MAY_LACK:
             if is_file_network(str(self.network)) and name in vars(self)["_defaults"]:
                 settings[name] = None
         return settings
@@ -306,10 +272,12 @@ _BY_NAME = {each.name: each for each in _OPTIONS}
 
 
 def _default(about: Option, network: str, strategy: str) -> Any:
-    """The default of an option that has a meaning; convolutional networks have two of their own, strategies may have others."""
+    """The default of an option that has a meaning; some networks and strategies have others than the rest."""
+    if about.name == "hidden" and network == "gru":
+        return networks.GRU_HIDDEN
     if about.name == "image_size":
-        return IMAGE_SIZES.get(network)
-    if about.name == "normalise" and (network in _CONVS or is_file_network(network)):
+        return networks.IMAGE_SIZES.get(network)
+    if about.name == "normalise" and (network in networks.CONVS or is_file_network(network)):
         return "max"
     own = next((each for each in STRATEGIES[strategy].settings if each.name == about.name), None)
     return about.default if own is None else own.default

@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from nchl.errors import InvalidArgument
+from nchl.networks.plasticity import Plasticity
 from nchl.runs.options import at_least
 from nchl.strategies.registry import STRATEGIES
 
@@ -23,6 +24,17 @@ def check_values(config: EvolveConfig) -> None:
         raise InvalidArgument("the task must be a Gymnasium id, for example CartPole-v1, got an empty text")
     if config.hidden is not None:
         at_least("hidden", config.hidden, 1, "sizes of hidden layers", allow_empty=True)
+        if config.network == "gru" and len(config.hidden) != 1:
+            raise InvalidArgument(f"hidden: a gru has one hidden layer, got sizes of {len(config.hidden)}; write --hidden 16")
+        if config.recurrent and not config.hidden:
+            raise InvalidArgument("recurrent: expected a hidden layer that could lead to itself, got none; add --hidden 16")
+    Plasticity.of(
+        average=config.average,
+        every=1 if config.every is None else config.every,
+        trace=config.trace,
+        modulate=config.modulate,
+        normalise=config.normalise,
+    )
     if config.image_size is not None:
         if len(config.image_size) != 2:
             raise InvalidArgument(

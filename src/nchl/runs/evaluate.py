@@ -12,6 +12,7 @@ from nchl import rollout
 from nchl.errors import InvalidArgument
 from nchl.rollout import Rollout
 from nchl.runs import budget
+from nchl.runs.config import EvolveConfig
 from nchl.runs.dynamics import evaluated as followed
 from nchl.runs.environment import digest, notes_on_environment
 from nchl.runs.load import check_length, read_result
@@ -28,7 +29,7 @@ def evaluate(
     seed: int = 10000,
     which: str = "best",
     simulator: str | None = None,
-    controls: bool = False,
+    controls: bool | None = False,
     dynamics: bool = False,
     rule: str | None = None,
 ) -> dict[str, Any]:
@@ -43,7 +44,8 @@ def evaluate(
         seed: of the evaluation; equal seeds give equal starts for any run.
         which: "best" or "centre".
         simulator: None: the run's own.
-        controls: also with plasticity off from the first step, and with the weights frozen half-way through a life.
+        controls: also with plasticity off from the first step, and with the weights frozen half-way through an episode; None: for a
+            network whose weights change.
         dynamics: also follow the weights over the first few lifetimes, which are played once more.
         rule: another rule than the run's own, on purpose: "FILE.py:NAME".
 
@@ -66,8 +68,6 @@ def evaluate(
     found = read_result(run, which, rule=rule)
     record, genome, tensors = found.record, found.genome, found.tensors
     config = record.settings
-    if controls and config.network == "static":
-        raise InvalidArgument("controls have no meaning for the network static: its weights never change; leave --controls out")
     about = found.recipe()
     task = task_of(about, simulator)
     network = network_of(about, task, min(episodes, task.largest_slice))
@@ -87,6 +87,8 @@ def evaluate(
         )
 
     try:
+        if controls and not network.plastic:
+            raise never_changes(config)
         plastic = play()
         result: dict[str, Any] = {"task": config.task, "simulator": task.simulator, "which": which, "episodes": episodes, "seed": seed}
         result |= {**figures(plastic), "returns": plastic.returns[0].tolist()}
@@ -94,7 +96,7 @@ def evaluate(
         result["environment"] = digest(environment)
         result["code"] = found.code.digests
         result["notes"] = [*found.notes, *unrecorded(network, tensors), *notes_on_environment(record, environment)]
-        if controls:
+        if controls or (controls is None and network.plastic):
             half = max(1, round(float(plastic.lengths.mean()) / 2))
             result["plasticity_off"] = figures(play(freeze_after=0))
             result["frozen_half_way"] = {"after_steps": half, **figures(play(freeze_after=half))}
@@ -103,6 +105,11 @@ def evaluate(
     if dynamics:
         result["dynamics"] = followed(run, episodes=episodes, seed=seed, which=which, simulator=simulator, rule=rule)
     return result
+
+
+def never_changes(config: EvolveConfig) -> InvalidArgument:
+    """The error for controls of a network that is not plastic."""
+    return InvalidArgument(f"controls have no meaning for the network {config.network}: its weights never change; leave --controls out")
 
 
 def figures(played: Rollout) -> dict[str, Any]:

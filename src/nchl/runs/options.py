@@ -22,9 +22,10 @@ TOTALS = ("generations", "max_steps", "max_minutes")
 
 # Options that records of earlier versions lack; such a run was made with what is now the default.
 ADDED = frozenset(
-    {"max_episode_steps", "mu", "evolve_biases", "episodes_schedule"} | {"sigma_schedule", "lr_schedule", "optimizer", "weight_decay"}
+    {"max_episode_steps", "mu", "evolve_biases", "episodes_schedule"}
+    | {"sigma_schedule", "lr_schedule", "optimizer", "weight_decay"}
+    | {"recurrent", "average", "every", "trace", "modulate"}
 )
-
 
 # Options of earlier versions -> what is said of them.
 FORMER = {"diagonal": "--diagonal is a strategy of its own now: write --strategy sep-cma-es (in Python, strategy='sep-cma-es')"}
@@ -80,7 +81,7 @@ def is_file_network(network: str) -> bool:
 
 def option(kind: str, default: Any, help: str, group: str, metavar: str | None = None, **more: Any) -> Any:
     """A dataclass field for one option, with `None` for "not given" and everything else in its metadata."""
-    if default is not None:
+    if default is not None and "(default" not in help:
         shown = {True: "on", False: "off"}[default] if isinstance(default, bool) else default
         help += f" (default: {' '.join(map(str, shown)) if isinstance(shown, tuple) else shown})"
     return field(default=None, metadata={"kind": kind, "default": default, "help": help, "group": group, "metavar": metavar, **more})

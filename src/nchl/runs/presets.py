@@ -146,6 +146,59 @@ PRESETS["hml-carracing"] = Preset(
 )
 
 
+_HAN = "Hebbian Attractor Networks, arXiv 2603.22512, with the settings of its public code"
+# The five conditions: normalisation, interval and average.
+_CONDITIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "a": ("no normalisation", {"normalise": "none"}),
+    "b": ("weights divided by the largest after each change", {"normalise": "max"}),
+    "c": ("as B, and a change every 4 steps", {"normalise": "max", "every": 4}),
+    "d": ("as B, from means of 10 steps", {"normalise": "max", "average": "mean:10"}),
+    "e": ("as B, a change every 4 steps from means of 10", {"normalise": "max", "every": 4, "average": "mean:10"}),
+}
+_HAN_SEARCH: dict[str, Any] = {
+    "task": "HalfCheetah-v5",
+    "hidden": (16,),
+    "initial_weights": "uniform",
+    "strategy": "openai-es",
+    "population": 512,
+    "generations": 1000,
+    "sigma": 0.2,
+    "sigma_decay": 0.999995,
+    "optimizer": "adam",
+    "lr": 0.1,
+    "lr_decay": 0.999999,
+    "antithetic": True,
+    "initial_genome": "zeros",
+    "episodes": 4,
+}
+
+for _condition, (_words, _time) in _CONDITIONS.items():
+    for _rule in ("hl", "nchl"):
+        PRESETS[f"han-{_condition}{'' if _rule == 'hl' else '-nchl'}"] = Preset(
+            settings={**_HAN_SEARCH, "network": _rule, **_time},
+            source=f"{_HAN}: condition {_condition.upper()}, {_words}; inputs-16-outputs, tanh, weights from U(-0.1, 0.1)"
+            + ("" if _rule == "hl" else "; with the neuron-centric rule in place of the synapse-centric one"),
+            corrected=(
+                "There, returns are sums over 1,000 steps whether an episode has terminated or not, which HalfCheetah's never do. The "
+                "centre begins at 0, which is the mean of the coefficients there."
+            ),
+        )
+
+for _rule, _numbers in (("nchl", "5 numbers for each of 420 neurons"), ("hl", "5 numbers for each of 40,960 weights")):
+    PRESETS[f"paper-97x{'' if _rule == 'nchl' else '-hl'}"] = Preset(
+        settings={**PRESETS["paper-ant-bullet"].settings, "network": _rule, "hidden": (256, 128)},
+        source=(
+            f'{_NCHL}; the network of its abstract\'s "up to ~97 times": 28-256-128-8, where HL has 5 x 40,960 = 204,800 numbers and NcHL '
+            f"5 x 420 = 2,100, 97.5 times fewer. This one is {_rule.upper() if _rule == 'hl' else 'NcHL'}: {_numbers} (extra: bullet)"
+        ),
+        corrected=(
+            "NcHL needs no A of its 8 outputs and no B of its 28 inputs, so that its genome has 2,064 numbers, 99.2 times fewer. "
+            "The published code holds AntBullet with 128 and 64 hidden neurons alone: task and search are those of its task.py, see "
+            "paper-ant-bullet."
+        ),
+    )
+
+
 def preset_settings(name: str) -> dict[str, Any]:
     """A copy of the settings of one preset.
 

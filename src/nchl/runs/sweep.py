@@ -69,7 +69,7 @@ def read_sweep(path: Path) -> list[Cell]:
     cells: list[Cell] = []
     names: dict[str, int] = {}
     for changed in combinations:
-        base = "_".join(f"{name.replace('_', '-')}-{_readable(value)}" for name, value in changed.items())
+        base = "_".join(f"{name.replace('_', '-')}-{_readable(name, value)}" for name, value in changed.items())
         names[base] = names.get(base, 0) + 1
         if names[base] > 1:  # two files that hold the same NAME, say
             base += f"_{names[base]}"
@@ -137,7 +137,7 @@ def _value(name: str, value: Any, path: Path) -> Any:
     return value
 
 
-def _readable(value: Any) -> str:
+def _readable(name: str, value: Any) -> str:
     """A value as a part of a folder's name, of characters that every file system takes."""
     if value is None:
         return "default"
@@ -145,6 +145,8 @@ def _readable(value: Any) -> str:
         return "on" if value else "off"
     if isinstance(value, tuple):
         return "x".join(map(str, value)) or "none"
+    if name in ("average", "modulate", "normalise"):  # a word with a number, as in mean:10
+        value = str(value).replace(":", "-")
     text = str(value).rpartition(":")[2] if ":" in str(value) else str(value).rstrip("/").rpartition("/")[2]
     return re.sub(r"[^A-Za-z0-9.+-]+", "", text)[:40] or "value"
 

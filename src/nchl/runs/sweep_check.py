@@ -30,7 +30,9 @@ def check_cells(cells: Iterable[Cell], file: Path) -> None:
         for cell in cells:
             config = cell.config
             played = (config.task, config.simulator, config.image_size, config.max_episode_steps)
-            named = (*played, config.network, config.rule, config.device, config.backend)
+            # Hidden layers of any sizes can be made; what else says what the network is may not go together.
+            settings = config.network_settings() | {"hidden": bool(config.hidden)}
+            named = (*played, *settings.values(), config.device, config.backend)
             if named in known:
                 continue
             try:
