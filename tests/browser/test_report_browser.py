@@ -327,3 +327,33 @@ def test_every_network_can_be_looked_at(network: str, browser: Any, tmp_path: Pa
         assert opened.page.locator("[data-part=more-box]").is_visible() == (network == "wnchl")
         assert opened.page.locator("[data-part=terms-box]").is_visible() == (network != "static")
         assert opened.said == []
+
+
+BCM = """
+def bcm(pre, post, theta_post_trace, e_trace, eta_post, tau_post):
+    e = 0.5 * e_trace + pre * post * (post - theta_post_trace)
+    return eta_post * e, theta_post_trace + 0.1 * tau_post * (post * post - theta_post_trace), e
+"""
+
+
+def test_the_states_of_a_rule_of_ones_own(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(BCM)
+    nchl.run("CartPole-v1", out=tmp_path / "run", rule=f"{tmp_path / 'own.py'}:bcm", hidden=[3], population=8, generations=2)
+    path = Path(page.write(tmp_path / "run", episodes=0, film=False)["report"])
+    with Opened(browser, path) as opened:
+        opened.ask("window.nchlMicroscope.show(window.nchlMicroscope.moments - 1)")
+        assert opened.page.locator("[data-part=what] option").all_inner_texts() == ["weights", "e_trace"]
+        captions = opened.page.locator("[data-part=held] figcaption").all_inner_texts()
+        assert [caption.split(")")[0] for caption in captions] == [
+            "hidden0 theta_post_trace (input → hidden0",
+            "output theta_post_trace (hidden0 → output",
+        ]
+        assert opened.page.locator("[data-part=terms-box]").is_hidden()
+        assert "The rule bcm uses states of its own" in opened.page.locator("[data-part=changing-box]").inner_text()
+        canvas = opened.page.locator(".layer .holder canvas").first
+        canvas.focus()
+        canvas.press("ArrowRight")
+        tip = opened.page.locator("[data-part=tip]").inner_text()
+        assert "e_trace" in tip
+        assert "theta_post_trace" in tip
+        assert opened.said == []

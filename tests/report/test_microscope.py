@@ -81,7 +81,7 @@ def test_the_terms_are_those_of_a_plain_loop() -> None:
     anatomy = Anatomy(network)
     network.step(torch.tensor([0.5, -1.0, 2.0]))
     activations = anatomy.activations(np.zeros(3))
-    found = anatomy.terms(activations, anatomy.weights())
+    found = anatomy.terms(anatomy.ends(), anatomy.weights())
     named = network.layout.unpack(network.genome)
     for k, (before, after) in enumerate((("input", "hidden0"), ("hidden0", "output"))):
         pre = dict(zip(network.layout.block(before).parameters, named[before].T, strict=True))
@@ -108,7 +108,7 @@ def test_the_terms_of_synapses_are_those_of_a_plain_loop() -> None:
         for i in range(3):
             a, b, c, d, eta = rules[j, i]
             total += [abs(eta * term) for term in (a * pre[i], b * post[j], c * pre[i] * post[j], d)]
-    np.testing.assert_allclose(anatomy.terms([pre, post], anatomy.weights())[0], total, rtol=1e-5)
+    np.testing.assert_allclose(anatomy.terms([(pre, post)], anatomy.weights())[0], total, rtol=1e-5)
 
 
 def test_a_long_life_is_thinned_out_in_time_and_says_so() -> None:
@@ -167,7 +167,7 @@ def test_a_convolutional_network_shows_its_kernels(rule: str) -> None:
     live(network, 3, scope)
     data = scope.recording()
     assert [layer["shape"] for layer in data["layers"]] == [(2, 1, 3, 3), (3, 8)]
-    assert [layer["terms"] for layer in data["layers"]] == [False, True]
+    assert [layer["terms"] for layer in data["layers"]] == [(), tuple("ABCD")]
     assert [layer["synapses"] is not None for layer in data["layers"]] == [rule == "hl"] * 2
     assert unpack(data["arrays"]["change"])[:, 0].min() > 0
 
@@ -183,9 +183,9 @@ def test_a_rule_of_ones_own_shows_the_share_of_its_parameters() -> None:
     live(network, 1, scope)
     activations = scope.anatomy.activations(np.zeros(2))
     data = scope.recording()
-    assert data["term_names"] == ("A", "decay", "eta")
-    assert data["no_terms"] == ""
-    assert all(layer["terms"] for layer in data["layers"])
+    assert all(layer["terms"] == ("A", "decay", "eta") for layer in data["layers"])
+    assert data["no_terms"] == []
+    assert data["shares_title"] == "share of the parameters A, decay, eta"
     found = unpack(data["arrays"]["terms"])
     named = network.layout.unpack(network.genome)
     for k, (first, second) in enumerate((("input", "hidden0"), ("hidden0", "output"))):
@@ -209,7 +209,7 @@ def test_a_rule_of_one_parameter_says_why_there_are_no_shares() -> None:
     live(network, 2, scope)
     data = scope.recording()
     assert not any(layer["terms"] for layer in data["layers"])
-    assert data["no_terms"] == "The rule oja has one parameter, eta: there are no shares of the change, only the total."
+    assert data["no_terms"] == ["The rule oja has one parameter, eta: there are no shares of the change, only the total."]
     assert unpack(data["arrays"]["terms"]).shape == (2, 2, 0)
     assert unpack(data["arrays"]["change"]).max() > 0
 
@@ -220,7 +220,8 @@ def test_kernels_have_no_shares_and_the_linear_layers_behind_them_have() -> None
     scope = Microscope(network)
     live(network, 2, scope)
     data = scope.recording()
-    assert [layer["terms"] for layer in data["layers"]] == [False, True]
+    assert [bool(layer["terms"]) for layer in data["layers"]] == [False, True]
+    assert data["no_terms"][0].startswith("Of kernels the parameters cannot be told apart")
     assert (unpack(data["arrays"]["terms"])[:, 1] > 0).all()
 
 

@@ -75,7 +75,7 @@ def weight_changes(axes: Axes, life: Dynamics) -> Axes:
     if (changes > 0).any():
         axes.set_yscale("log")
     axes.set_xlabel("step of the life")
-    axes.set_ylabel("change of the weights (L2 norm / norm of the weights)")
+    axes.set_ylabel("|change| / |weights| (L2 norms)")
     axes.set_title(_title(life), fontsize="medium")
     tidy(axes)
     axes.legend(frameon=False, fontsize="small", ncols=3, loc="upper left", bbox_to_anchor=(0, -0.17), borderaxespad=0)

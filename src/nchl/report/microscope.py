@@ -1,8 +1,9 @@
 """One lifetime under the microscope: what the weights, the activations and the rule's terms were, step by step, in few bytes.
 
-Curves are taken at each step. Pictures (weights, activations, the film's frame) are thinned out: only every n-th step is kept, n
-doubling whenever there are too many, so that a life of any length fits. Weights are kept as 8-bit numbers with one scale for each
-layer and moment: what is shown differs from what was by at most 0.4 % of the layer's largest weight.
+Curves are taken at each step. Pictures (weights, activations, averages, traces, states of rules, the film's frame) are thinned
+out: only every n-th step is kept, n doubling whenever there are too many, so that a life of any length fits. Weights are kept as
+8-bit numbers with one scale for each layer and moment: what is shown differs from what was by at most 0.4 % of the layer's largest
+weight.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from jaxtyping import Float, Int8
 from nchl.errors import InvalidArgument, require
 from nchl.networks.base import PlasticNetwork
 from nchl.report.anatomy import Anatomy
+from nchl.report.life_words import told
 
 MOMENTS = 250  # pictures of one life at most
 BUDGET = 8 << 20  # bytes of all pictures together, before they are packed
@@ -74,6 +76,7 @@ class Microscope:
         self._layout = network.layout
         neurons = sum(group.size for group in self.anatomy.groups)
         each = sum(layer.size for layer in self.anatomy.layers if layer.plastic) + neurons * (1 + self.anatomy.window)
+        each += sum(held.size for held in self.anatomy.held)
         self._most = min(moments, BUDGET // max(each, 1))
         if self._most < FEWEST:
             raise InvalidArgument(
@@ -84,19 +87,22 @@ class Microscope:
         self._kept: list[dict[str, Any]] = []
         self._curves: list[dict[str, Any]] = []
         self._before = self.anatomy.weights()
+        self._earlier = [np.zeros(group.size, np.float32) for group in self.anatomy.groups]
+        self._baseline = 0.0
 
     def wants_frame(self, step: int) -> bool:
         """Whether the film's frame is needed at this step, counted from 0; fit for `watch(draw=...)`."""
         return step % self._stride == 0
 
     def look(self, moment: Moment) -> None:
-        """Take in one step that has just been made, the rule's update included."""
+        """Take in one step that has just been made, the rule's update included (by this step's reward, if it needs one)."""
         weights = self.anatomy.weights()
         activations = self.anatomy.activations(moment.observation)
-        self._curves.append(self._measure(float(moment.reward), weights, activations))
+        held = self.anatomy.keeps(self._earlier)
+        self._curves.append(self._measure(float(moment.reward), weights, activations, held))
         if self._count % self._stride == 0:
-            self._keep(weights, activations, moment.frame)
-        self._before = weights
+            self._keep(weights, activations, held, moment.frame)
+        self._before, self._earlier = weights, activations
         self._count += 1
 
     def recording(self) -> dict[str, Any]:
@@ -117,8 +123,11 @@ class Microscope:
             "activation_scales": np.array([kept["activation_scales"] for kept in self._kept], dtype=np.float32),
             **curves,
         }
-        if anatomy.window:
-            arrays["window"] = np.stack([kept["window"] for kept in self._kept])
+        for name in ("window", "held"):
+            if name in self._kept[0]:
+                arrays[name] = np.stack([kept[name] for kept in self._kept])
+        if anatomy.held:
+            arrays["held_scales"] = np.array([kept["held_scales"] for kept in self._kept], dtype=np.float32)
         total = float(sum(float(curve["reward"]) for curve in self._curves))
         return {
             "steps": self._count,
@@ -128,43 +137,60 @@ class Microscope:
             "window": anatomy.window,
             "normalised": anatomy.normalised,
             "plastic": anatomy.plastic,
-            "rule": None if anatomy.rule is None else anatomy.rule.name,
-            "own_rule": anatomy.shares is not None,
-            "term_names": anatomy.term_names,
-            "no_terms": "" if anatomy.shares is None else anatomy.shares.why,
+            **told(anatomy),
             "saturated": SATURATED,
             "groups": [{"name": g.name, "shape": g.shape, "block": self._block(g.name)} for g in anatomy.groups],
             "layers": [
                 {
                     "name": layer.name,
+                    "label": layer.label,
                     "pre": layer.pre,
                     "post": layer.post,
+                    "delay": layer.delay,
                     "shape": layer.shape,
                     "plastic": layer.plastic,
                     "synapses": None if layer.synapses is None else self._block(layer.synapses),
-                    "terms": terms,
+                    "terms": anatomy.term_names(layer),
                 }
-                for layer, terms in zip(anatomy.layers, anatomy.has_terms(), strict=True)
+                for layer in anatomy.layers
             ],
+            "held": [{"kind": h.kind, "name": h.name, "group": h.group, "layer": h.layer, "size": h.size} for h in anatomy.held],
             "arrays": {name: pack(array) for name, array in arrays.items()},
             "frames": _pack_frames([kept["frame"] for kept in self._kept]),
         }
 
-    def _measure(self, reward: float, weights: list[np.ndarray], activations: list[np.ndarray]) -> dict[str, Any]:
+    def _measure(self, reward: float, weights: list[np.ndarray], activations: list[np.ndarray], held: list[np.ndarray]) -> dict[str, Any]:
         anatomy = self.anatomy
-        none = np.zeros(len(anatomy.term_names))
-        terms = [none if found is None else found for found in anatomy.terms(activations, self._before)]
+        widest = max(len(anatomy.term_names(layer)) for layer in anatomy.layers)
+        terms = np.zeros((len(anatomy.layers), widest))
+        for k, found in enumerate(anatomy.terms(anatomy.ends(), self._before)):
+            if found is not None:
+                terms[k, : len(found)] = found
         with np.errstate(invalid="ignore", over="ignore"):
-            return {
+            curves: dict[str, Any] = {
                 "reward": np.float32(reward),
                 "norm": np.array([np.linalg.norm(w.astype(np.float64)) for w in weights]),
                 "change": np.array([np.abs(w - b, dtype=np.float64).sum() for w, b in zip(weights, self._before, strict=True)]),
-                "terms": np.stack(terms),
+                "terms": terms,
                 "saturation": np.array([(np.abs(a) > SATURATED).mean() for a in activations]),
                 "saturated_weights": np.array([(np.abs(w) > SATURATED).mean() for w in weights]),
             }
+            traces = [np.linalg.norm(v.astype(np.float64)) for v, h in zip(held, anatomy.held, strict=True) if h.kind == "trace"]
+        if traces:
+            curves["trace"] = np.array(traces)
+        if anatomy.plasticity.modulate is not None:
+            curves["modulation"] = np.float32(self._modulation(reward))
+        return curves
 
-    def _keep(self, weights: list[np.ndarray], activations: list[np.ndarray], frame: Any) -> None:
+    def _modulation(self, reward: float) -> float:
+        """m(t): the reward, or what it is above its running mean."""
+        if self.anatomy.plasticity.modulate == "reward":
+            return reward
+        gain = reward - self._baseline
+        self._baseline += self.anatomy.plasticity.beta * gain
+        return gain
+
+    def _keep(self, weights: list[np.ndarray], activations: list[np.ndarray], held: list[np.ndarray], frame: Any) -> None:
         codes, scales = zip(*map(quantise, weights), strict=True)
         moving = [c for c, layer in zip(codes, self.anatomy.layers, strict=True) if layer.plastic]
         seen, seen_scales = zip(*map(quantise, activations), strict=True)
@@ -179,6 +205,9 @@ class Microscope:
         if self.anatomy.window:
             past = self.anatomy.past()
             kept["window"] = np.concatenate([_by_scale(p, s) for p, s in zip(past, seen_scales, strict=True)], axis=1)
+        if held:
+            numbers, kept["held_scales"] = zip(*map(quantise, held), strict=True)
+            kept["held"] = np.concatenate(numbers)
         self._kept.append(kept)
         if len(self._kept) > self._most:
             self._kept = self._kept[::2]

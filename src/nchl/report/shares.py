@@ -15,7 +15,7 @@ from torch import Tensor
 from nchl.genome import Layout
 from nchl.rules import Rule
 
-_SEEN = {"pre", "post", "weight"}  # what a microscope knows of a step
+_SEEN = {"pre", "post", "weight"}  # what a single step can be taken apart by
 
 
 class Shares:
@@ -35,9 +35,13 @@ class Shares:
         self._rule, self._genome, self._layout = rule, genome, layout
         names = tuple(dict.fromkeys([*rule.names, *rule.synapse]))
         self.why = ""
-        memory: tuple[str, ...] = getattr(rule, "memory", ())
+        memory = rule.memory
         if memory or not set(rule.state) <= _SEEN:
-            self.why = f"The rule {rule.name} uses the reward or states of its own, which are not recorded: there is only the total change."
+            used = " and ".join(["the reward"] * rule.uses_reward + [f"states of its own ({', '.join(memory)})"] * bool(memory))
+            self.why = (
+                f"The rule {rule.name} uses {used}, which a step's activations and weights do not tell: "
+                "there are no shares of the change, only the total."
+            )
         elif len(names) == 1:
             self.why = f"The rule {rule.name} has one parameter, {names[0]}: there are no shares of the change, only the total."
         elif not names:
@@ -57,8 +61,8 @@ class Shares:
         Args:
             groups: names of the presynaptic and the postsynaptic group's blocks.
             synapses: name of the block of the connections' own numbers, or None.
-            pre: activations.
-            post: activations.
+            pre: what the rule saw of the presynaptic neurons.
+            post: what it saw of the postsynaptic ones.
             weight: before the step's update.
         """
         arguments = self._arguments(groups, synapses)

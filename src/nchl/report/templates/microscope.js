@@ -10,7 +10,12 @@ class LayerView {
     this.place = placement(layer.shape);
     const { width, height, places, postAcross, kernels } = this.place;
     const [across, down] = postAcross ? [this.post, this.pre] : [this.pre, this.post];
-    this.map = new HeatMap(width, height, places, `Heat map of ${layer.name}, ${this.pre.name} to ${this.post.name}; arrow keys look at single weights`);
+    this.map = new HeatMap(width, height, places, `Heat map of ${layer.name}, ${layer.label}; arrow keys look at single weights`);
+    this.mine = recording.held.filter((held) => held.layer === index);
+    this.states = this.mine.filter((held) => held.group === null); // one number for each weight
+    this.earlier = layer.delay ? heldOf(recording, "earlier", layer.pre) : undefined;
+    this.largest = new Map();
+    this.shown = make("span");
     this.map.canvas.tabIndex = 0;
     this.mark = make("div", { className: "mark", hidden: true });
     const holder = make("div", { className: "holder" }, this.map.canvas, this.mark);
@@ -20,7 +25,7 @@ class LayerView {
     this.bar = make("i");
     const legend = make("span", { className: "scale" }, this.bounds[0], this.bar, this.bounds[1]);
     const sizes = kernels ? `${layer.shape[0]} \u00d7 ${layer.shape[1]} kernels of ${layer.shape[2]} \u00d7 ${layer.shape[3]}` : `${this.pre.size} \u00d7 ${this.post.size}`;
-    const title = make("figcaption", {}, make("b", { textContent: `${this.pre.name} \u2192 ${this.post.name}` }), ` ${sizes}${layer.plastic ? "" : ", does not move"} `, legend);
+    const title = make("figcaption", {}, make("b", { textContent: layer.label }), ` ${sizes}${layer.plastic ? "" : ", does not move"}`, this.shown, " ", legend);
     const body = make("div", { className: kernels ? "matrix kernels" : "matrix" });
     const most = Math.min(width * 56, (420 * width) / height);
     body.style.maxWidth = `${Math.max(most, 120) + 26}px`;
@@ -29,32 +34,39 @@ class LayerView {
     } else {
       const top = new HeatMap(across.size, 1, range(across.size), `Activations of ${across.name}`);
       const left = new HeatMap(1, down.size, range(down.size), `Activations of ${down.name}`);
-      this.strips = [[across, top], [down, left]];
-      const side = make("span", { className: "axis down", textContent: down.name });
-      body.append(make("span", { className: "axis across", textContent: across.name }), make("div", { className: "strip top" }, top.canvas), side, make("div", { className: "strip left" }, left.canvas), holder);
+      // Two groups may be the same one: which side is which is told by the place.
+      this.strips = postAcross ? [[across, top, null], [down, left, this.earlier]] : [[across, top, this.earlier], [down, left, null]];
+      const called = this.strips.map(([group, , earlier]) => group.name + (earlier ? ", step before" : ""));
+      const side = make("span", { className: "axis down", textContent: called[1] });
+      body.append(make("span", { className: "axis across", textContent: called[0] }), make("div", { className: "strip top" }, top.canvas), side, make("div", { className: "strip left" }, left.canvas), holder);
     }
     this.figure = make("figure", { className: "layer" }, title, body);
   }
 
-  scale(moment) {
-    return this.recording.arrays.scales[moment * this.recording.layers.length + this.index];
+  scale(moment, state = null) {
+    const { arrays, layers, held } = this.recording;
+    return state ? arrays.held_scales[moment * held.length + state.index] : arrays.scales[moment * layers.length + this.index];
   }
 
-  codes(moment) {
+  codes(moment, state = null) {
     const { recording, layer } = this;
+    if (state) return [recording.arrays.held, moment * recording.kept_numbers + state.start];
     return layer.plastic ? [recording.arrays.weights, moment * recording.moving + layer.start] : [recording.arrays.still, layer.start];
   }
 
-  draw(moment, wholeLife) {
-    const mine = this.scale(moment);
-    if (this.largest === undefined) this.largest = range(this.recording.moments).reduce((high, m) => Math.max(high, this.scale(m)), 0);
-    const full = wholeLife ? this.largest : mine;
-    this.map.draw(...this.codes(moment), full > 0 ? mine / full : 0);
+  // `what`: the name of a state to show in place of the weights, where this layer has it.
+  draw(moment, wholeLife, what = "") {
+    const state = this.state = this.states.find((held) => held.name === what) ?? null;
+    const mine = this.scale(moment, state);
+    if (!this.largest.has(state)) this.largest.set(state, range(this.recording.moments).reduce((high, m) => Math.max(high, this.scale(m, state)), 0));
+    const full = wholeLife ? this.largest.get(state) : mine;
+    this.map.draw(...this.codes(moment, state), full > 0 ? mine / full : 0);
+    this.shown.textContent = state ? `, ${state.name}` : "";
     this.bounds[0].textContent = number(-full);
     this.bounds[1].textContent = `+${number(full)}`;
     if (this.painted !== palette) this.bar.style.background = gradient();
     this.painted = palette;
-    for (const [group, strip] of this.strips) drawGroup(this.recording, group, strip, moment);
+    for (const [group, strip, earlier] of this.strips) earlier ? drawHeld(this.recording, earlier, strip, moment) : drawGroup(this.recording, group, strip, moment);
   }
 
   weight(moment, k) {
@@ -74,13 +86,23 @@ class LayerView {
       const [o, i, y, x] = [Math.floor(k / (ins * rows * columns)), Math.floor(k / (rows * columns)) % ins, Math.floor(k / columns) % rows, k % columns];
       lines.push(make("b", { textContent: `kernel element: output channel ${o}, input channel ${i}, row ${y}, column ${x}` }));
       lines.push(make("div", { textContent: `weight ${weight} after step ${step}` }));
+      for (const state of this.states) lines.push(make("div", { textContent: `${state.name} ${number(heldValue(recording, state, moment, k))}` }));
       if (!layer.synapses) lines.push(make("div", { textContent: "shared by many pairs of neurons: no single two rules" }));
     } else {
       const ins = layer.shape[1], i = k % ins, o = Math.floor(k / ins);
       lines.push(make("b", { textContent: `${pre.name} ${i} \u2192 ${post.name} ${o}` }));
       lines.push(make("div", { textContent: `weight ${weight} after step ${step}` }));
       table.append(row("", `${pre.name} ${i}`, `${post.name} ${o}`));
-      table.append(row("activation", number(activation(recording, pre, moment, i)), number(activation(recording, post, moment, o))));
+      const before = this.earlier ? heldValue(recording, this.earlier, moment, i) : activation(recording, pre, moment, i);
+      table.append(row("activation", this.earlier ? `${number(before)} (step before)` : number(before), number(activation(recording, post, moment, o))));
+      if (layer.plastic) {
+        const seen = [(layer.delay && heldOf(recording, "before", layer.pre)) || heldOf(recording, "seen", layer.pre), heldOf(recording, "seen", layer.post)];
+        if (seen[0] && seen[1]) table.append(row("the rule sees", number(heldValue(recording, seen[0], moment, i)), number(heldValue(recording, seen[1], moment, o))));
+      }
+      for (const state of this.mine) {
+        if (state.group === null) lines.push(make("div", { textContent: `${state.name} ${number(heldValue(recording, state, moment, k))}` }));
+        else table.append(row(state.name, ...(state.name.endsWith("_pre_trace") ? [number(heldValue(recording, state, moment, i)), "\u2013"] : ["\u2013", number(heldValue(recording, state, moment, o))])));
+      }
       if (layer.plastic) {
         const names = [...new Set([...(pre.block?.parameters ?? []), ...(post.block?.parameters ?? [])])];
         for (const name of names) table.append(row(name, ...[[pre, i], [post, o]].map(([group, n]) => parameter(recording, group.block, n, name))));
@@ -106,6 +128,43 @@ function activation(recording, group, moment, n) {
 function drawGroup(recording, group, map, moment) {
   const scale = recording.arrays.activation_scales[moment * recording.groups.length + recording.groups.indexOf(group)];
   map.draw(recording.arrays.activations, moment * recording.neurons + group.start, Math.min(1, scale));
+}
+
+// What the network keeps beside weights and activations: of a group, or of a layer.
+function heldOf(recording, kind, group) {
+  return recording.held.find((held) => held.kind === kind && held.group === group && held.layer === null);
+}
+
+function heldValue(recording, held, moment, n) {
+  const { arrays } = recording, code = arrays.held[moment * recording.kept_numbers + held.start + n];
+  return code === -128 ? NaN : (code / 127) * arrays.held_scales[moment * recording.held.length + held.index];
+}
+
+function drawHeld(recording, held, map, moment) {
+  const scale = recording.arrays.held_scales[moment * recording.held.length + held.index];
+  // What is like an activation is shown as activations are, a state of a rule on the moment's own scale.
+  const full = held.kind === "memory" ? scale : Math.max(1, scale);
+  map.draw(recording.arrays.held, moment * recording.kept_numbers + held.start, full > 0 ? scale / full : 0);
+  return full;
+}
+
+class HeldView {
+  constructor(recording, held) {
+    Object.assign(this, { recording, held });
+    const group = recording.groups[held.group], layer = recording.layers[held.layer];
+    const { width, height, places } = group.shape.length === 3 ? tiles(group.shape) : { width: group.size, height: 1, places: range(group.size) };
+    this.name = `${held.name} of ${group.name}${layer ? `, ${layer.label}` : ""}`;
+    this.map = new HeatMap(width, height, places, this.name);
+    this.bound = make("span", { className: "scale" });
+    const holder = make("div", { className: "holder" }, this.map.canvas);
+    holder.style.aspectRatio = `${width} / ${height}`;
+    holder.style.maxWidth = `${Math.min(width * 28, height > 1 ? (220 * width) / height : 420)}px`;
+    this.figure = make("figure", { className: "layer" }, make("figcaption", {}, make("b", { textContent: group.name }), ` ${held.name}${layer ? ` (${layer.label})` : ""}`, this.bound), holder);
+  }
+
+  draw(moment) {
+    this.bound.textContent = `\u00b1 ${number(drawHeld(this.recording, this.held, this.map, moment))}`;
+  }
 }
 
 class WindowView {
@@ -149,21 +208,24 @@ class MapsView {
 function charts(recording, onSeek) {
   const { arrays, steps, layers, groups } = recording, { points } = arrays;
   const columns = (array, width, k) => Float32Array.from(points, (_, p) => array[p * width + k]);
-  const named = layers.map((layer) => `${groups[layer.pre].name} \u2192 ${groups[layer.post].name}`);
+  const named = layers.map((layer) => layer.label);
   const common = { points, steps, onSeek };
   const made = [];
   made.push(new Chart({ ...common, title: "Reward of each step", series: [{ name: "reward", colour: "--vermillion", values: arrays.reward }] }));
-  const perLayer = (title, array, options = {}) => new Chart({ ...common, ...options, title, series: layers.map((_, k) => ({ name: named[k], colour: COLOURS[k % 8], values: columns(array, layers.length, k) })) });
+  if (arrays.modulation) made.push(new Chart({ ...common, title: `Modulation m(t): ${recording.modulate}`, series: [{ name: "m(t)", colour: "--purple", values: arrays.modulation }] }));
+  const perLayer = (title, array, options = {}, which = range(layers.length)) => new Chart({ ...common, ...options, title, series: which.map((k, n) => ({ name: named[k], colour: COLOURS[k % 8], values: columns(array, which.length, n) })) });
   made.push(perLayer("Weight norm (Frobenius)", arrays.norm));
+  const traced = recording.held.filter((held) => held.kind === "trace").map((held) => held.layer);
+  if (traced.length) made.push(perLayer("Trace norm (Frobenius)", arrays.trace, {}, traced));
   const neurons = new Chart({ ...common, percent: true, title: `Saturation: neurons with |activation| > ${recording.saturated}`, series: groups.map((group, g) => ({ name: group.name, colour: COLOURS[g % 8], values: columns(arrays.saturation, groups.length, g) })).slice(1) });
   made.push(neurons);
   if (recording.normalised) made.push(perLayer(`Saturation: weights with |weight| > ${recording.saturated}`, arrays.saturated_weights, { percent: true }));
-  const terms = [], { term_names } = recording, many = term_names.length;
+  const terms = [], many = Math.max(...layers.map((layer) => layer.terms.length));
   layers.forEach((layer, k) => {
-    if (!layer.terms) return;
-    const all = range(many).map((t) => columns(arrays.terms, layers.length * many, k * many + t));
+    if (!layer.terms.length) return;
+    const all = layer.terms.map((_, t) => columns(arrays.terms, layers.length * many, k * many + t));
     const total = points.map((_, p) => all.reduce((sum, values) => sum + values[p], 0));
-    const series = range(many).map((t) => ({ name: term_names[t], colour: COLOURS[t % 8], values: all[t].map((v, p) => v / total[p]) }));
+    const series = layer.terms.map((name, t) => ({ name, colour: COLOURS[t % 8], values: all[t].map((v, p) => v / total[p]) }));
     terms.push(new Chart({ ...common, stacked: true, title: named[k], series }));
   });
   const changing = layers.some((layer) => layer.plastic) ? [perLayer("Change of the weights in each step (sum of |change|)", arrays.change)] : [];
@@ -174,23 +236,28 @@ async function microscope(root) {
   const part = (name) => root.querySelector(`[data-part="${name}"]`);
   const recording = await openRecording(document.getElementById("recording"));
   const { moments, kept, steps, layers, groups } = recording;
-  const slider = part("slider"), button = part("play"), speed = part("speed"), scale = part("scale"), now = part("now"), tip = part("tip");
+  const slider = part("slider"), button = part("play"), speed = part("speed"), scale = part("scale"), what = part("what"), now = part("now"), tip = part("tip");
   const times = [];
   let current = 0, playing = 0;
 
   const views = layers.map((_, k) => new LayerView(recording, k));
   const more = recording.window ? groups.map((group) => new WindowView(recording, group)) : groups.filter((group) => group.shape.length === 3).map((group) => new MapsView(recording, group));
+  const kept_of_neurons = recording.held.filter((held) => held.group !== null && (held.kind === "seen" || held.kind === "memory")).map((held) => new HeldView(recording, held));
+  for (const name of new Set(views.flatMap((view) => view.states.map((state) => state.name)))) what.append(make("option", { textContent: name, value: name }));
+  part("what-box").hidden = what.options.length < 2;
   const drawn = charts(recording, (step) => show(nearest(step)));
   const everyChart = [...drawn.side, ...drawn.terms, ...drawn.changing];
   part("layers").append(...views.map((view) => view.figure));
   part("more").append(...more.map((view) => view.figure));
+  part("held").append(...kept_of_neurons.map((view) => view.figure));
   part("side").append(...drawn.side.map((chart) => chart.figure));
   part("terms").append(...drawn.terms.map((chart) => chart.figure));
   part("changing").append(...drawn.changing.map((chart) => chart.figure));
-  for (const name of ["more", "terms", "changing"]) part(`${name}-box`).hidden = !part(name).children.length;
+  for (const name of ["more", "held", "terms", "changing"]) part(`${name}-box`).hidden = !part(name).children.length;
 
-  const keep = (figure, name) => savable(figure, name, () => svgOfFigure(figure), () => `step ${kept[current]}`);
-  for (const view of views) keep(view.figure, `weights ${view.pre.name} to ${view.post.name}`);
+  const keep = (figure, name, state = () => "") => savable(figure, name, () => svgOfFigure(figure), () => `${state()} step ${kept[current]}`);
+  for (const view of views) keep(view.figure, `weights ${view.layer.label.replace("\u2192", "to")}`, () => view.state?.name ?? "");
+  for (const view of kept_of_neurons) keep(view.figure, view.name.replace("\u2192", "to"));
   for (const view of more) keep(view.figure, `activations of ${view.group.name}`);
   for (const chart of everyChart) keep(chart.figure, chart.title);
 
@@ -209,7 +276,7 @@ async function microscope(root) {
     slider.value = current;
     slider.setAttribute("aria-valuetext", `step ${kept[current]} of ${steps}`);
     now.textContent = `step ${kept[current].toLocaleString("en")} of ${steps.toLocaleString("en")}`;
-    for (const view of [...views, ...more]) view.draw(current, scale.value === "life");
+    for (const view of [...views, ...more, ...kept_of_neurons]) view.draw(current, scale.value === "life", what.value);
     for (const chart of everyChart) chart.show(kept[current]);
     if (frames) {
       const wanted = current, entry = frames.get(current);
@@ -292,7 +359,7 @@ async function microscope(root) {
   slider.max = moments - 1;
   slider.addEventListener("input", () => { pause(); show(Number(slider.value)); });
   button.addEventListener("click", () => (button.getAttribute("aria-pressed") === "true" ? pause() : play()));
-  scale.addEventListener("change", () => show(current));
+  for (const choice of [scale, what]) choice.addEventListener("change", () => show(current));
   const all = () => { repaint(); for (const chart of everyChart) chart.paint(); show(current); };
   dark.addEventListener("change", all);
   addEventListener("beforeprint", () => { printing = true; all(); });

@@ -30,6 +30,11 @@ async function openRecording(element) {
     group.start = neurons;
     neurons += group.size;
   }
+  recording.kept_numbers = 0;
+  recording.held.forEach((held, k) => {
+    Object.assign(held, { index: k, start: recording.kept_numbers });
+    recording.kept_numbers += held.size;
+  });
   recording.moving = moving;
   recording.neurons = neurons;
   recording.moments = recording.kept.length;
