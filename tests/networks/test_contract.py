@@ -49,6 +49,7 @@ BUILT_IN = {
     "hl": lambda: nchl.HL([3, 4, 2]),
     "wnchl": lambda: nchl.WNcHL([3, 4, 2], window=2),
     "static": lambda: nchl.StaticMLP([3, 4, 2]),
+    "gru": lambda: nchl.StaticGRU([3, 4, 2]),
     "elman": lambda: nchl.StaticMLP([3, 4, 2], recurrent=True),
     "time": lambda: nchl.NcHL([3, 4, 2], recurrent=True, average="ema:0.3", every=2, trace=0.9, modulate="reward", normalise="row"),
     "advantage": lambda: nchl.HL([3, 4, 2], modulate="advantage:0.1", average="mean:2"),
@@ -81,7 +82,7 @@ def test_the_presets_of_the_command_line_keep_the_contract() -> None:
     from nchl.networks.build import CONVOLUTIONAL, MLPS, NetworkSpec, build
 
     for name in MLPS:
-        check_network(build(NetworkSpec(name, hidden=(3,)), (4,), 2))
+        check_network(build(NetworkSpec(name, hidden=(3,)), (4,), 2))  # every name of the command line
     for name in CONVOLUTIONAL:
         net = build(NetworkSpec(name), (1, 16, 16), 2)
         assert findings(net, quick=True) == []

@@ -25,6 +25,7 @@ from nchl.user_code import using
 
 if TYPE_CHECKING:
     from nchl.networks.build import NetworkSpec
+    from nchl.runs.objects import Objects
 
 _OPTIONS = [each for each in options() if each.name in NETWORK_SETTINGS and each.name not in ("network", "hidden")]
 # (channels, height, width, outputs) of the tasks that the two were published for.
@@ -117,7 +118,9 @@ def _subject(what: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple
     from nchl.runs.folder import RunFolder
 
     record, code = RunFolder.open(folder).read_record_to_run()
-    return _of_config(record.settings, code)
+    from nchl.runs.objects import Objects, of_record
+
+    return _of_config(record.settings, code, of_record(record, code, Objects(), folder, "nchl.load"))
 
 
 def _network(name: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple[NetworkSpec, tuple[int, ...], int]:
@@ -147,10 +150,10 @@ def _network(name: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple
     return spec, sizes[:3], sizes[3]
 
 
-def _of_config(config: EvolveConfig, code: Code) -> tuple[NetworkSpec, tuple[int, ...], int, Code]:
+def _of_config(config: EvolveConfig, code: Code, objects: Objects | None = None) -> tuple[NetworkSpec, tuple[int, ...], int, Code]:
     from nchl.runs.build import recipe
     from nchl.workers.player import task_of
 
-    about = recipe(config, code=code)
+    about = recipe(config, code=code, objects=objects)
     task = task_of(about)
     return about.network, task.observation_shape, task.action_size, code

@@ -195,5 +195,5 @@ def option_help(option: Option) -> str:
         text += f"; one of {', '.join(option.choices)}"
     only = option.networks or option.strategies
     if only:
-        text += f" [only for {', '.join(only)}]"
+        text += f" [only for {', '.join(name for name in only if not name.endswith(':'))}]"
     return text.replace("%", "%%")

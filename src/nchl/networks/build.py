@@ -9,18 +9,15 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from nchl.chance import seeded
 from nchl.errors import InvalidArgument, UnknownName
+from nchl.networks import own
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.layers import Numbers
 from nchl.seeds import Purpose, weights_seed
-
-if TYPE_CHECKING:
-    from nchl.networks.plastic_graph import PlasticGraph
 
 MLPS = ("nchl", "hl", "wnchl", "static", "gru")
 CONVOLUTIONAL = ("conv-thesis", "conv-hml")
@@ -36,6 +33,7 @@ _MEANING: dict[str, frozenset[str]] = {
     "gru": frozenset({"hidden"}),
     "conv-thesis": _TIME | {"rule", "initial_weights", "sharing", "termwise"},
     "conv-hml": _TIME | {"rule", "initial_weights"},  # its convolutions are static: nothing is shared
+    "object": frozenset({"written"}),
     "file": _TIME | {"rule", "initial_weights", "sharing", "termwise", "evolve_biases"},
 }
 
@@ -46,7 +44,7 @@ class NetworkSpec:
 
     Attributes:
         network: `"nchl"`, `"hl"`, `"wnchl"`, `"static"`, `"gru"`, `"conv-thesis"`, `"conv-hml"`, or `"FILE.py:NAME"`, a function of
-            (input_shape, output_size) that returns an `nn.Sequential`.
+            (input_shape, output_size) that returns a network, see `networks.own`, where `"object:"` and `"module:"` are explained too.
         rule: `"nchl"`, `"hl"` or `"FILE.py:NAME"`, in place of the neuron-centric rule.
         hidden: sizes of the hidden layers; () for none; None: the default 128, 64 (16 for a GRU).
         window: steps that the weightless network looks back; None: its default.
@@ -60,6 +58,7 @@ class NetworkSpec:
         sharing: how the connections of a kernel element agree: max, min, median or mean.
         termwise: the cheaper sharing, term by term.
         evolve_biases: whether the biases of a user's own network stand in the genome.
+        written: JSON of `networks.written`, of a network that was given as an object.
     """
 
     network: str = "nchl"
@@ -76,6 +75,7 @@ class NetworkSpec:
     sharing: str | None = None
     termwise: bool | None = None
     evolve_biases: bool | None = None
+    written: str | None = None
 
     @property
     def kind(self) -> str:
@@ -84,10 +84,10 @@ class NetworkSpec:
         Raises:
             UnknownName: neither a known name nor FILE.py:NAME.
         """
-        if self.network in _MEANING and self.network != "file":
+        if self.network in _MEANING and self.network not in ("file", "object"):
             return self.network
         if ":" in self.network:
-            return "file"
+            return "object" if self.network.startswith(own.OBJECT) else "file"
         raise UnknownName("network", self.network, [*MLPS, *CONVOLUTIONAL, "FILE.py:NAME"])
 
     @property
@@ -101,7 +101,13 @@ class NetworkSpec:
         allowed = _MEANING[self.kind]
         for name in self.given:
             if name not in allowed:
-                has = ", ".join(sorted("FILE.py:NAME" if other == "file" else other for other, names in _MEANING.items() if name in names))
+                has = ", ".join(
+                    sorted(
+                        "FILE.py:NAME" if other == "file" else other
+                        for other, names in _MEANING.items()
+                        if name in names and other != "object"
+                    )
+                )
                 raise InvalidArgument(f"{name} has no meaning for the network {self.network!r} (it has for: {has}); leave it out")
         for size in self.hidden or ():
             if size < 1:
@@ -120,6 +126,7 @@ def build(
     backend: str = "auto",
     seed: int = 0,
     constants: Mapping[str, Numbers] | None = None,
+    template: Any = None,
 ) -> PlasticNetwork:
     """Make the network that `spec` describes, for observations and actions of these sizes.
 
@@ -134,28 +141,32 @@ def build(
         backend: `"auto"`, `"eager"` or `"compiled"`; WNcHL, StaticMLP and StaticGRU have no compiled step.
         seed: of a run: the constants of a user's own network (see `PlasticNetwork.constants`) are drawn under it.
         constants: those that were saved, in place of what is drawn; None: as drawn.
+        template: the object, where `spec.network` says that there is one, see `networks.own`.
 
     Raises:
         InvalidArgument: an option without meaning, or a shape that the network cannot take.
     """
     spec.check()
     common: dict[str, Any] = {"population": population, "dtype": dtype, "device": device, "generator": generator}
-    network = _build(spec, input_shape, output_size, common, backend, weights_seed(seed, Purpose.CONSTANTS, 0, 0))
+    network = _build(spec, input_shape, output_size, common, backend, weights_seed(seed, Purpose.CONSTANTS, 0, 0), template)
     if constants is not None:
         network.load_constants(constants)
     return network
 
 
 def _build(
-    spec: NetworkSpec, input_shape: tuple[int, ...], output_size: int, common: dict[str, Any], backend: str, seed: int
+    spec: NetworkSpec, input_shape: tuple[int, ...], output_size: int, common: dict[str, Any], backend: str, seed: int, template: Any
 ) -> PlasticNetwork:
+    if spec.kind == "object":
+        return own.of_object(template, spec, input_shape, output_size, {**common, "backend": backend})
     if spec.kind in MLPS:
         return _build_mlp(spec, input_shape, output_size, common, backend)
     given = {name: spec.given[name] for name in ("rule", "sharing", "termwise", "initial_weights", *sorted(_TIME)) if name in spec.given}
     options: dict[str, Any] = given
     if spec.kind == "file":
         options["biases"] = "evolve" if spec.evolve_biases else "constant"
-        return _build_own(spec.network, input_shape, output_size, {**options, **common, "backend": backend}, seed)
+        made = own.made(spec.network, input_shape, output_size, seed) if template is None else template
+        return own.network(made, spec.network, input_shape, output_size, options, {**common, "backend": backend})
     presets = importlib.import_module("nchl.networks.conv_presets")
     make: Callable[..., PlasticNetwork] = presets.PRESETS[spec.kind]
     return make(input_shape, output_size, **options, **common, backend=backend)
@@ -185,24 +196,3 @@ def _build_mlp(spec: NetworkSpec, input_shape: tuple[int, ...], output_size: int
     options = {name: spec.given[name] for name in ("initial_weights", "recurrent", *sorted(_TIME)) if name in spec.given}
     rule = spec.kind if spec.rule is None else spec.rule
     return PlasticMLP(nodes, rule, backend=backend, **options, **common)
-
-
-def _build_own(place: str, input_shape: tuple[int, ...], output_size: int, options: dict[str, Any], seed: int) -> PlasticNetwork:
-    from nchl.rules.declaration import load_object
-
-    make = load_object(place, "a network")
-    conv = importlib.import_module("nchl.networks.conv")
-    try:
-        with seeded(seed):  # what the function draws follows from the run's seed
-            sequential = make(input_shape, output_size)
-    except Exception as error:
-        raise InvalidArgument(
-            f"{place} failed for observations {input_shape} and {output_size} outputs ({type(error).__name__}: {error})"
-        ) from error
-    network: PlasticGraph = conv.from_module(sequential, input_shape, **options)
-    shared = [name for name in ("sharing", "termwise") if name in options]
-    if shared and not any(edge.geometry for edge in network.graph.plastic):
-        raise InvalidArgument(f"{' and '.join(shared)}: {place} has no convolution whose weights could be shared; leave it out")
-    if network.output_size != output_size:
-        raise InvalidArgument(f"{place}: the task wants {output_size} outputs, the network gives {network.output_size}")
-    return network

@@ -47,6 +47,13 @@ def copied(
     return made if device is None else made.to(device)
 
 
+def has_own_code(net: PlasticNetwork) -> bool:
+    """Whether a user's subclass of a class of this package does something else than that class, beside its constructor."""
+    harmless = {"__init__", "__module__", "__doc__", "__qualname__", "__annotations__", "__firstlineno__", "__static_attributes__"}
+    own = (kind for kind in type(net).__mro__ if issubclass(kind, PlasticNetwork) and kind.__module__.partition(".")[0] != "nchl")
+    return any(set(vars(kind)) - harmless - {"__abstractmethods__", "_abc_impl"} for kind in own)
+
+
 class Copies(PlasticNetwork):
     """Individuals of a class that knows one alone; `populate` of such a class makes it.
 

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from nchl.errors import InvalidArgument, OrderError, ShapeError
 from nchl.networks import declare, initial
 from nchl.networks.back_ends import BackEnd, choose
+from nchl.networks.base import PlasticNetwork
+from nchl.networks.copies import has_own_code
 from nchl.networks.declare import Edge, Group, Shape
 from nchl.networks.fused import Waiting
 from nchl.networks.graph import Graph
@@ -127,25 +129,31 @@ class PlasticGraph(GraphState):
         """Whether updates move something besides weights: traces, or the states of a rule with memory."""
         return self.plasticity.trace is not None or any(edge.rule.memory for edge in self.graph.plastic if edge.rule)
 
-    def populate(self, population: int | None, **keywords: Any) -> PlasticGraph:
+    def populate(self, population: int | None, **keywords: Any) -> PlasticNetwork:
         """A network like this one for another number of individuals; see `PlasticNetwork.populate`."""
-        settings = {
+        if has_own_code(self):
+            return super().populate(population, **keywords)
+        made = PlasticGraph(self.graph, population=population, **{**self.settings(), **keywords})
+        made.load_constants(self.constants())
+        return made
+
+    def settings(self) -> dict[str, Any]:
+        """The keywords that make a network like this one, beside its graph and population."""
+        return {
             "initial_weights": self.initial_weights,
             "sharing": self.sharing,
             "termwise": self.termwise,
+            "differentiable": self.differentiable,
             "dtype": self.dtype,
             "device": self.device,
             "backend": self._back_end.asked,
             "biases": "evolve" if self.evolve_biases else "constant",
             **self.plasticity.words(),
         }
-        made = PlasticGraph(self.graph, population=population, **{**settings, **keywords})
-        made.load_constants(self.constants())
-        return made
 
     def backend_for(self, population: int) -> str:
         """See `PlasticNetwork.backend_for`."""
-        return choose(self, "auto", population).name
+        return choose(self, self._back_end.asked, population).name
 
     def describe(self) -> str:
         """Neurons, connections, free weights and biases, edge by edge."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from nchl import strategies
 from nchl.errors import InvalidArgument, RunError, ShapeError
@@ -19,11 +20,15 @@ from nchl.runs.config import INITIAL_GENOMES, EvolveConfig
 from nchl.runs.config_values import read_episodes
 from nchl.runs.files import read_tensors
 from nchl.runs.folder import RunFolder
+from nchl.runs.objects import Objects, check_size, from_module_options, refuse_to_travel, resolved, taken
+from nchl.runs.options import OBJECT, OWN_START
 from nchl.runs.recorder import recorded_constants, statistics_from
+from nchl.tasks import Task
 from nchl.workers import LocalWorkers, Recipe, Workers, cluster_workers, process_workers
+from nchl.workers.player import task_of
 
 
-def evolution(task: str | None = None, **options: Any) -> Evolution:
+def evolution(task: str | Task | None = None, **options: Any) -> Evolution:
     """A search as an iterable of generations, without a run folder; for notebooks and programs.
 
         search = nchl.evolution("CartPole-v1", network="nchl", hidden=[10], population=200, target=475)
@@ -32,35 +37,49 @@ def evolution(task: str | None = None, **options: Any) -> Evolution:
         search.best.genome
 
     Args:
-        task: a Gymnasium id; None: the preset's.
-        **options: the options of `nchl evolve` by field name of `EvolveConfig`; `preset` among them.
+        task: a Gymnasium id, or a task of `nchl.tasks.make`; None: the preset's.
+        **options: the options of `nchl evolve` by field name of `EvolveConfig`; `preset` among them. `network` may be an object: an
+            `nn.Sequential`, or a network of one individual, the template of the population; `strategy` a `Strategy`.
 
     Raises:
         NchlError: an option that cannot be used, a task or network that cannot be made.
     """
-    return build(EvolveConfig.create(task, **options))
+    name, options, objects = taken(task, options)
+    config = EvolveConfig.create(name, **options)
+    return build(config, objects=prepared(config, objects, collect(config)))
 
 
-def build(config: EvolveConfig, constants: Mapping[str, np.ndarray] | None = None, code: Code | None = None) -> Evolution:
+def build(
+    config: EvolveConfig,
+    constants: Mapping[str, np.ndarray] | None = None,
+    code: Code | None = None,
+    objects: Objects | None = None,
+) -> Evolution:
     """The loop that a configuration describes, before its first generation.
 
     Args:
         config: of the run.
         constants: of the network, as a run has saved them; None: those of the run that this one begins with, or new ones.
         code: of the user's that the configuration names; None: as it lies on the disk now.
+        objects: that take the place of names, see `prepared`.
 
     Raises:
         NchlError: the task, the network, the strategy or the first centre cannot be made.
     """
-    workers = make_workers(config, recipe(config, first_constants(config) if constants is None else constants, code))
+    workers = make_workers(config, recipe(config, first_constants(config) if constants is None else constants, code, objects))
     try:
-        strategy = strategies.make(
-            str(config.strategy),
-            workers.nparams,
-            _given(config.population),
-            _given(config.seed),
-            centre=first_centre(config, workers.nparams),
-            **config.strategy_settings(),
+        given = None if objects is None else objects.strategy
+        strategy = (
+            check_size(given, workers.nparams)
+            if given is not None
+            else strategies.make(
+                str(config.strategy),
+                workers.nparams,
+                _given(config.population),
+                _given(config.seed),
+                centre=first_centre(config, workers.nparams),
+                **config.strategy_settings(),
+            )
         )
         statistics = first_statistics(config, workers.observation_shape)
         return Evolution(strategy, workers, limits(config), episodes=_episodes(config), statistics=statistics)
@@ -86,13 +105,43 @@ def make_workers(config: EvolveConfig, about: Recipe) -> Workers:
     return LocalWorkers(about)
 
 
-def recipe(config: EvolveConfig, constants: Mapping[str, np.ndarray] | None = None, code: Code | None = None) -> Recipe:
+def prepared(config: EvolveConfig, objects: Objects, code: Code) -> Objects:
+    """The objects of a run that begins, as it will use them; with what its record says of them.
+
+    Args:
+        config: of the run.
+        objects: as `runs.objects.taken` gave them.
+        code: of the user's that the configuration names.
+
+    Raises:
+        NchlError: the network does not fit the task, or does not keep the contract of `PlasticNetwork`.
+    """
+    network = objects.network
+    if not isinstance(network, nn.Sequential):
+        shapes = ((), 0) if network is None else (tuple(network.input_shape), int(network.output_size))
+        return resolved(objects, config, shapes, {})
+    task = task_of(recipe(config, None, code, objects))
+    try:
+        spec = network_spec(config, code)
+        return resolved(objects, config, (task.observation_shape, task.action_size), from_module_options(vars(spec)))
+    finally:
+        if task is not objects.task:
+            task.close()
+
+
+def recipe(
+    config: EvolveConfig,
+    constants: Mapping[str, np.ndarray] | None = None,
+    code: Code | None = None,
+    objects: Objects | None = None,
+) -> Recipe:
     """What a worker needs to build its task and its network.
 
     Args:
         config: of the run.
         constants: of the network, as they were saved; None: as they are drawn under the run's seed.
         code: of the user's that the configuration names; None: as it lies on the disk now.
+        objects: that take the place of names.
 
     Raises:
         InvalidArgument: a device that torch does not have here.
@@ -102,9 +151,11 @@ def recipe(config: EvolveConfig, constants: Mapping[str, np.ndarray] | None = No
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InvalidArgument(f"device {config.device!r} cannot be used here ({str(error).splitlines()[0]}); cpu always can") from error
     size, code = config.image_size, collect(config) if code is None else code
+    objects = Objects() if objects is None else objects
+    refuse_to_travel(objects, config)
     return Recipe(
         task=config.task,
-        network=network_spec(config, code),
+        network=network_spec(config, code, objects.written),
         seed=_given(config.seed),
         population=_given(config.population),
         simulator=str(config.simulator),
@@ -112,13 +163,17 @@ def recipe(config: EvolveConfig, constants: Mapping[str, np.ndarray] | None = No
         max_episode_steps=config.max_episode_steps,
         backend=config.backend or "auto",
         device=str(config.device),
-        constants=constants,
+        constants=objects.constants if constants is None else constants,
         code=code.texts,
+        template=objects.network,
+        played=objects.task,
     )
 
 
-def network_spec(config: EvolveConfig, code: Code) -> NetworkSpec:
-    """The network that a configuration describes, made of this code."""
+def network_spec(config: EvolveConfig, code: Code, written: str | None = None) -> NetworkSpec:
+    """The network that a configuration describes, made of this code; or one that was written down, see `networks.written`."""
+    if written is not None:
+        return NetworkSpec(OBJECT + str(config.network).partition(":")[2], written=written)
     return NetworkSpec(**config.network_settings() | {name: code.places[name] for name in ("network", "rule") if name in code.places})
 
 
@@ -134,7 +189,7 @@ def initial_run(config: EvolveConfig) -> RunFolder | None:
         InvalidArgument: `initial_genome` is neither a known name nor a run folder.
     """
     name = str(config.initial_genome)
-    if name in INITIAL_GENOMES:
+    if name in INITIAL_GENOMES or name == OWN_START:
         return None
     try:
         return RunFolder.open(Path(name))

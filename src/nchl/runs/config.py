@@ -17,9 +17,10 @@ from nchl.runs import budget
 from nchl.runs import config_networks as networks
 from nchl.runs.config_meaning import renewed, schedules, that_stay, without_meaning
 from nchl.runs.config_values import check_values
-from nchl.runs.options import FORMER, Option, check_keys, check_kind, is_file_network, no_meaning, option, with_strategy_settings
+from nchl.runs.options import FORMER, Option, check_keys, check_kind, is_file_network, is_object, no_meaning, option, with_strategy_settings
+from nchl.runs.options import OBJECT as _OBJECT
 from nchl.runs.presets import preset_settings
-from nchl.strategies.registry import STRATEGIES
+from nchl.strategies.registry import STRATEGIES, settings_of
 
 INITIAL_GENOMES = ("normal", "zeros", "uniform")
 
@@ -55,7 +56,12 @@ class EvolveConfig:
         choices=("auto", "envpool", "gymnasium"),
     )
     image_size: tuple[int, ...] | None = option(
-        "ints", None, "height and width of the image that a convolutional network sees", _TASK, metavar="PIXELS", networks=networks.CONVS
+        "ints",
+        None,
+        "height and width of the image that a convolutional network sees",
+        _TASK,
+        metavar="PIXELS",
+        networks=(*networks.CONVS, _OBJECT),
     )
     normalise_observations: bool | None = option("bool", False, "shift and scale observations by their running mean and deviation", _TASK)
     max_episode_steps: int | None = option(
@@ -143,9 +149,9 @@ class EvolveConfig:
                 object.__setattr__(self, name, _BY_NAME[name].default)
         check_kind(_BY_NAME["network"], self.network)
         check_kind(_BY_NAME["strategy"], self.strategy)
-        if self.network not in networks.NETWORKS and not is_file_network(str(self.network)):
+        if self.network not in networks.NETWORKS and ":" not in str(self.network):
             raise UnknownName("network", str(self.network), [*networks.NETWORKS, networks.OWN])
-        if self.strategy not in STRATEGIES:
+        if self.strategy not in STRATEGIES and not is_object(str(self.strategy)):
             raise UnknownName("strategy", str(self.strategy), STRATEGIES)
         network, strategy = str(self.network), str(self.strategy)
         defaults = {each.name: _default(each, network, strategy) for each in options()}
@@ -241,7 +247,7 @@ class EvolveConfig:
 
     def strategy_settings(self) -> dict[str, Any]:
         """The options that only some strategies have, for `strategies.make`; those without meaning are left out."""
-        given = {each.name: getattr(self, each.name) for each in STRATEGIES[str(self.strategy)].settings}
+        given = {each.name: getattr(self, each.name) for each in settings_of(str(self.strategy))}
         return {name: value for name, value in given.items() if value is not None}
 
     def to_json(self) -> dict[str, Any]:
@@ -279,7 +285,7 @@ def _default(about: Option, network: str, strategy: str) -> Any:
         return networks.IMAGE_SIZES.get(network)
     if about.name == "normalise" and (network in networks.CONVS or is_file_network(network)):
         return "max"
-    own = next((each for each in STRATEGIES[strategy].settings if each.name == about.name), None)
+    own = next((each for each in settings_of(strategy) if each.name == about.name), None)
     return about.default if own is None else own.default
 
 

@@ -28,7 +28,7 @@ NETWORK_SETTINGS = (
     "termwise", "evolve_biases",
 )  # fmt: skip
 # A user's network may have no part for these: what was given is passed on, and refused there; defaults are not.
-OWN_MAY_LACK = ("sharing", "termwise", "average", "every", "trace", "modulate")
+OWN_MAY_LACK = ("sharing", "termwise", "initial_weights", "normalise", "average", "every", "trace", "modulate")
 
 RULE: Any = option(
     "str",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nchl.errors import InvalidArgument
 from nchl.networks.plasticity import Plasticity
 from nchl.runs.options import at_least
-from nchl.strategies.registry import STRATEGIES
+from nchl.strategies.registry import settings_of
 
 if TYPE_CHECKING:
     from nchl.runs.config import EvolveConfig
@@ -70,7 +70,7 @@ def check_values(config: EvolveConfig) -> None:
         )
     if config.max_minutes is not None and not config.max_minutes > 0:
         raise InvalidArgument(f"max_minutes must be greater than 0, got {config.max_minutes}")
-    for setting in STRATEGIES[str(config.strategy)].settings:
+    for setting in settings_of(str(config.strategy)):
         if setting.name in settings:
             setting.check(settings[setting.name])
     mu = settings.get("mu")

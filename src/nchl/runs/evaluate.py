@@ -16,9 +16,10 @@ from nchl.runs.config import EvolveConfig
 from nchl.runs.dynamics import evaluated as followed
 from nchl.runs.environment import digest, notes_on_environment
 from nchl.runs.load import check_length, read_result
+from nchl.runs.objects import Objects
 from nchl.runs.recorder import statistics_from, unrecorded
 from nchl.seeds import Purpose
-from nchl.tasks import fingerprint
+from nchl.tasks import Task, fingerprint
 from nchl.workers.player import network_of, task_of
 
 
@@ -32,6 +33,8 @@ def evaluate(
     controls: bool | None = False,
     dynamics: bool = False,
     rule: str | None = None,
+    network: Any = None,
+    task: Task | None = None,
 ) -> dict[str, Any]:
     """Let a run's result play, each episode on a start and with initial weights of its own.
 
@@ -48,6 +51,8 @@ def evaluate(
             network whose weights change.
         dynamics: also follow the weights over the first few lifetimes, which are played once more.
         rule: another rule than the run's own, on purpose: "FILE.py:NAME".
+        network: the run's, where it was begun with an object that its folder cannot hold.
+        task: likewise.
 
     Returns:
         A JSON object: task, simulator, which, episodes, seed, then of the returns mean, std, iqm (interquartile mean), min, max,
@@ -64,20 +69,22 @@ def evaluate(
     for name, value, least in (("episodes", episodes, 1), ("seed", seed, 0)):
         if value < least:
             raise InvalidArgument(f"{name} must be at least {least}, got {value}")
+    if dynamics and (network is not None or task is not None):
+        raise InvalidArgument("dynamics: expected a run whose folder holds its network and task, got one given as an object; leave it out")
     episodes = budget.at_most("unseen episodes", episodes)
-    found = read_result(run, which, rule=rule)
+    found = read_result(run, which, rule=rule, given=Objects(network=network, task=task))
     record, genome, tensors = found.record, found.genome, found.tensors
     config = record.settings
     about = found.recipe()
-    task = task_of(about, simulator)
-    network = network_of(about, task, min(episodes, task.largest_slice))
-    check_length(genome, network, found.folder)
-    statistics = statistics_from(tensors, task.observation_shape)
+    played = task_of(about, simulator)
+    acting = network_of(about, played, min(episodes, played.largest_slice))
+    check_length(genome, acting, found.folder)
+    statistics = statistics_from(tensors, played.observation_shape)
 
     def play(freeze_after: int | None = None) -> Rollout:
         return rollout.evaluate(
-            network,
-            task,
+            acting,
+            played,
             genome,
             run_seed=seed,
             purpose=Purpose.EVALUATION,
@@ -87,21 +94,22 @@ def evaluate(
         )
 
     try:
-        if controls and not network.plastic:
+        if controls and not acting.plastic:
             raise never_changes(config)
         plastic = play()
-        result: dict[str, Any] = {"task": config.task, "simulator": task.simulator, "which": which, "episodes": episodes, "seed": seed}
+        result: dict[str, Any] = {"task": config.task, "simulator": played.simulator, "which": which, "episodes": episodes, "seed": seed}
         result |= {**figures(plastic), "returns": plastic.returns[0].tolist()}
-        environment = fingerprint(task)
+        environment = fingerprint(played)
         result["environment"] = digest(environment)
         result["code"] = found.code.digests
-        result["notes"] = [*found.notes, *unrecorded(network, tensors), *notes_on_environment(record, environment)]
-        if controls or (controls is None and network.plastic):
+        result["notes"] = [*found.notes, *unrecorded(acting, tensors), *notes_on_environment(record, environment)]
+        if controls or (controls is None and acting.plastic):
             half = max(1, round(float(plastic.lengths.mean()) / 2))
             result["plasticity_off"] = figures(play(freeze_after=0))
             result["frozen_half_way"] = {"after_steps": half, **figures(play(freeze_after=half))}
     finally:
-        task.close()
+        if task is None:
+            played.close()
     if dynamics:
         result["dynamics"] = followed(run, episodes=episodes, seed=seed, which=which, simulator=simulator, rule=rule)
     return result

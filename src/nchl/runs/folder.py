@@ -29,13 +29,14 @@ from nchl.runs import machine, trust
 from nchl.runs.code import FOLDER, Code, collect, differences, named, read
 from nchl.runs.config import INITIAL_GENOMES, EvolveConfig
 from nchl.runs.files import cannot_write, read_json, read_text, write_json
+from nchl.runs.options import OWN_START
 
 if TYPE_CHECKING:
     from nchl.tasks import Task
 
 FORMAT = 1
 _KEYS = ("format", "settings", "same_bits", "files", "versions", "command", "started")
-_LATER = ("task", "environment", "code")  # that older records lack
+_LATER = ("task", "environment", "code", "objects")  # that older records lack
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Record:
         task: its spaces and maps, see `tasks.recorded`; None in older records.
         environment: what a Gymnasium environment is made of, see `tasks.fingerprint`; None where a version says it, and in older records.
         code: what lies in `code/`, see `runs.code`; None where the run uses no file of the user's, and in older records.
+        objects: of a network, task or strategy that was given as an object, see `runs.objects`; None where none was, and in older records.
     """
 
     settings: EvolveConfig
@@ -63,6 +65,7 @@ class Record:
     task: Mapping[str, Any] | None = None
     environment: Mapping[str, Any] | None = None
     code: Mapping[str, Any] | None = None
+    objects: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -235,7 +238,13 @@ class RunFolder:
 
 
 def new_record(
-    config: EvolveConfig, same_bits: dict[str, str], files: dict[str, str], task: Task, code: Code, command: list[str] | None = None
+    config: EvolveConfig,
+    same_bits: dict[str, str],
+    files: dict[str, str],
+    task: Task,
+    code: Code,
+    command: list[str] | None = None,
+    objects: Mapping[str, Any] | None = None,
 ) -> Record:
     """The record of a run that begins now."""
     from nchl.tasks import fingerprint, recorded  # brings torch, which readers of a run do without
@@ -251,6 +260,7 @@ def new_record(
         task=recorded.to_record(task),
         environment=fingerprint(task),
         code=code.record() if code.texts else None,
+        objects=objects,
     )
 
 
@@ -291,7 +301,7 @@ def with_absolute_paths(config: EvolveConfig) -> EvolveConfig:
         file, _, attribute = place.rpartition(":")
         changes[option] = f"{Path(file).absolute()}:{attribute}"
     start = config.initial_genome
-    if start is not None and start not in INITIAL_GENOMES:
+    if start is not None and start not in (*INITIAL_GENOMES, OWN_START):
         changes["initial_genome"] = str(Path(start).absolute())
     return config.replace(**changes) if changes else config
 

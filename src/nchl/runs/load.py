@@ -7,7 +7,7 @@ action = net.act(observation)       # the network also rewires itself here
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from nchl.runs.build import recipe
 from nchl.runs.code import Code, collect_places
 from nchl.runs.files import read_tensors
 from nchl.runs.folder import Record, RunFolder
+from nchl.runs.objects import Objects, of_record
 from nchl.runs.recorder import recorded_constants, statistics_from, unrecorded
 from nchl.tasks import Task, recorded
 from nchl.user_code import is_place, using
@@ -121,6 +122,7 @@ class Result:
         genome: `(nparams,)`.
         tensors: all arrays beside it.
         notes: lines that a user should see.
+        objects: that take the place of names.
     """
 
     folder: RunFolder
@@ -129,10 +131,12 @@ class Result:
     genome: np.ndarray
     tensors: dict[str, np.ndarray]
     notes: list[str]
+    objects: Objects = field(default_factory=Objects)
 
     def recipe(self) -> Recipe:
-        """What builds its network and task."""
-        return recipe(self.record.settings, recorded_constants(self.tensors), self.code)
+        """What builds its network and task; in this process, whatever played the run."""
+        settings = self.record.settings.replace(workers=None, cluster=None) if self.objects.cannot_travel else self.record.settings
+        return recipe(settings, recorded_constants(self.tensors), self.code, self.objects)
 
 
 def load(
@@ -141,6 +145,7 @@ def load(
     *,
     simulator: str | None = None,
     rule: str | None = None,
+    network: Any = None,
     generator: torch.Generator | None = None,
 ) -> tuple[Agent, Task]:
     """The individual that a run has found, and its task.
@@ -153,12 +158,13 @@ def load(
         which: "best" (the best individual) or "centre" (where the search is).
         simulator: for `task`, which is then made at once; None: the run's own.
         rule: another rule than the run's own, on purpose: "FILE.py:NAME".
+        network: the run's, where it was begun with an object that its folder cannot hold.
         generator: of the initial weights; None: a new one, always the same.
 
     Raises:
         RunError: no run folder, an altered one, or nothing found yet.
     """
-    found = read_result(run, which, plays=simulator is not None, rule=rule)
+    found = read_result(run, which, plays=simulator is not None, rule=rule, given=Objects(network=network), call="nchl.load")
     folder, record, tensors, about = found.folder, found.record, found.tensors, found.recipe()
 
     def make(with_simulator: str) -> Task:
@@ -171,7 +177,7 @@ def load(
         name = str(record.task.get("simulator"))  # what `auto` stood for
         task = recorded.from_record(record.task, about.image_size, lambda: make(name).back_end, file=folder.config)
     with using(about.code):
-        network = build(
+        acting = build(
             about.network,
             task.observation_shape,
             task.action_size,
@@ -180,14 +186,23 @@ def load(
             backend="eager",
             seed=about.seed,
             constants=about.constants,
+            template=about.template,
         )
-    check_length(found.genome, network, folder)
-    network.notes += [*unrecorded(network, tensors), *found.notes]
-    network.set_hrules(found.genome)
-    return Agent(network, task, statistics_from(tensors, task.observation_shape)), task
+    check_length(found.genome, acting, folder)
+    acting.notes += [*unrecorded(acting, tensors), *found.notes]
+    acting.set_hrules(found.genome)
+    return Agent(acting, task, statistics_from(tensors, task.observation_shape)), task
 
 
-def read_result(run: Path | str, which: str, *, plays: bool = True, rule: str | None = None) -> Result:
+def read_result(
+    run: Path | str,
+    which: str,
+    *,
+    plays: bool = True,
+    rule: str | None = None,
+    given: Objects | None = None,
+    call: str = "nchl.evaluate",
+) -> Result:
     """What a run has found, with all that is needed to build it again.
 
     Args:
@@ -195,6 +210,8 @@ def read_result(run: Path | str, which: str, *, plays: bool = True, rule: str | 
         which: "best" or "centre".
         plays: whether the task is made as well, see `RunFolder.read_record_to_run`.
         rule: to play with, in place of the run's own.
+        given: objects that the folder cannot hold, given again.
+        call: how they would be given, for the errors.
 
     Raises:
         UnknownName: `which` is neither best nor centre.
@@ -213,14 +230,15 @@ def read_result(run: Path | str, which: str, *, plays: bool = True, rule: str | 
     tensors, _ = read_tensors(path)
     if "genome" not in tensors:
         raise RunError(f"{path} holds no genome, only {sorted(tensors)}; it was not written by a run")
-    notes = folder.notes_on_code(record, code)
+    objects = of_record(record, code, Objects() if given is None else given, folder.path, call)
+    notes = [*folder.notes_on_code(record, code), *objects.notes]
     if rule is not None:
         record = replace(record, settings=record.settings.replace(rule=rule))
         other = collect_places({"rule": rule} if is_place(rule) else {})
         trust.remember((), other.texts)  # naming it here is choosing it
         code = code.without("rule").over(other)
         notes = [f"played with the rule {rule}, which is not the one that the run was evolved with"]
-    return Result(folder, record, code, tensors["genome"], tensors, notes)
+    return Result(folder, record, code, tensors["genome"], tensors, notes, objects)
 
 
 def check_length(genome: np.ndarray, network: PlasticNetwork, folder: RunFolder) -> None:

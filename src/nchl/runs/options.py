@@ -14,6 +14,10 @@ from nchl.strategies.registry import STRATEGIES, Setting, all_settings
 
 _Config = TypeVar("_Config")
 
+# In front of the class of a network or strategy that was given as an object; of an `nn.Sequential`.
+OBJECT, MODULE = "object:", "module:"
+OWN_START = OBJECT + "strategy"  # the initial genome of a strategy that was given as an object, where it is none of the known ones
+
 # Options on which no result depends: where the work is done, who is told of it, and the name under which settings were found.
 # Runs that differ in nothing else are the same experiment.
 NO_EFFECT_ON_RESULTS = frozenset({"preset", "workers", "cluster", "threads", "wandb", "mlflow"})
@@ -62,11 +66,18 @@ class Option:
         """What is typed, for example `--initial-weights`."""
         return "--" + self.name.replace("_", "-")
 
+    def _is_others(self, strategy: str) -> bool:
+        """Whether it is a setting of other strategies; those of an object are its own."""
+        if is_object(strategy):
+            return self.name in all_settings()
+        return self.strategies is not None and strategy not in self.strategies
+
     def applies(self, network: str, strategy: str) -> bool:
         """Whether the option has a meaning for this network (a user's own stands as `FILE.py:NAME`) and this strategy."""
-        if self.strategies is not None and strategy not in self.strategies:
+        if self._is_others(strategy):
             return False
-        return self.networks is None or ("FILE.py:NAME" if is_file_network(network) else network) in self.networks
+        own = "FILE.py:NAME" if is_file_network(network) else OBJECT if is_object(network) else network
+        return self.networks is None or own in self.networks
 
 
 def that_matter(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,8 +86,13 @@ def that_matter(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_file_network(network: str) -> bool:
-    """Whether a network is named as a user's own, `FILE.py:NAME`."""
-    return ":" in network
+    """Whether a network takes the options of `FILE.py:NAME`: a user's own by its place, or an `nn.Sequential` as an object."""
+    return ":" in network and not is_object(network)
+
+
+def is_object(name: str) -> bool:
+    """Whether a network or strategy was given as an object, whose settings are its own: `object:CLASS`."""
+    return name.startswith(OBJECT)
 
 
 def option(kind: str, default: Any, help: str, group: str, metavar: str | None = None, **more: Any) -> Any:
@@ -124,9 +140,12 @@ def _strategy_option(versions: Mapping[str, Setting], group: str) -> Any:
 
 def no_meaning(option: Option, network: str, strategy: str) -> str:
     """The message for an option that was given although it has no meaning."""
-    by_strategy = option.strategies is not None and strategy not in option.strategies
+    by_strategy = option._is_others(strategy)
     kind, chosen, allowed = ("strategy", strategy, option.strategies) if by_strategy else ("network", network, option.networks)
-    belongs = ", ".join(allowed or ())
+    if is_object(chosen):
+        where = chosen.removeprefix(OBJECT)
+        return f"{option.name} has no meaning for a {kind} given as an object: set it where that is made, {where}(...), and leave it out"
+    belongs = ", ".join(name for name in allowed or () if name != OBJECT)
     return f"{option.flag} has no meaning for the {kind} {chosen}; it belongs to {belongs}. Leave it out, or choose another {kind}"
 
 
@@ -172,7 +191,7 @@ def check_kind(option: Option, value: Any) -> None:
         # A run is repeated from its record, which can name code and not hold it.
         hint = "; name the place of the function or class instead, as 'FILE.py:NAME'" if callable(value) else ""
         raise InvalidArgument(f"{option.name} must be {wanted}, got {value!r}{hint}")
-    if option.choices is not None and value not in option.choices:
+    if option.choices is not None and value not in option.choices and not (option.name == "strategy" and is_object(str(value))):
         raise UnknownName(option.name.replace("_", " "), str(value), option.choices)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from nchl.errors import CheckpointError, RunError
 from nchl.evolve import Evolution, Generation
 from nchl.runs import machine, tracking, trust
-from nchl.runs.build import build, initial_run
+from nchl.runs.build import build, initial_run, prepared
 from nchl.runs.checkpoint import Checkpoint, read_newest
 from nchl.runs.code import collect
 from nchl.runs.config import EvolveConfig
@@ -24,9 +24,11 @@ from nchl.runs.environment import check_environment
 from nchl.runs.folder import Record, RunFolder, default_path, new_record, own_files, with_absolute_paths
 from nchl.runs.lock import locked
 from nchl.runs.metrics import read_metrics
+from nchl.runs.objects import Objects, of_record, taken
 from nchl.runs.recorder import NOT_RECORDED, Recorder, recorded_constants
 from nchl.runs.signals import Dropped, Signals
-from nchl.tasks import fingerprint
+from nchl.strategies import Strategy
+from nchl.tasks import Task, fingerprint
 
 OnGeneration = Callable[[Generation], None]
 OnNote = Callable[[str], None]
@@ -57,7 +59,7 @@ class RunResult:
 
 
 def run(
-    config: EvolveConfig | str,
+    task: EvolveConfig | Task | str | None = None,
     out: Path | str | None = None,
     *,
     on_generation: OnGeneration | None = None,
@@ -71,28 +73,32 @@ def run(
         net, task = nchl.load(result.folder)
 
     Args:
-        config: the configuration, or the task's id with `options`.
+        task: the task's id, a task of `nchl.tasks.make`, or a whole configuration; None: the preset's.
         out: folder of the run; None: `runs/<task>-<network>-<seed>-<time>`.
         on_generation: called with each generation when it is recorded.
         on_note: called with lines that a user should see.
         command: the words that began the run; None: those of this process.
-        **options: the options of `nchl evolve` by field name, where `config` is a task's id.
+        **options: the options of `nchl evolve` by field name. `network` may be an object: an `nn.Sequential`, or a network of one
+            individual, the template of the population (see `nchl.PlasticNetwork`); `strategy` may be a `Strategy`.
 
     Raises:
         NchlError: an option, task or network that cannot be used: then there is no folder. Or a folder that exists, a full
             disk: then the last good checkpoint stays.
     """
-    if isinstance(config, str):
-        config = EvolveConfig.create(config, **options)
-    elif options:
-        config = config.replace(**options)
+    if isinstance(task, EvolveConfig):
+        _, options, objects = taken(None, options)
+        config = task.replace(**options) if options else task
+    else:
+        name, options, objects = taken(task, options)
+        config = EvolveConfig.create(name, **options)
     config = with_absolute_paths(config)
     tracking.check(config)
     code = collect(config)
-    evolution = build(config, code=code)
+    objects = prepared(config, objects, code)
+    evolution = build(config, code=code, objects=objects)
     with contextlib.closing(evolution.workers):
         trust.remember(trust.chosen(config), code.texts)
-        record = new_record(config, _same_bits(evolution), _files(config), evolution.workers.task, code, command)
+        record = new_record(config, _same_bits(evolution), _files(config), evolution.workers.task, code, command, objects.record)
         folder = RunFolder.create(default_path(config) if out is None else Path(out), record, code)
         with locked(folder.path) as notes:
             _tell(on_note, [f"the run is in {folder.path}", *notes, *evolution.workers.notes])
@@ -109,6 +115,9 @@ def resume(
     cluster: str | None = None,
     allow_other_machine: bool = False,
     allow_other_environment: bool = False,
+    network: Any = None,
+    task: Task | None = None,
+    strategy: Strategy | None = None,
     on_generation: OnGeneration | None = None,
     on_note: OnNote | None = None,
 ) -> RunResult:
@@ -123,6 +132,9 @@ def resume(
         cluster: address of a Ray cluster.
         allow_other_machine: go on where other digits are to be expected (another torch, instruction set, ...).
         allow_other_environment: go on in a Gymnasium environment whose files, registration or package have changed.
+        network: the run's, where it was begun with an object that its folder cannot hold.
+        task: likewise.
+        strategy: likewise, before its first generation.
         on_generation: called with each generation when it is recorded.
         on_note: called with lines that a user should see.
 
@@ -136,7 +148,8 @@ def resume(
         totals = {"generations": generations, "max_minutes": max_minutes, "max_steps": max_steps}
         totals = {name: total for name, total in totals.items() if total is not None}
         allowed = {"machine": allow_other_machine, "environment": allow_other_environment}
-        return _resume(folder, totals, (workers, cluster), allowed, on_generation, on_note)
+        given = Objects(network=network, task=task, strategy=strategy)
+        return _resume(folder, totals, (workers, cluster), allowed, given, on_generation, on_note)
 
 
 def _resume(
@@ -144,6 +157,7 @@ def _resume(
     totals: dict[str, Any],
     who: tuple[int | None, str | None],
     allowed: dict[str, bool],
+    given: Objects,
     on_generation: OnGeneration | None,
     on_note: OnNote | None,
 ) -> RunResult:
@@ -152,6 +166,8 @@ def _resume(
     if who != (None, None):
         config = config.replace(workers=who[0], cluster=who[1])
         trust.remember((config.cluster,))
+    objects = of_record(record, code, given, folder.path, "nchl.resume")
+    _tell(on_note, objects.notes)
     if record.code is None:
         _check_files(folder, record, own_files(config))
     _tell(on_note, folder.notes_on_code(record, code))
@@ -160,7 +176,7 @@ def _resume(
         _refuse_to_lose(folder)
     # With a checkpoint, the run that this one began with is not needed any more, and may be gone.
     constants = None if newest[0] is None else recorded_constants(newest[0].tensors)
-    evolution = build(config if newest[0] is None else config.replace(initial_genome="zeros"), constants, code)
+    evolution = build(config if newest[0] is None else config.replace(initial_genome="zeros"), constants, code, objects)
     with contextlib.closing(evolution.workers):
         same_bits = _same_bits(evolution)
         notes = machine.check_same_bits(record.same_bits, same_bits, allow=allowed["machine"])

@@ -15,6 +15,7 @@ from pathlib import Path
 from nchl.errors import RunError
 from nchl.runs.code import digest
 from nchl.runs.config import EvolveConfig
+from nchl.runs.options import MODULE, OBJECT
 from nchl.user_code import gather, is_place
 
 VARIABLE = "NCHL_TRUST"
@@ -23,12 +24,13 @@ _NAME = "known-code"
 
 def chosen(config: EvolveConfig) -> tuple[str | None, ...]:
     """The options that can name code: also a cluster, for Ray runs what its other nodes send."""
-    return config.network, config.rule, config.task, config.cluster
+    return *chosen_network(config), config.task, config.cluster
 
 
 def chosen_network(config: EvolveConfig) -> tuple[str | None, ...]:
     """Those of them that a network alone needs, without its task."""
-    return config.network, config.rule
+    network = str(config.network)
+    return None if network.startswith((OBJECT, MODULE)) else network, config.rule
 
 
 def remember(places: Iterable[str | None], files: Mapping[str, bytes] | None = None) -> None:

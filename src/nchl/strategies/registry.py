@@ -166,6 +166,11 @@ def settings(name: str) -> dict[str, Any]:
     return {each.name: each.default for each in _find(name).settings}
 
 
+def settings_of(name: str) -> tuple[Setting, ...]:
+    """The settings of a strategy that is in the list; none of one that is not, a user's own object."""
+    return STRATEGIES[name].settings if name in STRATEGIES else ()
+
+
 def all_settings() -> dict[str, dict[str, Setting]]:
     """Name of each setting of any strategy -> the strategies that take it -> their version of it, in the order of the list."""
     found: dict[str, dict[str, Setting]] = {}

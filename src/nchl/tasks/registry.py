@@ -94,7 +94,7 @@ def make(
         notes.append(
             f"{name} sets no limit to an episode: here it ends after {FALLBACK_LIMIT:,} steps; --max-episode-steps N sets another limit"
         )
-    return Task(
+    task = Task(
         id=name,
         back_end=back_end,
         observation=observation_map(back_end.observation_space, size, name),
@@ -105,6 +105,7 @@ def make(
         largest_slice={"CarRacing-v3": 64, bullet.ID: bullet.LARGEST_SLICE}.get(name, 1024),
         notes=notes,
     )
+    return task.made_by(task=id, simulator=simulator, max_episode_steps=limit, image_size=None if size is None else list(size))
 
 
 def _positive(name: str, value: int | None) -> int | None:

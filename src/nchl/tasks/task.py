@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +41,23 @@ class Task:
     step_limit: int = FALLBACK_LIMIT
     largest_slice: int = 1024
     notes: list[str] = field(default_factory=list)
+    _made: tuple[dict[str, Any], tuple[Any, ...]] | None = field(default=None, init=False, compare=False, repr=False)
+
+    def made_by(self, **said: Any) -> Task:
+        """The task itself, which now knows by which words of `tasks.make` it was made."""
+        self._made = {name: value for name, value in said.items() if value is not None}, self._parts
+        return self
+
+    @property
+    def said(self) -> dict[str, Any] | None:
+        """The words of `tasks.make` (as options of a run) that make this task again; None where it was put together or changed by hand."""
+        if self._made is None or any(mine is not his for mine, his in zip(self._parts, self._made[1], strict=True)):
+            return None
+        return dict(self._made[0])
+
+    @property
+    def _parts(self) -> tuple[Any, ...]:
+        return self.back_end, self.observation, self.action, self.early_stop, self.step_limit, self.largest_slice
 
     @property
     def simulator(self) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -41,6 +41,8 @@ class Recipe:
         threads: of the simulator; None: one per processor. Scores do not depend on it.
         constants: of the network, see `PlasticNetwork.constants`; None: as they are drawn under the seed.
         code: the text of the user's files that `network` names, by path, see `user_code.using`; other files are read from the disk.
+        template: a network that was given as an object and cannot be written down, see `networks.own`; it stays in this process.
+        played: a task that was given as an object and cannot be made by its name; likewise.
     """
 
     task: str
@@ -55,6 +57,8 @@ class Recipe:
     threads: int | None = None
     constants: Mapping[str, np.ndarray] | None = field(default=None, compare=False)
     code: Mapping[str, bytes] = field(default_factory=dict, hash=False)
+    template: Any = field(default=None, compare=False, hash=False)
+    played: Task | None = field(default=None, compare=False, hash=False)
 
 
 class Workers(Protocol):

@@ -13,8 +13,10 @@ from jaxtyping import Float
 
 from nchl import tasks
 from nchl.errors import InvalidArgument
+from nchl.networks import own
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.build import build
+from nchl.networks.findings import hold
 from nchl.rollout import LANES, Lanes, ObservationStatistics, Rollout, evaluate, rollout
 from nchl.rollout.scores import check
 from nchl.seeds import Purpose
@@ -38,6 +40,8 @@ def task_of(recipe: Recipe, simulator: str | None = None, threads: int | None = 
     Raises:
         NchlError: what `tasks.make` raises.
     """
+    if recipe.played is not None:
+        return recipe.played
     return tasks.make(
         recipe.task,
         recipe.simulator if simulator is None else simulator,
@@ -68,6 +72,7 @@ def network_of(recipe: Recipe, task: Task, rows: int) -> PlasticNetwork:
                     backend=backend,
                     seed=recipe.seed,
                     constants=recipe.constants,
+                    template=recipe.template,
                 )
         except InvalidArgument as error:
             failed = error.__cause__ is not None  # the user's function itself
@@ -81,6 +86,20 @@ def network_of(recipe: Recipe, task: Task, rows: int) -> PlasticNetwork:
         if wanted != network.backend:
             network = with_backend(wanted)
     return network
+
+
+def _hold_own(recipe: Recipe, task: Task) -> None:
+    """Refuse a class of the user's that does not keep the contract of `PlasticNetwork`, before evolution begins; objects are held before.
+
+    Raises:
+        ContractError: it does not; names what is missing.
+    """
+    if recipe.network.kind != "file" or recipe.template is not None:
+        return
+    with using(recipe.code):
+        made = own.at_place(recipe.network.network, task.observation_shape, task.action_size, recipe.seed)
+    if isinstance(made, PlasticNetwork) and made.population is None:
+        hold(made)
 
 
 def _without_image_size(task: Task) -> str:
@@ -131,8 +150,9 @@ class Lane:
         return evaluate(network, self.task, genomes, run_seed=seed, first_episode=first, episodes=after - first, **how).returns
 
     def close(self) -> None:
-        """Give back the simulator and the networks."""
-        self.task.close()
+        """Give back the simulator and the networks; a task that was given as an object stays its owner's."""
+        if self.task is not self.recipe.played:
+            self.task.close()
         self.networks.clear()
 
 
@@ -155,6 +175,7 @@ class Player:
 
     def __init__(self, recipe: Recipe) -> None:
         self.task = task_of(recipe, threads=recipe.threads)
+        _hold_own(recipe, self.task)
         probe = network_of(recipe, self.task, 2)
         check(probe, self.task)
         self.nparams, self.layout = probe.nparams, probe.layout
@@ -240,4 +261,5 @@ class Player:
         self._threads.close()
         for lane in self._lanes:
             lane.close()
-        self.task.close()
+        if self.task is not self.recipe.played:
+            self.task.close()
