@@ -1,7 +1,7 @@
 """Networks as plain JSON: what a run folder keeps of a network that came as an object, and what makes it again without that object.
 
-Graphs of built-in rules (and so every preset), the weightless network and the GRU can be written down; a rule or a class of a user's cannot.
-Constants (biases, BatchNorm statistics) are not part of it: a run keeps them beside the genome.
+Graphs of built-in rules (and so every preset), the weightless network and the GRU can be written down; a rule or a class of a user's
+cannot. Constants (biases, BatchNorm statistics) are not part of it: a run keeps them beside the genome.
 """
 
 from __future__ import annotations
