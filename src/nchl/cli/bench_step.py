@@ -14,6 +14,12 @@ from nchl.cli.parser import Parser, at_least
 from nchl.cli.timing import median_seconds
 
 RULES = ("nchl", "hl", "wnchl", "static")
+# NcHL with settings of plasticity in time, beside the plain one.
+IN_TIME: dict[str, dict[str, Any]] = {
+    "nchl average every": {"average": "ema:0.1", "every": 4},
+    "nchl average every trace": {"average": "ema:0.1", "every": 4, "trace": 0.9},
+    "nchl recurrent": {"recurrent": True},
+}
 
 
 def add_arguments(parser: Parser) -> None:
@@ -34,7 +40,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     Returns:
         `{"population", "nodes", "threads", "memory_pass_us", "rules": {name: {"step_us", "naive_us", "speedup", "memory_passes",
-        "backend"}}}`; `step_us` is the population's `step`, `naive_us` is `forward` and `update` of one agent at a time.
+        "weights", "backend"}}}`; `step_us` is the population's `step`, `naive_us` is `forward` and `update` of one agent at a time.
     """
     import torch
 
@@ -47,6 +53,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         keywords: dict[str, Any] = {"population": size, "dtype": torch.float32}
         if name == "wnchl":
             return nchl.WNcHL(nodes, window=args.window, **keywords)
+        if name in IN_TIME:
+            return nchl.NcHL(nodes, **IN_TIME[name], **keywords)
         return nchl.StaticMLP(nodes, **keywords) if name == "static" else nchl.PlasticMLP(nodes, name, **keywords)
 
     # Denormal numbers, which decaying weights meet, would be timed instead of the step.
@@ -54,7 +62,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     weights = torch.rand(population, sum(a * b for a, b in itertools.pairwise(nodes)))
     rules: dict[str, Any] = {}
     memory_passes = []
-    for name in [*RULES, *(args.rule or [])]:
+    for name in [*RULES, *(IN_TIME if len(nodes) > 2 else ()), *(args.rule or [])]:
         generator = torch.Generator().manual_seed(0)
         crowd, one = network(name, population), network(name, None)
         genome = torch.randn(one.nparams, generator=generator) * 0.05
@@ -76,6 +84,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             "naive_us": naive_us,
             "speedup": naive_us / step_us,
             "memory_passes": step_us / memory_passes[-1],
+            "weights": crowd.weights_per_individual,
             "backend": crowd.backend,
         }
     return {
@@ -92,11 +101,11 @@ def text(result: dict[str, Any]) -> str:
     lines = [
         f"one step of {result['population']} agents, {'-'.join(map(str, result['nodes']))}, float32, {result['threads']} threads",
         f"microseconds per agent and step; one pass over the weights' memory takes {result['memory_pass_us']:.2f}",
-        f"{'rule':<10} {'step':>8} {'naive':>9} {'faster':>8} {'passes':>8}  back end",
+        f"{'rule':<24} {'step':>8} {'naive':>9} {'faster':>8} {'passes':>8}  back end",
     ]
     for name, row in result["rules"].items():
         numbers = f"{row['step_us']:>8.2f} {row['naive_us']:>9.1f} {row['speedup']:>7.0f}x {row['memory_passes']:>8.1f}"
-        lines.append(f"{name.rpartition(':')[2]:<10} {numbers}  {row['backend']}")
+        lines.append(f"{name.rpartition(':')[2]:<24} {numbers}  {row['backend']}")
     return "\n".join(lines)
 
 

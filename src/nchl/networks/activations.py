@@ -74,10 +74,13 @@ ELEMENTWISE = (*_FUNCTIONS, nn.Dropout, nn.BatchNorm1d, nn.BatchNorm2d)
 """Modules that a group of neurons may have; batch normalisation with its evaluation statistics, dropout off."""
 
 
-def apply(module: nn.Module, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def apply(module: nn.Module, x: Float[Tensor, "individuals batch *shape"]) -> Float[Tensor, "individuals batch *shape"]:
     """One elementwise module, out of place."""
     function = _FUNCTIONS.get(type(module))
-    return module(x) if function is None else function(module, x)
+    if function is not None:
+        return function(module, x)
+    made: Tensor = module(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # batch normalisation knows one axis before the channels
+    return made
 
 
 def is_bounded(modules: Iterable[nn.Module]) -> bool:

@@ -6,6 +6,8 @@ CPU, the sums here are written out: a library's grouped convolution or matrix pr
 
 from __future__ import annotations
 
+import threading
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -13,6 +15,9 @@ from torch import Tensor, nn
 
 from nchl.networks.layers import product
 from nchl.rules.geometry import ConvGeometry, pair
+
+_SMALL, _AT_ONCE = 2**15, 2**20  # terms of a matrix product: below the one nothing is gained by pieces, of the other a piece is made
+_kept = threading.local()
 
 
 def convolve(
@@ -69,7 +74,28 @@ def multiply(
     """Each individual's matrix times its own inputs."""
     if x.device.type != "cpu":
         return torch.einsum("poi,pbi->pbo", weight, x)
-    return product(weight[:, None], x)
+    each = x.shape[1] * weight[0].numel()
+    if len(weight) * each <= _SMALL or (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)):
+        return product(weight[:, None], x)
+    # A few individuals at a time, in memory that is kept: a product as large as all weights would be new pages at every step.
+    count = max(1, _AT_ONCE // each)
+    room = _room(min(count, len(weight)) * each, x.dtype)
+    y = x.new_empty(*x.shape[:2], weight.shape[1])
+    for start in range(0, len(weight), count):
+        rows = slice(start, start + count)
+        a, w = x[rows, :, None, :], weight[rows, None]
+        terms = room[: len(a) * each].view(len(a), *x.shape[1:2], *weight.shape[1:])
+        torch.sum(torch.mul(w, a, out=terms), -1, out=y[rows])
+    return y
+
+
+def _room(count: int, dtype: torch.dtype) -> Tensor:
+    """Memory of this thread for so many numbers."""
+    held: dict[torch.dtype, Tensor] = _kept.__dict__.setdefault("rooms", {})
+    if dtype not in held or held[dtype].numel() < count:
+        with torch.inference_mode(False):  # it outlives an inference mode
+            held[dtype] = torch.empty(count, dtype=dtype)
+    return held[dtype]
 
 
 def pool(module: nn.Module, x: Float[Tensor, "rows channels height width"]) -> Float[Tensor, "rows channels out_height out_width"]:

@@ -106,7 +106,7 @@ class ProgramStep:
                 part.run(active)
             elif isinstance(part, Elementwise):
                 a = state[f"activations_{part.group}"]
-                a.copy_(activations.apply(part.module, a.flatten(0, 1)).unflatten(0, a.shape[:2]))
+                a.copy_(activations.apply(part.module, a))
             elif isinstance(part, Pool):
                 a = state[f"activations_{part.source}"]
                 state[f"activations_{part.target}"].copy_(conv_ops.pool(part.module, a.flatten(0, 1)).unflatten(0, a.shape[:2]))

@@ -127,12 +127,13 @@ def forward(
         total = x if g == 0 else None
         for edge in graph.incoming[g]:
             source = state[f"activations_{edge.pre}"] if edge.delay else now[edge.pre]
-            term = _carry(edge, source.reshape(*source.shape[:2], *graph.groups[edge.pre].shape), state, biases, multiply)
-            total = term if total is None else total + term.reshape(total.shape)
+            term = _carry(edge, source, state, biases, multiply)
+            if term.shape[2:] != group.shape:
+                term = term.reshape(*term.shape[:2], *group.shape)
+            total = term if total is None else total + term
         assert total is not None
-        total = total.reshape(*total.shape[:2], *group.shape)
         for module in modules[g]:
-            total = apply(module, total.flatten(0, 1)).unflatten(0, total.shape[:2])
+            total = apply(module, total)
         now.append(total)
     made = {f"activations_{g}": activation for g, activation in enumerate(now)}
     return made | perceived(plasticity, state, now, count)
@@ -275,7 +276,10 @@ def _carry(edge: GraphEdge, source: Tensor, state: State, biases: Mapping[int, T
         pooled: Tensor = conv_ops.pool(edge.module, source.flatten(0, 1)).unflatten(0, source.shape[:2])
         return pooled
     weight = state[f"weights_{edge.index}"]
-    made = multiply(source.flatten(2), weight) if edge.geometry is None else conv_ops.convolve(source, weight, edge.geometry)
+    if edge.geometry is None:
+        made = multiply(source if source.ndim == 3 else source.flatten(2), weight)
+    else:
+        made = conv_ops.convolve(source, weight, edge.geometry)
     bias = biases.get(edge.index)
     # One row for all individuals, or one for each.
     return made if bias is None else made + bias.reshape(-1, 1, bias.shape[-1], *(1,) * (made.ndim - 3))
