@@ -53,6 +53,12 @@ class BackEnd:
     def forget(self) -> None:
         """The network's tensors have been replaced."""
 
+    def begin(self) -> None:
+        """A new lifetime has begun."""
+
+    def settle(self) -> None:
+        """Bring everything in the network's tensors up to date, because they are looked at."""
+
     def forward(self, net: PlasticGraph, x: Any) -> Tensor:
         """The forward pass alone."""
         observed, batched = net._observe(x)
@@ -89,6 +95,16 @@ class Fused(BackEnd):
     def forget(self) -> None:
         """See `BackEnd`."""
         self._step = None
+
+    def begin(self) -> None:
+        """See `BackEnd`."""
+        if self._step is not None:
+            self._step.begin()
+
+    def settle(self) -> None:
+        """See `BackEnd`."""
+        if self._step is not None:
+            self._step.settle()
 
     def move(self, net: PlasticGraph, waiting: Waiting, rows: Tensor | None = None) -> None:
         """See `BackEnd`."""

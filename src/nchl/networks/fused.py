@@ -200,6 +200,12 @@ class FusedStep(abc.ABC):
     def update(self, waiting: Waiting, rows: Tensor | None = None) -> bool:
         """Do the waiting update alone, of some individuals or all; False, and nothing done, where the network's own update serves."""
 
+    def settle(self) -> None:  # noqa: B027  nothing to do where nothing is put off
+        """Bring traces up to date, where their changes are put off."""
+
+    def begin(self) -> None:  # noqa: B027
+        """A new lifetime has begun: forget what was put off."""
+
 
 class CompiledStep(FusedStep):
     """The step of any rule, by a function that torch compiles.

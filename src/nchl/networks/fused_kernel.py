@@ -29,9 +29,10 @@ _SYMBOLS = {torch.float32: "step_float", torch.float64: "step_double"}
 _NUMBERS = ("A", "B", "C", "D", "eta")
 _FUNCTIONS: dict[type[nn.Module] | None, int] = {nn.Tanh: 0, None: 1, nn.ReLU: 2}
 _NORMALISE = {None: 0, "max": 1, "row": 2, "zscore": 3, "clip": 4}
-_NOTHING, _APPLY, _KEEP = 0, 1, 2
+_NOTHING, _APPLY, _KEEP, _SETTLE = range(4)
 # Places in the kernel's struct Plan, counted in 32-bit numbers: three doubles, then these.
-_PEOPLE, _THREADS, _UPDATE, _FORWARD, _COUNT = 8, 9, 10, 11, 14
+_THREADS, _UPDATE, _FORWARD, _COUNT, _PAST = 9, 10, 11, 14, 16
+_LONGEST_PAST = 7  # steps whose changes are put off until the weights move, at most
 
 
 def serves(graph: Graph, device: torch.device) -> bool:
@@ -76,7 +77,11 @@ class KernelStep(FusedStep):
         head = struct.pack("=3d", plasticity.alpha, plasticity.trace or 0.0, plasticity.limit)
         kind = _NORMALISE[plasticity.normalise]
         self._plan = array("i", head)
-        self._plan.extend([len(graph.groups), len(graph.edges), people, 1, 0, 0, kind, plasticity.window, 1, 0, *numbers])
+        self._capacity = min(plasticity.every - 1, _LONGEST_PAST) if plasticity.trace is not None else 0
+        self._past = 0  # steps that are not in the traces yet
+        self._plan.extend(
+            [len(graph.groups), len(graph.edges), people, 1, 0, 0, kind, plasticity.window, 1, self._capacity, 0, 0, *numbers]
+        )
         self._tensors = self._in_order()
         self._addresses: list[int] = []
         self._table = array("q")
@@ -84,22 +89,45 @@ class KernelStep(FusedStep):
     def __call__(self, x: Tensor, waiting: Waiting, count: int, active: Tensor | None) -> Tensor:
         """See `FusedStep`; rows of individuals that are not active come back as zeros."""
         y = x.new_empty((len(x), *self._outputs))
-        self._call(x.contiguous(), y, waiting, max(count, 1), active)
+        self._do(waiting, x.contiguous(), y, max(count, 1), active)
         return y
 
     def update(self, waiting: Waiting, rows: Tensor | None = None) -> bool:
         """See `FusedStep`: by the kernel, because no other arithmetic has its bits."""
-        self._call(None, None, waiting, 1, rows)
+        if rows is None:
+            self._do(waiting)
+        elif waiting.applies:  # the lifetime of these rows ends here: their traces are not needed any more
+            self._call(_APPLY, waiting.gain, None, None, 1, rows)
         return True
 
-    def _call(self, x: Tensor | None, y: Tensor | None, waiting: Waiting, count: int, active: Tensor | None) -> None:
+    def settle(self) -> None:
+        """See `FusedStep`."""
+        if self._past:
+            self._call(_SETTLE, None, None, None, 1, None)
+            self._past = 0
+
+    def begin(self) -> None:
+        """See `FusedStep`."""
+        self._past = 0
+
+    def _do(self, waiting: Waiting, x: Tensor | None = None, y: Tensor | None = None, count: int = 1, active: Tensor | None = None) -> None:
+        """The waiting update, and a forward pass if asked. A trace alone is put off: see `step.cpp`."""
+        update = _APPLY if waiting.applies else _KEEP if waiting.keeps else _NOTHING
+        if update == _KEEP and self._past == self._capacity:
+            self.settle()
+        self._call(update, waiting.gain, x, y, count, active)
+        if update == _KEEP:
+            self._past += 1
+        elif update == _APPLY:
+            self._past = 0
+
+    def _call(self, update: int, gain: Tensor | None, x: Tensor | None, y: Tensor | None, count: int, active: Tensor | None) -> None:
         # Few and small objects: the kernel has just swept the caches, and each line of Python was evicted with them.
         chosen = None if active is None else active.to("cpu", torch.bool).contiguous()
-        gain = waiting.gain
         self._write_addresses()
         plan, first = self._plan, self._table.buffer_info()[0]
-        plan[_THREADS], plan[_FORWARD], plan[_COUNT] = torch.get_num_threads(), x is not None, count
-        plan[_UPDATE] = _APPLY if waiting.applies else _KEEP if waiting.keeps else _NOTHING
+        plan[_THREADS], plan[_UPDATE], plan[_FORWARD] = torch.get_num_threads(), update, x is not None
+        plan[_COUNT], plan[_PAST] = count, self._past
         _symbol(self.observed.dtype)(
             plan.buffer_info()[0],
             None if chosen is None else chosen.data_ptr(),
@@ -118,6 +146,9 @@ class KernelStep(FusedStep):
         for g in range(len(self._graph.groups)):
             activation = state[f"activations_{g}"]
             found += [activation, state.get(f"seen_{g}", activation), state.get(f"before_{g}"), state.get(f"history_{g}")]
+            for key in ("activations", "before"):
+                kept = self._capacity and f"{key}_{g}" in state and g in self._parameters.neurons
+                found.append(activation.new_zeros(len(activation), self._capacity, activation[0].numel()) if kept else None)
             found.append(self._parameters.neurons.get(g))
         assert all(t.is_contiguous() for t in found if t is not None)
         return found
@@ -131,7 +162,7 @@ class KernelStep(FusedStep):
         self._addresses, edges = addresses, 2 * len(self._graph.edges)
         self._table = array("q", addresses[:edges])
         for g in range(len(self._graph.groups)):
-            *own, numbers = addresses[edges + 5 * g : edges + 5 * g + 5]
+            *own, numbers = addresses[edges + 7 * g : edges + 7 * g + 7]
             self._table.extend([*own, *self._group(g, numbers)])
 
     def _group(self, g: int, start: int) -> list[int]:

@@ -92,6 +92,10 @@ class GraphState(PlasticNetwork):
         """Tell the back end that tensors are new."""
 
     @abc.abstractmethod
+    def _begin(self) -> None:
+        """Tell the back end that a new lifetime has begun."""
+
+    @abc.abstractmethod
     def _catch_up(self) -> None:
         """Do the update that the last compiled step has put off; one that waits for a reward goes on waiting."""
 
@@ -210,6 +214,7 @@ class GraphState(PlasticNetwork):
         with torch.set_grad_enabled(self.differentiable and torch.is_grad_enabled()):
             self._take_weights(edges, given)
         self._steps, self._waiting = 0, False
+        self._begin()
         with torch.inference_mode(False):  # later steps write to it
             if "baseline" in self._buffers:
                 self._buffers["baseline"] = self.genome.new_zeros(self._people)

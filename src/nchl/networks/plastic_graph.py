@@ -264,10 +264,14 @@ class PlasticGraph(GraphState):
 
     def _catch_up(self) -> None:
         """Do the update that the last compiled step has put off; one that waits for a reward goes on waiting."""
-        if self._waiting and not self.needs_reward:
-            self._waiting = False
-            with self._mode():
+        with self._mode():
+            if self._waiting and not self.needs_reward:
+                self._waiting = False
                 self._back_end.move(self, self._due(None))
+            self._back_end.settle()
+
+    def _begin(self) -> None:
+        self._back_end.begin()
 
     def _rewards(self, reward: Any) -> Tensor:
         if reward is None:

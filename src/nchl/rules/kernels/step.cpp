@@ -4,6 +4,8 @@
 //     D = (eta_i + eta_j) / 2 * (A_i a_i + B_j a_j + C_i a_i C_j a_j + D_i D_j),    E = gamma E + D,    W += m E,    x = f(sum of W x)
 //
 // group by group. One individual is one task. Every sum is over a row, in an order that follows from the row's length alone.
+// A trace is a second matrix to read and write, and memory is what a step costs: between two changes of the weights only what the rule
+// saw is kept, and the change of the weights takes the steps since the last one into the trace in the same pass.
 #include "tanh.hpp"
 #include <cmath>
 
@@ -29,8 +31,8 @@ template <class T> static typename Lanes<T>::V sums(const T* lanes) {
 
 template <class T> struct Workspace {  // of one thread
     Buffer<T> now, next, lanes;
-    Buffer<T> in[4];   // A a, C a, D, eta / 2 of the layer's inputs
-    Buffer<T> out[4];  // B a, C a, D, eta / 2 of its outputs
+    Buffer<T> in[4];   // A a, C a of each step, then D and eta / 2 of the edge's inputs
+    Buffer<T> out[4];  // B a, C a of each step, then D and eta / 2 of its outputs
 };
 
 template <class T> struct Side {
@@ -38,25 +40,34 @@ template <class T> struct Side {
     explicit Side(Buffer<T>* of) : own(of[0].data()), C(of[1].data()), D(of[2].data()), half(of[3].data()) {}
 };
 
-// What an update does to a weight: nothing, W += D, W += m D, E = gamma E + D and W += m E, E = gamma E + D alone.
+// What a pass does to a weight: nothing, W += D, W += m D, E = gamma E + D for each step and W += m E, E alone.
 enum Mode { STILL, PLAIN, SCALED, TRACED, REMEMBERED };
 
 template <class T> struct Move {
     T gain = 1, gamma = 0;
     T* trace = nullptr;  // of the edge's first weight
+    int steps = 1;       // whose changes go into the trace
+    int in = 0, out = 0; // from one step's numbers to the next, in `Side`
 };
 
-template <class T, Mode M, class V, class Load, class Store>
-static inline __attribute__((always_inline)) V moved(V now, V change, const Move<T>& move, T* trace, Load load, Store store) {
+// The trace after all steps, and the weight, for one vector of each of B rows.
+template <class T, Mode M, int B, class V, class Load, class Store>
+static inline __attribute__((always_inline)) void traced(const Side<T>& in, const Side<T>& out, const Move<T>& move, int i, int j, V D_in, V half, const V* Db,
+                                                         const V* rate, T* const* trace, V* now, Load load, Store store) {
     using L = Lanes<T>;
-    if constexpr (M == PLAIN) return now + change;
-    if constexpr (M == SCALED) return now + L::all(move.gain) * change;
-    if constexpr (M == TRACED || M == REMEMBERED) {
-        const V kept = L::all(move.gamma) * load(trace) + change;
-        store(trace, kept);
-        return M == TRACED ? now + L::all(move.gain) * kept : now;
+    V kept[B];
+    for (int b = 0; b < B; ++b) kept[b] = load(trace[b] + i);
+    const V gamma = L::all(move.gamma);
+    for (int s = 0; s < move.steps; ++s) {
+        const V Aa = L::load(in.own + s * move.in + i), Ca_in = L::load(in.C + s * move.in + i);
+        const T *Ba = out.own + s * move.out + j, *Ca = out.C + s * move.out + j;
+#pragma GCC unroll 8
+        for (int b = 0; b < B; ++b) kept[b] = gamma * kept[b] + (half + rate[b]) * (Aa + L::all(Ba[b]) + Ca_in * L::all(Ca[b]) + D_in * Db[b]);
     }
-    return now;
+    for (int b = 0; b < B; ++b) {
+        store(trace[b] + i, kept[b]);
+        if (M == TRACED) now[b] += L::all(move.gain) * kept[b];
+    }
 }
 
 // B rows from row j on. Lanes that are not the row's, or not for the first time, are kept out of the sums.
@@ -64,30 +75,48 @@ template <class T, int B, Mode M>
 static inline void rows(const Side<T>& in, const Side<T>& out, const Move<T>& move, const T* x, int inputs, int j, T* weight, T* lanes) {
     using L = Lanes<T>;
     using V = typename L::V;
-    constexpr bool UPDATE = M != STILL, WRITES = UPDATE && M != REMEMBERED;
+    constexpr bool MOVES = M != STILL, TRACES = M == TRACED || M == REMEMBERED, WRITES = MOVES && M != REMEMBERED;
     V Ba[B], Ca[B], Db[B], rate[B], total[B];
     T *row[B], *trace[B];
     for (int b = 0; b < B; ++b) {
         row[b] = weight + static_cast<size_t>(j + b) * inputs;
-        trace[b] = move.trace + (M == TRACED || M == REMEMBERED ? static_cast<size_t>(j + b) * inputs : 0);
+        trace[b] = TRACES ? move.trace + static_cast<size_t>(j + b) * inputs : nullptr;
         total[b] = V{};
-        if (UPDATE) {
+        if (MOVES) {
             Ba[b] = L::all(out.own[j + b]), Ca[b] = L::all(out.C[j + b]);
             Db[b] = L::all(out.D[j + b]), rate[b] = L::all(out.half[j + b]);
         }
     }
-    // What the rows share is loaded before any of them is written.
+    const auto fetch = [&](int i, int b) __attribute__((always_inline)) {
+        __builtin_prefetch(reinterpret_cast<const char*>(row[b] + i) + AHEAD);
+        if (TRACES) __builtin_prefetch(reinterpret_cast<const char*>(trace[b] + i) + AHEAD);
+    };
+    // The change of one weight vector by the step that waits, of row b.
+    const auto plain = [&](V now, int b, V Aa, V Ca_in, V D_in, V half) __attribute__((always_inline)) {
+        const V change = (half + rate[b]) * (Aa + Ba[b] + Ca_in * Ca[b] + D_in * Db[b]);
+        return M == SCALED ? now + L::all(move.gain) * change : now + change;
+    };
     const auto columns = [&](int i, auto load, auto store, auto keep) __attribute__((always_inline)) {
         const V a = L::load(x + i);
         V Aa, Ca_in, D_in, half;
-        if (UPDATE) Aa = L::load(in.own + i), Ca_in = L::load(in.C + i), D_in = L::load(in.D + i), half = L::load(in.half + i);
+        if (MOVES) Aa = L::load(in.own + i), Ca_in = L::load(in.C + i), D_in = L::load(in.D + i), half = L::load(in.half + i);
+        if constexpr (TRACES) {
+            V now[B];
+            for (int b = 0; b < B; ++b) fetch(i, b), now[b] = load(row[b] + i);
+            traced<T, M, B>(in, out, move, i, j, D_in, half, Db, rate, trace, now, load, store);
+            for (int b = 0; b < B; ++b) {
+                if (WRITES) store(row[b] + i, now[b]);
+                total[b] += keep(now[b] * a);
+            }
+            return;
+        }
 #pragma GCC unroll 8
         for (int b = 0; b < B; ++b) {
-            __builtin_prefetch(reinterpret_cast<const char*>(row[b] + i) + AHEAD);
+            fetch(i, b);
             V now = load(row[b] + i);
-            if (UPDATE) {
-                now = moved<T, M>(now, (half + rate[b]) * (Aa + Ba[b] + Ca_in * Ca[b] + D_in * Db[b]), move, trace[b] + i, load, store);
-                if (WRITES) store(row[b] + i, now);
+            if (MOVES) {
+                now = plain(now, b, Aa, Ca_in, D_in, half);
+                store(row[b] + i, now);
             }
             total[b] += keep(now * a);
         }
@@ -104,28 +133,38 @@ static inline void rows(const Side<T>& in, const Side<T>& out, const Move<T>& mo
         const auto inside = L::first(L::N - left);
         const V a = L::load(x + i), a_last = L::load(x + last);
         V Aa[2], Ca_in[2], D_in[2], half[2];
-        if (UPDATE)
+        if (MOVES)
             for (int side = 0; side < 2; ++side) {
                 const int at = side ? last : i;
                 Aa[side] = L::load(in.own + at), Ca_in[side] = L::load(in.C + at), D_in[side] = L::load(in.D + at), half[side] = L::load(in.half + at);
             }
+        if constexpr (TRACES) {
+            V now[B], then[B], behind[B];
+            for (int b = 0; b < B; ++b) {
+                fetch(i, b), fetch(last, b);
+                now[b] = L::load(row[b] + i), then[b] = L::load(row[b] + last), behind[b] = L::load(trace[b] + last);
+            }
+            int next = 0;  // `traced` loads the rows in their order
+            traced<T, M, B>(in, out, move, i, j, D_in[0], half[0], Db, rate, trace, now, load, store);
+            traced<T, M, B>(in, out, move, last, j, D_in[1], half[1], Db, rate, trace, then, [&](const T*) { return behind[next++]; }, store);
+            for (int b = 0; b < B; ++b) {
+                if (WRITES) L::store(row[b] + i, now[b]), L::store(row[b] + last, then[b]);
+                const V product = then[b] * a_last;
+                total[b] += now[b] * a + (inside ? V{} : product);
+            }
+        } else {
 #pragma GCC unroll 8
-        for (int b = 0; b < B; ++b) {
-            __builtin_prefetch(reinterpret_cast<const char*>(row[b] + i) + AHEAD);
-            __builtin_prefetch(reinterpret_cast<const char*>(row[b] + last) + AHEAD);
-            V now = L::load(row[b] + i), then = L::load(row[b] + last);
-            if (UPDATE) {
-                V before, after;
-                if (M == TRACED || M == REMEMBERED) before = L::load(trace[b] + i), after = L::load(trace[b] + last);
-                now = moved<T, M>(now, (half[0] + rate[b]) * (Aa[0] + Ba[b] + Ca_in[0] * Ca[b] + D_in[0] * Db[b]), move, trace[b] + i, [&](const T*) { return before; }, store);
-                then = moved<T, M>(then, (half[1] + rate[b]) * (Aa[1] + Ba[b] + Ca_in[1] * Ca[b] + D_in[1] * Db[b]), move, trace[b] + last, [&](const T*) { return after; }, store);
-                if (WRITES) {
+            for (int b = 0; b < B; ++b) {
+                fetch(i, b), fetch(last, b);
+                V now = L::load(row[b] + i), then = L::load(row[b] + last);
+                if (MOVES) {
+                    now = plain(now, b, Aa[0], Ca_in[0], D_in[0], half[0]), then = plain(then, b, Aa[1], Ca_in[1], D_in[1], half[1]);
                     L::store(row[b] + i, now);
                     L::store(row[b] + last, then);
                 }
+                const V product = then * a_last;
+                total[b] += now * a + (inside ? V{} : product);
             }
-            const V product = then * a_last;
-            total[b] += now * a + (inside ? V{} : product);
         }
     } else if (left) {
         const auto inside = L::first(left);
@@ -203,6 +242,7 @@ template <class T> static void normalise(int kind, T limit, T* weight, int input
 // activations in a mean (people, window, neurons), and the rule's numbers with `stride` from one individual to the next.
 template <class T> struct Group {
     T *last, *seen, *before, *history;
+    T *past, *past_before;  // (people, capacity, neurons): what the rule saw in steps that are not in the trace yet
     const T *A, *B, *C, *D, *eta;
     int64_t stride;
 };
@@ -212,11 +252,12 @@ template <class T> struct Edge {
 };
 
 enum Function { TANH, IDENTITY, RELU };
-enum Update { NOTHING, APPLY, KEEP };
+// The update that waits: none; weights (and traces) move; what the rule saw is put to the past; the past goes into the traces.
+enum Update { NOTHING, APPLY, KEEP, SETTLE };
 
 struct Plan {
     double alpha, gamma, limit;
-    int32_t groups, edges, people, threads, update, forward, normalise, window, count, unused;
+    int32_t groups, edges, people, threads, update, forward, normalise, window, count, capacity, past, unused;
     int32_t numbers[];  // neurons of each group, function of each, then pre, post, delay and plastic of each edge
 
     const int32_t* nodes() const { return numbers; }
@@ -224,17 +265,36 @@ struct Plan {
     const int32_t* edge(int e) const { return numbers + 2 * groups + 4 * e; }
 };
 
-template <class T> static void gather(Workspace<T>& w, const Group<T>& before, const Group<T>& after, int p, const T* pre, const T* post, int inputs, int outputs) {
-    for (auto& buffer : w.in) buffer.grow(inputs);
-    for (auto& buffer : w.out) buffer.grow(outputs);
-    const auto fill = [](Buffer<T>* to, const T* own, const T* C, const T* D, const T* eta, const T* a, int n) {
-        T *oa = to[0].data(), *Ca = to[1].data(), *Ds = to[2].data(), *half = to[3].data();
+// The factors of an edge's changes in the steps of the past and, unless they alone are asked for, in the step that waits.
+template <class T>
+static int gather(const Plan& plan, Workspace<T>& w, const Group<T>& before, const Group<T>& after, int p, bool delayed, int inputs, int outputs) {
+    const int past = plan.past, steps = past + (plan.update == APPLY), room = Lanes<T>::N;
+    const int in = (inputs + room - 1) / room * room, out = (outputs + room - 1) / room * room;
+    for (int k = 0; k < 4; ++k) w.in[k].grow(k < 2 ? in * steps : in), w.out[k].grow(k < 2 ? out * steps : out);
+    const auto times = [](T* to, const T* number, const T* a, int n) {
 #pragma GCC ivdep
-        for (int i = 0; i < n; ++i) oa[i] = own[i] * a[i], Ca[i] = C[i] * a[i], Ds[i] = D[i], half[i] = T(0.5) * eta[i];
+        for (int i = 0; i < n; ++i) to[i] = number[i] * a[i];
     };
-    const size_t i = p * before.stride, o = p * after.stride;
-    fill(w.in, before.A + i, before.C + i, before.D + i, before.eta + i, pre, inputs);
-    fill(w.out, after.B + o, after.C + o, after.D + o, after.eta + o, post, outputs);
+    const size_t i = p * before.stride, o = p * after.stride, pre_at = static_cast<size_t>(p) * inputs, post_at = static_cast<size_t>(p) * outputs;
+    for (int s = 0; s < steps; ++s) {
+        const bool old = s < past;
+        const T* seen = old ? (delayed ? before.past_before : before.past) + pre_at * plan.capacity + static_cast<size_t>(s) * inputs
+                            : (delayed ? before.before : before.seen) + pre_at;
+        const T* made = old ? after.past + post_at * plan.capacity + static_cast<size_t>(s) * outputs : after.seen + post_at;
+        times(w.in[0].data() + s * in, before.A + i, seen, inputs);
+        times(w.in[1].data() + s * in, before.C + i, seen, inputs);
+        times(w.out[0].data() + s * out, after.B + o, made, outputs);
+        times(w.out[1].data() + s * out, after.C + o, made, outputs);
+    }
+    std::copy_n(before.D + i, inputs, w.in[2].data());
+    std::copy_n(after.D + o, outputs, w.out[2].data());
+    const auto halve = [](T* to, const T* eta, int n) {
+#pragma GCC ivdep
+        for (int i = 0; i < n; ++i) to[i] = T(0.5) * eta[i];
+    };
+    halve(w.in[3].data(), before.eta + i, inputs);
+    halve(w.out[3].data(), after.eta + o, outputs);
+    return steps;
 }
 
 // Moves one edge's weights of an individual and leaves the sums of W x, if x is asked for, in the lanes.
@@ -242,21 +302,31 @@ template <class T>
 static void carry(const Plan& plan, int e, int p, const Group<T>* groups, const Edge<T>& edge, const T* gain, const T* x, Workspace<T>& w) {
     const int32_t* ends = plan.edge(e);
     const int pre = ends[0], post = ends[1], inputs = plan.nodes()[pre], outputs = plan.nodes()[post];
-    const size_t size = static_cast<size_t>(inputs) * outputs, in = static_cast<size_t>(p) * inputs, out = static_cast<size_t>(p) * outputs;
+    const size_t size = static_cast<size_t>(inputs) * outputs;
     T* weight = edge.weight + p * size;
-    const bool moves = plan.update && ends[3] && (plan.update == APPLY || edge.trace);
-    Move<T> move{gain ? gain[p] : T(1), T(plan.gamma), edge.trace ? edge.trace + p * size : nullptr};
+    const bool applies = plan.update == APPLY && ends[3], moves = applies || (plan.update == SETTLE && ends[3] && edge.trace);
     if (moves) {
-        gather(w, groups[pre], groups[post], p, (ends[2] ? groups[pre].before : groups[pre].seen) + in, groups[post].seen + out, inputs, outputs);
+        Move<T> move{gain ? gain[p] : T(1), T(plan.gamma), edge.trace ? edge.trace + p * size : nullptr};
+        move.steps = gather(plan, w, groups[pre], groups[post], p, ends[2], inputs, outputs);
+        move.in = (inputs + Lanes<T>::N - 1) / Lanes<T>::N * Lanes<T>::N, move.out = (outputs + Lanes<T>::N - 1) / Lanes<T>::N * Lanes<T>::N;
         // Without a forward too the sums are taken, of something: the same code gives the same bits.
         const T* of = x ? x : w.in[0].data();
-        if (edge.trace && plan.update == APPLY) pass<T, TRACED>(w, move, of, inputs, outputs, weight);
+        if (edge.trace && applies) pass<T, TRACED>(w, move, of, inputs, outputs, weight);
         else if (edge.trace) pass<T, REMEMBERED>(w, move, of, inputs, outputs, weight);
         else if (gain) pass<T, SCALED>(w, move, of, inputs, outputs, weight);
         else pass<T, PLAIN>(w, move, of, inputs, outputs, weight);
-        if (plan.update == APPLY) normalise(plan.normalise, T(plan.limit), weight, inputs, outputs);
+        if (applies) normalise(plan.normalise, T(plan.limit), weight, inputs, outputs);
     }
-    if (x && (!moves || (plan.normalise && plan.update == APPLY))) pass<T, STILL>(w, move, x, inputs, outputs, weight);
+    if (x && (!moves || (plan.normalise && applies))) pass<T, STILL>(w, Move<T>{}, x, inputs, outputs, weight);
+}
+
+// What the rule saw in the step that waits becomes part of the past.
+template <class T> static void keep(const Plan& plan, int p, const Group<T>* groups) {
+    for (int g = 0; g < plan.groups; ++g) {
+        const size_t n = plan.nodes()[g], at = (static_cast<size_t>(p) * plan.capacity + plan.past) * n;
+        if (groups[g].past) std::copy_n(groups[g].seen + p * n, n, groups[g].past + at);
+        if (groups[g].past_before) std::copy_n(groups[g].before + p * n, n, groups[g].past_before + at);
+    }
 }
 
 // Each group's sums over its edges, in their order, then its function; the new activations stand one group after the other in `now`.
@@ -271,6 +341,7 @@ static void individual(const Plan& plan, int p, const Edge<T>* edges, const Grou
     w.next.grow(widest);
     w.lanes.grow((static_cast<size_t>(widest) + L::N) * L::N);
     T* now = w.now.data();
+    if (plan.update == KEEP) keep(plan, p, groups);
     if (plan.forward) std::copy_n(x + static_cast<size_t>(p) * nodes[0], nodes[0], now);
     int start = room(nodes[0]);
     for (int g = 1; g < plan.groups; ++g) {
