@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import nchl
 from nchl.rollout import dynamics
@@ -14,8 +16,8 @@ from nchl.rollout.dynamics import Dynamics, WeightPath, of_path, plastic_weights
 
 def directions(count: int, size: int, seed: int = 0) -> np.ndarray:
     """Orthonormal rows."""
-    columns: np.ndarray = np.linalg.qr(np.random.default_rng(seed).standard_normal((size, count)))[0]
-    return columns.T
+    rows: np.ndarray = np.linalg.qr(np.random.default_rng(seed).standard_normal((size, count)))[0].T
+    return rows
 
 
 def circle(steps: int, period: float, size: int = 30, radius: float = 1.0) -> np.ndarray:
@@ -162,3 +164,35 @@ def test_several_lives_together() -> None:
     json.dumps(found, allow_nan=False)
     none = together([Dynamics(None, "the weights never changed", 5)])
     assert (none["verdict"], none["number"], none["why"]) == (None, None, "the weights never changed")
+
+
+def lived(net: Any, seed: int, steps: int = 400, period: int = 25, noise: float = 0.3) -> Dynamics:
+    """A life in a world that repeats itself, with some noise."""
+    random = np.random.default_rng(seed)
+    net.set_hrules(0.3 * random.standard_normal(net.nparams))
+    net.reset()
+    phase = random.uniform(0, 2 * np.pi, net.input_shape)
+    path = WeightPath()
+    path.look(plastic_weights(net))
+    for t in range(steps):
+        x = np.sin(2 * np.pi * t / period + phase) + noise * random.standard_normal(net.input_shape)
+        net.step(torch.as_tensor(x, dtype=torch.float32))
+        path.look(plastic_weights(net))
+    return path.dynamics()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_real_lives_do_what_hebbian_attractor_networks_do(seed: int) -> None:
+    unbounded = lived(nchl.HL([6, 8, 3]), seed)  # condition A: the weights grow and grow, whatever repeats itself in their changes
+    assert (unbounded.verdict, unbounded.every) == ("drifts", 1)
+    each_step = lived(nchl.HL([6, 8, 3], normalise="max"), seed)  # condition B: they follow the world's cycle
+    assert (each_step.verdict, each_step.period) == ("cycles", 25)
+    slow = lived(nchl.HL([6, 8, 3], normalise="max", every=4, average="mean:10"), seed)  # condition E: a cycle or a fixed point
+    assert slow.verdict in ("cycles", "settles")
+    assert (slow.every, slow.changes) == (4, 100)
+    assert slow.period in (24, None)
+
+
+def test_a_weightless_network_in_a_world_that_repeats_itself() -> None:
+    found = lived(nchl.WNcHL([6, 8, 3], window=10), 0, noise=0.0)
+    assert (found.verdict, found.period) == ("cycles", 25)

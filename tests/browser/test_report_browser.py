@@ -336,6 +336,56 @@ def bcm(pre, post, theta_post_trace, e_trace, eta_post, tau_post):
 """
 
 
+def test_a_recurrent_network_with_averages_and_a_trace(browser: Any, tmp_path: Path) -> None:
+    options = {"recurrent": True, "average": "ema:0.3", "trace": 0.8, "modulate": "advantage:0.1", "every": 2}
+    nchl.run("CartPole-v1", out=tmp_path / "run", hidden=[5], population=20, generations=3, **options)
+    path = Path(page.write(tmp_path / "run", episodes=0, film=False)["report"])
+    with Opened(browser, path) as opened:
+        opened.ask("window.nchlMicroscope.show(window.nchlMicroscope.moments - 1)")
+        last = opened.ask("window.nchlMicroscope.current")
+        captions = opened.page.locator("[data-part=layers] figcaption b").all_inner_texts()
+        assert captions == ["input → hidden0", "hidden0 → hidden0 (delay 1)", "hidden0 → output"]
+        said = opened.page.locator("#microscope").inner_text()
+        for words in ("ema:0.3", "decays by 0.8", "advantage:0.1", "every 2 steps", "hidden0, step before"):
+            assert words in said
+        titles = opened.page.locator("[data-part=side] figcaption").all_inner_texts()
+        assert "Modulation m(t): advantage:0.1" in titles
+        assert "Trace norm (Frobenius)" in titles
+        assert opened.page.locator("[data-part=held] figure").count() == 3  # an average for each group
+
+        # The trace in place of the weights, and back.
+        weights = opened.pixels(which=1)
+        opened.page.select_option("[data-part=what]", "eligibility trace E")
+        assert opened.pixels(which=1) != weights
+        assert "eligibility trace E" in opened.page.locator("[data-part=layers] figcaption").nth(1).inner_text()
+        name = saved(opened, opened.page.locator("figure.layer").nth(1), "SVG", tmp_path).name
+        assert name == f"weights-hidden0-to-hidden0-delay-1-eligibility-trace-E-step-{last + 1}.svg"
+        opened.page.select_option("[data-part=what]", "")
+        assert opened.pixels(which=1) == weights
+
+        # Along the recurrent matrix lie the activations of the step before, above, and those of this step, at the left.
+        above, left = (opened.pixels(f".layer:nth-of-type(2) .strip.{side} canvas") for side in ("top", "left"))
+        assert above != left
+        opened.ask("window.nchlMicroscope.show(window.nchlMicroscope.moments - 2)")
+        assert opened.pixels(".layer:nth-of-type(2) .strip.left canvas") == above
+
+        canvas = opened.page.locator(".layer .holder canvas").nth(1)
+        canvas.focus()
+        canvas.press("ArrowRight")
+        tip = opened.page.locator("[data-part=tip]").inner_text()
+        for words in ("hidden0 0 → hidden0 0", "eligibility trace E", "(step before)", "the rule sees"):
+            assert words in tip
+
+        section = opened.page.locator("#dynamics")
+        assert section.locator("figure > svg").count() == 2
+        root = ElementTree.fromstring(saved(opened, section.locator("figure").first, "SVG", tmp_path).read_text())
+        assert root.findall(f".//{SVG}path")
+        assert saved(opened, section.locator("figure").nth(1), "PNG", tmp_path).name == "dynamics-change-per-step.png"
+        assert opened.said == []
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        opened.page.screenshot(path=SCREENSHOTS / "report-recurrent.png", full_page=True)
+
+
 def test_the_states_of_a_rule_of_ones_own(browser: Any, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(BCM)
     nchl.run("CartPole-v1", out=tmp_path / "run", rule=f"{tmp_path / 'own.py'}:bcm", hidden=[3], population=8, generations=2)
