@@ -22,7 +22,8 @@ def directions(count: int, size: int, seed: int = 0) -> np.ndarray:
 
 def circle(steps: int, period: float, size: int = 30, radius: float = 1.0) -> np.ndarray:
     angle = 2 * np.pi * np.arange(steps + 1) / period
-    return radius * np.stack([np.cos(angle), np.sin(angle)], 1) @ directions(2, size)
+    path: np.ndarray = radius * np.stack([np.cos(angle), np.sin(angle)], 1) @ directions(2, size)
+    return path
 
 
 def walk(steps: int, size: int, seed: int) -> np.ndarray:
