@@ -124,6 +124,7 @@ def _small(repeats: int) -> dict[str, Any]:
     """One agent on a small image, and the update of its two convolutions on dense unrolled matrices, masked, max."""
     import torch
 
+    from nchl.networks.conv import unrolled
     from nchl.networks.conv_presets import conv_thesis
 
     image = 20
@@ -131,8 +132,8 @@ def _small(repeats: int) -> dict[str, Any]:
     network.set_hrules(torch.randn(network.nparams, generator=torch.Generator().manual_seed(0)) * 0.1)
     x = torch.rand(3, image, image)
     network.step(x)
-    graphs = [(graph.weight.indices(), graph.kernel_index) for graph in network.unrolled()]
-    dense = [(torch.rand(graph.neurons[1], graph.neurons[0]), graph) for graph in network.unrolled()]
+    graphs = [(graph.weight.indices(), graph.kernel_index) for graph in unrolled(network)]
+    dense = [(torch.rand(graph.neurons[1], graph.neurons[0]), graph) for graph in unrolled(network)]
 
     def step() -> None:
         for (matrix, graph), (places, elements) in zip(dense, graphs, strict=True):

@@ -16,6 +16,7 @@ from nchl.networks import initial
 from nchl.networks.plastic_graph import PlasticGraph
 from nchl.networks.sequential import graph_of
 from nchl.rules import Rule, get
+from nchl.unroll import Unrolled, unroll
 
 
 def from_module(
@@ -89,3 +90,12 @@ def from_module(
         backend=backend,
         biases=biases,
     )
+
+
+def unrolled(network: PlasticGraph) -> list[Unrolled]:
+    """The sparse graph of each convolution of a network, with the module's weights."""
+    return [
+        unroll(edge.module, edge.geometry.input_size)
+        for edge in network.graph.weighted
+        if isinstance(edge.module, nn.Conv2d) and edge.geometry is not None
+    ]

@@ -16,15 +16,14 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from nchl.errors import InvalidArgument, ShapeError, UnknownName
+from nchl.errors import InvalidArgument, ShapeError
 from nchl.networks import initial
 from nchl.networks.base import PlasticNetwork
+from nchl.networks.constants import named_constants
 from nchl.networks.graph import Graph, GraphEdge
 from nchl.networks.layers import Numbers, check_weights, gives_weights
 from nchl.networks.plasticity import Plasticity
 from nchl.networks.step import Parameters, initial_state
-
-BIASES = ("constant", "evolve")
 
 
 class GraphState(PlasticNetwork):
@@ -115,13 +114,7 @@ class GraphState(PlasticNetwork):
 
     def constants(self) -> dict[str, Tensor]:
         """See `PlasticNetwork.constants`: `NAME.bias` by the edge's name, `NAME.running_mean`, ... by the module's."""
-        found: dict[str, Tensor] = {}
-        for group, modules in zip(self.graph.groups, self.elementwise, strict=True):
-            for name, module in zip(group.module_names, modules, strict=True):
-                held = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-                found |= {f"{name}.{own}": tensor for own, tensor in held.items() if tensor.is_floating_point()}
-        biases = {} if self.evolve_biases else self.biases
-        return found | {f"{edge.name}.bias": biases[edge.index] for edge in self.graph.weighted if edge.index in biases}
+        return named_constants(self.graph, self.elementwise, {} if self.evolve_biases else self.biases)
 
     @property
     def weights(self) -> list[Tensor]:
@@ -311,17 +304,3 @@ class GraphState(PlasticNetwork):
         super().train(mode)
         self.between.eval()
         return self
-
-
-def evolves_biases(biases: str, graph: Graph) -> bool:
-    """Whether the biases stand in the genome.
-
-    Raises:
-        UnknownName: neither constant nor evolve.
-        InvalidArgument: evolve, and there are none.
-    """
-    if biases not in BIASES:
-        raise UnknownName("way to treat biases", biases, BIASES)
-    if biases == "evolve" and all(edge.bias is None for edge in graph.weighted):
-        raise InvalidArgument("biases: no Conv2d and no Linear of this module has a bias that could be evolved; leave 'evolve' out")
-    return biases == "evolve"

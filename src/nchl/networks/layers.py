@@ -109,6 +109,19 @@ def check_constants(named: Mapping[str, Numbers], own: Mapping[str, Tensor]) -> 
     return new
 
 
+def check_reward(reward: Any, lead: tuple[int, ...], like: Tensor) -> Tensor:
+    """A reward as one number for each individual (one for a single network), of the type and device of `like`.
+
+    Raises:
+        ShapeError: neither one number nor one for each individual.
+        InvalidArgument: no number.
+    """
+    given = real_numbers(reward, "reward").to(dtype=like.dtype, device=like.device)
+    if tuple(given.shape) not in {(), (1,), lead}:
+        raise ShapeError(f"reward: expected a number{f' or shape {lead}' if lead else ''}, got shape {tuple(given.shape)}")
+    return given.expand(lead or (1,)).contiguous()
+
+
 def check_nodes(nodes: Sequence[int]) -> tuple[int, ...]:
     """The layer sizes as a tuple.
 

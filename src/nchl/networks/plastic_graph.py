@@ -11,24 +11,24 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
-from nchl.errors import InvalidArgument, OrderError, ShapeError
+from nchl.errors import InvalidArgument, OrderError
 from nchl.networks import declare, initial
 from nchl.networks.back_ends import BackEnd, choose
 from nchl.networks.base import PlasticNetwork
+from nchl.networks.constants import evolves_biases
 from nchl.networks.copies import has_own_code
 from nchl.networks.declare import Edge, Group, Shape
 from nchl.networks.fused import Waiting
 from nchl.networks.graph import Graph
-from nchl.networks.graph_state import GraphState, evolves_biases
-from nchl.networks.layers import real_numbers
+from nchl.networks.graph_state import GraphState
+from nchl.networks.layers import check_reward
 from nchl.networks.plasticity import Plasticity
 from nchl.networks.step import forward, update
 from nchl.networks.updates import EdgeUpdates
 from nchl.rules import Rule
 from nchl.rules.shared import check_sharing, check_termwise
-from nchl.unroll import Unrolled, unroll
 
 
 class PlasticGraph(GraphState):
@@ -159,14 +159,6 @@ class PlasticGraph(GraphState):
         """Neurons, connections, free weights and biases, edge by edge."""
         return self.graph.describe(evolve_biases=self.evolve_biases)
 
-    def unrolled(self) -> list[Unrolled]:
-        """The sparse graph of each convolution, with the module's weights."""
-        return [
-            unroll(edge.module, edge.geometry.input_size)
-            for edge in self.graph.weighted
-            if isinstance(edge.module, nn.Conv2d) and edge.geometry is not None
-        ]
-
     def forward(self, x: Shaped[Tensor, "*observations"]) -> Shaped[Tensor, "*outputs"]:
         """Outputs for the observations `x`, `input_shape` with the population in front and, behind it, a batch if wanted.
 
@@ -279,10 +271,7 @@ class PlasticGraph(GraphState):
             raise InvalidArgument(
                 f"this network needs the reward of the last action ({why}), got none: call update(reward=r) or step(x, reward=r)"
             )
-        given = real_numbers(reward, "reward").to(dtype=self.dtype, device=self.device)
-        if tuple(given.shape) not in {(), (1,), self.lead}:
-            raise ShapeError(f"reward: expected a number{f' or shape {self.lead}' if self.lead else ''}, got shape {tuple(given.shape)}")
-        return given.expand(self._people).contiguous()
+        return check_reward(reward, self.lead, self.genome)
 
     def finite(self, rows: Tensor) -> Bool[Tensor, " k"]:
         """See `PlasticNetwork.finite`; an update that waits is done for these individuals alone, whose lifetime ends here."""
