@@ -155,8 +155,8 @@ def _settings(record: Record) -> dict[str, Any]:
         del settings[name]
     settings["simulator"] = record.same_bits.get("simulator", settings["simulator"])
     others = dict(record.files)
-    for name in ("network", "rule"):
-        if settings[name] is not None and ":" in settings[name]:
+    for name in ("network", "rule", "strategy"):
+        if settings[name] is not None and ":" in settings[name] and not settings[name].startswith("evosax:"):
             file, _, attribute = settings[name].rpartition(":")
             # Two files with equal names may hold different functions; an equal one may lie elsewhere.
             stated = others.pop(file, None) or record.files.get(file)

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from nchl import strategies
 from nchl.errors import InvalidArgument, RunError, ShapeError
 from nchl.evolve import Evolution, Limits
 from nchl.networks.build import NetworkSpec
@@ -23,6 +22,7 @@ from nchl.runs.folder import RunFolder
 from nchl.runs.objects import Objects, check_size, from_module_options, refuse_to_travel, resolved, taken
 from nchl.runs.options import OBJECT, OWN_START
 from nchl.runs.recorder import recorded_constants, statistics_from
+from nchl.runs.strategy import make_strategy
 from nchl.tasks import Task
 from nchl.workers import LocalWorkers, Recipe, Workers, cluster_workers, process_workers
 from nchl.workers.player import task_of
@@ -66,19 +66,18 @@ def build(
     Raises:
         NchlError: the task, the network, the strategy or the first centre cannot be made.
     """
+    code = collect(config) if code is None else code
     workers = make_workers(config, recipe(config, first_constants(config) if constants is None else constants, code, objects))
     try:
         given = None if objects is None else objects.strategy
         strategy = (
             check_size(given, workers.nparams)
             if given is not None
-            else strategies.make(
-                str(config.strategy),
-                workers.nparams,
-                _given(config.population),
-                _given(config.seed),
+            else make_strategy(
+                *(str(config.strategy), workers.nparams, _given(config.population), _given(config.seed)),
                 centre=first_centre(config, workers.nparams),
-                **config.strategy_settings(),
+                settings=config.strategy_settings(),
+                code=code,
             )
         )
         statistics = first_statistics(config, workers.observation_shape)

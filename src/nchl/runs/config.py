@@ -87,7 +87,9 @@ class EvolveConfig:
     backend: str | None = networks.BACKEND
     device: str | None = option("str", "cpu", "the torch device of the networks", _NETWORK, metavar="DEVICE")
 
-    strategy: str | None = option("str", "openai-es", "the search", _SEARCH, choices=tuple(STRATEGIES))
+    strategy: str | None = option(
+        "str", "openai-es", f"{', '.join(STRATEGIES)}, evosax:NAME, or a class of your own as FILE.py:NAME (which runs that file)", _SEARCH
+    )
     population: int | None = option("int", 200, "individuals in a generation", _SEARCH, metavar="P")
     initial_genome: str | None = option(
         "str",
@@ -151,16 +153,14 @@ class EvolveConfig:
         check_kind(_BY_NAME["strategy"], self.strategy)
         if self.network not in networks.NETWORKS and ":" not in str(self.network):
             raise UnknownName("network", str(self.network), [*networks.NETWORKS, networks.OWN])
-        if self.strategy not in STRATEGIES and not is_object(str(self.strategy)):
-            raise UnknownName("strategy", str(self.strategy), STRATEGIES)
+        if self.strategy not in STRATEGIES and not is_object(str(self.strategy)) and not settings_of(str(self.strategy)):
+            raise UnknownName("strategy", str(self.strategy), [*STRATEGIES, "evosax:NAME", networks.OWN])
         network, strategy = str(self.network), str(self.strategy)
         defaults = {each.name: _default(each, network, strategy) for each in options()}
         lost = without_meaning(strategy, {name: v for name in defaults if (v := getattr(self, name)) is not None}, defaults)
-        for each in options():
-            if each.name not in lost:
-                self._settle(each)
-        for name, value in schedules(self).items():
-            object.__setattr__(self, name, value)
+        for each in (each for each in options() if each.name not in lost):
+            self._settle(each)
+        vars(self).update(schedules(self))
         check_values(self)
 
     @property

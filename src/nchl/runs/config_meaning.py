@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nchl.errors import InvalidArgument
-from nchl.strategies.registry import STRATEGIES, idle, no_meaning_for
+from nchl.strategies.registry import idle, no_meaning_for, settings_of
 
 if TYPE_CHECKING:
     from nchl.runs.config import EvolveConfig
@@ -39,7 +39,7 @@ def without_meaning(strategy: str, given: Mapping[str, Any], defaults: Mapping[s
 def that_stay(strategy: str, settled: Mapping[str, Any], explicit: Mapping[str, Any]) -> dict[str, Any]:
     """What stays of settled options under those that are given: neither what these replace nor what they leave without a meaning."""
     kept = {name: value for name, value in settled.items() if name not in explicit}
-    known = {each.name: each.default for each in STRATEGIES[strategy].settings} if strategy in STRATEGIES else {}
+    known = {each.name: each.default for each in settings_of(strategy)}
     lost = set(idle(strategy, {**known, **kept, **explicit})) | {other for name, other in _EITHER.items() if name in explicit}
     return {name: value for name, value in kept.items() if name not in lost}
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import nchl
 from nchl.errors import RunError
-from nchl.strategies.registry import STRATEGIES
+from nchl.strategies.registry import packages
 
-_PACKAGES = ("nchl", "torch", "numpy", "safetensors", "gymnasium", "envpool", "mujoco", "pybullet", "cma", "ray")
+_PACKAGES = ("nchl", "torch", "numpy", "safetensors", "gymnasium", "envpool", "mujoco", "pybullet", "cma", "evosax", "jax", "jaxlib", "ray")
 # Whose version may change a result, beside torch's and numpy's; nchl's own and safetensors' do not, by promise.
 _BY_SIMULATOR = {"envpool": ("envpool",), "gymnasium": ("gymnasium", "mujoco", "pybullet")}
 
@@ -87,7 +87,7 @@ def same_bits(*, backend: str, simulator: str, strategy: str) -> dict[str, str]:
 
     installed = versions()
     # A strategy of the user's own, given as an object, is in no list.
-    searching = STRATEGIES[strategy].packages if strategy in STRATEGIES else ()
+    searching = packages(strategy)
     matter = ("torch", "numpy", *_BY_SIMULATOR.get(simulator, ()), *searching)
     return {
         "backend": backend,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nchl.errors import InvalidArgument, RunError, UnknownName
-from nchl.strategies.registry import STRATEGIES, Setting, all_settings
+from nchl.strategies.registry import STRATEGIES, Setting, all_settings, settings_of
 
 _Config = TypeVar("_Config")
 
@@ -70,7 +70,7 @@ class Option:
         """Whether it is a setting of other strategies; those of an object are its own."""
         if is_object(strategy):
             return self.name in all_settings()
-        return self.strategies is not None and strategy not in self.strategies
+        return self.strategies is not None and self.name not in {each.name for each in settings_of(strategy)}
 
     def applies(self, network: str, strategy: str) -> bool:
         """Whether the option has a meaning for this network (a user's own stands as `FILE.py:NAME`) and this strategy."""
@@ -191,7 +191,7 @@ def check_kind(option: Option, value: Any) -> None:
         # A run is repeated from its record, which can name code and not hold it.
         hint = "; name the place of the function or class instead, as 'FILE.py:NAME'" if callable(value) else ""
         raise InvalidArgument(f"{option.name} must be {wanted}, got {value!r}{hint}")
-    if option.choices is not None and value not in option.choices and not (option.name == "strategy" and is_object(str(value))):
+    if option.choices is not None and value not in option.choices:
         raise UnknownName(option.name.replace("_", " "), str(value), option.choices)
 
 

@@ -26,6 +26,7 @@ from nchl.runs.config import INITIAL_GENOMES, EvolveConfig, options
 from nchl.runs.folder import with_absolute_paths
 from nchl.runs.options import that_matter
 from nchl.runs.sweep_file import read_yaml
+from nchl.user_code import is_place
 
 MOST_RUNS = 10_000
 _OPTIONS = {option.name: option for option in options()}
@@ -129,7 +130,7 @@ def _value(name: str, value: Any, path: Path) -> Any:
     if not isinstance(value, str):
         return value
     # Files are named from where the sweep's own file lies, so that it means the same wherever it is started.
-    if name in ("network", "rule") and ":" in value:
+    if (name in ("network", "rule") and ":" in value) or (name == "strategy" and is_place(value)):
         file, _, attribute = value.rpartition(":")
         return f"{(path.absolute().parent / file).resolve()}:{attribute}"
     if name == "initial_genome" and value not in INITIAL_GENOMES:

@@ -9,7 +9,10 @@ from pathlib import Path
 from nchl.errors import InvalidArgument, NchlError
 from nchl.rollout.scores import check_sizes
 from nchl.runs.build import recipe
+from nchl.runs.code import collect
+from nchl.runs.strategy import make_strategy
 from nchl.runs.sweep import Cell
+from nchl.strategies.registry import STRATEGIES
 from nchl.tasks import Task
 from nchl.workers.player import network_of, task_of
 
@@ -32,14 +35,18 @@ def check_cells(cells: Iterable[Cell], file: Path) -> None:
             played = (config.task, config.simulator, config.image_size, config.max_episode_steps)
             # Hidden layers of any sizes can be made; what else says what the network is may not go together.
             settings = config.network_settings() | {"hidden": bool(config.hidden)}
-            named = (*played, *settings.values(), config.device, config.backend)
+            named = (*played, *settings.values(), config.device, config.backend, config.strategy)
             if named in known:
                 continue
             try:
                 if played not in made:
                     made[played] = task_of(recipe(config), threads=1)
                     stack.callback(made[played].close)
-                check_sizes(network_of(recipe(config), made[played], 2), made[played])
+                network = network_of(recipe(config), made[played], 2)
+                check_sizes(network, made[played])
+                if config.strategy not in STRATEGIES:
+                    sizes = network.nparams, int(config.population or 2), int(config.seed or 0)
+                    make_strategy(str(config.strategy), *sizes, "normal", config.strategy_settings(), collect(config))
             except NchlError as error:
                 raise InvalidArgument(f"{file}, run {cell.name}: {error}") from error
             known.add(named)

@@ -1,4 +1,4 @@
-"""A run folder can name code to run: a rule or a network, whose files it holds in `code/`, `module:Id` as its task, a Ray cluster.
+"""A run folder can name code to run: a rule, network or strategy, whose files it holds in `code/`, `module:Id` as its task, a Ray cluster.
 
 A user who gives such a name to `nchl evolve` (or `nchl.run`) has chosen that code. The SHA-256 of each of its files is noted in the
 folder of `rules.kernels.cache`. A folder that somebody else made cannot choose: what it holds or names must have been noted, or the
@@ -24,7 +24,7 @@ _NAME = "known-code"
 
 def chosen(config: EvolveConfig) -> tuple[str | None, ...]:
     """The options that can name code: also a cluster, for Ray runs what its other nodes send."""
-    return *chosen_network(config), config.task, config.cluster
+    return *chosen_network(config), config.strategy if is_place(config.strategy) else None, config.task, config.cluster
 
 
 def chosen_network(config: EvolveConfig) -> tuple[str | None, ...]:

@@ -7,8 +7,8 @@ A strategy maximises. It sees vectors and scores and never a network. A leaf wri
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, final
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar, final
 
 import numpy as np
 from jaxtyping import Float
@@ -16,9 +16,10 @@ from numpy.typing import ArrayLike
 
 from nchl.errors import InvalidArgument, NchlError, OrderError, ShapeError, whole_number
 from nchl.strategies.initial import initial_centre
-from nchl.strategies.population import Population
+from nchl.strategies.population import MatrixPopulation, Population
 
 State = dict[str, np.ndarray]
+_Result = TypeVar("_Result")
 
 
 class Strategy(ABC):
@@ -60,13 +61,31 @@ class Strategy(ABC):
         self.size = size
         self.population = population
         self.seed = seed
-        self.centre: Float[np.ndarray, " size"] = initial_centre(centre, size, seed)
+        self.centre = initial_centre(centre, size, seed)
         self.sigma = float(sigma)
         self.lr = float("nan")
         self.generation = 0
         self.best: Float[np.ndarray, " size"] | None = None
         self.best_score = float("-inf")
         self._asked: Population | None = None
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
+
+    @property
+    def centre(self) -> Float[np.ndarray, " size"]:
+        """Where the search is; read-only, and replaced rather than changed, since populations handed out hold the old one."""
+        return self._centre
+
+    @centre.setter
+    def centre(self, given: ArrayLike) -> None:
+        centre = np.array(given, dtype=np.float64)
+        if centre.shape != (self.size,):
+            raise ShapeError(f"{self.name}: the centre must have shape ({self.size},); got {centre.shape}")
+        centre.flags.writeable = False
+        self._centre = centre
 
     @property
     @abstractmethod
@@ -93,7 +112,7 @@ class Strategy(ABC):
     def ask(self) -> Population:
         """The individuals to evaluate now; the same ones until `tell`."""
         if self._asked is None:
-            self._asked = self._ask()
+            self._asked = self._checked_population(self._guarded("_ask", self._ask))
         return self._asked
 
     @final
@@ -128,7 +147,8 @@ class Strategy(ABC):
         if values[leader] > self.best_score:
             self.best_score = float(values[leader])
             self.best = self._asked.rows(leader, leader + 1)[0].astype(np.float64)
-        self._tell(self._asked, values)
+        values.flags.writeable = False
+        self._guarded("_tell", self._tell, self._asked, values)
         self._asked = None
         self.generation += 1
 
@@ -143,7 +163,8 @@ class Strategy(ABC):
             "best": np.zeros(0) if self.best is None else self.best,
             "best_score": np.float64(self.best_score),
         }
-        return {key: np.array(value) for key, value in (own | self._state()).items()}
+        learnt = self._guarded("_state", self._state)
+        return {key: np.array(value) for key, value in own.items()} | self._checked_state(learnt, own)
 
     @final
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
@@ -169,4 +190,48 @@ class Strategy(ABC):
         self.best = taken["best"] if taken["best"].size else None
         self.best_score = float(taken["best_score"])
         self._asked = None
-        self._restore(taken)
+        self._guarded("_restore", self._restore, taken)
+
+    def _guarded(self, what: str, function: Callable[..., _Result], *given: Any) -> _Result:
+        """Call a method of a leaf; of one that is not ours, whatever goes wrong is an error of it that says where."""
+        try:
+            return function(*given)
+        except Exception as error:
+            if isinstance(error, NchlError) or type(self).__module__.startswith("nchl."):
+                raise
+            hint = ""
+            if "read-only" in str(error):
+                hint = "; it writes into an array that others hold (the centre, the scores, a population): make a new one"
+            raise InvalidArgument(f"the strategy {self.name} failed in {what} ({type(error).__name__}: {error}){hint}") from error
+
+    def _checked_population(self, asked: Any) -> Population:
+        if isinstance(asked, np.ndarray):
+            asked = MatrixPopulation.of(asked, self.name)
+        if not isinstance(asked, Population):
+            raise InvalidArgument(
+                f"the strategy {self.name}: expected a population from _ask, or an array ({self.population}, {self.size}); "
+                f"got {type(asked).__name__}"
+            )
+        if (len(asked), asked.size) != (self.population, self.size):
+            raise ShapeError(
+                f"the strategy {self.name}: expected {self.population} individuals of {self.size} numbers from _ask; "
+                f"got {len(asked)} of {asked.size}"
+            )
+        return asked
+
+    def _checked_state(self, learnt: Any, own: Mapping[str, Any]) -> State:
+        if not isinstance(learnt, dict) or not all(isinstance(key, str) and key not in own for key in learnt):
+            raise InvalidArgument(
+                f"the strategy {self.name}: expected a dictionary of arrays from _state, with names other than {', '.join(own)}; got "
+                f"{sorted(map(str, learnt)) if isinstance(learnt, dict) else type(learnt).__name__}"
+            )
+        state = {}
+        for key, value in learnt.items():
+            try:
+                array = np.array(value)
+            except ValueError as error:  # ragged lists
+                raise InvalidArgument(f"the strategy {self.name}: {key!r} of its _state is no array ({error})") from error
+            if array.dtype.kind not in "fiub":
+                raise InvalidArgument(f"the strategy {self.name}: {key!r} of its _state must hold numbers; got {type(value).__name__}")
+            state[key] = array
+        return state

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from nchl import cores, seeds
-from nchl.errors import InvalidArgument
+from nchl.errors import InvalidArgument, ShapeError
 
 # Below this many numbers, handing noise to threads costs more than drawing it.
 _WORTH_THREADS = 1 << 20
@@ -141,6 +141,26 @@ class MatrixPopulation(Population):
     kind: ClassVar[str] = "matrix"
 
     matrix: Float[np.ndarray, "count size"]
+
+    @classmethod
+    def of(cls, given: np.ndarray, name: str) -> MatrixPopulation:
+        """A copy of an array that a user's strategy has given.
+
+        Args:
+            given: (count, size).
+            name: of the strategy, for the errors.
+
+        Raises:
+            InvalidArgument: no matrix of finite numbers.
+        """
+        if given.ndim != 2 or given.dtype.kind not in "fiu":
+            raise ShapeError(
+                f"the strategy {name}: expected a matrix of numbers from _ask, one row per individual; got {given.dtype} {given.shape}"
+            )
+        bad = np.flatnonzero(~np.isfinite(given).all(axis=1))
+        if bad.size:
+            raise InvalidArgument(f"the strategy {name}: row {bad[0]} of what _ask gave is not finite")
+        return cls(np.array(given))
 
     def __len__(self) -> int:
         return len(self.matrix)

@@ -149,6 +149,11 @@ STRATEGIES: dict[str, Entry] = {
     "elite": Entry("nchl.strategies.elite:Elite", (SIGMA, SIGMA_DECAY, SIGMA_SCHEDULE, MU)),
 }
 
+# Strategies of evosax, whose names stand in no list of ours.
+EVOSAX = "evosax:"
+_OF_EVOSAX = tuple(replace(each, default=None) for each in (SIGMA, LR, OPTIMIZER))
+_PACKAGES_OF_EVOSAX = ("evosax", "jax", "jaxlib")
+
 # Kind of population -> its class: what `describe` gives is made again by `population_from`.
 _POPULATIONS = {
     "gaussian": "nchl.strategies.population:GaussianPopulation",
@@ -163,12 +168,28 @@ def settings(name: str) -> dict[str, Any]:
     Raises:
         UnknownName: there is no such strategy.
     """
-    return {each.name: each.default for each in _find(name).settings}
+    return {each.name: each.default for each in (_OF_EVOSAX if name.startswith(EVOSAX) else _find(name).settings)}
 
 
 def settings_of(name: str) -> tuple[Setting, ...]:
-    """The settings of a strategy that is in the list; none of one that is not, a user's own object."""
-    return STRATEGIES[name].settings if name in STRATEGIES else ()
+    """The settings that a strategy may take; of one that is in no list they have no defaults, and it refuses those that it lacks."""
+    if name in STRATEGIES:
+        return STRATEGIES[name].settings
+    if name.startswith(EVOSAX):
+        return _OF_EVOSAX
+    if ".py:" in name:
+        return tuple(replace(next(iter(versions.values())), default=None, when=None) for versions in all_settings().values())
+    return ()
+
+
+def packages(name: str) -> tuple[str, ...]:
+    """The packages whose version may change a result of a strategy, beside torch's and numpy's."""
+    return _PACKAGES_OF_EVOSAX if name.startswith(EVOSAX) else STRATEGIES[name].packages if name in STRATEGIES else ()
+
+
+def population_kinds() -> tuple[str, ...]:
+    """The kinds of population that can be made again in another process."""
+    return tuple(_POPULATIONS)
 
 
 def all_settings() -> dict[str, dict[str, Setting]]:
@@ -184,7 +205,7 @@ def make(name: str, size: int, population: int, seed: int, *, centre: Any = "nor
     """A strategy by its name.
 
     Args:
-        name: one of `STRATEGIES`.
+        name: one of `STRATEGIES`, or `evosax:NAME` for one of evosax's.
         size: numbers in a vector.
         population: individuals per generation.
         seed: seed of the run.
@@ -195,17 +216,22 @@ def make(name: str, size: int, population: int, seed: int, *, centre: Any = "nor
         UnknownName: there is no such strategy.
         InvalidArgument: a setting that this strategy does not have, or a value that it cannot use.
     """
-    strategy, known = _find(name).load(), settings(name)
+    known = settings(name)
     unknown = [setting for setting in given if setting not in known]
     if unknown:
         others = sorted(other for other in STRATEGIES if all(setting in settings(other) for setting in unknown))
         hint = f"; {' and '.join(others)} would take it" if others else ""
         hint = "; use sep-cma-es, which learns the variances only" if "diagonal" in unknown else hint
         raise InvalidArgument(f"{name} has no setting {', '.join(map(repr, unknown))}{hint}; its settings are {', '.join(known)}")
+    if name.startswith(EVOSAX):
+        found: Strategy = _load("nchl.strategies.evosax_strategy:EvosaxStrategy")(
+            size, population, seed, algorithm=name.removeprefix(EVOSAX), centre=centre, **given
+        )
+        return found
     for setting in idle(name, known | given):
         if setting in given and given[setting] != known[setting]:
             raise InvalidArgument(no_meaning_for(name, setting, known | given))
-    return strategy(size, population, seed, centre=centre, **given)
+    return _find(name).load()(size, population, seed, centre=centre, **given)
 
 
 def idle(name: str, values: Mapping[str, Any]) -> list[str]:
