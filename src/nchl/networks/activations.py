@@ -54,7 +54,7 @@ _FUNCTIONS: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
     nn.LeakyReLU: lambda m, x: torch.where(x > 0, x, x * m.negative_slope),
     nn.Threshold: lambda m, x: torch.where(x > m.threshold, x, m.value),
     nn.Sigmoid: lambda m, x: sigmoid(x),
-    nn.LogSigmoid: lambda m, x: -_softplus(1.0, _MISH_THRESHOLD, -x),
+    nn.LogSigmoid: lambda m, x: x.clamp(max=0) - torch.log1p(torch.exp(-x.abs())),
     nn.SiLU: lambda m, x: x * sigmoid(x),
     nn.Mish: lambda m, x: x * torch.tanh(_softplus(1.0, _MISH_THRESHOLD, x)),
     nn.GELU: _gelu,
