@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import sys
 from typing import Any
 
 import numpy as np
@@ -198,7 +199,10 @@ def check_constants(trial: Trial) -> None:
 def check_pickling(trial: Trial) -> None:
     """A network can be pickled, where its class can be found by name."""
     kind = type(trial.net)
-    if "<locals>" in kind.__qualname__ or kind.__module__ == "__main__":
+    found: Any = sys.modules.get(kind.__module__)
+    for name in kind.__qualname__.split("."):
+        found = getattr(found, name, None)
+    if found is not kind:  # of a function, or of a notebook: pickle looks classes up by their names
         return
     with trial.calling("pickle", "keep generators, functions and modules out of the network's attributes, or write __getstate__"):
         torch.save(trial.net, io.BytesIO())

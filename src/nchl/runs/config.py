@@ -69,7 +69,11 @@ class EvolveConfig:
     )
 
     network: str | None = option(
-        "str", "nchl", f"{', '.join(networks.NETWORKS)}, or your own as FILE.py:NAME (which runs that file)", _NETWORK, metavar="NAME"
+        "str",
+        "nchl",
+        f"{', '.join(networks.NETWORKS)}, or your own as FILE.py:NAME (which runs that file), in Python also as an object",
+        _NETWORK,
+        metavar="NAME",
     )
     rule: str | None = networks.RULE
     hidden: tuple[int, ...] | None = networks.HIDDEN
