@@ -71,7 +71,7 @@ class EvolveConfig:
     network: str | None = option(
         "str",
         "nchl",
-        f"{', '.join(networks.NETWORKS)}, or your own as FILE.py:NAME (which runs that file), in Python also as an object",
+        f"{', '.join(networks.NETWORKS)}, or your own as FILE.py:NAME (which runs that file)",
         _NETWORK,
         metavar="NAME",
     )
