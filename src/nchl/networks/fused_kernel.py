@@ -2,7 +2,8 @@
 
 It serves graphs of dense edges whose groups have tanh, ReLU or the identity, with every setting of `Plasticity`. It is compiled when
 the first network needs it (a few seconds) and kept for later processes. What `fused` promises, it promises too. Numbers that are not
-finite spread as in the torch functions; only where finite numbers overflow may one side say infinity and the other NaN.
+finite spread as in the torch functions; only where finite numbers overflow may one side say infinity and the other NaN, and no
+normalisation makes either finite again.
 """
 
 from __future__ import annotations

@@ -169,12 +169,15 @@ def product(weight: Shaped[Tensor, "*#lead outputs inputs"], x: Shaped[Tensor, "
 def normalised(
     weight: Float[Tensor, "individuals outputs *inputs"], plasticity: Plasticity
 ) -> Float[Tensor, "individuals outputs *inputs"]:
-    """The weights of one edge after normalisation, each individual by itself; what would divide by 0 stays."""
+    """The weights of one edge after normalisation, each individual by itself; what would divide by 0 stays.
+
+    A weight that is not finite makes none that is: clipped, an overflow would be found by one back end and not by another.
+    """
     kind = plasticity.normalise
     if kind is None:
         return weight
     if kind == "clip":
-        return weight.clamp(-plasticity.limit, plasticity.limit)
+        return torch.where(weight.isinf(), weight, weight.clamp(-plasticity.limit, plasticity.limit))
     edge = tuple(range(1, weight.ndim))
     if kind == "max":
         largest = weight.abs().amax(dim=edge, keepdim=True)

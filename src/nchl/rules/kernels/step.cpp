@@ -234,8 +234,11 @@ template <class T> static void normalise(int kind, T limit, T* weight, int input
         if (variance > 0)
             for (size_t i = 0; i < count; ++i) weight[i] = (weight[i] - mean) / std::sqrt(variance);
     }
-    if (kind == CLIP)  // a weight that is not a number stays so
-        for (size_t i = 0; i < count; ++i) weight[i] = weight[i] < -limit ? -limit : weight[i] > limit ? limit : weight[i];
+    if (kind == CLIP)  // a weight that is not finite stays so
+        for (size_t i = 0; i < count; ++i) {
+            const T clipped = weight[i] < -limit ? -limit : weight[i] > limit ? limit : weight[i];
+            weight[i] = weight[i] - weight[i] == 0 ? clipped : weight[i];
+        }
 }
 
 // Of one group of neurons: activations (people, neurons) of the last step, what the rule saw of it and of the step before, the
