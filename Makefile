@@ -46,6 +46,8 @@ docs: $(VENV)/.test ## Build the documentation into site/; warnings are errors
 examples: $(VENV)/.test ## Run every example, the notebook included
 	$(BIN)/python examples/own_rule.py
 	$(BIN)/python examples/own_network.py
+	$(BIN)/python examples/memory_rules.py
+	$(BIN)/python examples/gradient.py
 	$(BIN)/jupyter execute examples/sample.ipynb
 
 check: lint types test slow docs examples ## All that continuous integration runs
