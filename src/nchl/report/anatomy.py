@@ -231,9 +231,10 @@ class Anatomy:
             elif sums is None:
                 found.append(self._own(layer, pre, post, weight))
             else:
-                first, second, third, fourth = sums
-                pre, post = np.abs(pre.astype(np.float64)), np.abs(post.astype(np.float64))
-                found.append(np.array([first @ pre, second @ post, post @ third @ pre, fourth]))
+                assert layer.rule is not None
+                seen = {"pre": torch.from_numpy(pre).double()[None, :], "post": torch.from_numpy(post).double()[:, None]}
+                terms, rate = layer.rule.taken_apart({**sums, **seen})
+                found.append(np.array([float((rate * term).abs().sum()) for term in terms]))
         return found
 
     def _own(self, layer: Layer, pre: np.ndarray, post: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -259,26 +260,23 @@ class Anatomy:
                 found.append(Held(f"memory_{layer.index}_{name}", "memory", name, owner, k, size))
         return found
 
-    def _prepare_terms(self) -> list[tuple[Any, Any, Any, float] | None]:
-        """What a life keeps constant of |eta * term|: summed where the activation does not depend on it."""
+    def _prepare_terms(self) -> list[dict[str, torch.Tensor] | None]:
+        """The rule's numbers of each layer whose rule falls into terms, by argument and shaped to broadcast to the weights."""
         named = self._genome_by_block()
-        made: list[tuple[Any, Any, Any, float] | None] = []
+        made: list[dict[str, torch.Tensor] | None] = []
         for layer in self.layers:
-            if layer.rule not in (NCHL, ABCD) or len(layer.shape) != 2:
+            if layer.rule is None or layer.rule.terms is None or len(layer.shape) != 2:
                 made.append(None)
-            elif layer.synapses is not None:
-                a, b, c, d, eta = np.moveaxis(np.abs(named[layer.synapses]), -1, 0)
-                made.append(((eta * a).sum(0), (eta * b).sum(1), eta * c, float((eta * d).sum())))
-            else:
-                pre, post = (self._neurons(named, self.groups[g].name) for g in (layer.pre, layer.post))
-                eta = np.abs(pre["eta"][None] + post["eta"][:, None]) / 2
-                third = eta * np.abs(post["C"][:, None] * pre["C"][None])
-                fourth = float((eta * np.abs(post["D"][:, None] * pre["D"][None])).sum())
-                made.append((eta.sum(0) * np.abs(pre["A"]), eta.sum(1) * np.abs(post["B"]), third, fourth))
+                continue
+            pre, post = (self._neurons(named, self.groups[g].name) for g in (layer.pre, layer.post))
+            synapses = np.moveaxis(named[layer.synapses], -1, 0) if layer.synapses else ()
+            numbers = {f"{n}_pre": pre[n][None, :] for n in layer.rule.pre} | {f"{n}_post": post[n][:, None] for n in layer.rule.post}
+            numbers |= {f"{n}_synapse": values for n, values in zip(layer.rule.synapse, synapses, strict=True)}
+            made.append({name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in numbers.items()})
         return made
 
     def _neurons(self, named: dict[str, np.ndarray], group: str) -> dict[str, np.ndarray]:
-        return dict(zip(self.network.layout.block(group).parameters, named[group].T, strict=True))
+        return dict(zip(self.network.layout.block(group).parameters, named[group].T, strict=True)) if group in named else {}
 
     def _genome_by_block(self) -> dict[str, np.ndarray]:
         flat = self.network.genome.detach().cpu().reshape(-1).to(torch.float64)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Shaped
@@ -47,6 +48,8 @@ class Rule:
         synapse: parameters of the connection.
         names: all neuron parameters in order of first appearance: the order within a neuron's block of the genome.
         memory: arguments that are states which the rule keeps, in the order in which it returns them.
+        terms: of a rule that is a rate times the sum of four terms A, B, C and D: the terms; D alone is without activations.
+        rate: likewise, the rate.
     """
 
     name: str
@@ -57,6 +60,8 @@ class Rule:
     synapse: tuple[str, ...]
     names: tuple[str, ...]
     memory: tuple[str, ...] = ()
+    terms: Callable[..., tuple[Tensor, ...]] | None = None
+    rate: Callable[..., Tensor] | None = None
 
     @staticmethod
     def from_function(function: Callable[..., Tensor]) -> Rule:
@@ -123,6 +128,16 @@ class Rule:
     def uses_reward(self) -> bool:
         """Whether the change depends on the reward."""
         return "reward" in self.state
+
+    def taken_apart(self, arguments: Mapping[str, Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The terms and the rate of a rule that has them, from arguments by name."""
+        assert self.terms is not None
+        assert self.rate is not None
+
+        def of(function: Callable[..., Any]) -> Any:
+            return function(**{name: arguments[name] for name in inspect.signature(function).parameters})
+
+        return of(self.terms), of(self.rate)
 
     def neuron_parameters(self, *, presynaptic: bool, postsynaptic: bool) -> tuple[str, ...]:
         """The parameters that a neuron needs which is presynaptic and/or postsynaptic to a plastic layer, in the genome's order."""

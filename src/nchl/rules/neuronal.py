@@ -2,15 +2,29 @@
 
     dW[j,i] = (eta_i + eta_j) / 2 * (A_i a_i + B_j a_j + C_i C_j a_i a_j + D_i D_j)
 
-i is the presynaptic neuron, j the postsynaptic one (Ferigo, Cunegatti, Iacca, GECCO 2024, arXiv 2403.12076).
+i is the presynaptic neuron, j the postsynaptic one (Ferigo, Cunegatti, Iacca, GECCO 2024, arXiv 2403.12076). The equation stands at
+three places: here; factorised in `networks.weightless`, where no weight may exist; and in `rules/kernels/nchl.hpp` for the kernels.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from jaxtyping import Float
 from torch import Tensor
 
 from nchl.rules.declaration import Rule, check_lead, check_rules
+
+
+def _terms(
+    pre: Tensor, post: Tensor, A_pre: Tensor, B_post: Tensor, C_pre: Tensor, C_post: Tensor, D_pre: Tensor, D_post: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    # Factors of one neuron stand together, so that the compiled step multiplies them once per neuron instead of once per synapse.
+    return A_pre * pre, B_post * post, (C_pre * pre) * (C_post * post), D_pre * D_post
+
+
+def _rate(eta_pre: Tensor, eta_post: Tensor) -> Tensor:
+    return 0.5 * (eta_pre + eta_post)
 
 
 def nchl(
@@ -26,11 +40,11 @@ def nchl(
     eta_post: Tensor,
 ) -> Tensor:
     """The equation above, elementwise."""
-    # Factors of one neuron stand together, so that the compiled step multiplies them once per neuron instead of once per synapse.
-    return 0.5 * (eta_pre + eta_post) * (A_pre * pre + B_post * post + (C_pre * pre) * (C_post * post) + D_pre * D_post)
+    a, b, c, d = _terms(pre, post, A_pre, B_post, C_pre, C_post, D_pre, D_post)
+    return _rate(eta_pre, eta_post) * (a + b + c + d)
 
 
-NCHL = Rule.from_function(nchl)
+NCHL = replace(Rule.from_function(nchl), terms=_terms, rate=_rate)
 
 
 def neuron_centric(

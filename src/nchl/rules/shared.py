@@ -9,7 +9,7 @@ averaged first, then shared. Padding makes no connection; an element without any
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -22,19 +22,8 @@ from nchl.rules.connections import check_sharing as check_sharing
 from nchl.rules.declaration import Rule, side
 from nchl.rules.geometry import ConvGeometry, Pair
 from nchl.rules.neuronal import NCHL
-from nchl.rules.synaptic import ABCD
 
 Parameters = tuple[Mapping[str, Tensor], Mapping[str, Tensor], Mapping[str, Tensor]]
-
-# The termwise form takes a rule apart: its terms that move with the activations, the constant one, and the rate.
-_MOVING: dict[Rule, Callable[[Arguments], tuple[Tensor, ...]]] = {
-    NCHL: lambda a: (a["A_pre"] * a["pre"], a["B_post"] * a["post"], (a["C_pre"] * a["pre"]) * (a["C_post"] * a["post"])),
-    ABCD: lambda a: (a["A_synapse"] * a["pre"], a["B_synapse"] * a["post"], a["C_synapse"] * a["pre"] * a["post"]),
-}
-_CONSTANT: dict[Rule, Callable[[Arguments], tuple[Tensor, Tensor]]] = {
-    NCHL: lambda a: (a["D_pre"] * a["D_post"], (a["eta_pre"] + a["eta_post"]) / 2),
-    ABCD: lambda a: (a["D_synapse"], a["eta_synapse"]),
-}
 
 
 def neuron_centric_conv(
@@ -209,21 +198,27 @@ class SharedLayer:
         Raises:
             InvalidArgument: a rule that cannot be taken apart into terms.
         """
-        moving = _terms_of(self.rule, _MOVING)
+        check_termwise(self.rule)
         if constant is None:
             constant = self.constant_terms(parameters)
         connections = Connections(self.geometry, pre, post, self.lead, self.sharing)
-        first, second, third = connections.share(_by_argument(self.rule, *parameters), moving)
+        named = _by_argument(self.rule, *parameters)
+        first, second, third = connections.share(named, lambda arguments: self.rule.taken_apart(arguments)[0][:3])
         return (first + second + third + constant[0]) * constant[1]
 
     def constant_terms(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """What does not change within a life: the aggregates of the constant term (D) and of the rate (eta), each as the kernel."""
-        terms = _terms_of(self.rule, _CONSTANT)
+        check_termwise(self.rule)
         named = _by_argument(self.rule, *parameters)
         example = next(iter(named.values()))
         shapes = [(1,) * self.lead + shape for shape in (self.geometry.input_shape, self.geometry.output_shape)]
         connections = Connections(self.geometry, example.new_zeros(shapes[0]), example.new_zeros(shapes[1]), self.lead, self.sharing)
-        constant, rate = connections.share(named, terms)
+
+        def still(arguments: Arguments) -> tuple[Tensor, ...]:
+            terms, rate = self.rule.taken_apart(arguments)
+            return terms[3], rate
+
+        constant, rate = connections.share(named, still)
         return constant, rate
 
 
@@ -233,16 +228,12 @@ def check_termwise(rule: Rule | None) -> None:
     Raises:
         InvalidArgument: neither NcHL nor HL.
     """
-    if rule not in _MOVING:
-        known = " and ".join(repr(r.name) for r in _MOVING)
-        raise InvalidArgument(f"termwise is a form of the rules {known}, got rule {rule.name if rule else None!r}: leave termwise off")
+    if rule is None or rule.terms is None:
+        raise InvalidArgument(
+            f"termwise is a form of the rules 'nchl' and 'hl', got rule {rule.name if rule else None!r}: leave termwise off"
+        )
 
 
 def _by_argument(rule: Rule, pre: Mapping[str, Tensor], post: Mapping[str, Tensor], synapse: Mapping[str, Tensor]) -> Arguments:
     named = {f"{name}_pre": pre[name] for name in rule.pre} | {f"{name}_post": post[name] for name in rule.post}
     return named | {f"{name}_synapse": synapse[name] for name in rule.synapse}
-
-
-def _terms_of(rule: Rule, table: Mapping[Rule, Callable[[Arguments], tuple[Tensor, ...]]]) -> Callable[[Arguments], tuple[Tensor, ...]]:
-    check_termwise(rule)
-    return table[rule]

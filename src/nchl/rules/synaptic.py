@@ -7,20 +7,33 @@ i is the presynaptic neuron, j the postsynaptic one (Najarro & Risi, NeurIPS 202
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from jaxtyping import Float
 from torch import Tensor
 
 from nchl.rules.declaration import Rule, check_lead, check_rules
 
 
+def _terms(
+    pre: Tensor, post: Tensor, A_synapse: Tensor, B_synapse: Tensor, C_synapse: Tensor, D_synapse: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return A_synapse * pre, B_synapse * post, C_synapse * pre * post, D_synapse
+
+
+def _rate(eta_synapse: Tensor) -> Tensor:
+    return eta_synapse
+
+
 def hl(
     pre: Tensor, post: Tensor, A_synapse: Tensor, B_synapse: Tensor, C_synapse: Tensor, D_synapse: Tensor, eta_synapse: Tensor
 ) -> Tensor:
     """The equation above, elementwise."""
-    return eta_synapse * (A_synapse * pre + B_synapse * post + C_synapse * pre * post + D_synapse)
+    a, b, c, d = _terms(pre, post, A_synapse, B_synapse, C_synapse, D_synapse)
+    return _rate(eta_synapse) * (a + b + c + d)
 
 
-ABCD = Rule.from_function(hl)
+ABCD = replace(Rule.from_function(hl), terms=_terms, rate=_rate)
 
 
 def abcd(

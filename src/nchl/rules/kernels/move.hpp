@@ -11,7 +11,7 @@ template <class T> static void move_linear(int inputs, int outputs, const Neuron
         const T Ba = r.B_out[j] * r.post[j], Cb = r.C_out[j] * r.post[j], D = r.D_out[j], eta = r.eta_out[j];
         T* row = weight + static_cast<size_t>(j) * inputs;
 #pragma GCC ivdep
-        for (int i = 0; i < inputs; ++i) row[i] += T(0.5) * (r.eta_in[i] + eta) * (Aa[i] + Ba + Ca[i] * Cb + r.D_in[i] * D);
+        for (int i = 0; i < inputs; ++i) row[i] += nchl(T(0.5) * (r.eta_in[i] + eta), Aa[i], Ba, Ca[i], Cb, r.D_in[i], D);
     }
 }
 

@@ -6,6 +6,7 @@
 // output channels at a time, under one tap, so that each number that is loaded serves several connections.
 #pragma once
 #include "geometry.hpp"
+#include "nchl.hpp"
 
 enum Sharing { MAX, MIN, MEAN, MEDIAN };
 enum Form { CHANGE, PRODUCT, SUM };  // of a connection: its change (twice), or the product or the sum of one number of each side
@@ -92,7 +93,7 @@ template <class T, int MODE, int FORM, int CH, int OUT> static void add(const Pa
                 for (int k = 0; k < (FORM == CHANGE ? 4 : 1); ++k) in[k] = L::load(p.in[k] + i + c * p.in_channel);
                 for (int b = 0; b < OUT; ++b) {
                     V v;
-                    if (FORM == CHANGE) v = (in[3] + out[3][b]) * (in[0] + out[0][b] + in[1] * out[1][b] + in[2] * out[2][b]);
+                    if (FORM == CHANGE) v = nchl(in[3] + out[3][b], in[0], out[0][b], in[1], out[1][b], in[2], out[2][b]);
                     else if (FORM == PRODUCT) v = in[0] * out[0][b];
                     else v = in[0] + out[0][b];
                     const int k = c * OUT + b;
