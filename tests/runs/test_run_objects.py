@@ -368,3 +368,23 @@ def test_a_task_put_together_by_hand_is_played_as_it_is_and_given_again(tmp_path
     with pytest.raises(InvalidArgument, match="got function; register an environment"):
         nchl.run(lambda: None, out=tmp_path / "no", **options)
     task.close()
+
+
+def test_an_altered_record_of_an_object_is_refused(tmp_path: Path) -> None:
+    done = nchl.run("CartPole-v1", network=graph(), out=tmp_path / "run", **SMALL)
+    path = done.folder / "config.json"
+    whole = json.loads(path.read_text())
+    held = whole["objects"]["network"]
+    for spoilt in (3, held | {"written": [1]}, held | {"written": held["written"] | {"dtype": "x"}}, held | {"written": {"kind": "graph"}}):
+        path.write_text(json.dumps(whole | {"objects": {"network": spoilt}}))
+        with pytest.raises((RunError, InvalidArgument), match="altered"):
+            nchl.evaluate(done.folder, episodes=2)
+    path.write_text(json.dumps(whole | {"objects": {"cluster": {}}}))
+    with pytest.raises(RunError, match="'cluster' of the objects is not as it was written"):
+        nchl.load(done.folder)
+    (tmp_path / "evil.py").write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'witness')!r}).mkdir()\nnet = print\n")
+    for name in (f"object:{tmp_path}/evil.py:net", f"module:{tmp_path}/evil.py:net"):
+        path.write_text(json.dumps(whole | {"objects": None, "settings": whole["settings"] | {"network": name}}))
+        with pytest.raises((RunError, InvalidArgument)):
+            nchl.evaluate(done.folder, episodes=2)
+    assert not (tmp_path / "witness").exists()

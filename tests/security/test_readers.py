@@ -207,7 +207,7 @@ def test_a_run_of_somebody_else_cannot_choose_code(
     for changes in (
         {"rule": f"{tmp_path}/evil.py:oja"},
         {"rule": f"{copy}/../evil.py:oja"},
-        {"network": f"{tmp_path}/evil.py:oja", "hidden": None, "image_size": None},
+        {"network": f"{tmp_path}/evil.py:oja", "hidden": None, "image_size": None, "recurrent": None},
         {"task": "evil:CartPole-v1"},
         {"cluster": "198.51.100.1:6379"},
     ):

@@ -30,7 +30,8 @@ def chosen(config: EvolveConfig) -> tuple[str | None, ...]:
 def chosen_network(config: EvolveConfig) -> tuple[str | None, ...]:
     """Those of them that a network alone needs, without its task."""
     network = str(config.network)
-    return None if network.startswith((OBJECT, MODULE)) else network, config.rule
+    is_object = network.startswith((OBJECT, MODULE)) and not is_place(network)
+    return None if is_object else network, config.rule
 
 
 def remember(places: Iterable[str | None], files: Mapping[str, bytes] | None = None) -> None:
