@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,14 @@ def oja(pre: Tensor, post: Tensor, eta_post: Tensor) -> Tensor:
     return eta_post * post * (pre - post)
 
 
+def remembering(pre: Tensor, post: Tensor, reward: Tensor, e_trace: Tensor, h_post_trace: Tensor, eta_post: Tensor) -> tuple[Tensor, ...]:
+    e = 0.9 * e_trace + pre * post
+    return eta_post * reward * e * (1 - h_post_trace), e, 0.5 * h_post_trace + post
+
+
+GROUPS = {"x": 4, "h": nchl.Group(6, "gelu"), "y": nchl.Group(3, None)}
+EDGES = [("x", "h"), ("h", "h", 1), nchl.Edge("x", "y", rule="hl"), nchl.Edge("h", "y", rule="static"), ("y", "h", 1)]
+FULL: dict[str, Any] = {"average": "mean:3", "every": 2, "trace": 0.8, "modulate": "advantage:0.2", "normalise": "zscore"}
 MLPS = {
     "nchl": lambda **more: nchl.NcHL([4, 6, 3], **more),
     "nchl, divided by the largest": lambda **more: nchl.NcHL([4, 6, 3], normalise="max", **more),
@@ -30,6 +39,11 @@ MLPS = {
     "weightless": lambda **more: nchl.WNcHL([4, 6, 3], window=5, **more),
     "static": lambda **more: nchl.StaticMLP([4, 6, 3], **more),
     "own rule": lambda **more: nchl.PlasticMLP([4, 6, 3], rule=oja, **more),
+    "recurrent": lambda **more: nchl.NcHL([4, 6, 3], recurrent=True, average="ema:0.3", normalise="row", **more),
+    "trace and reward": lambda **more: nchl.HL([4, 6, 3], **FULL, **more),
+    "graph": lambda **more: nchl.PlasticGraph(GROUPS, EDGES, **FULL, **more),
+    "rule with memory": lambda **more: nchl.PlasticMLP([4, 6, 3], rule=remembering, normalise="clip:0.5", **more),
+    "elman": lambda **more: nchl.StaticMLP([4, 6, 3], recurrent=True, **more),
 }
 
 
@@ -42,7 +56,7 @@ def life(network: PlasticNetwork, inputs: Tensor) -> Tensor:
         torch.rand(weight.shape, dtype=torch.float64, generator=generator).to(inputs.device) for weight in network.draw_weights(generator)
     ]
     network.reset(first or None)  # none where the genome is the weights, or there are none
-    return torch.stack([network.step(x) for x in inputs])
+    return torch.stack([network.step(x, reward=0.3 * t if t and network.needs_reward else None) for t, x in enumerate(inputs)])
 
 
 @pytest.mark.parametrize("population", [None, 5])
@@ -67,6 +81,47 @@ def test_a_convolutional_life_has_the_numbers_of_the_cpu(sharing: str, termwise:
     inputs = torch.rand(6, 3, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     cpu, gpu = life(make("cpu"), inputs), life(make("cuda"), inputs.cuda())
     torch.testing.assert_close(gpu.cpu(), cpu, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("average", ["mean:2", "ema:0.4"])
+def test_a_convolutional_life_in_time_has_the_numbers_of_the_cpu(average: str) -> None:
+    def make(device: str) -> PlasticNetwork:
+        layers = [nn.Conv2d(2, 3, 3, bias=False), nn.Tanh(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(27, 2, bias=False)]
+        settings = {**FULL, "average": average, "population": 3, "dtype": torch.float64, "device": device}
+        return nchl.from_module(nn.Sequential(*layers).double(), (2, 8, 8), "median", **settings)
+
+    inputs = torch.rand(6, 3, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(life(make("cuda"), inputs.cuda()).cpu(), life(make("cpu"), inputs), rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["nchl", "recurrent", "trace and reward", "graph", "rule with memory"])
+def test_gradients_are_those_of_the_cpu(name: str) -> None:
+    inputs, found = torch.randn(6, 2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), []
+    for device in ("cpu", "cuda"):
+        network = MLPS[name](population=2, dtype=torch.float64, device=device, differentiable=True)
+        genome = 0.3 * torch.randn(2, network.nparams, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+        genome = genome.to(device).requires_grad_()
+        network.set_hrules(genome)
+        network.reset(generator=torch.Generator().manual_seed(2))
+        steps = enumerate(inputs.to(device))
+        y = torch.stack([network.step(x, reward=0.3 * t if t and network.needs_reward else None) for t, x in steps])
+        found.append(torch.autograd.grad(y.square().sum(), genome)[0].cpu())
+    torch.testing.assert_close(*found, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["recurrent", "trace and reward", "rule with memory"])
+def test_a_life_moves_to_the_gpu_in_its_middle(name: str) -> None:
+    inputs = torch.randn(8, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    outputs = []
+    for moved in (False, True):
+        network = MLPS[name](population=5, dtype=torch.float64)
+        network.set_hrules(0.3 * torch.randn(network.nparams, generator=torch.Generator().manual_seed(1)))
+        network.reset(generator=torch.Generator().manual_seed(2))
+        for t, x in enumerate(inputs):
+            network = network.cuda() if moved and t == 4 else network
+            y = network.step(x.to(network.device), reward=0.3 * t if t and network.needs_reward else None)
+        outputs.append(y.cpu())
+    torch.testing.assert_close(*outputs, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("competition", COMPETITIONS)

@@ -198,7 +198,7 @@ def test_the_order_of_steps_and_rewards() -> None:
         net.update(1.0)
     first = net.weights[0].clone()
     net.step(x)
-    assert torch.equal(net.weights[0], first)  # nobody knows yet what that was worth
+    assert torch.equal(net.weights[0], first)  # its reward is not known yet
     with pytest.raises(OrderError, match=r"waits for its reward: call update\(reward=r\), or step\(x, reward=r\)"):
         net.forward(x)
     with pytest.raises(InvalidArgument, match=r"modulate='reward'.*got none: call update\(reward=r\) or step\(x, reward=r\)"):

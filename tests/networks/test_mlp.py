@@ -224,6 +224,26 @@ def test_initial_weights(name, check):
     assert torch.equal(crowd.weights[0][1], weights[0])  # the same for everyone
 
 
+@pytest.mark.parametrize("make", [
+    nchl.NcHL,
+    nchl.HL,
+    nchl.PlasticMLP,
+    lambda nodes, **more: nchl.PlasticGraph({"in": nodes[0], "out": nodes[1]}, [("in", "out")], **more),
+    lambda nodes, **more: nchl.from_module(nn.Sequential(nn.Linear(*nodes, bias=False)), nodes[:1], **more),
+], ids=["NcHL", "HL", "PlasticMLP", "PlasticGraph", "from_module"])  # fmt: skip
+def test_the_global_seed_changes_no_weight_and_a_generator_does(make):
+    drawn = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        drawn.append(make([3, 2]).weights[0])
+    assert torch.equal(*drawn)
+    first, second, again = (make([3, 2], generator=torch.Generator().manual_seed(seed)).weights[0] for seed in (1, 2, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    for kind in (nchl.NcHL, nchl.HL, nchl.PlasticMLP, nchl.PlasticGraph, nchl.from_module):
+        assert "`torch.manual_seed` does not change" in str(kind.__doc__)
+
+
 def test_every_initial_distribution_is_tested():
     assert set(initial.NAMES) == {"zeros", "uniform", "normal", "xavier", "kaiming", "uniform1", "sparse", "coevolved"}
 

@@ -42,6 +42,9 @@ def from_module(
 ) -> PlasticGraph:
     """A plastic network with the structure of a sequential.
 
+    Its initial weights are drawn from a generator of its own: `torch.manual_seed` does not change them (it does
+    change the biases that a module brings). For others give `generator=torch.Generator().manual_seed(SEED)`.
+
     Args:
         sequential: Conv2d, Linear, MaxPool2d, AvgPool2d, Flatten, elementwise activations (see `networks.activations`), BatchNorm (with
             its evaluation statistics) and Dropout (off). Its weights are not used; its statistics and, unless they are evolved, its

@@ -67,6 +67,8 @@ class PlasticMLP(PlasticGraph):
 class NcHL(PlasticMLP):
     """Neuron-centric Hebbian learning: five numbers per neuron (four for inputs and outputs). Arguments as `PlasticMLP`.
 
+    `torch.manual_seed` does not change its initial weights; give `generator=torch.Generator().manual_seed(SEED)`.
+
     Source: Ferigo, Cunegatti, Iacca, GECCO 2024, arXiv 2403.12076.
     """
 
@@ -76,6 +78,8 @@ class NcHL(PlasticMLP):
 
 class HL(PlasticMLP):
     """Synapse-centric ABCD Hebbian learning: five numbers per weight. Arguments as `PlasticMLP`.
+
+    `torch.manual_seed` does not change its initial weights; give `generator=torch.Generator().manual_seed(SEED)`.
 
     Source: Najarro, Risi, NeurIPS 2020, arXiv 2007.02686.
     """
