@@ -148,14 +148,16 @@ class Constant(LocalWorkers):
         return Rollout(scores, scores[:, None], np.ones((len(population), 1), dtype=np.int64), 0)
 
 
-def driver(population: int, size: int, generations: int) -> dict[str, Any]:
+def driver(population: int, size: int, generations: int, name: str, optimizer: str | None) -> dict[str, Any]:
     """Seconds of a generation in the driver alone, everything but the evaluation inside."""
-    strategy = strategies.make("openai-es", size, population, 0)
+    strategy = strategies.make(name, size, population, 0, **({} if optimizer is None else {"optimizer": optimizer}))
     seconds, begin = [], time.perf_counter()
     for _ in Evolution(strategy, Constant(size), Limits(generations)):
         seconds.append(time.perf_counter() - begin)
         begin = time.perf_counter()
     return {
+        "strategy": name,
+        "settings": strategy.settings,
         "population": population,
         "nparams": size,
         "seconds_per_generation": statistics.median(seconds),
@@ -171,6 +173,8 @@ def main() -> None:
     parser.add_argument("--task", default="HalfCheetah-v5")
     parser.add_argument("--population", type=int)
     parser.add_argument("--size", type=int, default=173_284)
+    parser.add_argument("--strategy", default="openai-es", help="of driver")
+    parser.add_argument("--optimizer", help="of driver: sgd, adam or clipup")
     parser.add_argument("--repetitions", type=int, default=3)
     args = parser.parse_args()
     if args.what == "processes":
@@ -178,7 +182,7 @@ def main() -> None:
     elif args.what == "traffic":
         result = traffic()
     else:
-        result = driver(args.population or 10_000, args.size, args.repetitions)
+        result = driver(args.population or 10_000, args.size, args.repetitions, args.strategy, args.optimizer)
     print(json.dumps(result, indent=2))
 
 

@@ -7,6 +7,7 @@ import importlib
 from nchl.errors import UnknownName
 
 BENCHES = {
+    "search": "strategies at one budget of steps, on tasks and functions",
     "step": "microseconds per agent and step of each rule, beside the naive code",
     "rollout": "steps per second of acting and rewiring networks, beside the bare simulator",
     "conv": "plastic convolutions, beside their dense unrolled form",

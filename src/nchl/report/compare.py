@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,11 +145,39 @@ def compare(
         RunError: no runs, runs of different tasks, or folders that cannot be read.
         InvalidArgument: a score that some runs do not have, or an unknown baseline.
     """
+    paths, left_out = find_runs(map(Path, places))
+    runs = [read_run(path) for path in paths]
+    return compare_runs(runs, left_out, score=score, target=target, baseline=baseline, finished_only=finished_only, seed=seed)
+
+
+def compare_runs(
+    read: Sequence[Run],
+    left_out: Sequence[str] = (),
+    *,
+    score: str = "auto",
+    target: float | None = None,
+    baseline: str | None = None,
+    finished_only: bool = False,
+    seed: int = 0,
+    names: Callable[[Group], str] | None = None,
+) -> Comparison:
+    """As `compare`, of runs that are read already.
+
+    Args:
+        read: the runs.
+        left_out: lines about others that were not read.
+        score, target, baseline, finished_only, seed: as for `compare`.
+        names: of the groups; None: what tells them apart.
+
+    Raises:
+        RunError: as `compare`.
+        InvalidArgument: as `compare`.
+    """
     if seed < 0:
         raise InvalidArgument(f"seed must be at least 0, got {seed}")
-    paths, left_out = find_runs(map(Path, places))
-    runs, unusable = _usable([read_run(path) for path in paths], finished_only)
+    runs, unusable = _usable(read, finished_only)
     groups, shared, twins = group_runs(runs)
+    groups = groups if names is None else [replace(group, name=names(group)) for group in groups]
     runs = [run for group in groups for run in group.runs]
     kind, text = choose_score(score, runs)
     column = curve_column(kind, runs)

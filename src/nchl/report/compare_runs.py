@@ -25,7 +25,7 @@ from nchl.runs.metrics import read_metrics
 from nchl.runs.options import that_matter
 
 EVALUATION = "evaluation.json"
-_COLUMNS = ("evaluations", "env_steps", "mean", "best_so_far", "validation_centre")
+_COLUMNS = ("evaluations", "env_steps", "mean", "best_so_far", "validation_centre", "search_seconds")
 _LARGEST_HEADER = 1 << 20
 _DIGITS = 6  # of a digest beside a name
 

@@ -68,13 +68,14 @@ def curve_column(kind: str, runs: Sequence[Run]) -> str:
     return "validation_centre" if validated and kind != "mean" else "mean"
 
 
-def default_target(groups: Sequence[Group], column: str) -> tuple[float, str]:
-    """Nine tenths of the way from where the runs begin to where the best group ends: it means the same for negative returns."""
+def default_target(groups: Sequence[Group], column: str, part: float = 0.9) -> tuple[float, str]:
+    """A part of the way from where the runs begin to where the best group ends: it means the same for negative returns."""
     begin = float(np.median([_first(run, column) for group in groups for run in group.runs]))
     ends = [float(iqm(np.array([run.last(column) for run in group.runs]))) for group in groups]
     end = max(ends)
-    text = f"nine tenths of the way from the first generation ({begin:.4g}) to the best group's end ({end:.4g}), {column} of metrics.csv"
-    return begin + 0.9 * (end - begin), text
+    way = "nine tenths" if part == 0.9 else f"{part:.0%}"
+    text = f"{way} of the way from the first generation ({begin:.4g}) to the best group's end ({end:.4g}), {column} of metrics.csv"
+    return begin + part * (end - begin), text
 
 
 def to_target(runs: Sequence[Run], column: str, target: float) -> tuple[Float[np.ndarray, " runs"], Float[np.ndarray, " runs"]]:

@@ -199,9 +199,9 @@ def _group_row(scored: Scored) -> tuple[str, ...]:
         str(len(scored.scores)),
         "-" if scored.nparams is None else f"{scored.nparams:,}",
         figure(scored.iqm.value),
-        _ends(scored.iqm),
+        ends(scored.iqm),
         figure(scored.median.value),
-        _ends(scored.median),
+        ends(scored.median),
         f"{scored.reached}/{len(scored.scores)}",
         f"> {scored.evaluations:,.0f}" if budget_end else f"{scored.evaluations_to_target:,.0f}",
         f"> {scored.env_steps:,.0f}" if budget_end else f"{scored.env_steps_to_target:,.0f}",
@@ -214,7 +214,8 @@ def _pair_row(pair: Pair) -> tuple[str, ...]:
     return (pair.first, pair.second, chance, interval, f"{pair.u:g}", probability(pair.p), probability(pair.p_holm))
 
 
-def _ends(interval: Interval) -> str:
+def ends(interval: Interval) -> str:
+    """An interval in brackets, or a dash where there is none."""
     return "-" if math.isnan(interval.low) else f"[{figure(interval.low)}, {figure(interval.high)}]"
 
 
@@ -226,6 +227,8 @@ def _episodes(comparison: Comparison) -> str:
     if comparison.score == "validation":
         return f" ({_span({each['validation_episodes'] for each in settings})})"
     episodes, population = ({each[name] for each in settings} for name in ("episodes", "population"))
+    if None in episodes:
+        return f" (episodes by a schedule, of each of {_span(population, '')} individuals)"
     return f" ({_span(episodes)} of each of {_span(population, '')} individuals)"
 
 
