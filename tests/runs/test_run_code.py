@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -208,3 +209,50 @@ def test_a_sweep_goes_on_with_its_copy_wherever_the_files_lie(files: Path, tmp_p
     states, _ = look(read_sweep(sweep(moved)), tmp_path / "out")
     assert [state.state for state in states] == ["new"]
     assert "rates.py changed since" in states[0].note
+
+
+KILLED = """
+import json, os, signal, sys
+import nchl
+from nchl.runs import code
+write, left = code.write_atomically, int(sys.argv[2])
+def kill(*args, **more):
+    global left
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left -= 1
+    write(*args, **more)
+code.write_atomically = kill
+nchl.run("CartPole-v1", out=sys.argv[1], **json.loads(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize("copied", [0, 2])
+def test_a_kill_before_the_files_are_copied_loses_nothing(files: Path, tmp_path: Path, copied: int) -> None:
+    whole = nchl.run("CartPole-v1", out=tmp_path / "whole", **settings(files)).folder
+    run = tmp_path / "run"
+    done = subprocess.run([sys.executable, "-c", KILLED, str(run), str(copied), json.dumps(settings(files))], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(list((run / "code").glob("*"))) == copied if copied else not list(run.glob("code/*.py"))
+    (files / "rates.py").write_text("RATE = -1.0\n")
+    with pytest.raises(RunError, match=r"code lacks .*rule\.py: the run was stopped before .*, and .* has changed since"):
+        nchl.resume(run)
+    moved = files.rename(tmp_path / "moved")
+    with pytest.raises(RunError, match=r"mine/net\.py, .*mine/rule\.py cannot be found\. Restore"):
+        nchl.resume(run)
+    moved.rename(files)
+    (files / "rates.py").write_text("RATE = 1.0\n")
+    told: list[str] = []
+    nchl.resume(run, on_note=told.append)
+    assert sum("are copied now" in line for line in told) == 1
+    shutil.rmtree(files)
+    assert (run / "centre.safetensors").read_bytes() == (whole / "centre.safetensors").read_bytes()
+    assert nchl.evaluate(run, episodes=3)["returns"] == nchl.evaluate(whole, episodes=3)["returns"]
+
+
+def test_a_copy_that_is_lost_behind_a_checkpoint_is_not_made_up(files: Path, tmp_path: Path) -> None:
+    run = nchl.run("CartPole-v1", out=tmp_path / "run", **settings(files)).folder
+    (run / "code" / "rates.py").unlink()
+    with pytest.raises(RunError, match=r"code/rates\.py cannot be read"):
+        nchl.resume(run, generations=3)
+    assert not (run / "code" / "rates.py").exists()

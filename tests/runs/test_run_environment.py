@@ -257,3 +257,57 @@ def test_a_record_of_an_earlier_version_makes_the_task(tmp_path: Path) -> None:
     config.write_text(json.dumps(whole | {"environment": "mine"}))
     with pytest.raises(RunError, match="'environment' must be an object or null"):
         load(tmp_path / "run")
+
+
+def test_a_sweep_runs_a_changed_environment_in_folders_of_its_own(code: Path, tmp_path: Path) -> None:
+    """As with a changed rule: runs of the former environment are left alone, and found again when it is restored."""
+    pytest.importorskip("yaml")
+    file, out = tmp_path / "sweep.yaml", tmp_path / "out"
+    file.write_text(f"task: {TASK}\nhidden: [3]\npopulation: 4\ngenerations: 1\nseeds: 2\n")
+    sweep = ["sweep", file, "--out", out]
+    assert "2 of 2 runs are done" in elsewhere(code, ["-m", "nchl", *sweep])
+    held = {name: results(out / name) for name in ("seed-0", "seed-1")}
+    (out / "seed-1" / "summary.json").unlink()  # as if it had been killed
+
+    (code / "body.py").write_text(DOUBLED)
+    said = elsewhere(code, ["-m", "nchl", *sweep])
+    assert said.count(f"{TASK} changed since runs in {out} were made in it (body.py has changed)") == 1
+    assert "2 of 2 runs are done" in said
+    made = {path.parent.name for path in out.glob("*/config.json")} - set(held)
+    assert [name[:7] for name in sorted(made)] == ["seed-0_", "seed-1_"]
+    ending = sorted(made)[0][6:]
+    assert f"whose names end in {ending}" in said
+    assert {name: results(out / name) for name in held} == held
+    first = [read["best"] for name in ("seed-0", f"seed-0{ending}") for read in results(out / name)[2]]
+    assert float(first[1]) == pytest.approx(2 * float(first[0]))
+
+    (code / "body.py").write_text(BODY)
+    said = nchl(code, *sweep, "--dry-run")
+    assert "seed-0  done\n" in said
+    assert "seed-1  interrupted, 1 of 1 generations\n" in said
+    assert "changed since" not in said
+    (code / "body.py").write_text(DOUBLED)
+    assert f"seed-1{ending}  done" in nchl(code, *sweep, "--dry-run")
+
+    (out / "seed-1" / "summary.json").write_text(json.dumps({"reason": "generations", "generations": 1}))
+    (code / "robots.py").rename(code / "elsewhere.py")
+    said = nchl(code, *sweep, "--dry-run")
+    assert "2 of 2 runs are done" in said
+    assert f"{TASK} cannot be made here, so that it is not known whether it has changed since" in said
+
+
+@pytest.mark.parametrize("episodes", [0, 2])
+def test_a_report_says_once_that_the_environment_has_changed(code: Path, tmp_path: Path, episodes: int) -> None:
+    pytest.importorskip("jinja2")
+    nchl(code, *EVOLVE, "--generations", 1, "--out", tmp_path / "run")
+    report = ["report", tmp_path / "run", "--episodes", episodes, "--no-microscope", "--no-film"]
+    line = f"{TASK} has changed since the run was evolved in it: body.py has changed"
+    assert line not in nchl(code, *report)
+    (code / "body.py").write_text(DOUBLED)
+    assert nchl(code, *report).count(line) == 1
+    assert (tmp_path / "run" / "report.html").read_text().count(line) == 1
+    nchl(code, "resume", tmp_path / "run", "--generations", 2, "--allow-other-environment")
+    nchl(code, *report)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert line not in page
+    assert "continued 2" in page

@@ -14,12 +14,10 @@ if TYPE_CHECKING:
 def result(ended: RunResult) -> dict[str, Any]:
     """What `--json` prints: the summary, the folder and, where the run can be resumed, the command; `controls`: whether it has any."""
     resume = None if ended.reason is not None else f"nchl resume {shlex.quote(str(ended.folder))}"
-    from nchl.runs.config_networks import STATIC
     from nchl.runs.folder import RunFolder
 
-    network = RunFolder.open(ended.folder).read_record().settings.network
     about = {"run": str(ended.folder), "exit_code": ended.exit_code, **ended.summary, "resume": resume}
-    return about | {"controls": network not in STATIC}
+    return about | {"controls": RunFolder.open(ended.folder).read_record().has_controls}
 
 
 def exit_code(result: dict[str, Any]) -> int:

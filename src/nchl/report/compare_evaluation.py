@@ -12,7 +12,6 @@ from typing import Any
 
 from nchl.report.compare_runs import EVALUATION, digest, read_evaluation
 from nchl.runs import environment
-from nchl.runs.code import Code
 from nchl.runs.files import check_writable, write_json
 from nchl.runs.folder import RunFolder
 
@@ -55,15 +54,8 @@ def _has_played(path: Path, episodes: int, seed: int) -> bool:
     if kept.get("environment") is None:
         return True
     # A score of another environment than the one that lies there now is none of this one.
-    from nchl.runs.build import recipe
-    from nchl.tasks import fingerprint
-    from nchl.workers.player import task_of
-
-    task = task_of(recipe(folder.read_record_to_run()[0].settings, code=Code()))
-    try:
-        return bool(kept["environment"] == environment.digest(fingerprint(task)))
-    finally:
-        task.close()
+    now = environment.of_settings(folder.read_record_to_run()[0].settings)
+    return bool(kept["environment"] == environment.digest(now))
 
 
 def _play(path: Path, episodes: int, seed: int) -> dict[str, Any]:

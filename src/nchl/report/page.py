@@ -25,6 +25,7 @@ from nchl.report import page_life, page_words, plots, words
 from nchl.report.page_life import Life, record_life
 from nchl.report.page_pictures import svg
 from nchl.report.page_state import State, snapshot
+from nchl.runs.environment import notes_on_environment, of_settings
 from nchl.runs.evaluate import evaluate
 from nchl.runs.files import write_atomically
 
@@ -84,6 +85,8 @@ def write(
             tell(f"playing {episodes} unseen episodes, and if weights change, again with plasticity off and frozen")
             evaluated = evaluate(state.folder.path, episodes=episodes, seed=seed, controls=None, rule=rule)
             notes += evaluated["notes"]
+        else:  # what plays says this by itself
+            notes += _environment_notes(state)
         life = Life()
         if microscope:
             tell("recording one lifetime for the microscope")
@@ -134,6 +137,17 @@ def write(
         "film": embedded is not None,
         "notes": notes,
     }
+
+
+def _environment_notes(state: State) -> list[str]:
+    """That the environment has changed since, where nothing is evaluated."""
+    if state.record.environment is None:
+        return []
+    try:
+        record, _ = state.folder.read_record_to_run()
+        return notes_on_environment(record, of_settings(record.settings))
+    except NchlError as error:
+        return [f"Whether the environment has changed since is not known: {error}"]
 
 
 def _check_place(path: Path) -> None:

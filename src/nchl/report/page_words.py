@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,15 @@ from nchl.report.page_state import State
 from nchl.report.words import duration, setting
 from nchl.runs.command import evolve_command
 from nchl.runs.config import EvolveConfig, options
-from nchl.runs.config_networks import STATIC
 from nchl.runs.metrics import COLUMNS
+from nchl.runs.sessions import nchl_of
 
 
 def words(state: State, run: Path, evaluated: Mapping[str, Any] | None) -> dict[str, Any]:
     """Everything that the page tells in words; `evaluated`: what `evaluate` gave, with controls where the network has some."""
     record, last = state.record, state.rows[-1]
     config = record.settings
-    controls = config.network not in STATIC if evaluated is None else "plasticity_off" in evaluated
+    controls = record.has_controls if evaluated is None else "plasticity_off" in evaluated
     headings: dict[str, list[tuple[str, str, str]]] = {}
     for option in options():
         value = getattr(config, option.name)
@@ -50,6 +50,7 @@ def words(state: State, run: Path, evaluated: Mapping[str, Any] | None) -> dict[
         "best_generation": state.best_generation,
         "headings": headings,
         "versions": record.versions,
+        "sessions": sessions_words(record.sessions),
         "same_bits": record.same_bits,
         "files": record.files,
         "started": record.started,
@@ -60,6 +61,11 @@ def words(state: State, run: Path, evaluated: Mapping[str, Any] | None) -> dict[
         "load": f"net, task = nchl.load({str(run)!r})",
         "last": [(name, _cell(last.get(name)), COLUMNS.get(name, "")) for name in last if name is not None],
     }
+
+
+def sessions_words(sessions: Sequence[Mapping[str, Any]] | None) -> list[tuple[str, str]]:
+    """When each session after the first was started, and with which nchl; none where the run was not continued."""
+    return [(str(each.get("started")), nchl_of(each) or "not known") for each in (sessions or [])[1:]]
 
 
 def _whole(cell: str | None) -> str:

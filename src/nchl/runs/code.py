@@ -116,10 +116,7 @@ def read(folder: Path, record: Mapping[str, Any]) -> Code:
     Raises:
         RunError: a file is missing, altered, or named where no copy lies.
     """
-    for name in ("places", "sha256"):
-        held = record.get(name)
-        if not isinstance(held, dict) or not all(isinstance(value, str) for value in held.values()):
-            raise RunError(f"{folder / 'config.json'}: {name!r} of the code must be an object of texts, got {str(held)[:100]!r}")
+    _check(folder, record)
     root = (folder / FOLDER).resolve()
     texts: dict[str, bytes] = {}
     for name, stated in record["sha256"].items():
@@ -146,10 +143,45 @@ def read(folder: Path, record: Mapping[str, Any]) -> Code:
     return Code(places, texts)
 
 
-def differences(config: EvolveConfig, code: Code) -> list[str]:
-    """A line where the files that a run was begun with are still there, and are not what they were."""
+def complete(folder: Path, record: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:
+    """Copy the user's files again into the folder of a run that was killed while it copied them; for runs without a checkpoint.
+
+    Args:
+        folder: of the run.
+        record: what its `config.json` says of the code.
+        places: the options that name the originals, with their values.
+
+    Returns:
+        A line for the user, where files were missing.
+
+    Raises:
+        RunError: files are missing, and the originals are not those that the run was begun with.
+    """
+    _check(folder, record)
+    missing = [name for name in record["sha256"] if not (folder / FOLDER / name).exists()]
+    if not missing or (folder / FOLDER).is_symlink():  # `read` has its word on a link
+        return []
+    originals = collect_places(places)
+    if originals.record() != {name: dict(record[name]) for name in ("places", "sha256")}:
+        gone = [file for file in dict.fromkeys(map(_file, places.values())) if not Path(file).is_file()]
+        why = f"{', '.join(gone)} cannot be found" if gone else f"{', '.join(places.values())} (or what it imports) has changed since"
+        raise RunError(
+            f"{folder / FOLDER} lacks {', '.join(missing)}: the run was stopped before its files were copied, and {why}. "
+            "Restore the original, or begin a new run"
+        )
+    originals.write(folder)
+    return [f"the run was stopped before its files were in {folder / FOLDER}; the originals are what they were, and are copied now"]
+
+
+def differences(places: Mapping[str, str], code: Code) -> list[str]:
+    """A line where the files that a run was begun with are still there, and are not what they were.
+
+    Args:
+        places: the options that name the originals, with their values.
+        code: the run's copy.
+    """
     changed = []
-    for option, place in named(config).items():
+    for option, place in places.items():
         path = Path(_file(place))
         if option not in code.places or not path.is_file():
             continue
@@ -172,6 +204,13 @@ def differences(config: EvolveConfig, code: Code) -> list[str]:
 def digest(text: bytes) -> str:
     """SHA-256."""
     return hashlib.sha256(text).hexdigest()
+
+
+def _check(folder: Path, record: Mapping[str, Any]) -> None:
+    for name in ("places", "sha256"):
+        held = record.get(name)
+        if not isinstance(held, dict) or not all(isinstance(value, str) for value in held.values()):
+            raise RunError(f"{folder / 'config.json'}: {name!r} of the code must be an object of texts, got {str(held)[:100]!r}")
 
 
 def _file(place: str) -> str:

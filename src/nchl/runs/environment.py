@@ -1,6 +1,6 @@
 """Whether a run's Gymnasium environment is still the one that it was evolved in, and how a difference is told to the user.
 
-Nothing of torch or of a simulator is loaded.
+Nothing of torch or of a simulator is loaded, but by `of_settings`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from nchl.errors import RunError
+from nchl.runs.code import Code
+from nchl.runs.config import EvolveConfig
 from nchl.runs.folder import Record, RunFolder
 
 
@@ -39,6 +41,23 @@ def notes_on_environment(record: Record, now: Mapping[str, Any] | None) -> list[
     """What a user should know where a result is only played: the same, and never refused."""
     found = changes(record.environment, now)
     return [f"{record.settings.task} has changed since the run was evolved in it: {'; '.join(found)}"] if found else []
+
+
+def of_settings(config: EvolveConfig) -> dict[str, Any] | None:
+    """The fingerprint of the environment that a configuration names, as it is here now. It is made for that, which runs its module.
+
+    Raises:
+        NchlError: it cannot be made here.
+    """
+    from nchl.runs.build import recipe
+    from nchl.tasks import fingerprint
+    from nchl.workers.player import task_of
+
+    task = task_of(recipe(config, code=Code()), threads=1)
+    try:
+        return fingerprint(task)
+    finally:
+        task.close()
 
 
 def digest(environment: Mapping[str, Any] | None) -> str | None:

@@ -17,26 +17,31 @@ import contextlib
 import hashlib
 import re
 import shutil
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nchl.errors import InvalidArgument, RunError
-from nchl.runs import machine, trust
+from nchl.runs import trust
 from nchl.runs.code import FOLDER, Code, collect, differences, named, read
 from nchl.runs.config import INITIAL_GENOMES, EvolveConfig
+from nchl.runs.config_networks import STATIC
 from nchl.runs.files import cannot_write, read_json, read_text, write_json
 from nchl.runs.options import OWN_START
 
-if TYPE_CHECKING:
-    from nchl.tasks import Task
-
 FORMAT = 1
 _KEYS = ("format", "settings", "same_bits", "files", "versions", "command", "started")
-_LATER = ("task", "environment", "code", "objects")  # that older records lack
+# What older records lack, with its kind.
+_LATER = {
+    "task": (dict, "an object"),
+    "environment": (dict, "an object"),
+    "code": (dict, "an object"),
+    "objects": (dict, "an object"),
+    "plastic": (bool, "true, false"),
+    "sessions": (list, "a list"),
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,8 @@ class Record:
         environment: what a Gymnasium environment is made of, see `tasks.fingerprint`; None where a version says it, and in older records.
         code: what lies in `code/`, see `runs.code`; None where the run uses no file of the user's, and in older records.
         objects: of a network, task or strategy that was given as an object, see `runs.objects`; None where none was, and in older records.
+        plastic: whether the network rewires itself; None in older records.
+        sessions: with which nchl and packages each session was played, see `runs.sessions`; None in older records.
     """
 
     settings: EvolveConfig
@@ -66,6 +73,13 @@ class Record:
     environment: Mapping[str, Any] | None = None
     code: Mapping[str, Any] | None = None
     objects: Mapping[str, Any] | None = None
+    plastic: bool | None = None
+    sessions: list[dict[str, Any]] | None = None
+
+    @property
+    def has_controls(self) -> bool:
+        """Whether there is a rule that could be switched off; older records tell it by the network's name."""
+        return self.settings.network not in STATIC if self.plastic is None else self.plastic
 
 
 @dataclass(frozen=True)
@@ -193,9 +207,12 @@ class RunFolder:
         _check(self.config, "command", data["command"], list, "a list of texts")
         if not isinstance(data["started"], str):
             raise RunError(f"{self.config}: key 'started' must be text, got {data['started']!r}")
-        for key in _LATER:
-            if not isinstance(data.get(key), dict | None):
-                raise RunError(f"{self.config}: key {key!r} must be an object or null, got {str(data[key])[:100]!r}")
+        for key, (kind, wanted) in _LATER.items():
+            if data.get(key) is not None and not isinstance(data[key], kind):
+                raise RunError(f"{self.config}: key {key!r} must be {wanted} or null, got {str(data[key])[:100]!r}")
+        sessions = data.get("sessions")
+        if sessions is not None and not all(isinstance(each, dict) for each in sessions):
+            raise RunError(f"{self.config}: key 'sessions' must be a list of objects, got {str(sessions)[:100]!r}")
         settings = EvolveConfig.from_json(data["settings"], file=self.config)
         rest: dict[str, Any] = {key: data[key] for key in _KEYS if key not in ("format", "settings")}
         rest |= {key: data.get(key) for key in _LATER}
@@ -227,7 +244,7 @@ class RunFolder:
     def notes_on_code(self, record: Record, code: Code) -> list[str]:
         """What the user should know of the code: that the files it was copied from have changed, or that there is no copy."""
         if record.code is not None:
-            return differences(record.settings, code)
+            return differences(named(record.settings), code)
         with contextlib.suppress(InvalidArgument):
             changed = [path for path, now in own_files(record.settings).items() if record.files.get(path, now) != now]
             if changed:
@@ -235,33 +252,6 @@ class RunFolder:
                     f"{' and '.join(changed)} changed since the run began, and its version of nchl kept no copy: what lies there now is run"
                 ]
         return []
-
-
-def new_record(
-    config: EvolveConfig,
-    same_bits: dict[str, str],
-    files: dict[str, str],
-    task: Task,
-    code: Code,
-    command: list[str] | None = None,
-    objects: Mapping[str, Any] | None = None,
-) -> Record:
-    """The record of a run that begins now."""
-    from nchl.tasks import fingerprint, recorded  # brings torch, which readers of a run do without
-
-    started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    return Record(
-        settings=config,
-        same_bits=same_bits,
-        files=files,
-        versions=machine.versions() | machine.commit(),
-        command=list(sys.argv) if command is None else command,
-        started=started,
-        task=recorded.to_record(task),
-        environment=fingerprint(task),
-        code=code.record() if code.texts else None,
-        objects=objects,
-    )
 
 
 def default_path(config: EvolveConfig) -> Path:

@@ -18,14 +18,15 @@ from nchl.evolve import Evolution, Generation
 from nchl.runs import machine, tracking, trust
 from nchl.runs.build import build, initial_run, prepared
 from nchl.runs.checkpoint import Checkpoint, read_newest
-from nchl.runs.code import collect
+from nchl.runs.code import collect, complete, named
 from nchl.runs.config import EvolveConfig
 from nchl.runs.environment import check_environment
-from nchl.runs.folder import Record, RunFolder, default_path, new_record, own_files, with_absolute_paths
+from nchl.runs.folder import Record, RunFolder, default_path, own_files, with_absolute_paths
 from nchl.runs.lock import locked
 from nchl.runs.metrics import read_metrics
 from nchl.runs.objects import Objects, of_record, taken
 from nchl.runs.recorder import NOT_RECORDED, Recorder, recorded_constants
+from nchl.runs.sessions import continued, new_record
 from nchl.runs.signals import Dropped, Signals
 from nchl.strategies import Strategy
 from nchl.tasks import Task, fingerprint
@@ -98,7 +99,7 @@ def run(
     evolution = build(config, code=code, objects=objects)
     with contextlib.closing(evolution.workers):
         trust.remember(trust.chosen(config), code.texts)
-        record = new_record(config, _same_bits(evolution), _files(config), evolution.workers.task, code, command, objects.record)
+        record = new_record(config, _same_bits(evolution), _files(config), evolution.workers, code, command, objects.record)
         folder = RunFolder.create(default_path(config) if out is None else Path(out), record, code)
         with locked(folder.path) as notes:
             _tell(on_note, [f"the run is in {folder.path}", *notes, *evolution.workers.notes])
@@ -161,6 +162,9 @@ def _resume(
     on_generation: OnGeneration | None,
     on_note: OnNote | None,
 ) -> RunResult:
+    newest = read_newest(folder.checkpoints)
+    if newest[0] is None:
+        _tell(on_note, _completed(folder))
     record, code = folder.read_record_to_run()
     config = record.settings.replace(**totals)
     if who != (None, None):
@@ -171,7 +175,6 @@ def _resume(
     if record.code is None:
         _check_files(folder, record, own_files(config))
     _tell(on_note, folder.notes_on_code(record, code))
-    newest = read_newest(folder.checkpoints)
     if newest[0] is None:
         _refuse_to_lose(folder)
     # With a checkpoint, the run that this one began with is not needed any more, and may be gone.
@@ -185,11 +188,11 @@ def _resume(
         _tell(on_note, [*evolution.workers.notes, *notes])
         _tell(on_note, _restore(folder, record, evolution, newest))
         _reopen(folder, evolution, totals)
-        current = replace(record, settings=config, same_bits=same_bits)
+        current, notes = continued(replace(record, settings=config, same_bits=same_bits, plastic=evolution.workers.plastic))
         if record.environment is not None:
             current = replace(current, environment=environment)
-        if current != record:
-            folder.write_record(current)
+        _tell(on_note, notes)
+        folder.write_record(current)
         return _session(folder, evolution, begun=True, on_generation=on_generation, on_note=on_note)
 
 
@@ -209,6 +212,12 @@ def _restore(folder: RunFolder, record: Record, evolution: Evolution, newest: tu
     except CheckpointError as error:
         raise CheckpointError(f"{folder.checkpoints}, generation {checkpoint.generation}: {error}") from error
     return notes
+
+
+def _completed(folder: RunFolder) -> list[str]:
+    """See to it that the copy of the user's files is whole in a run that was killed before its first checkpoint."""
+    record = folder.read_record()
+    return [] if record.code is None else complete(folder.path, record.code, named(record.settings))
 
 
 def _refuse_to_lose(folder: RunFolder) -> None:

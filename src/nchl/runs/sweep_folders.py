@@ -1,16 +1,19 @@
 """How far the cells of a sweep are, from what lies in its folder.
 
 A folder that was made with other settings is refused, with two exceptions: a total (`generations`, `max_steps`, `max_minutes`) that has
-become larger since continues the run, and a rule or network whose file has changed since is run in a folder of its own.
+become larger since continues the run, and what its name does not tell (the file of a rule or network, a Gymnasium environment) is run in
+a folder of its own where it has changed since.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nchl.errors import RunError
+from nchl.errors import NchlError, RunError
+from nchl.runs import environment
 from nchl.runs.code import collect, digest, named
 from nchl.runs.config import EvolveConfig
 from nchl.runs.files import read_json, read_text
@@ -20,7 +23,7 @@ from nchl.runs.options import TOTALS, that_matter
 from nchl.runs.sweep import Cell
 from nchl.user_code import is_place
 
-DIGITS = 6  # of the digest that names a changed file
+DIGITS = 6  # of the digest that names a changed file or environment
 
 
 @dataclass(frozen=True)
@@ -49,20 +52,17 @@ def look(cells: list[Cell], out: Path) -> tuple[list[CellState], list[str]]:
         RunError: a folder is no run, or was made with other settings; names all of these and what differs.
         InvalidArgument: a rule's or network's file cannot be read.
     """
-    states, wrong = [], []
+    states, wrong, environments = [], [], _Environments()
     for each in cells:
-        cell, note = each, ""
-        folder, record = RunFolder(out / cell.name), None
+        cell, notes = each, []
         try:
+            for has_changed in (_changed_code, environments.changed):
+                record = _record(RunFolder(out / cell.name))
+                ending, note = ("", "") if record is None else has_changed(record, cell.config, out)
+                cell = replace(cell, name=f"{cell.name}{ending}")
+                notes += [note] if note else []
+            folder, note = RunFolder(out / cell.name), "; ".join(notes)
             record = _record(folder)
-            if record is not None and (changed := _changed_files(record, cell.config)):
-                cell = replace(cell, name=f"{cell.name}_{_digits(changed)}")
-                note = (
-                    f"{', '.join(changed)} changed since runs in {out} were made with it; what it holds now is run in folders of its own, "
-                    f"whose names end in _{_digits(changed)}"
-                )
-                folder = RunFolder(out / cell.name)
-                record = _record(folder)
             if record is None:
                 states.append(CellState(cell, folder.path, "new", note=note))
                 continue
@@ -114,6 +114,50 @@ def _record(folder: RunFolder) -> Record | None:
     return None
 
 
+def _changed_code(record: Record, config: EvolveConfig, out: Path) -> tuple[str, str]:
+    """What the name of a cell ends in whose rule or network is another one than that of a run, and a line for the user; else empty."""
+    changed = _changed_files(record, config)
+    if not changed:
+        return "", ""
+    ending = "_" + "-".join(digest[:DIGITS] for digest in changed.values())
+    return ending, (
+        f"{', '.join(changed)} changed since runs in {out} were made with it; what it holds now is run in folders of its own, "
+        f"whose names end in {ending}"
+    )
+
+
+class _Environments:
+    """The Gymnasium environments of the cells as they are now, each made once, and only where a run has recorded what it was made of."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], Mapping[str, Any] | NchlError | None] = {}
+
+    def changed(self, record: Record, config: EvolveConfig, out: Path) -> tuple[str, str]:
+        """As `_changed_code`, of the environment."""
+        if record.environment is None:
+            return "", ""
+        now = self._now(config)
+        if isinstance(now, NchlError):
+            return "", f"{config.task} cannot be made here, so that it is not known whether it has changed since: {now}"
+        changed = environment.changes(record.environment, now)
+        if not changed:
+            return "", ""
+        ending = f"_{str(environment.digest(now))[:DIGITS]}"
+        return ending, (
+            f"{config.task} changed since runs in {out} were made in it ({'; '.join(changed)}); what it is now is run in folders "
+            f"of its own, whose names end in {ending}"
+        )
+
+    def _now(self, config: EvolveConfig) -> Mapping[str, Any] | NchlError | None:
+        key = (config.task, config.simulator, config.image_size, config.max_episode_steps)
+        if key not in self._known:
+            try:
+                self._known[key] = environment.of_settings(config)
+            except NchlError as error:
+                self._known[key] = error
+        return self._known[key]
+
+
 def _changed_files(record: Record, config: EvolveConfig) -> dict[str, str]:
     """Path of each of the user's own files that is not what the run was made with -> its digest now; it may have moved."""
     if record.code is None:
@@ -125,11 +169,6 @@ def _changed_files(record: Record, config: EvolveConfig) -> dict[str, str]:
     before = record.code["sha256"]
     changed = {path: digest(text) for path, text in code.texts.items() if digest(text) not in before.values()}
     return changed or {path: digest(text) for path, text in code.texts.items() if now["sha256"] != before}
-
-
-def _digits(files: dict[str, str]) -> str:
-    """What tells the changed files from all others, as a part of a folder's name."""
-    return "-".join(digest[:DIGITS] for digest in files.values())
 
 
 def _state(folder: RunFolder, config: EvolveConfig) -> str:

@@ -70,6 +70,7 @@ class Workers(Protocol):
         observation_shape: of what the network gets.
         backend: "eager" or "compiled": how the networks' step is computed.
         simulator: what plays the task.
+        plastic: whether the networks rewire themselves.
         constants: of the networks, equal wherever they are evaluated; most networks have none.
         task: the task, as this process knows it.
     """
@@ -79,6 +80,7 @@ class Workers(Protocol):
     observation_shape: tuple[int, ...]
     backend: str
     simulator: str
+    plastic: bool
     constants: Mapping[str, np.ndarray]
     task: Task
 

@@ -36,6 +36,7 @@ class LocalWorkers:
         self.observation_shape = self.task.observation_shape
         self.backend = self._player.backend
         self.simulator = self.task.simulator
+        self.plastic = self._player.plastic
         self.constants: Mapping[str, np.ndarray] = self._player.constants
 
     @property

@@ -167,6 +167,7 @@ class Player:
         backend: "eager" or "compiled", from the configuration alone.
         nparams: length of a genome.
         layout: its named blocks.
+        plastic: whether the networks rewire themselves.
         constants: of the networks, see `PlasticNetwork.constants`.
 
     Raises:
@@ -178,7 +179,7 @@ class Player:
         _hold_own(recipe, self.task)
         probe = network_of(recipe, self.task, 2)
         check(probe, self.task)
-        self.nparams, self.layout = probe.nparams, probe.layout
+        self.nparams, self.layout, self.plastic = probe.nparams, probe.layout, probe.plastic
         self.constants = {name: tensor.detach().cpu().numpy().copy() for name, tensor in probe.constants().items()}
         # Every network from now on, here and at the workers that get this recipe, has exactly these.
         self.recipe = recipe = replace(recipe, constants=self.constants or None)

@@ -46,6 +46,7 @@ class RemoteWorkers:
         self.observation_shape = player.task.observation_shape
         self.backend = player.backend
         self.simulator = player.task.simulator
+        self.plastic = player.plastic
         self.constants: Mapping[str, np.ndarray] = player.constants
         self.task = player.task
         self._supervisor = Supervisor(crew, identity(player), patience)
