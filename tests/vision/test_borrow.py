@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -103,6 +104,8 @@ def test_what_cannot_be_borrowed(lender: Path, images: str, code: Path, tmp_path
     refused(InvalidArgument, "--random has no meaning with --layers", method="random")
     refused(InvalidArgument, "--sharing has no meaning with --layers", sharing="max")
     refused(InvalidArgument, "--epochs-unsupervised has no meaning with --layers", epochs_unsupervised=2)
+    record = json.loads((lender / "config.json").read_text())  # as an earlier version wrote it, without a copy of the file
+    (lender / "config.json").write_text(json.dumps(record | {"code": None}))
     code.write_text(NETWORK.replace("def tiny", "def was_tiny").replace("def wider", "def tiny"))
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("NCHL_TRUST", "1")

@@ -76,9 +76,23 @@ def session(started: str, versions: Mapping[str, str]) -> dict[str, Any]:
 
 def continued(record: Record) -> tuple[Record, list[str]]:
     """The record with a session that begins now, and a line for the user where nchl is another one than in the session before."""
-    before = record.sessions or [session(record.started, record.versions)]  # an older record knows the first one alone
+    sessions, notes = with_this_one(record.sessions, record.started, record.versions)
+    return replace(record, sessions=sessions), notes
+
+
+def with_this_one(
+    sessions: list[dict[str, Any]] | None, started: str, versions: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The sessions of a run with one that begins now, and a line where nchl is another one than in the session before.
+
+    Args:
+        sessions: those before; None in a record of an earlier version, which knows the first one alone.
+        started: of the first one.
+        versions: likewise.
+    """
+    before = sessions or [session(started, versions)]
     now = session(time.strftime("%Y-%m-%dT%H:%M:%S%z"), machine.versions() | machine.commit())
-    return replace(record, sessions=[*before, now]), differences(before[-1], now)
+    return [*before, now], differences(before[-1], now)
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

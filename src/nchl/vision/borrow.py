@@ -9,30 +9,34 @@ import numpy as np
 import torch
 
 from nchl.errors import InvalidArgument, RunError
+from nchl.runs.code import Code, collect_places
 from nchl.runs.files import read_tensors
 from nchl.vision.networks import Classifier
-from nchl.vision.record import VisionRun
+from nchl.vision.record import VisionRun, named
 from nchl.vision.settings import SoftHebbSettings
 
 _PREFIX = "network.blocks."
 
 
-def with_network(settings: SoftHebbSettings) -> SoftHebbSettings:
-    """The settings with the network of the run that `layers` names; without `layers` as they are.
+def with_network(settings: SoftHebbSettings) -> tuple[SoftHebbSettings, Code, list[str]]:
+    """The settings with the network of the run that `layers` names, and the code of that run; without `layers` as they are, and their own.
+
+    Returns:
+        Settings, the user's code that they name, and lines for the user.
 
     Raises:
         RunError: no run of SoftHebb, or one that is not finished.
         InvalidArgument: `network` is given, and another.
     """
     if settings.layers is None:
-        return settings
+        return settings, collect_places(named(settings)), []
     path = Path(settings.layers)
-    _, lender, _ = VisionRun.open(path)
+    run, lender, _ = VisionRun.open(path)
     if not (path / "summary.json").exists():
         raise RunError(f"the layers of {path} are not finished; first: nchl softhebb --resume {path}")
     if settings.network not in (None, lender.network):
         raise InvalidArgument(f"--network {settings.network}: the layers of {path} are those of {lender.network}; leave --network out")
-    return dataclasses.replace(settings, network=lender.network)
+    return dataclasses.replace(settings, network=lender.network), run.code, run.notes
 
 
 def borrow(classifier: Classifier, layers: str) -> None:

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from nchl.errors import RunError
 from nchl.runs import trust
+from nchl.runs.code import Code
 from nchl.runs.files import write_json, write_tensors
 from nchl.runs.lock import locked
 from nchl.runs.machine import check_same_bits
 from nchl.runs.signals import Signals, ended_by_signals
+from nchl.user_code import using
 from nchl.vision import conditions, pictures
 from nchl.vision.borrow import borrow, with_network
 from nchl.vision.data import Images, hold_out, load_images
@@ -44,15 +46,15 @@ def start(settings: SoftHebbSettings, path: Path, reporter: Reporter | None = No
     """
     conditions.use(settings.device, settings.threads)
     conditions.check_new(settings, path)
-    settings = with_network(conditions.with_absolute_places(settings))
-    experiment = _Experiment(settings, reporter or Reporter())  # before the folder: a wrong word leaves nothing behind
+    settings, code, said = with_network(conditions.with_absolute_places(settings))
+    experiment = _Experiment(settings, code, reporter or Reporter())  # before the folder: a wrong word leaves nothing behind
     saved = experiment.borrowed()
-    trust.remember((settings.network,))
-    run = VisionRun.create(path, settings, conditions.same_bits(settings.device), experiment.data.digest)
+    trust.remember((), code.texts)
+    run = VisionRun.create(path, settings, conditions.same_bits(settings.device), experiment.data.digest, code)
     if saved is not None:
         run.save(*saved)  # to go on from it does not need the other folder
     with locked(path) as notes, ended_by_signals() as signals:
-        return experiment.run(run, saved, signals, notes)
+        return experiment.run(run, saved, signals, [*said, *notes])
 
 
 def resume(path: Path, reporter: Reporter | None = None, *, allow_other_machine: bool = False) -> dict[str, Any]:
@@ -69,15 +71,16 @@ def resume(path: Path, reporter: Reporter | None = None, *, allow_other_machine:
 
 
 def _resume(path: Path, reporter: Reporter, allow_other_machine: bool, notes: list[str]) -> dict[str, Any]:
-    run, settings, before = VisionRun.open(path)
+    run, settings, before = VisionRun.open(path, goes_on=True)
     if (path / "summary.json").exists():
         raise RunError(f"{path} is finished: see {path / 'summary.json'}")
     threads = before.get("threads", "")
     conditions.use(settings.device, int(threads) if threads.isdigit() else settings.threads)
     check_same_bits(before, conditions.same_bits(settings.device), allow=allow_other_machine)
-    experiment = _Experiment(settings, reporter)
+    experiment = _Experiment(settings, run.code, reporter)
     saved = run.newest() or experiment.borrowed()
     run.check_images(experiment.data.digest, settings.data)
+    notes = [*notes, *run.notes, *run.begin_session()]
     with ended_by_signals() as signals:
         return experiment.run(run, saved, signals, notes)
 
@@ -85,7 +88,7 @@ def _resume(path: Path, reporter: Reporter, allow_other_machine: bool, notes: li
 class _Experiment:
     """The data, the network, and the loop over phases."""
 
-    def __init__(self, settings: SoftHebbSettings, reporter: Reporter) -> None:
+    def __init__(self, settings: SoftHebbSettings, code: Code, reporter: Reporter) -> None:
         self.settings, self.reporter = settings, reporter
         seed = settings.seed or 0
         reporter.say(f"reading {settings.data}")
@@ -101,15 +104,17 @@ class _Experiment:
         self.validation: Images | None = None
         if settings.validation:
             self.train, self.validation = hold_out(self.train, settings.validation, seed)
-        self.classifier: Classifier = build(
-            str(settings.network),
-            self.data.image_shape,
-            len(self.data.classes),
-            seed=seed,
-            sharing=settings.sharing,
-            competition=settings.competition,
-            lr=settings.lr,
-        ).to(settings.device)
+        with using(code.texts):
+            classifier = build(
+                code.places.get("network", str(settings.network)),
+                self.data.image_shape,
+                len(self.data.classes),
+                seed=seed,
+                sharing=settings.sharing,
+                competition=settings.competition,
+                lr=settings.lr,
+            )
+        self.classifier: Classifier = classifier.to(settings.device)
         for line in self.data.notes:
             reporter.say(line)
         _, height, width = self.data.image_shape

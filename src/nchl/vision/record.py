@@ -1,7 +1,7 @@
 """The folder of a SoftHebb run: settings, metrics, checkpoints, summary; written so that a kill at any time loses little.
 
 config.json · metrics.csv · checkpoints/step-000001234.safetensors (the newest two) · tensorboard/ · network.safetensors ·
-summary.json · filters.png, curves.png, confusion.png
+summary.json · filters.png, curves.png, confusion.png · code/ where the network is the user's own
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ import numpy as np
 
 from nchl.errors import CheckpointError, RunError
 from nchl.runs import trust
+from nchl.runs.code import Code, collect_places, complete, differences, read
 from nchl.runs.files import cannot_write, read_json, read_tensors, read_text, write_atomically, write_json, write_tensors
 from nchl.runs.machine import commit, versions
+from nchl.runs.sessions import session, with_this_one
 from nchl.runs.tensorboard import EventFile
+from nchl.user_code import is_place
 from nchl.vision.settings import SoftHebbSettings
 
 KIND = "softhebb"
@@ -81,27 +84,39 @@ def _position(about: Mapping[str, Any]) -> Position:
 
 
 class VisionRun:
-    """Paths and files of one run folder."""
+    """Paths and files of one run folder.
 
-    def __init__(self, path: Path) -> None:
+    Attributes:
+        path: the folder.
+        code: of the user's, if the network is.
+        notes: what the user should know of the code.
+    """
+
+    def __init__(self, path: Path, code: Code | None = None) -> None:
         self.path = path
+        self.code = Code() if code is None else code
+        self.notes: list[str] = []
+        self._record: dict[str, Any] = {}
         self._images: str | None = None
         self._events: EventFile | None = None
 
     @classmethod
-    def create(cls, path: Path, settings: SoftHebbSettings, same_bits: Mapping[str, str], images: str) -> VisionRun:
-        """Make the folder of a new run, with `config.json` in it.
+    def create(
+        cls, path: Path, settings: SoftHebbSettings, same_bits: Mapping[str, str], images: str, code: Code | None = None
+    ) -> VisionRun:
+        """Make the folder of a new run, with `config.json` and `code/` in it.
 
         Args:
             path: the folder.
             settings: what the run does.
             same_bits: what its bits depend on besides.
             images: the digest of what it learns from.
+            code: of the user's that it uses.
 
         Raises:
             RunError: it exists already, or cannot be made.
         """
-        run = cls(path)
+        run = cls(path, code)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.mkdir()
@@ -110,19 +125,29 @@ class VisionRun:
             raise exists_already(path) from error
         except OSError as error:
             raise cannot_write(path, error) from error
+        began, started = versions() | commit(), time.strftime("%Y-%m-%d %H:%M:%S")
         record = {
             "kind": KIND,
             "settings": settings.to_json(),
             "images": images,
             "same_bits": dict(same_bits),
-            "versions": versions() | commit(),
+            "versions": began,
+            "code": run.code.record() if run.code.texts else None,
+            "command": sys.argv,
+            "started": started,
+            "sessions": [session(started, began)],
         }
-        write_json(path / "config.json", {**record, "command": sys.argv, "started": time.strftime("%Y-%m-%d %H:%M:%S")})
+        write_json(path / "config.json", record)
+        run.code.write(path)
         return run
 
     @classmethod
-    def open(cls, path: Path) -> tuple[VisionRun, SoftHebbSettings, dict[str, str]]:
+    def open(cls, path: Path, *, goes_on: bool = False) -> tuple[VisionRun, SoftHebbSettings, dict[str, str]]:
         """A run that exists: its folder, its settings, and what its bits depend on.
+
+        Args:
+            path: the folder.
+            goes_on: whether it is to be continued; files of the user's that a kill kept from being copied are then copied.
 
         Raises:
             RunError: no run folder of this kind, an altered one, or one that names code which the user has never chosen.
@@ -136,10 +161,33 @@ class VisionRun:
         settings, same_bits = SoftHebbSettings.from_json(data["settings"]), data.get("same_bits")
         if not isinstance(same_bits, dict):
             raise RunError(f"{config}: key 'same_bits' must be an object of texts, got {type(same_bits).__name__}")
-        trust.check(path, (settings.network,))
         run = cls(path)
-        run._images = data.get("images")
+        run._images, run._record = data.get("images"), dict(data)
+        run._read_code(data.get("code"), settings, goes_on)
         return run, settings, {str(key): str(value) for key, value in same_bits.items()}
+
+    def _read_code(self, record: Any, settings: SoftHebbSettings, goes_on: bool) -> None:
+        """The run's own copy; for a run of a version that kept none, what lies on the disk now."""
+        places = named(settings)
+        if record is None:
+            trust.check(self.path, places.values())
+            self.code = collect_places(places)
+            return
+        if not isinstance(record, dict):
+            raise RunError(f"{self.path / 'config.json'}: key 'code' must be an object or null, got {str(record)[:100]!r}")
+        if goes_on and not self._checkpoints():
+            self.notes += complete(self.path, record, places)
+        self.code = read(self.path, record)
+        trust.check(self.path, (), self.code.texts)
+        self.notes += differences(places, self.code)
+
+    def begin_session(self) -> list[str]:
+        """Record that the run is continued now, and with which nchl; a line for the user where that is another one than before."""
+        sessions, started, known = (self._record.get(key) for key in ("sessions", "started", "versions"))
+        sessions = [each for each in sessions if isinstance(each, dict)] if isinstance(sessions, list) else None
+        now, notes = with_this_one(sessions, str(started), known if isinstance(known, dict) else {})
+        write_json(self.path / "config.json", self._record | {"sessions": now})
+        return notes
 
     def check_images(self, images: str, data: str) -> None:
         """Refuse to go on with other images than those that the run began with; older runs do not say which these were.
@@ -219,6 +267,11 @@ class VisionRun:
     def _checkpoints(self) -> list[Path]:
         folder = self.path / "checkpoints"
         return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True) if folder.is_dir() else []
+
+
+def named(settings: SoftHebbSettings) -> dict[str, str]:
+    """The options that name a user's file, with their values."""
+    return {"network": str(settings.network)} if is_place(settings.network) else {}
 
 
 def exists_already(path: Path) -> RunError:
