@@ -84,4 +84,4 @@ def test_a_copy_leaves_the_original_as_it_was(name: str) -> None:
     assert fused is not None
     copy.deepcopy(network)
     assert network._back_end._step is fused  # type: ignore[attr-defined]
-    assert network._waiting  # type: ignore[attr-defined]
+    assert network._lifetime.waiting  # type: ignore[attr-defined]

@@ -72,7 +72,7 @@ class BackEnd:
         """What the last step's update still has to do, then this step's forward, and its update unless that needs a reward."""
         self.move(net, waiting)
         y = self.forward(net, x)
-        net._waiting = net.plastic and net.needs_reward
+        net._lifetime.waiting = net.plastic and net.needs_reward
         if net.plastic and not net.needs_reward:
             self.move(net, net._due(None))
         return y
@@ -121,11 +121,12 @@ class Fused(BackEnd):
         observation = x if isinstance(x, Tensor) else real_numbers(x, "an observation")
         if observation.ndim > 1 + len(net.input_shape):
             return super().step(net, observation, waiting, active)
-        if net.get_buffer("activations_0").shape[1:2] != (1,):
-            self.move(net, waiting)  # of a batch: its activations are about to go
-            waiting = Waiting()
-            net._make_room(1)
         first = self._step is None
+        if first:
+            if net.get_buffer("activations_0").shape[1:2] != (1,):
+                self.move(net, waiting)  # of a batch: its activations are about to go
+                waiting = Waiting()
+            net._make_room(1)
         if self._step is None or not self._step.reads(observation):
             observation, _ = net._observe(observation)  # otherwise no copy: a fused step writes down what it has seen
         try:
@@ -142,8 +143,9 @@ class Fused(BackEnd):
             eager.notes.append(fused.tell_once(f"the population step could not be compiled and runs unfused ({reason})"))
             net._take(eager)
             return eager.step(net, observation, waiting, active)
-        net._steps += 1
-        net._waiting, net._batched = net.plastic, False
+        lifetime = net._lifetime
+        lifetime.steps += 1
+        lifetime.waiting, lifetime.batched = net.plastic, False
         return y
 
     def __getstate__(self) -> dict[str, Any]:
@@ -195,7 +197,7 @@ class Programs(BackEnd):
         together = net.plastic and net.plasticity.plain and net.plasticity.average is None and not net.needs_reward and not net.keeps
         if net.device.type != "cpu" or not together:
             return super().step(net, x, waiting, active)
-        return self._run(net, x, update=net.plasticity.applies(net._steps), active=active)
+        return self._run(net, x, update=net.plasticity.applies(net._lifetime.steps), active=active)
 
     def _run(self, net: PlasticGraph, x: Any, *, update: bool = False, active: Tensor | None = None) -> Tensor:
         """A forward pass, and a plain update with it if asked."""
@@ -208,7 +210,7 @@ class Programs(BackEnd):
         self._programs(net).run(state, net.biases, net._rule_numbers, a, update=update, active=active)
         now = [state[f"activations_{g}"] for g in range(len(net.graph.groups))]
         net._keep(perceived(net.plasticity, state, now, net._count()))
-        net._steps += 1
+        net._lifetime.steps += 1
         y = net._outputs(now[-1], batched)
         if active is not None:
             y[~active] = 0

@@ -8,6 +8,7 @@ normalisation makes either finite again.
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import struct
 from array import array
@@ -84,8 +85,7 @@ class KernelStep(FusedStep):
             [len(graph.groups), len(graph.edges), people, 1, 0, 0, kind, plasticity.window, 1, self._capacity, 0, 0, *numbers]
         )
         self._tensors = self._in_order()
-        self._addresses: list[int] = []
-        self._table = array("q")
+        self._table = self._addresses()
 
     def __call__(self, x: Tensor, waiting: Waiting, count: int, active: Tensor | None) -> Tensor:
         """See `FusedStep`; rows of individuals that are not active come back as zeros."""
@@ -125,7 +125,6 @@ class KernelStep(FusedStep):
     def _call(self, update: int, gain: Tensor | None, x: Tensor | None, y: Tensor | None, count: int, active: Tensor | None) -> None:
         # Few and small objects: the kernel has just swept the caches, and each line of Python was evicted with them.
         chosen = None if active is None else active.to("cpu", torch.bool).contiguous()
-        self._write_addresses()
         plan, first = self._plan, self._table.buffer_info()[0]
         plan[_THREADS], plan[_UPDATE], plan[_FORWARD] = torch.get_num_threads(), update, x is not None
         plan[_COUNT], plan[_PAST] = count, self._past
@@ -154,17 +153,23 @@ class KernelStep(FusedStep):
         assert all(t.is_contiguous() for t in found if t is not None)
         return found
 
-    def _write_addresses(self) -> None:
-        """Where the kernel finds everything, in `_table`."""
-        # Looked at each time, because a network that was copied has tensors of its own; written down only when they are new.
-        addresses = [0 if t is None else t.data_ptr() for t in self._tensors]
-        if addresses == self._addresses:
-            return
-        self._addresses, edges = addresses, 2 * len(self._graph.edges)
-        self._table = array("q", addresses[:edges])
+    def _addresses(self) -> array[int]:
+        """Where the kernel finds everything: of each edge weight and trace, of each group its tensors and its numbers."""
+        found = [0 if t is None else t.data_ptr() for t in self._tensors]
+        edges = 2 * len(self._graph.edges)
+        table = array("q", found[:edges])
         for g in range(len(self._graph.groups)):
-            *own, numbers = addresses[edges + 7 * g : edges + 7 * g + 7]
-            self._table.extend([*own, *self._group(g, numbers)])
+            *own, numbers = found[edges + 7 * g : edges + 7 * g + 7]
+            table.extend([*own, *self._group(g, numbers)])
+        return table
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> KernelStep:
+        """With the addresses of the copied tensors."""
+        made = type(self).__new__(type(self))
+        memo[id(self)] = made
+        vars(made).update({name: copy.deepcopy(value, memo) for name, value in vars(self).items()})
+        made._table = made._addresses()
+        return made
 
     def _group(self, g: int, start: int) -> list[int]:
         """Addresses of the first individual's A, B, C, D and eta, 0 where the group has none; numbers of one individual."""

@@ -108,6 +108,8 @@ class Graph:
         groups: the first is the observation, the last the output.
         edges: in the order of the weights.
         output_shape: of one individual's output; (): that of the last group.
+        uses_reward: whether a rule looks at the reward.
+        has_memory: whether a rule keeps states.
     """
 
     groups: tuple[GraphGroup, ...]
@@ -116,12 +118,17 @@ class Graph:
     incoming: tuple[tuple[GraphEdge, ...], ...] = field(init=False, repr=False)
     weighted: tuple[GraphEdge, ...] = field(init=False, repr=False)
     plastic: tuple[GraphEdge, ...] = field(init=False, repr=False)
+    uses_reward: bool = field(init=False, repr=False)
+    has_memory: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         by_post = [tuple(edge for edge in self.edges if edge.post == g) for g in range(len(self.groups))]
         object.__setattr__(self, "incoming", tuple(by_post))
         object.__setattr__(self, "weighted", tuple(edge for edge in self.edges if edge.weighted))
         object.__setattr__(self, "plastic", tuple(edge for edge in self.edges if edge.plastic))
+        rules = [edge.rule for edge in self.plastic if edge.rule is not None]
+        object.__setattr__(self, "uses_reward", any(rule.uses_reward for rule in rules))
+        object.__setattr__(self, "has_memory", any(rule.memory for rule in rules))
         object.__setattr__(self, "output_shape", self.output_shape or self.groups[-1].shape)
         self._check_reach()
         for g, group in enumerate(self.groups):
@@ -142,11 +149,6 @@ class Graph:
     def recurrent(self) -> bool:
         """Whether an edge has a delay."""
         return any(edge.delay for edge in self.edges)
-
-    @property
-    def uses_reward(self) -> bool:
-        """Whether a rule looks at the reward."""
-        return any(edge.rule.uses_reward for edge in self.plastic if edge.rule is not None)
 
     def layout(self, *, coevolved: bool, evolve_biases: bool = False) -> Layout:
         """The genome: neurons group by group, synapses edge by edge, then the weights and the biases that evolution holds."""

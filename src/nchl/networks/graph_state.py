@@ -22,6 +22,7 @@ from nchl.networks.base import PlasticNetwork
 from nchl.networks.constants import named_constants
 from nchl.networks.graph import Graph, GraphEdge
 from nchl.networks.layers import Numbers, check_weights, gives_weights
+from nchl.networks.lifetime import Lifetime
 from nchl.networks.plasticity import Plasticity
 from nchl.networks.step import Parameters, initial_state
 
@@ -78,7 +79,7 @@ class GraphState(PlasticNetwork):
             self.register_buffer(key, self.genome.new_empty(0))
         if self.plasticity.modulate == "advantage":
             self.register_buffer("baseline", self.genome.new_zeros(self._people))
-        self._steps, self._waiting, self._batched = 0, False, False
+        self._lifetime = Lifetime()
         self._rule_numbers = Parameters.of(graph, self.layout, self.genome.reshape(self._people, self.nparams))
 
     @property
@@ -136,10 +137,10 @@ class GraphState(PlasticNetwork):
         They are empty before any step of a lifetime.
         """
         found = [self.get_buffer(f"activations_{g}") for g in range(len(self.graph.groups))]
-        if not self._steps:
+        if not self._lifetime.steps:
             return [tensor.new_empty(0) for tensor in found]
         return [
-            tensor.reshape(*self.lead, *((tensor.shape[1],) if self._batched else ()), *group.shape)
+            tensor.reshape(*self.lead, *((tensor.shape[1],) if self._lifetime.batched else ()), *group.shape)
             for tensor, group in zip(found, self.graph.groups, strict=True)
         ]
 
@@ -167,12 +168,12 @@ class GraphState(PlasticNetwork):
         held = self.get_buffer("activations_0")
         if held.numel() and held.shape[1] == batch:
             return
-        if self._steps and any(not key.startswith("activations_") for key in self._keys):
+        if self._lifetime.steps and any(not key.startswith("activations_") for key in self._keys):
             raise ShapeError(
                 f"this lifetime has averages, traces or delays of a batch of {held.shape[1]}, got one of {batch}: "
                 "keep to one size, or reset() first"
             )
-        kept = {key: self.get_buffer(key) for key in self._keys if not key.startswith("activations_")} if self._steps else {}
+        kept = {key: self.get_buffer(key) for key in self._keys if not key.startswith("activations_")} if self._lifetime.steps else {}
         with torch.inference_mode(False):  # later steps write to it, inside and outside of an inference mode
             self._buffers.update(initial_state(self.graph, self.plasticity, self._people, batch, self.genome.detach()) | kept)
         self._tensors_replaced()
@@ -206,7 +207,7 @@ class GraphState(PlasticNetwork):
             given = dict(zip((edge.index for edge in chosen), check_weights(weights, named, self.lead), strict=True))
         with torch.set_grad_enabled(self.differentiable and torch.is_grad_enabled()):
             self._take_weights(edges, given)
-        self._steps, self._waiting = 0, False
+        self._lifetime = Lifetime(batched=self._lifetime.batched)
         self._begin()
         with torch.inference_mode(False):  # later steps write to it
             if "baseline" in self._buffers:
@@ -234,7 +235,7 @@ class GraphState(PlasticNetwork):
 
     def _genome_changed(self) -> None:
         self._tensors_replaced()
-        self._waiting = self._waiting and self.needs_reward
+        self._lifetime.waiting = self._lifetime.waiting and self.needs_reward
         self._rule_numbers = Parameters.of(self.graph, self.layout, self.genome.reshape(self._people, self.nparams))
         if self.evolve_biases:
             for k in self.biases:
@@ -258,15 +259,15 @@ class GraphState(PlasticNetwork):
     # The clock is a Python number while the network runs (a tensor would have to be read back at each step), a tensor in a state_dict.
     def get_extra_state(self) -> Tensor:
         """Steps made in this lifetime, whether the last one waits for its reward, and whether it saw a batch, for `state_dict`."""
-        return torch.tensor([self._steps, self._waiting, self._batched], dtype=torch.int64)
+        return torch.tensor([self._lifetime.steps, self._lifetime.waiting, self._lifetime.batched], dtype=torch.int64)
 
     def set_extra_state(self, state: Tensor) -> None:
         """The inverse of `get_extra_state`."""
-        self._steps, self._waiting, self._batched = int(state[0]), bool(state[1]), bool(state[2])
+        self._lifetime = Lifetime(int(state[0]), bool(state[1]), bool(state[2]))
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         held = state_dict.get(f"{prefix}activations_0")
-        self._steps = 0 if held is None or not held.numel() else 1  # of a state without a clock
+        self._lifetime.steps = 0 if held is None or not held.numel() else 1  # of a state without a clock
         if self.differentiable:  # graphs of the life until now need the tensors that they have seen
             self._buffers.update({name: None if t is None else t.detach().clone() for name, t in self._buffers.items()})
         with torch.inference_mode(False):  # later steps write to what is made here

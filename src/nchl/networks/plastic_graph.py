@@ -30,6 +30,8 @@ from nchl.networks.updates import EdgeUpdates
 from nchl.rules import Rule
 from nchl.rules.shared import check_sharing, check_termwise
 
+_NOTHING = Waiting()
+
 
 class PlasticGraph(GraphState):
     """Groups of neurons and edges of weights between them, moved by local rules while the network acts.
@@ -104,6 +106,7 @@ class PlasticGraph(GraphState):
             generator=generator,
         )
         self._updates = EdgeUpdates(graph, self.sharing, termwise)
+        self._waiting = Waiting(False, self.keeps), Waiting(True, self.keeps)  # what an update without a reward has to do
         self._take(choose(self, backend, population))
         self._genome_changed()
         self.reset()
@@ -127,7 +130,7 @@ class PlasticGraph(GraphState):
     @property
     def keeps(self) -> bool:
         """Whether updates move something besides weights: traces, or the states of a rule with memory."""
-        return self.plasticity.trace is not None or any(edge.rule.memory for edge in self.graph.plastic if edge.rule)
+        return self.plasticity.trace is not None or self.graph.has_memory
 
     def populate(self, population: int | None, **keywords: Any) -> PlasticNetwork:
         """A network like this one for another number of individuals; see `PlasticNetwork.populate`."""
@@ -166,7 +169,7 @@ class PlasticGraph(GraphState):
             ShapeError: another shape, or another batch than that of the averages, traces or delays of this lifetime.
             OrderError: the last step still waits for its reward.
         """
-        if self._waiting and self.needs_reward:
+        if self._lifetime.waiting and self.needs_reward:
             raise OrderError("the update of the last step still waits for its reward: call update(reward=r), or step(x, reward=r)")
         with self._mode():
             self._catch_up()
@@ -182,13 +185,13 @@ class PlasticGraph(GraphState):
             OrderError: there was no `forward` in this lifetime.
             InvalidArgument: the network needs a reward, and none came.
         """
-        if not self._steps:
+        if not self._lifetime.steps:
             raise self._order_error()
         with self._mode():
             if not self.needs_reward:
                 self._catch_up()
             waiting = self._due(reward)
-            self._waiting = False
+            self._lifetime.waiting = False
             self._back_end.move(self, waiting)
 
     def step(
@@ -196,7 +199,7 @@ class PlasticGraph(GraphState):
     ) -> Shaped[Tensor, "*outputs"]:
         """`forward`, then `update`. With a reward it is first the last step's update, then `forward`; see `PlasticNetwork.step`."""
         with self._mode():
-            waiting = self._due(reward) if self._waiting else Waiting()
+            waiting = self._due(reward) if self._lifetime.waiting else _NOTHING
             return self._back_end.step(self, x, waiting, self._check_active(active))
 
     def _act(self, x: Tensor) -> Tensor:
@@ -204,7 +207,7 @@ class PlasticGraph(GraphState):
         self._make_room(x.shape[1])
         made = forward(self.graph, self.elementwise, self.biases, self.plasticity, self.state, x, self._count())
         self._keep(made)
-        self._steps += 1
+        self._lifetime.steps += 1
         return made[f"activations_{len(self.graph.groups) - 1}"]
 
     def _move(self, waiting: Waiting, rows: Tensor | None = None) -> None:
@@ -226,7 +229,7 @@ class PlasticGraph(GraphState):
 
     def _count(self) -> int:
         """Activations in a mean after the next forward."""
-        return min(self._steps + 1, max(self.plasticity.window, 1))
+        return min(self._lifetime.steps + 1, max(self.plasticity.window, 1))
 
     def _take(self, back_end: BackEnd) -> None:
         self._back_end, self.backend = back_end, back_end.name
@@ -234,9 +237,9 @@ class PlasticGraph(GraphState):
 
     def _due(self, reward: Any) -> Waiting:
         """What the update of the last step has to do, given its reward."""
-        applies = self.plasticity.applies(self._steps - 1)
+        applies = self.plasticity.applies(self._lifetime.steps - 1)
         if not self.needs_reward:
-            return Waiting(applies, self.keeps)
+            return self._waiting[applies]
         earned = self._rewards(reward)
         gain = None
         if self.plasticity.modulate == "advantage":
@@ -257,8 +260,8 @@ class PlasticGraph(GraphState):
     def _catch_up(self) -> None:
         """Do the update that the last compiled step has put off; one that waits for a reward goes on waiting."""
         with self._mode():
-            if self._waiting and not self.needs_reward:
-                self._waiting = False
+            if self._lifetime.waiting and not self.needs_reward:
+                self._lifetime.waiting = False
                 self._back_end.move(self, self._due(None))
             self._back_end.settle()
 
@@ -277,7 +280,7 @@ class PlasticGraph(GraphState):
         """See `PlasticNetwork.finite`; an update that waits is done for these individuals alone, whose lifetime ends here."""
         rows = rows.to(self.device).long()
         with self._mode():
-            if self._waiting and not self.needs_reward:
+            if self._lifetime.waiting and not self.needs_reward:
                 self._back_end.move(self, self._due(None), rows)
         found = torch.ones(len(rows), dtype=torch.bool, device=self.device)
         for weight in self._stored_weights:
@@ -287,21 +290,16 @@ class PlasticGraph(GraphState):
         return found
 
     def _outputs(self, y: Tensor, batched: bool) -> Tensor:
-        self._batched = batched
+        self._lifetime.batched = batched
         batch = (y.shape[1],) if batched else ()
         return y.reshape(*self.lead, *batch, *self.graph.output_shape).clone()
 
-    @contextlib.contextmanager
-    def _mode(self) -> Iterator[None]:
+    def _mode(self) -> contextlib.AbstractContextManager[Any]:
         """A rule learns without autograd, unless the network is differentiable."""
         if self.differentiable:
-            yield
-        elif torch.is_inference_mode_enabled():  # what is kept outlives the mode, and is written to outside of it
-            with torch.inference_mode(False), torch.no_grad():
-                yield
-        else:
-            with torch.no_grad():
-                yield
+            return contextlib.nullcontext()
+        # What is kept outlives an inference mode, and is written to outside of it.
+        return _outside_inference() if torch.is_inference_mode_enabled() else torch.no_grad()
 
     def extra_repr(self) -> str:
         """What `print(network)` says."""
@@ -312,3 +310,9 @@ class PlasticGraph(GraphState):
             f"{groups}; {len(self.graph.weighted)} edges, rule={'+'.join(rules)}{settings}, population={self.population}, "
             f"nparams={self.nparams}, backend={self.backend}"
         )
+
+
+@contextlib.contextmanager
+def _outside_inference() -> Iterator[None]:
+    with torch.inference_mode(False), torch.no_grad():
+        yield
