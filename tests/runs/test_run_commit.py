@@ -68,6 +68,29 @@ def test_the_repository_around_an_environment_is_not_that_of_nchl(checkout: Path
         assert machine.commit() == {}
 
 
+def test_an_installed_checkout_has_its_commit_as_long_as_it_lies_there(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "site-packages" / "nchl"
+    shutil.copytree(checkout / "src" / "nchl", installed)
+    (installed / "__pycache__").mkdir()
+    monkeypatch.setattr(nchl, "__file__", str(installed / "__init__.py"))
+    about = installed.parent / "nchl-0.1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: nchl\nVersion: 0.1.0\n")
+    (about / "direct_url.json").write_text(json.dumps({"url": checkout.as_uri(), "dir_info": {}}))
+    monkeypatch.syspath_prepend(str(installed.parent))
+    head = git(checkout, "rev-parse", "HEAD")
+    assert machine.commit() == {"nchl_commit": head}
+    for file in (installed, checkout / "src" / "nchl"):  # installed from uncommitted sources
+        (file / "more.py").write_text("x = 1\n")
+    assert machine.commit() == {"nchl_commit": f"{head} (dirty)"}
+    (checkout / "src" / "nchl" / "more.py").write_text("x = 2\n")
+    assert machine.commit() == {}
+    shutil.rmtree(checkout)
+    assert machine.commit() == {}
+
+
 def test_a_run_records_it(tmp_path: Path) -> None:
     nchl.run("CartPole-v1", tmp_path / "run", hidden=(3,), population=4, generations=1)
     versions = json.loads((tmp_path / "run" / "config.json").read_text())["versions"]

@@ -133,7 +133,7 @@ def read(folder: Path, record: Mapping[str, Any]) -> Code:
         if digest(text) != stated:
             raise RunError(
                 f"{folder / FOLDER / name} is not the file that the run was begun with: its SHA-256 differs from the one in config.json. "
-                "Restore it; to play with other code on purpose, edit a copy elsewhere and name it with --rule FILE.py:NAME"
+                "Restore it; to play an evolved run with another rule on purpose, name a copy elsewhere with --rule FILE.py:NAME"
             )
         texts[str(path)] = text
     places = {option: f"{root / _file(place)}:{place.rpartition(':')[2]}" for option, place in record["places"].items()}

@@ -13,6 +13,8 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import nchl
 from nchl.errors import RunError
@@ -37,24 +39,38 @@ def versions() -> dict[str, str]:
 def commit() -> dict[str, str]:
     """`nchl_commit` where nchl runs from a checkout of its repository or was installed from one by pip; else nothing.
 
-    The commit's hash, with ` (dirty)` behind it where the sources of the checkout differ from the commit.
+    The commit's hash, with ` (dirty)` behind it where the sources of the checkout differ from the commit. Of a checkout that has
+    changed since pip installed from it, nothing is known.
     """
     package = Path(nchl.__file__).resolve().parent
     root = package.parent.parent
     # A clone of another project may hold the environment in which nchl is installed; its commit says nothing of nchl.
     if package == root / "src" / "nchl" and (root / ".git").exists():
-        found, changed = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain", "--", "src")
-        if found:
-            return {"nchl_commit": found + ("" if changed == "" else " (dirty)" if changed else " (dirty or not: git did not say)")}
-        return {}
+        return _of_checkout(root)
     try:
         distribution = importlib.metadata.distribution("nchl")
         if Path(str(distribution.locate_file("nchl"))).resolve() != package:
             return {}
-        told = json.loads(distribution.read_text("direct_url.json") or "{}")["vcs_info"]["commit_id"]
-    except (importlib.metadata.PackageNotFoundError, OSError, ValueError, LookupError, TypeError):
+        told = json.loads(distribution.read_text("direct_url.json") or "{}")
+        if "dir_info" in told:
+            root = Path(url2pathname(urlsplit(told["url"]).path))
+            return _of_checkout(root) if _sources(root / "src" / "nchl") == _sources(package) else {}
+        return {"nchl_commit": str(told["vcs_info"]["commit_id"])}
+    except (importlib.metadata.PackageNotFoundError, OSError, ValueError, LookupError, TypeError, AttributeError):
         return {}
-    return {"nchl_commit": str(told)}
+
+
+def _of_checkout(root: Path) -> dict[str, str]:
+    found, changed = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain", "--", "src")
+    if not found:
+        return {}
+    return {"nchl_commit": found + ("" if changed == "" else " (dirty)" if changed else " (dirty or not: git did not say)")}
+
+
+def _sources(package: Path) -> dict[str, bytes]:
+    """The package's Python files and what they compile, by their place in it."""
+    files = (file for kind in ("*.py", "*.cpp", "*.hpp") for file in package.rglob(kind))
+    return {file.relative_to(package).as_posix(): file.read_bytes() for file in files}
 
 
 def _git(root: Path, *words: str) -> str | None:
