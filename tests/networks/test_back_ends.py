@@ -97,3 +97,37 @@ def test_no_normalisation_makes_a_weight_finite_again(normalise: str | None, val
     for _ in range(3):
         net.step(torch.ones(2, 3))
         assert net.finite(torch.arange(2)).tolist() == [False, True]
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize("average", [None, "ema:0.4", "mean:2"])
+def test_a_recurrent_edge_sees_the_step_before_in_the_function_that_torch_compiles(average: str | None) -> None:
+    lives = []
+    for backend in ("eager", "compiled"):
+        net = nchl.HL([4, 6, 3], recurrent=True, average=average, population=64, backend=backend, dtype=torch.float64)
+        net.set_hrules(0.3 * torch.randn(net.nparams, generator=torch.Generator().manual_seed(0)))
+        net.reset(generator=torch.Generator().manual_seed(1))
+        outputs = [net.step(torch.randn(64, 4, generator=torch.Generator().manual_seed(t))) for t in range(5)]
+        assert net.backend == backend
+        lives.append([*outputs, *net.weights, *net.state.values()])  # asking for the weights does the update that waits
+    for mine, expected in zip(*lives, strict=True):
+        torch.testing.assert_close(mine, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_a_rule_with_rewards_has_a_compiled_step() -> None:
+    """The compiler sees rewards from the first step on, although nothing has been earned yet."""
+
+    def rewarded(pre: torch.Tensor, post: torch.Tensor, reward: torch.Tensor, e_trace: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        e = 0.5 * e_trace + pre * post
+        return 0.1 * reward * e, e
+
+    lives = []
+    for backend in ("eager", "compiled"):
+        net = nchl.PlasticMLP([4, 6, 3], rewarded, modulate="advantage:0.1", population=64, backend=backend, dtype=torch.float64)
+        net.reset(generator=torch.Generator().manual_seed(1))
+        x = torch.randn(5, 64, 4, generator=torch.Generator().manual_seed(0))
+        lives.append([net.step(row, reward=float(t) if t else None) for t, row in enumerate(x)])
+        assert net.backend == backend, net.notes
+    for mine, expected in zip(*lives, strict=True):
+        torch.testing.assert_close(mine, expected, rtol=0, atol=1e-12)

@@ -165,7 +165,8 @@ class Fused(BackEnd):
             return fused_kernel.KernelStep(net.graph, net.plasticity, state, parameters)
         function = fused.population_function(net.graph, net.plasticity, tuple(state))
         numbers = [*parameters.neurons.values(), *parameters.synapses.values()]
-        return fused.CompiledStep(function, state, numbers, net.graph.groups[-1].shape)
+        told = {"gained": net.plasticity.modulate is not None, "rewarded": net.graph.uses_reward}
+        return fused.CompiledStep(function, state, numbers, net.graph.groups[-1].shape, **told)
 
 
 class Programs(BackEnd):

@@ -126,6 +126,9 @@ def _compiled(graph: Graph, plasticity: Plasticity, keys: tuple[str, ...]) -> Fu
             # Chosen, not multiplied by the gate: activations of the last episode, or none, may make infinities and NaN of a rule.
             new[key] = torch.where((applies if key.startswith("weights_") else keeps) > 0, value, state[key])
         new |= forward(graph, modules, {}, plasticity, new, x, count, multiply)
+        # What rules saw in the step before is, until here, the very tensor of what they see, which is written to below. A choice with
+        # one answer makes it another: torch's compiler (2.13) drops a clone, and then keeps what was written.
+        new |= {key: torch.where(keeps >= 0, new[key], state[key]) for key in keys if key.startswith("before_")}
         for key in keys:
             if new[key] is not state[key]:
                 state[key].copy_(new[key])
@@ -215,12 +218,23 @@ class CompiledStep(FusedStep):
         state: the collection, by name: all of it, in the order of the function's keys.
         parameters: the rules' numbers, in the function's order.
         output: shape of one individual's output.
+        gained: whether updates have a gain.
+        rewarded: whether a rule looks at the reward.
     """
 
     # What each function was compiled for: type, device, torch's threads, and whether for one individual, for which torch compiles anew.
     _seen: ClassVar[weakref.WeakKeyDictionary[Function, set[tuple[object, ...]]]] = weakref.WeakKeyDictionary()
 
-    def __init__(self, function: Function, state: Mapping[str, Tensor], parameters: Sequence[Tensor], output: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        function: Function,
+        state: Mapping[str, Tensor],
+        parameters: Sequence[Tensor],
+        output: tuple[int, ...],
+        *,
+        gained: bool = False,
+        rewarded: bool = False,
+    ) -> None:
         self.function, self._output = function, output
         self.observed = state["activations_0"]
         self._tensors = (*state.values(), *parameters)
@@ -229,6 +243,9 @@ class CompiledStep(FusedStep):
         self._counts: dict[int, Tensor] = {}
         self._views: dict[tuple[int, int], tuple[Tensor, ...]] = {}
         self._population = len(like)
+        nothing = like.new_zeros(len(like))
+        # Where nothing waits there is no reward yet: the function is compiled once, for that step and for all others.
+        self._idle = Waiting(gain=nothing if gained else None, reward=nothing if rewarded else None)
         # The population is the axis that stays open; the marks are read when the function is compiled.
         for tensor in self._tensors:
             torch._dynamo.maybe_mark_dynamic(tensor, 0)
@@ -264,6 +281,7 @@ class CompiledStep(FusedStep):
         if count not in self._counts:
             self._counts[count] = self.observed.new_tensor(float(max(count, 1)))
         counted = self._counts[count]
+        waiting = waiting if waiting.any else self._idle
         x = x.unsqueeze(1)
         runs = self._runs(active)
         for tensor in (x, waiting.gain, waiting.reward):
