@@ -12,6 +12,7 @@ from torch import nn
 import nchl
 from nchl import tasks
 from nchl.networks import fused
+from nchl.networks.program import ProgramStep
 from nchl.rollout import rollout
 from nchl.rules import kernels
 from nchl.rules.kernels.build import compiler_path
@@ -131,3 +132,16 @@ def test_a_rule_with_rewards_has_a_compiled_step() -> None:
         assert net.backend == backend, net.notes
     for mine, expected in zip(*lives, strict=True):
         torch.testing.assert_close(mine, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.skipif(bool(kernels.unavailable()), reason="no kernels here")
+def test_programs_of_averages_are_written_once(monkeypatch):
+    """They hold addresses, so that averages must stay where they are."""
+    written = []
+    write = ProgramStep._write
+    monkeypatch.setattr(ProgramStep, "_write", lambda self, *given: written.append(1) or write(self, *given))
+    sequential = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh(), nn.Flatten(), nn.Linear(32, 2))
+    network = nchl.from_module(sequential, (1, 6, 6), population=3, average="ema:0.5", backend="compiled")
+    for t in range(6):
+        network.step(torch.rand(3, 1, 6, 6, generator=torch.Generator().manual_seed(t)))
+    assert len(written) == 2  # forward, and update

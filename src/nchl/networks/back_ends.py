@@ -178,6 +178,11 @@ class Programs(BackEnd):
         super().__init__(asked)
         self._program: ProgramStep | None = None
 
+    @property
+    def holds(self) -> bool:
+        """See `BackEnd`: programs are written for addresses."""
+        return self._program is not None
+
     def forget(self) -> None:
         """See `BackEnd`."""
         self._program = None
