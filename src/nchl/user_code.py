@@ -132,9 +132,10 @@ class _Bundle:
     def module(self, what: str, shown: str) -> ModuleType:
         """The file's module, run when first asked for; `shown` names it in errors."""
         if self.loaded is None:
-            from nchl.chance import seeded  # brings torch, which readers of a run do without
+            from nchl.chance import seeded  # brings numpy, which readers of a run do without
 
-            with seeded(0):  # what a file draws when it is loaded is then the same in every process; one thread at a time
+            draws = "torch" in sys.modules or any(b"torch" in text for text in self.texts.values())
+            with seeded(0, with_torch=draws):  # what a file draws when it is loaded is then the same in every process; one thread at a time
                 if _Bundle not in sys.meta_path:
                     sys.meta_path.insert(0, _Bundle)  # before the one that looks into packages on the disk
                 try:

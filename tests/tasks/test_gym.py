@@ -20,7 +20,7 @@ from nchl import tasks
 from nchl.errors import TaskError
 from nchl.seeds import Purpose
 from nchl.tasks import gym_worker
-from nchl.tasks.gym import _Processes
+from nchl.tasks.gym_processes import Processes
 
 gymnasium = pytest.importorskip("gymnasium")
 
@@ -95,7 +95,7 @@ def test_the_number_of_processes_changes_nothing(own: str) -> None:
     for threads in (1, 2, 3):
         task = tasks.make(f"{own}:Drift-v0", threads=threads)
         kept.append(play(task, 13))
-        assert isinstance(task.back_end._lives, _Processes) == (threads > 1)  # type: ignore[attr-defined]
+        assert isinstance(task.back_end._lives, Processes) == (threads > 1)  # type: ignore[attr-defined]
         task.close()
         assert children() == before
     for first, returns in kept[1:]:
@@ -133,15 +133,15 @@ def test_a_process_that_goes_away_is_an_error_and_not_a_wait(own: str) -> None:
 def test_a_step_that_was_interrupted_leaves_nothing_for_the_next_life(own: str, monkeypatch: pytest.MonkeyPatch, interrupted: int) -> None:
     task = tasks.make(f"{own}:Drift-v0", threads=2)
     first, returns = play(task, 8)
-    answer, answers = _Processes._answer, itertools.count(1)
+    answer, answers = Processes._answer, itertools.count(1)
 
-    def hears(lives: _Processes, k: int) -> list[np.ndarray]:
+    def hears(lives: Processes, k: int) -> list[np.ndarray]:
         if next(answers) == 2 + interrupted:  # two answer the reset
             raise KeyboardInterrupt
         return answer(lives, k)
 
     with monkeypatch.context() as patched:
-        patched.setattr(_Processes, "_answer", hears)
+        patched.setattr(Processes, "_answer", hears)
         with pytest.raises(KeyboardInterrupt):
             play(task, 8)
     again, again_returns = play(task, 8)
@@ -174,7 +174,7 @@ def test_processes_that_cannot_be_started_are_an_error_that_says_how_many(own: s
 
     task = tasks.make(f"{own}:Drift-v0", threads=3)
     with monkeypatch.context() as patched:
-        patched.setattr("nchl.tasks.gym.subprocess.Popen", popen)
+        patched.setattr("nchl.tasks.gym_processes.subprocess.Popen", popen)
         with pytest.raises(TaskError, match="only 2 of 3 processes"):
             task.back_end.common(12, START)
     assert children() == before

@@ -16,7 +16,8 @@ from nchl import tasks
 from nchl.cli import main
 from nchl.errors import TaskError
 from nchl.seeds import Purpose
-from nchl.tasks.gym import _InProcess, _Processes
+from nchl.tasks.gym import _InProcess
+from nchl.tasks.gym_processes import Processes
 
 gymnasium = pytest.importorskip("gymnasium")
 
@@ -112,7 +113,7 @@ def test_a_wrong_answer_is_named(robots: str, robot: str, threads: int, free: st
     task = tasks.make(f"{robots}:{free}{robot}-v0", threads=threads)
     with pytest.raises(TaskError, match=WRONG[robot]) as caught:
         step(task)
-    assert isinstance(task.back_end._lives, (_InProcess, _Processes)[threads - 1])  # type: ignore[attr-defined]
+    assert isinstance(task.back_end._lives, (_InProcess, Processes)[threads - 1])  # type: ignore[attr-defined]
     assert "Traceback" not in str(caught.value)
     task.close()
 
@@ -154,3 +155,118 @@ def test_a_module_that_does_not_find_another_is_not_told_so(tmp_path: Path, monk
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(TaskError, match=r"No module named 'legs_nowhere'$"):
         tasks.make("robots_importing:Robot-v0")
+
+
+LOOSE = """
+    import gymnasium, numpy as np, time
+
+    class Loose(gymnasium.Env):
+        observation_space = gymnasium.spaces.Box(-10, 10, (1,), np.float32)
+        action_space = gymnasium.spaces.Box(-1, 1, (1,))
+        count = 0
+
+        def reset(self, *, seed=None, options=None):
+            self.count = 0
+            return 0.5, {}
+
+        def step(self, action):
+            self.count += 1
+            observation = [1, np.float64(0.25), np.array(2), np.array([3], np.int64), True][self.count % 5]
+            reward = [1, np.float32(0.5), np.array(2.0), np.array([3.0])][self.count % 4]
+            return observation, reward, np.array(False), np.array([False]), {}
+
+    class Goal(Loose):
+        observation_space = gymnasium.spaces.Dict(
+            observation=gymnasium.spaces.Box(-1, 1, (2,), np.float32),
+            desired_goal=gymnasium.spaces.Discrete(3),
+            words=gymnasium.spaces.Text(4),
+        )
+
+        def reset(self, *, seed=None, options=None):
+            return {"observation": [0, 1], "desired_goal": 2, "words": "a"}, {}
+
+        def step(self, action):
+            return {"observation": np.array([0.5, 0.25]), "desired_goal": np.array(1), "words": "b"}, 1, False, False, {}
+
+    class Lost(Goal):
+        def step(self, action):
+            return {"desired_goal": 1, "words": "b"}, 1, False, False, {}
+
+    class Nothing(Loose):
+        def step(self, action):
+            return 0.5, None, False, False, {}
+
+    class Sleeping(Loose):
+        def reset(self, *, seed=None, options=None):
+            if seed % 1000 != 999:
+                time.sleep(1000)
+            return 0.5, {}
+
+    for robot in (Loose, Goal, Lost, Nothing, Sleeping):
+        gymnasium.register(f"{robot.__name__}-v0", entry_point=robot, max_episode_steps=9)
+"""
+
+
+@pytest.fixture
+def loose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A module of environments that answer in other types than they declare."""
+    name = f"loose_{os.getpid()}"
+    (tmp_path / f"{name}.py").write_text(textwrap.dedent(LOOSE))
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(gymnasium.registry)
+    yield name
+    sys.modules.pop(name, None)
+    for id in set(gymnasium.registry) - before:
+        gymnasium.registry.pop(id)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_numbers_of_any_type_are_taken(loose: str, threads: int) -> None:
+    task = tasks.make(f"{loose}:Loose-v0", threads=threads)
+    lives, first = task.common(8, START)
+    np.testing.assert_array_equal(task.map_observations(first), np.full((8, 1), 0.5))
+    steps = [lives.step(np.zeros((8, 1), np.float32), np.arange(8, dtype=np.int32)) for _ in range(8)]
+    np.testing.assert_array_equal([step.observations[3, 0] for step in steps], [0.25, 2, 3, 1, 1, 0.25, 2, 3])
+    np.testing.assert_array_equal([step.rewards[5] for step in steps], [0.5, 2, 3, 1, 0.5, 2, 3, 1])
+    task.close()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_goals_and_what_else_an_observation_has_are_one_vector(loose: str, threads: int) -> None:
+    with pytest.raises(TaskError, match=r"words \(Text\); choose others: --observe observation desired_goal"):
+        tasks.make(f"{loose}:Goal-v0", threads=threads)
+    task = tasks.make(f"{loose}:Goal-v0", threads=threads, observe=["desired_goal", "observation"])
+    lives, first = task.common(8, START)
+    np.testing.assert_array_equal(task.map_observations(first), np.tile([0, 1, 0, 0, 1], (8, 1)))
+    taken = lives.step(np.zeros((8, 1), np.float32), np.arange(8, dtype=np.int32))
+    np.testing.assert_array_equal(task.map_observations(taken.observations), np.tile([0.5, 0.25, 0, 1, 0], (8, 1)))
+    task.close()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("robot", "observe", "message"),
+    [("Lost", ["observation"], "step must return an observation with observation"), ("Nothing", None, "one number as reward, got 'None'")],
+)
+def test_a_missing_part_or_reward_is_told(loose: str, threads: int, robot: str, observe: list[str] | None, message: str) -> None:
+    task = tasks.make(f"{loose}:{robot}-v0", threads=threads, observe=observe)
+    with pytest.raises(TaskError, match=message):
+        step(task)
+    task.close()
+
+
+def test_an_environment_that_does_not_come_back_is_ended(loose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NCHL_ENVIRONMENT_SECONDS", "20")
+    task = tasks.make(f"{loose}:Sleeping-v0", threads=2)
+    task.back_end.separate([999] * 8)  # they are made, and come back
+    children = list(task.back_end._lives._children)  # type: ignore[attr-defined]
+    monkeypatch.setenv("NCHL_ENVIRONMENT_SECONDS", "0.5")
+    with pytest.raises(TaskError, match=r"has not come back from reset within 0\.5 seconds.*NCHL_ENVIRONMENT_SECONDS=SECONDS"):
+        task.back_end.separate([999] * 7 + [1])
+    assert all(child.poll() is not None for child in children)
+    monkeypatch.setenv("NCHL_ENVIRONMENT_SECONDS", "20")
+    np.testing.assert_array_equal(task.back_end.separate([999] * 8)[1], np.full((8, 1), 0.5))
+    task.close()
+    monkeypatch.setenv("NCHL_ENVIRONMENT_SECONDS", "soon")
+    with pytest.raises(TaskError, match="must be a number of seconds above 0, got 'soon'"):
+        task.back_end.separate([999] * 8)

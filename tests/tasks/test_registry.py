@@ -100,5 +100,5 @@ def test_the_table_says_what_is(info: tasks.TaskInfo) -> None:
 
 
 def test_what_cannot_be_played_is_refused() -> None:
-    with pytest.raises(TaskError, match="observations of type Dict"):
-        tasks.make("CheetahRun-v1")
+    with pytest.raises(TaskError, match="wrappers are Gymnasium's"):
+        tasks.make("CheetahRun-v1", "envpool", wrap=["gymnasium.wrappers:FlattenObservation"])

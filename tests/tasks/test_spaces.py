@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 
-import gymnasium
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 
-from nchl import tasks
 from nchl.errors import InvalidArgument, TaskError
 from nchl.tasks.spaces import action_map, observation_map
 
@@ -120,31 +116,50 @@ def test_a_picture_whose_axes_do_not_tell_the_channels_is_refused() -> None:
     assert observation_map(spaces.Box(0, 255, (16, 14, 16), np.uint8), None, "Any-v0").shape == (16 * 14 * 16,)
 
 
-@pytest.mark.parametrize(
-    "space", [spaces.MultiBinary(3), spaces.Dict(x=spaces.Discrete(2)), spaces.Tuple([spaces.Discrete(2)]), spaces.Text(3)]
-)
+@pytest.mark.parametrize("space", [spaces.Text(3), spaces.Sequence(spaces.Discrete(2)), spaces.OneOf([spaces.Discrete(2)])])
 def test_other_spaces_are_refused_by_name(space: spaces.Space) -> None:
-    with pytest.raises(TaskError, match=rf"Any-v0: observations of type {type(space).__name__} .*Box or Discrete"):
+    with pytest.raises(TaskError, match=rf"Any-v0: observations of type {type(space).__name__} are not supported"):
         observation_map(space, None, "Any-v0")
-    with pytest.raises(TaskError, match=rf"Any-v0: actions of type {type(space).__name__} .*Discrete or a Box"):
+    with pytest.raises(TaskError, match=rf"Any-v0: actions of type {type(space).__name__} are not supported"):
         action_map(space, "Any-v0")
 
 
-def test_a_refused_space_names_the_wrapper_that_helps_and_the_wrapper_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(TaskError, match=r"PYTHONPATH=\. nchl evolve wrapped:Wrapped-v0") as refused:
-        tasks.make("Blackjack-v1", "gymnasium")
-    code = str(refused.value).partition("in a file wrapped.py write: ")[2].partition("; then:")[0]
-    name = f"wrapped_{os.getpid()}"
-    (tmp_path / f"{name}.py").write_text(code.replace("; ", "\n"))
-    monkeypatch.syspath_prepend(tmp_path)
-    try:
-        assert tasks.make(f"{name}:Wrapped-v0").observation_shape == (32 + 11 + 2,)
-    finally:
-        gymnasium.registry.pop("Wrapped-v0", None)
+@pytest.mark.parametrize(
+    "space", [spaces.Dict(x=spaces.Discrete(2)), spaces.Tuple([spaces.Discrete(2)]), spaces.Box(0, 2**40, (2,), np.int64)]
+)
+def test_actions_of_parts_and_of_whole_numbers_without_end_are_refused_by_name(space: spaces.Space) -> None:
+    with pytest.raises(TaskError, match=rf"Any-v0: actions of type {type(space).__name__} .*expected Discrete, MultiDiscrete, MultiBinary"):
+        action_map(space, "Any-v0")
+
+
+def test_the_largest_of_each_block_is_taken_for_multi_discrete() -> None:
+    action = action_map(spaces.MultiDiscrete([[2, 3], [2, 2]], start=[[0, 5], [0, -1]]), "Any-v0")
+    assert action.size == 9
+    mapped = action(np.array([[0, 1, 3, 7, 7, 0, 0, -2, -1]], np.float32), True)
+    np.testing.assert_array_equal(mapped, [[[1, 6], [0, 0]]])
+    assert mapped.dtype == np.int64
+
+
+def test_the_sign_is_taken_for_multi_binary() -> None:
+    action = action_map(spaces.MultiBinary([2, 2]), "Any-v0")
+    np.testing.assert_array_equal(action(np.array([[0.1, -0.1, 0, 3]], np.float32), False), [[[1, 0], [0, 1]]])
+
+
+def test_whole_numbers_of_a_box_get_equal_shares_of_the_outputs() -> None:
+    action = action_map(spaces.Box(np.array([0, -1]), np.array([3, 1]), dtype=np.int32), "Any-v0")
+    y = np.linspace(-1, 1, 1200, endpoint=False, dtype=np.float32)[:, None].repeat(2, axis=1)
+    mapped = action(y, True)
+    assert mapped.dtype == np.int32
+    np.testing.assert_allclose(np.bincount(mapped[:, 0]), 300, atol=2)
+    np.testing.assert_allclose(np.bincount(mapped[:, 1] + 1), 400, atol=2)
+    np.testing.assert_array_equal(action(np.array([[9.0, -9.0]]), True), [[3, -1]])
+
+
+def test_a_refused_space_names_the_wrapper_that_helps_and_the_wrapper_does() -> None:
     with pytest.raises(TaskError, match=r"import gymnasium, robots; .*TransformObservation\(gymnasium.make\('Talks-v0'"):
         observation_map(spaces.Text(3), None, "robots:Talks-v0")
     with pytest.raises(TaskError, match=r"TransformAction\(gymnasium.make\('Any-v0'"):
-        action_map(spaces.MultiDiscrete([2, 3]), "Any-v0")
+        action_map(spaces.Tuple([spaces.Discrete(2)]), "Any-v0")
 
 
 def test_image_size_needs_pictures_and_positive_numbers() -> None:

@@ -16,7 +16,7 @@ import statistics
 import time
 from typing import TYPE_CHECKING, Any
 
-from nchl.cli.parser import Parser, at_least, one_of
+from nchl.cli.parser import Once, Parser, at_least, one_of
 
 if TYPE_CHECKING:
     from nchl.networks.base import PlasticNetwork
@@ -39,6 +39,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--simulator",
         default="auto",
+        action=Once,
         type=one_of("simulator", _SIMULATORS),
         metavar="|".join(_SIMULATORS),
         help="what plays the task (default: auto)",
@@ -128,7 +129,7 @@ def _measure(
         recorders, jobs = [Recorder() for _ in parts], []
         for network, part, size, recorder in zip(networks, parts, sizes, recorders, strict=True):
             begin(network, [seed])
-            lives, first = part.back_end.common(size, start)
+            lives, first = part.common(size, start)
             limited = dataclasses.replace(part, step_limit=limit)
             jobs.append(functools.partial(play, network, limited, lives, first, np.ones(size, dtype=np.bool_), recorder=recorder))
         clock = time.perf_counter()
@@ -137,7 +138,7 @@ def _measure(
         return seconds, sum(int(p.lengths.sum()) for p in played), float(sum(np.nansum(p.returns) for p in played)), recorders
 
     def bare(recorders: list[Recorder]) -> tuple[float, float]:
-        lives, _ = whole.back_end.common(sum(sizes), start)
+        lives, _ = whole.common(sum(sizes), start)
         steps = []
         for together in itertools.zip_longest(*(recorder.steps for recorder in recorders)):
             acted = [(step[0] + first, step[1]) for step, first in zip(together, np.cumsum([0, *sizes]), strict=False) if step is not None]

@@ -122,8 +122,24 @@ def at_least(least: float, kind: type[int] | type[float] = int, *, most: float =
     return convert
 
 
+def _place(word: str) -> str:
+    """The place of something in a module or file."""
+    name = word.rpartition(":")
+    if not (name[0] and name[2]):
+        raise argparse.ArgumentTypeError(f"expected MODULE:NAME or FILE.py:NAME, got {word!r}")
+    return word
+
+
 _SHORT_LIST = 4  # longer lists of choices stand in the help's sentence instead of the usage
-_CONVERTERS: dict[str, Callable[[str], Any]] = {"int": whole_number, "ints": one_of_several, "float": number, "str": str}
+_CONVERTERS: dict[str, Callable[[str], Any]] = {
+    "int": whole_number,
+    "ints": one_of_several,
+    "float": number,
+    "str": str,
+    "texts": str,
+    "settings": str,
+    "places": _place,
+}
 
 
 def add_result_options(parser: argparse.ArgumentParser) -> None:
@@ -138,6 +154,7 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--simulator",
+        action=Once,
         type=one_of("simulator", ("auto", "envpool", "gymnasium")),
         metavar="auto|envpool|gymnasium",
         help="another simulator than the run's own",
@@ -175,15 +192,47 @@ def _add_option(group: Any, option: Option) -> None:
         # Both forms exist, because either may be needed to override a preset.
         group.add_argument(option.flag, dest=option.name, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
         return
+    more: dict[str, Any] = {"nargs": "*" if option.kind == "ints" else "+" if option.kind in ("texts", "settings") else None}
+    if option.kind == "settings":
+        more["action"] = _Settings
+    elif option.kind == "places":
+        more["action"] = "append"
+    elif option.name == "simulator":
+        more["action"] = Once
     group.add_argument(
         option.flag,
         dest=option.name,
         type=one_of(option.name.replace("_", " "), option.choices) if option.choices else _CONVERTERS[option.kind],
-        nargs="*" if option.kind == "ints" else None,
         metavar="|".join(option.choices) if option.choices and len(option.choices) <= _SHORT_LIST else option.metavar or "NAME",
         default=argparse.SUPPRESS,
         help=text,
+        **more,
     )
+
+
+class Once(argparse.Action):
+    """An option that takes one value: two different ones are an error, not the last of the two."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None) -> None:
+        """Keep the value."""
+        given: set[Any] = vars(namespace).setdefault("_given_once", set())
+        before = getattr(namespace, self.dest, None)
+        if self.dest in given and before != values:
+            raise InvalidArgument(f"{option_string} was given twice, as {before} and as {values}; choose one")
+        given.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
+class _Settings(argparse.Action):
+    """Words KEY=VALUE, in one option or several, as one mapping."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None) -> None:
+        """Add these to those before."""
+        from nchl.runs.config_environment import read
+
+        words = [*vars(namespace).get("_words_of_settings", []), *values]
+        vars(namespace)["_words_of_settings"] = words
+        setattr(namespace, self.dest, read(words))
 
 
 def option_help(option: Option) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from nchl.errors import RunError
+from nchl.report.words import hashable
 from nchl.runs import environment
 from nchl.runs.code import collect
 from nchl.runs.files import read_json, read_text
@@ -168,7 +169,7 @@ def _settings(record: Record) -> dict[str, Any]:
         settings["files"] = " ".join(sorted(stated[:8] for stated in others.values()))
     if record.environment is not None:
         settings["environment"] = str(environment.digest(record.environment))[:8]
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    return {name: hashable(value) for name, value in settings.items()}
 
 
 def _number(row: Mapping[str, str | None], name: str, path: Path) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nchl.report.compare_runs import Run
+from nchl.report.words import hashable
 from nchl.runs.config import EvolveConfig
 from nchl.runs.functions import function_of, read_function_run
 
@@ -24,7 +25,7 @@ def as_run(config: EvolveConfig, folder: Path) -> Run:
         folder=folder,
         task=config.task,
         seed=int(config.seed or 0),
-        settings={name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()},
+        settings={name: hashable(value) for name, value in settings.items()},
         columns=columns,
         generations=len(columns["mean"]),
         total=None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 _REASONS = {
@@ -22,7 +24,16 @@ def setting(value: Any, between: str = " ") -> str:
     """The value of an option, with `between` between the numbers of a list."""
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, Mapping):
+        value = hashable(value)
     return (between.join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
+
+
+def hashable(value: Any) -> Any:
+    """The value of an option as it is compared and shown: lists as tuples, settings by name as a tuple of `name=value`."""
+    if isinstance(value, Mapping):
+        return tuple(f"{name}={json.dumps(value[name])}" for name in sorted(value))
+    return tuple(value) if isinstance(value, list) else value
 
 
 def figure(value: float | None) -> str:

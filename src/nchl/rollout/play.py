@@ -35,7 +35,7 @@ class Recorder:
 
 @dataclass
 class Played:
-    """What n lives gave."""
+    """What n lives gave; lengths are steps of the simulator."""
 
     returns: Float[np.ndarray, " n"]
     lengths: Int[np.ndarray, " n"]
@@ -66,7 +66,7 @@ def play(
         statistics: normalisation of the observations, fixed during the lives.
         sums: where to add what was observed (before normalisation), row by row.
         recorder: keeps the actions.
-        freeze_after: number of steps after which the weights stay as they are; None: they never do.
+        freeze_after: number of the network's steps after which the weights stay as they are; None: they never do.
         stop: looked at before each step.
 
     Raises:
@@ -102,7 +102,7 @@ def play(
         return stay
 
     try:
-        for steps in range(1, task.step_limit + 1):
+        for steps in range(1, task.decisions + 1):
             if not len(rows):
                 break
             if stop is not None and stop.is_set():
@@ -128,11 +128,11 @@ def play(
             actions = task.map_actions(outputs, network.output_bounded)
             if recorder is not None:
                 recorder.keep(rows, actions)
-            raw, rewards, terminated, truncated = lives.step(actions, rows)
+            raw, rewards, terminated, truncated, taken = lives.step(actions, rows)
             if earned is not None:
                 earned[torch.from_numpy(rows).long()] = torch.from_numpy(np.asarray(rewards)).to(dtype)
             played.returns[rows] += rewards
-            played.lengths[rows] += 1
+            played.lengths[rows] += taken
             dead = terminated | truncated
             if task.early_stop is not None:
                 negative = task.early_stop.count(negative, rewards)

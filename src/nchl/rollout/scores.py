@@ -106,7 +106,7 @@ def rollout(
         for episode in range(episodes):
             begin(network, [weights_seed(run_seed, purpose, generation, episode)])
             named = Start(run_seed, purpose, generation, episode, episodes, slot=slot + start)
-            lives, first = task.back_end.common(end - start, named)
+            lives, first = task.common(end - start, named)
             played.append(play(network, task, lives, first, sound, statistics=statistics, sums=sums, recorder=recorder, stop=stop))
             del lives, first  # a pool that is made anew each time goes before the next one comes
         parts.append(_scores(played, sound, sums))
@@ -160,7 +160,7 @@ def evaluate(
         chunk = lives_of[start : start + network.population]
         sound = _set_rules(network, genomes[[individual for individual, _ in chunk]])
         begin(network, [weights_seed(run_seed, purpose, generation, episode) for _, episode in chunk])
-        lives, first = task.back_end.separate([environment_seed(run_seed, purpose, generation, episode) for _, episode in chunk])
+        lives, first = task.separate([environment_seed(run_seed, purpose, generation, episode) for _, episode in chunk])
         played = play(network, task, lives, first, sound, statistics=statistics, freeze_after=freeze_after, recorder=recorder, stop=stop)
         parts.append(played)
         del lives, first

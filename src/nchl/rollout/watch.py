@@ -93,7 +93,7 @@ def watch(
     raw = stage.reset()
     total, negative, done = 0.0, np.zeros(1, dtype=np.int64), False
     try:
-        for step in range(task.step_limit):
+        for step in range(task.decisions):
             if freeze_after is not None and step >= freeze_after:
                 network.plastic = False
             plastic = network.plastic
@@ -106,10 +106,10 @@ def watch(
             if not np.isfinite(outputs).all():
                 return
             action = task.map_actions(outputs, network.output_bounded)
-            raw, rewards, terminated, truncated = stage.step(action)
+            raw, rewards, terminated, truncated, _ = stage.step(action)
             reward = float(rewards[0])
             total += reward
-            done = bool(terminated[0] or truncated[0]) or not np.isfinite(reward) or step + 1 == task.step_limit
+            done = bool(terminated[0] or truncated[0]) or not np.isfinite(reward) or step + 1 == task.decisions
             if task.early_stop is not None:
                 negative = task.early_stop.count(negative, rewards)
                 done = done or bool(task.early_stop.stops(negative, step + 1)[0])

@@ -14,7 +14,7 @@ from nchl.errors import InvalidArgument, RunError, ShapeError
 from nchl.evolve import Evolution, Limits
 from nchl.networks.build import NetworkSpec
 from nchl.rollout import ObservationStatistics
-from nchl.runs.code import Code, collect
+from nchl.runs.code import Code, collect, nth
 from nchl.runs.config import INITIAL_GENOMES, EvolveConfig
 from nchl.runs.config_values import read_episodes
 from nchl.runs.files import read_tensors
@@ -160,6 +160,10 @@ def recipe(
         simulator=str(config.simulator),
         image_size=None if size is None else (size[0], size[1]),
         max_episode_steps=config.max_episode_steps,
+        observe=config.observe,
+        env=config.env,
+        action_repeat=config.action_repeat or 1,
+        wrap=tuple(code.places.get(nth("wrap", k), place) for k, place in enumerate(config.wrap or ())),
         backend=config.backend or "auto",
         device=str(config.device),
         constants=objects.constants if constants is None else constants,

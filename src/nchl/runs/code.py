@@ -82,8 +82,19 @@ class Code:
 
 
 def named(config: EvolveConfig) -> dict[str, str]:
-    """The options that name a user's file, with their values."""
-    return {option: value for option, value in config.to_json().items() if is_place(value)}
+    """The options that name a user's file, with their values; of a list each, as `wrap.0`."""
+    found: dict[str, str] = {}
+    for option, value in config.to_json().items():
+        if is_place(value):
+            found[option] = value
+        elif isinstance(value, list):
+            found |= {nth(option, k): place for k, place in enumerate(value) if is_place(place)}
+    return found
+
+
+def nth(option: str, k: int) -> str:
+    """The name of an option's k-th place, where it may have several."""
+    return f"{option}.{k}"
 
 
 def collect(config: EvolveConfig) -> Code:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from typing import Any
 
@@ -27,6 +28,10 @@ def option_words(option: Option, value: Any) -> list[str]:
     """One option with its value, as typed."""
     if option.kind == "bool":
         return [option.flag if value else option.flag.replace("--", "--no-", 1)]
-    if option.kind == "ints":
+    if option.kind in ("ints", "texts"):
         return [option.flag, *map(str, value)]
+    if option.kind == "places":
+        return [word for place in value for word in (option.flag, place)]
+    if option.kind == "settings":
+        return [option.flag, *(f"{name}={json.dumps(each)}" for name, each in value.items())]
     return [option.flag, str(value)]

@@ -14,10 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 from nchl.errors import InvalidArgument, RunError, UnknownName
 from nchl.runs import budget
+from nchl.runs import config_environment as environment
 from nchl.runs import config_networks as networks
 from nchl.runs.config_meaning import renewed, schedules, that_stay, without_meaning
 from nchl.runs.config_values import check_values
-from nchl.runs.options import FORMER, Option, check_keys, check_kind, is_file_network, is_object, no_meaning, option, with_strategy_settings
+from nchl.runs.options import (
+    FORMER,
+    LISTS,
+    Option,
+    check_keys,
+    check_kind,
+    is_file_network,
+    is_object,
+    no_meaning,
+    option,
+    with_strategy_settings,
+)
 from nchl.runs.options import OBJECT as _OBJECT
 from nchl.runs.presets import preset_settings
 from nchl.strategies.registry import STRATEGIES, settings_of
@@ -67,6 +79,10 @@ class EvolveConfig:
     max_episode_steps: int | None = option(
         "int", None, "an episode ends after so many steps, in place of the task's own limit", _TASK, metavar="N"
     )
+    env: dict[str, Any] | None = environment.ENV
+    observe: tuple[str, ...] | None = environment.OBSERVE
+    action_repeat: int | None = environment.ACTION_REPEAT
+    wrap: tuple[str, ...] | None = environment.WRAP
 
     network: str | None = option(
         "str",
@@ -180,8 +196,11 @@ class EvolveConfig:
     def _settle(self, about: Option) -> None:
         """Check the kind of one option, give it its default where it has a meaning, refuse it where it has none."""
         value = getattr(self, about.name)
-        if about.kind == "ints" and isinstance(value, list):
+        if about.kind in LISTS and isinstance(value, list):
             value = tuple(value)
+            object.__setattr__(self, about.name, value)
+        if about.kind == "settings" and value is not None:
+            value = environment.settled(value)
             object.__setattr__(self, about.name, value)
         network, strategy = str(self.network), str(self.strategy)
         if value is not None:

@@ -45,6 +45,7 @@ def check_values(config: EvolveConfig) -> None:
         "window": 1,
         "population": 2,
         "max_episode_steps": 1,
+        "action_repeat": 1,
         "episodes": 1,
         "validation_episodes": 0,
         "generations": 1,
@@ -56,6 +57,8 @@ def check_values(config: EvolveConfig) -> None:
         value = getattr(config, name)
         if value is not None and value < bound:
             raise InvalidArgument(f"{name} must be at least {bound}, got {value}")
+    if config.wrap and config.simulator == "envpool":
+        raise InvalidArgument(f"--wrap {config.wrap[0]}: wrappers are Gymnasium's, and --simulator envpool asks for another; leave one out")
     if config.episodes_schedule is not None:
         read_episodes(config.episodes_schedule)
     settings = config.strategy_settings()

@@ -30,6 +30,7 @@ from nchl.runs.config import INITIAL_GENOMES, EvolveConfig
 from nchl.runs.config_networks import STATIC
 from nchl.runs.files import cannot_write, read_json, read_text, write_json
 from nchl.runs.options import OWN_START
+from nchl.user_code import is_place
 
 FORMAT = 1
 _KEYS = ("format", "settings", "same_bits", "files", "versions", "command", "started")
@@ -287,9 +288,17 @@ def own_files(config: EvolveConfig, *others: Path) -> dict[str, str]:
 def with_absolute_paths(config: EvolveConfig) -> EvolveConfig:
     """The configuration with files and folders named absolutely, so that a run can be continued from anywhere."""
     changes: dict[str, Any] = {}
-    for option, place in named(config).items():
+
+    def absolute(place: str) -> str:
         file, _, attribute = place.rpartition(":")
-        changes[option] = f"{Path(file).absolute()}:{attribute}"
+        return f"{Path(file).absolute()}:{attribute}"
+
+    places = named(config)
+    for option, value in config.to_json().items():
+        if option in places:
+            changes[option] = absolute(places[option])
+        elif isinstance(value, list) and any(map(is_place, value)):
+            changes[option] = tuple(absolute(each) if is_place(each) else each for each in value)
     start = config.initial_genome
     if start is not None and start not in (*INITIAL_GENOMES, OWN_START):
         changes["initial_genome"] = str(Path(start).absolute())

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nchl.errors import InvalidArgument, NchlError, RunError, ShapeError, UnknownName
+from nchl.errors import InvalidArgument, NchlError, RunError, UnknownName
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.build import build
 from nchl.rollout import ObservationStatistics
@@ -64,7 +64,8 @@ class Agent:
         """The action for one observation, and one step of rewiring.
 
         Args:
-            observation: as the Gymnasium environment gives it, without any leading axis.
+            observation: as the Gymnasium environment gives it, without any leading axis; a dict or tuple where it has parts. Where the
+                task repeats actions (`task.action_repeat`), the one after the last repetition.
             reward: what the last action earned; only a network that learns from rewards looks at it. None on an episode's first step.
 
         Returns:
@@ -75,17 +76,9 @@ class Agent:
             InvalidArgument: what holds no numbers, or numbers that are not finite; the network is as before.
             NchlError: the network's outputs are no longer finite.
         """
-        space = self._task.back_end.observation_space
-        try:
-            raw = np.asarray(observation)
-        except ValueError as error:  # ragged lists
-            raise ShapeError(f"{self._task.id} gives observations of shape {space.shape}, got what is no array ({error})") from error
-        if raw.dtype.kind not in "fiub":
-            raise InvalidArgument(f"{self._task.id} gives observations of numbers, got {raw.dtype}")
-        if raw.shape != space.shape:
-            raise ShapeError(f"{self._task.id} gives observations of shape {space.shape}, got {raw.shape}; act takes one at a time")
+        raw = self._task.back_end.packing.of_one(observation)
         _refuse_not_finite(raw, "finite")
-        seen = self._task.map_observations(raw[None])
+        seen = self._task.map_observations(raw)
         if self.statistics is not None:
             seen = self.statistics.normalise(seen)
         inputs = torch.as_tensor(np.asarray(seen[0]), dtype=self.network.dtype, device=self.network.device)
@@ -168,7 +161,7 @@ def load(
     folder, record, tensors, about = found.folder, found.record, found.tensors, found.recipe()
 
     def make(with_simulator: str) -> Task:
-        trust.check(folder.path, (about.task,))
+        trust.check(folder.path, (about.task, *about.wrap))
         return task_of(about, with_simulator)
 
     if simulator is not None or record.task is None:

@@ -29,7 +29,10 @@ ADDED = frozenset(
     {"max_episode_steps", "mu", "evolve_biases", "episodes_schedule"}
     | {"sigma_schedule", "lr_schedule", "optimizer", "weight_decay"}
     | {"recurrent", "average", "every", "trace", "modulate"}
+    | {"env", "observe", "action_repeat", "wrap"}
 )
+
+LISTS = ("ints", "texts", "places")  # kinds whose values are tuples
 
 # Options of earlier versions -> what is said of them.
 FORMER = {"diagonal": "--diagonal is a strategy of its own now: write --strategy sep-cma-es (in Python, strategy='sep-cma-es')"}
@@ -41,7 +44,8 @@ class Option:
 
     Attributes:
         name: field of `EvolveConfig`.
-        kind: `str`, `int`, `float`, `bool` (a flag) or `ints` (one number or more).
+        kind: `str`, `int`, `float`, `bool` (a flag), `ints` (one number or more), `texts`, `places` (given once for each) or `settings`
+            (named values).
         default: the value that it takes where it has a meaning and is not given; None: no value.
         help: one sentence, with units and source where there are any; ends with the default.
         group: heading under which the help shows it.
@@ -179,6 +183,9 @@ def check_kind(option: Option, value: Any) -> None:
         "float": (is_int or isinstance(value, float)) and math.isfinite(value),
         "bool": isinstance(value, bool),
         "ints": isinstance(value, tuple) and all(isinstance(item, int) and not isinstance(item, bool) for item in value),
+        "texts": isinstance(value, tuple) and all(isinstance(item, str) and item for item in value),
+        "places": isinstance(value, tuple) and all(isinstance(item, str) and ":" in item for item in value),
+        "settings": isinstance(value, dict),
     }[option.kind]
     if not fits:
         wanted = {
@@ -187,6 +194,9 @@ def check_kind(option: Option, value: Any) -> None:
             "float": "a finite number",
             "bool": "true or false",
             "ints": "a list of whole numbers",
+            "texts": "a list of texts",
+            "places": "a list of MODULE:NAME or FILE.py:NAME",
+            "settings": "settings by name",
         }[option.kind]
         # A run is repeated from its record, which can name code and not hold it.
         hint = "; name the place of the function or class instead, as 'FILE.py:NAME'" if callable(value) else ""

@@ -127,15 +127,23 @@ def _value(name: str, value: Any, path: Path) -> Any:
             return float(value)
         except ValueError:
             return value
+    if kind in ("texts", "places") and value is not None:
+        values = tuple(value) if isinstance(value, list) else (value,)
+        return tuple(_beside(each, path) if kind == "places" and is_place(each) else each for each in values)
     if not isinstance(value, str):
         return value
     # Files are named from where the sweep's own file lies, so that it means the same wherever it is started.
     if (name in ("network", "rule") and ":" in value) or (name == "strategy" and is_place(value)):
-        file, _, attribute = value.rpartition(":")
-        return f"{(path.absolute().parent / file).resolve()}:{attribute}"
+        return _beside(value, path)
     if name == "initial_genome" and value not in INITIAL_GENOMES:
         return str((path.absolute().parent / value).resolve())
     return value
+
+
+def _beside(place: str, path: Path) -> str:
+    """`FILE.py:NAME` with the file's absolute path, seen from where the sweep's own file lies."""
+    file, _, attribute = place.rpartition(":")
+    return f"{(path.absolute().parent / file).resolve()}:{attribute}"
 
 
 def _readable(name: str, value: Any) -> str:
@@ -144,6 +152,10 @@ def _readable(name: str, value: Any) -> str:
         return "default"
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, dict):
+        return "+".join(_readable("", f"{key}-{each}".replace("_", "-")) for key, each in value.items()) or "none"
+    if isinstance(value, tuple) and any(isinstance(each, str) for each in value):
+        return "+".join(_readable("", each) for each in value)
     if isinstance(value, tuple):
         return "x".join(map(str, value)) or "none"
     if name in ("average", "modulate", "normalise"):  # a word with a number, as in mean:10

@@ -16,6 +16,8 @@ from nchl.strategies.registry import STRATEGIES
 from nchl.tasks import Task
 from nchl.workers.player import network_of, task_of
 
+_PLAYED = ("task", "simulator", "image_size", "max_episode_steps", "env", "observe", "action_repeat", "wrap")
+
 
 def check_cells(cells: Iterable[Cell], file: Path) -> None:
     """Make what the cells name, each thing once, and let it go again.
@@ -32,7 +34,7 @@ def check_cells(cells: Iterable[Cell], file: Path) -> None:
     with contextlib.ExitStack() as stack:
         for cell in cells:
             config = cell.config
-            played = (config.task, config.simulator, config.image_size, config.max_episode_steps)
+            played = tuple(repr(getattr(config, name)) for name in _PLAYED)
             # Hidden layers of any sizes can be made; what else says what the network is may not go together.
             settings = config.network_settings() | {"hidden": bool(config.hidden)}
             named = (*played, *settings.values(), config.device, config.backend, config.strategy)

@@ -14,7 +14,7 @@ from typing import Any
 
 from nchl.errors import NchlError, RunError
 from nchl.runs import environment
-from nchl.runs.code import collect, digest, named
+from nchl.runs.code import collect, digest, named, nth
 from nchl.runs.config import EvolveConfig
 from nchl.runs.files import read_json, read_text
 from nchl.runs.folder import Record, RunFolder, own_files
@@ -196,7 +196,7 @@ def _larger(name: str, before: EvolveConfig, now: EvolveConfig) -> bool:
 
 
 def _differences(record: Record, now: EvolveConfig) -> dict[str, str]:
-    old, new = that_matter(record.settings.to_json()), that_matter(now.to_json())
+    old, new = (_each_place(that_matter(settings.to_json())) for settings in (record.settings, now))
     if record.code is not None:  # the same code, as was seen before: wherever its files lie now
         both = [name for name in named(now) if is_place(old.get(name)) and _name(old[name]) == _name(new[name])]
         old, new = ({name: value for name, value in each.items() if name not in both} for each in (old, new))
@@ -204,8 +204,18 @@ def _differences(record: Record, now: EvolveConfig) -> dict[str, str]:
     return {
         name: f"{name} is {old[name]!r} there and {new[name]!r} in the file{hint if name in TOTALS else ''}"
         for name in new
-        if old[name] != new[name]
+        if old.get(name) != new[name]
     }
+
+
+def _each_place(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings with the files of a list of places each under a name of its own, as `runs.code.named` gives them, and what else it holds."""
+    apart = dict(settings)
+    for option, value in settings.items():
+        if isinstance(value, list) and any(map(is_place, value)):
+            apart |= {nth(option, k): place for k, place in enumerate(value) if is_place(place)}
+            apart[option] = [nth(option, k) if is_place(place) else place for k, place in enumerate(value)]
+    return apart
 
 
 def _name(place: str) -> str:

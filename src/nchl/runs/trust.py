@@ -24,7 +24,8 @@ _NAME = "known-code"
 
 def chosen(config: EvolveConfig) -> tuple[str | None, ...]:
     """The options that can name code: also a cluster, for Ray runs what its other nodes send."""
-    return *chosen_network(config), config.strategy if is_place(config.strategy) else None, config.task, config.cluster
+    strategy = config.strategy if is_place(config.strategy) else None
+    return *chosen_network(config), strategy, config.task, config.cluster, *(config.wrap or ())
 
 
 def chosen_network(config: EvolveConfig) -> tuple[str | None, ...]:

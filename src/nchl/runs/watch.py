@@ -119,6 +119,7 @@ def open_run(
         about.image_size,
         about.max_episode_steps,
         draw=draw,
+        **about.task_words,
     )
     try:
         task = stage.task

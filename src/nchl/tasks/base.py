@@ -15,15 +15,21 @@ from jaxtyping import Bool, Float, Int, Integer, Shaped
 
 from nchl.errors import InvalidArgument, ShapeError
 from nchl.seeds import Purpose
+from nchl.tasks.flatten import Packing
+from nchl.tasks.plain_spaces import kind
 
 
 class Step(NamedTuple):
-    """What one step of some of the lives gave, in the order in which the rows were asked for."""
+    """What one step of some of the lives gave, in the order in which the rows were asked for.
+
+    `taken` counts the simulator's steps where an action is repeated (see `nchl.tasks.repeat`); elsewhere it is 1.
+    """
 
     observations: Shaped[np.ndarray, "k ..."]
     rewards: Float[np.ndarray, " k"]
     terminated: Bool[np.ndarray, " k"]
     truncated: Bool[np.ndarray, " k"]
+    taken: Int[np.ndarray, " k"] | int = 1
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Lives(ABC):
 
     Attributes:
         size: number of lives.
-        observation_space: of one life (a Gymnasium space).
+        observation_space: of what a life gives: where an observation has parts, of the vector that they make.
         action_space: of one life (a Gymnasium space).
     """
 
@@ -60,7 +66,7 @@ class Lives(ABC):
         self.size = size
         self.observation_space = observation_space
         self.action_space = action_space
-        self._discrete = hasattr(action_space, "n")
+        self._range = _range(action_space)
         self._checked: bytes | None = None
 
     def step(self, actions: Shaped[np.ndarray, "k ..."], rows: Integer[np.ndarray, " k"]) -> Step:
@@ -83,9 +89,9 @@ class Lives(ABC):
         shape = (len(rows), *self.action_space.shape)
         if not isinstance(actions, np.ndarray) or actions.shape != shape:
             raise ShapeError(f"actions: expected an array of shape {shape}, got {getattr(actions, 'shape', type(actions).__name__)}")
-        if self._discrete:
-            first = int(getattr(self.action_space, "start", 0))
-            if actions.dtype.kind not in "iu" or int(actions.min()) < first or int(actions.max()) >= first + int(self.action_space.n):
+        if self._range is not None:
+            low, high = self._range
+            if actions.dtype.kind not in "iu" or (actions < low).any() or (actions > high).any():
                 raise InvalidArgument(f"actions: expected whole numbers of {self.action_space}, got {actions.dtype} {actions[:8]}")
         elif actions.dtype.kind != "f" or not np.isfinite(actions).all():
             raise InvalidArgument(f"actions: expected finite floating point numbers, got {actions.dtype} {actions[:8]}")
@@ -100,19 +106,35 @@ class Lives(ABC):
         """Step; everything is checked already."""
 
 
+def _range(space: Any) -> tuple[Any, Any] | None:
+    """The smallest and the largest action of a space of whole numbers; None for a Box of floating point numbers."""
+    name = kind(space)
+    if name == "Discrete":
+        first = int(getattr(space, "start", 0))
+        return first, first + int(space.n) - 1
+    if name == "MultiDiscrete":
+        first = getattr(space, "start", 0)
+        return first, first + space.nvec - 1
+    if name == "MultiBinary":
+        return 0, 1
+    return (space.low, space.high) if space.dtype.kind in "iu" else None
+
+
 class Simulator(ABC):
     """Makes lives of one task and owns them.
 
     Attributes:
         name: "envpool" or "gymnasium".
-        observation_space: of one life.
+        observation_space: the environment's own.
         action_space: of one life.
+        packing: how its observations become the arrays that lives give.
         step_limit: steps after which the simulator truncates a life; None where it never does.
     """
 
     name: str
     observation_space: Any
     action_space: Any
+    packing: Packing
     step_limit: int | None
 
     @abstractmethod

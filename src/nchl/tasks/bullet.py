@@ -8,12 +8,14 @@ The environment's other summands (1 for each step alive, for example) would rewa
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from nchl.errors import MissingExtra, require
+from nchl.errors import MissingExtra, TaskError, require
 from nchl.tasks.base import EarlyStop
+from nchl.tasks.flatten import packing
 from nchl.tasks.gym import Gymnasium
 
 ID = "AntBulletEnv-v0"
@@ -23,12 +25,23 @@ LARGEST_SLICE = 256
 _LIMIT = 1000
 
 
-def make(threads: int, max_episode_steps: int | None) -> Gymnasium:
+def make(
+    threads: int,
+    max_episode_steps: int | None,
+    observe: Sequence[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    wrap: Sequence[str] = (),
+) -> Gymnasium:
     """The ant, always in processes of its own: PyBullet writes to standard output, and holds many worlds only slowly.
 
     Raises:
         MissingExtra: PyBullet or its environments are not installed.
+        TaskError: settings, wrappers or parts of the observation, which the published task has none of.
     """
+    said = {"--observe": observe, "--env": settings, "--wrap": wrap}
+    for option, value in said.items():
+        if value:
+            raise TaskError(f"{option} has no meaning for {ID}, which is played as it was published; leave it out")
     for module in ("pybullet", MODULE):
         if importlib.util.find_spec(module) is None:
             raise MissingExtra(f"{ID} needs {module!r}, which is not installed; install it with: pip install 'nchl[bullet]'")
@@ -38,4 +51,4 @@ def make(threads: int, max_episode_steps: int | None) -> Gymnasium:
     limit = max_episode_steps or _LIMIT
     # The first life of a PyBullet world differs from all later ones by 1e-7, so it is thrown away.
     recipe = {"id": ID, "module": MODULE, "options": {"max_episode_steps": limit}, "warm_up": True, "reward": "progress"}
-    return Gymnasium(recipe, (observation, action), limit, threads, "processes")
+    return Gymnasium(recipe, (observation, action), packing(observation, None, ID), limit, threads, "processes")

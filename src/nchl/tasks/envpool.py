@@ -10,9 +10,11 @@ go, and are made again in the same way.
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import gc
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,11 +22,15 @@ import numpy as np
 from nchl.errors import InvalidArgument, TaskError, require
 from nchl.quiet import quiet_warnings
 from nchl.seeds import environment_seed
+from nchl.tasks import families
 from nchl.tasks.arithmetic import simulator_arithmetic
 from nchl.tasks.base import Lives, Simulator, Start, Step
+from nchl.tasks.flatten import Packing, packing
+from nchl.tasks.settings import typed_for_envpool
 
 LIFETIME = 20
 MOST_LIVES = 4096  # in pools that are kept: some GB
+HIDDEN = frozenset(["privileged_state"])
 # Tested one by one: equal bits after passing over resets, and no random number drawn by a step.
 _PERSISTENT = frozenset(
     [
@@ -43,6 +49,11 @@ def persistent(task: str) -> bool:
     return task in _PERSISTENT
 
 
+def hidden(task: str) -> frozenset[str]:
+    """Parts of a task's observations that are seen only when they are named: what a simulator knows and a robot does not."""
+    return HIDDEN if families.of(task) == "playground" else frozenset()
+
+
 def known_ids() -> list[str]:
     """All ids of the installed EnvPool.
 
@@ -55,8 +66,11 @@ def known_ids() -> list[str]:
 class Pool(Lives):
     """One EnvPool in synchronous mode, stepped by subsets."""
 
-    def __init__(self, task: str, seeds: list[int], threads: int, options: dict[str, Any]) -> None:
+    def __init__(
+        self, task: str, seeds: list[int], threads: int, options: Mapping[str, Any], pack: Callable[[Any], Packing] | Packing
+    ) -> None:
         envpool = require("envpool", "sim")
+        self._task = task
         if not seeds or threads < 1:
             raise InvalidArgument(f"a pool needs at least one environment and one thread, got {len(seeds)} and {threads}")
         with quiet_warnings(), simulator_arithmetic():  # Gymnasium's spaces complain of EnvPool's double precision bounds
@@ -67,7 +81,9 @@ class Pool(Lives):
                 spaces = self._env.observation_space, self._env.action_space
             except (TypeError, AssertionError, RuntimeError, ValueError) as error:
                 raise TaskError(f"EnvPool cannot make {task!r} with {options}: {error or type(error).__name__}") from error
-        super().__init__(len(seeds), *spaces)
+        self.pack = pack if isinstance(pack, Packing) else pack(spaces[0])
+        self.whole_space = spaces[0]
+        super().__init__(len(seeds), self.pack.space, spaces[1])
         self.resets, self.whole = 0, True
         limit = int(self._env.config.get("max_episode_steps", _NO_LIMIT))
         self.step_limit = None if limit >= _NO_LIMIT else limit
@@ -76,8 +92,10 @@ class Pool(Lives):
         """Begin a new life in every row; continues each environment's random numbers."""
         self.resets += 1
         self.whole = False
-        observations: np.ndarray = self._env.reset()[0]
+        observations = self.pack(self._env.reset()[0])
         self.whole = True
+        if len(observations) != self.size:  # games of several players
+            raise TaskError(f"{self._task} gives {len(observations)} observations for {self.size} environments: it has several players")
         return observations
 
     def picture(self) -> np.ndarray:
@@ -89,7 +107,7 @@ class Pool(Lives):
         self.whole = False  # a signal may come between the question and the answer, which the next reset would then get
         observations, rewards, terminated, truncated, _ = self._env.step(np.ascontiguousarray(actions), rows)
         self.whole = True
-        return Step(observations, rewards, terminated, truncated)
+        return Step(self.pack(observations), rewards, terminated, truncated)
 
 
 class EnvPool(Simulator):
@@ -99,16 +117,28 @@ class EnvPool(Simulator):
         task: EnvPool's id.
         threads: threads of each pool; the results do not depend on them.
         max_episode_steps: another limit than the task's own.
+        observe: parts of the observations that are seen; None: all but `HIDDEN`.
+        settings: further options of EnvPool's for the task.
     """
 
     name = "envpool"
 
-    def __init__(self, task: str, threads: int, max_episode_steps: int | None) -> None:
+    def __init__(
+        self,
+        task: str,
+        threads: int,
+        max_episode_steps: int | None,
+        observe: Sequence[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self._task, self._threads = task, 1 if task.startswith(_LIGHT) else threads
         self._most_lives = MOST_LIVES
-        self._options = {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
-        probe = Pool(task, [0], 1, self._options)
-        self.observation_space, self.action_space, self.step_limit = probe.observation_space, probe.action_space, probe.step_limit
+        self._options = typed_for_envpool(task, settings or {}) | (
+            {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
+        )
+        probe = Pool(task, [0], 1, self._options, lambda space: packing(space, observe, task, hidden(task)))
+        self.packing = probe.pack
+        self.observation_space, self.action_space, self.step_limit = probe.whole_space, probe.action_space, probe.step_limit
         # Key: purpose and slot. Value: what the pool was made from, and the pool. The one that was used last stands last.
         self._pools: dict[tuple[int, int], tuple[tuple[int, ...], Pool]] = {}
 
@@ -128,7 +158,7 @@ class EnvPool(Simulator):
                 release_memory()
             self._make_room(size)
             seed = environment_seed(start.run_seed, start.purpose, born, 0)
-            held = made_from, Pool(self._task, [seed] * size, self._threads, self._options)
+            held = made_from, Pool(self._task, [seed] * size, self._threads, self._options, self.packing)
         self._pools[key] = held
         pool = held[1]
         while pool.resets <= index:
@@ -148,7 +178,7 @@ class EnvPool(Simulator):
     def separate(self, seeds: list[int]) -> tuple[Lives, np.ndarray]:
         """See `Simulator.separate`."""
         release_memory()  # of the pool that the caller has just let go
-        pool = Pool(self._task, seeds, self._threads, self._options)
+        pool = Pool(self._task, seeds, self._threads, self._options, self.packing)
         return pool, pool.reset()
 
     def divided(self, count: int) -> list[Simulator]:
@@ -156,14 +186,14 @@ class EnvPool(Simulator):
         shares = [self._threads // count + (part < self._threads % count) for part in range(count)]
         if not shares[-1]:
             return [self]
-        parts = [EnvPool(self._task, share, self._options.get("max_episode_steps")) for share in shares]
-        for part in parts:
-            part._most_lives = self._most_lives // count
+        parts = [copy.copy(self) for _ in shares]
+        for part, share in zip(parts, shares, strict=True):
+            part._threads, part._most_lives, part._pools = share, self._most_lives // count, {}
         return list(parts)
 
     def one(self, seed: int, **options: Any) -> Pool:
         """A pool of one life, made with more of EnvPool's options, for example to be drawn."""
-        return Pool(self._task, [seed], 1, {**self._options, **options})
+        return Pool(self._task, [seed], 1, {**self._options, **options}, self.packing)
 
     def close(self) -> None:
         """See `Simulator.close`."""

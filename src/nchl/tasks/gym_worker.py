@@ -66,8 +66,9 @@ def make_environment(recipe: Mapping[str, Any]) -> Any:
 
     Args:
         recipe: `id`, and optionally `module` (imported first), `spec` (Gymnasium's own JSON, where the id may be unknown
-            here), `options` (keywords of `gymnasium.make`) and `warm_up` (reset once, because the first life of some
-            simulators differs from all later ones).
+            here), `options` (keywords of `gymnasium.make`), `wrap` (places of wrappers, the innermost first; those in files of the user's
+            stand with their texts in `texts`) and `warm_up` (reset once, because the first life of some simulators differs from all later
+            ones).
     """
     gymnasium = importlib.import_module("gymnasium")
     if recipe.get("module"):
@@ -75,9 +76,25 @@ def make_environment(recipe: Mapping[str, Any]) -> Any:
     spec = recipe.get("spec")
     what = gymnasium.envs.registration.EnvSpec.from_json(spec) if spec else recipe["id"]
     environment = gymnasium.make(what, disable_env_checker=True, **recipe.get("options", {}))
+    for place in recipe.get("wrap", ()):
+        environment = wrapper(place, recipe.get("texts", {}))(environment)
     if recipe.get("warm_up"):
         environment.reset(seed=0)
     return environment
+
+
+def wrapper(place: str, texts: Mapping[str, str]) -> Any:
+    """What a wrapper's place names: a callable that takes an environment and gives one."""
+    file, _, name = place.rpartition(":")
+    if not file.endswith(".py"):
+        found = importlib.import_module(file)
+        for part in name.split("."):
+            found = getattr(found, part)
+        return found
+    from nchl.user_code import load_object, using  # light: torch is loaded only by a file that draws from it
+
+    with using({path: text.encode("latin-1") for path, text in texts.items()}):
+        return load_object(place, "the wrapper")
 
 
 @contextlib.contextmanager
@@ -114,17 +131,19 @@ class Environments:
     def __init__(self, recipe: Mapping[str, Any], count: int) -> None:
         with quiet():
             self._environments = [make_environment(recipe) for _ in range(count)]
+        self._paths = [tuple(path) for path in recipe.get("observe", [()])]
         # Looked up once: through Gymnasium's wrappers it takes longer than a step of a light environment.
-        self._shapes = [environment.observation_space.shape for environment in self._environments]
+        self._spaces = [_part(self._environments[0].observation_space, path) for path in self._paths] if count else []
+        self._scalar = count > 0 and not self._environments[0].action_space.shape
         self._progress = recipe.get("reward") == "progress"
 
-    def reset(self, seeds: Sequence[int]) -> np.ndarray:
-        """Begin a life in the first `len(seeds)` environments; a life is a function of its seed.
+    def reset(self, seeds: Sequence[int]) -> list[np.ndarray]:
+        """Begin a life in the first `len(seeds)` environments; a life is a function of its seed. Each part that is seen, as an array.
 
         Raises:
-            Unexpected: not a pair, or an observation of another shape than the space's.
+            Unexpected: not a pair, or an observation that is not of the space.
         """
-        observations = []
+        seen = []
         for row, seed in enumerate(seeds):
             answer = self._environments[row].reset(seed=int(seed))
             if not isinstance(answer, (tuple, list)) or len(answer) != 2:
@@ -132,20 +151,17 @@ class Environments:
                     "reset must return a pair, `return observation, info` (the old Gym returned the observation alone), "
                     f"got {type(answer).__name__} of {np.size(answer)} values"
                 )
-            observation = np.asarray(answer[0])
-            if observation.shape != self._shapes[row]:
-                raise self._misshapen("reset", observation, row)
-            observations.append(observation)
-        return np.stack(observations)
+            seen.append(self._seen("reset", answer[0]))
+        return [np.stack(part) for part in zip(*seen, strict=True)]
 
-    def step(self, rows: Sequence[int], actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Step some; observations, rewards (float64), terminated, truncated in the order of `rows`.
+    def step(self, rows: Sequence[int], actions: np.ndarray) -> list[np.ndarray]:
+        """Step some; each part that is seen, rewards (float64), terminated, truncated in the order of `rows`.
 
         Raises:
-            Unexpected: not five values, or an observation of another shape than the space's.
+            Unexpected: not five values, an observation that is not of the space, or a reward that is no number.
         """
-        observations, rewards, ends = [], np.empty(len(rows)), np.empty((2, len(rows)), dtype=np.bool_)
-        choices = actions.dtype.kind in "iu"
+        seen, rewards, ends = [], np.empty(len(rows)), np.empty((2, len(rows)), dtype=np.bool_)
+        choices = self._scalar and actions.dtype.kind in "iu"
         for k, row in enumerate(rows):
             environment = self._environments[row]
             action = int(actions[k]) if choices else actions[k, ...]
@@ -158,19 +174,14 @@ class Environments:
                     "step must return five values, `return observation, reward, terminated, truncated, info` "
                     f"(the old Gym returned four): {error}"
                 ) from error
-            observation = np.asarray(observation)
-            if observation.shape != self._shapes[row]:
-                raise self._misshapen("step", observation, row)
-            observations.append(observation)
-            rewards[k] = environment.unwrapped.rewards[1] if self._progress else reward
-            ends[:, k] = terminated, truncated
-        return np.stack(observations), rewards, ends[0], ends[1]
+            seen.append(self._seen("step", observation))
+            rewards[k] = environment.unwrapped.rewards[1] if self._progress else _one(reward, "reward")
+            ends[:, k] = bool(_one(terminated, "terminated")), bool(_one(truncated, "truncated"))
+        return [*(np.stack(part) for part in zip(*seen, strict=True)), rewards, ends[0], ends[1]]
 
-    def _misshapen(self, where: str, observation: np.ndarray, row: int) -> Unexpected:
-        return Unexpected(
-            f"{where} returned an observation of shape {observation.shape}, but its observation_space has shape {self._shapes[row]}; "
-            "make the two agree"
-        )
+    def _seen(self, where: str, observation: Any) -> list[np.ndarray]:
+        """The parts of one observation, as arrays of the shapes of their spaces."""
+        return [_array(where, observation, path, space) for path, space in zip(self._paths, self._spaces, strict=True)]
 
     def first(self) -> Any:
         """The first environment itself, to be drawn."""
@@ -180,6 +191,61 @@ class Environments:
         """Close all."""
         for environment in self._environments:
             environment.close()
+
+
+def _part(space: Any, path: Sequence[str | int]) -> Any:
+    """The space of a part."""
+    for key in path:
+        space = space.spaces[key]
+    return space
+
+
+def _array(where: str, observation: Any, path: Sequence[str | int], space: Any) -> np.ndarray:
+    """One part of an observation in its space's shape. Numbers of another kind than the space's take its type, where they fit.
+
+    Floating point numbers stay what they are: single precision is enough for some environments that declare double, and the reverse.
+    """
+    what = f"an observation{' with ' + '/'.join(map(str, path)) if path else ''}"
+    try:
+        for key in path:
+            observation = observation[key]
+        array = np.asarray(observation)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise Unexpected(f"{where} must return {what} as its observation_space says, got {str(observation)[:80]} ({told})") from error
+    if array.shape != space.shape:
+        if array.size != 1 or int(np.prod(space.shape)) != 1:
+            raise Unexpected(
+                f"{where} returned {what} of shape {array.shape}, but its observation_space has shape {space.shape}; make the two agree"
+            )
+        array = array.reshape(space.shape)
+    dtype = space.dtype
+    if array.dtype == dtype or (array.dtype.kind == "f" and dtype.kind == "f"):
+        return array
+    if array.dtype.kind not in "fiub":
+        raise Unexpected(f"{where} returned {what} of {array.dtype}; expected numbers, {dtype}")
+    if dtype.kind == "f":
+        return array.astype(dtype)
+    with np.errstate(invalid="ignore"):
+        cast = array.astype(dtype)
+    if not np.array_equal(cast, array):
+        if array.dtype.kind == "f" and len(space.shape) not in (0, 3):  # no choice and no picture: a vector may hold any numbers
+            return array
+        raise Unexpected(
+            f"{where} returned {what} of {array.dtype} with numbers that its observation_space's {dtype} does not hold, for example "
+            f"{array[cast != array].reshape(-1)[0]}; make the two agree"
+        )
+    return cast
+
+
+def _one(value: Any, what: str) -> Any:
+    """A reward or an end, which may come as an array of one number."""
+    if isinstance(value, (float, int, np.generic)):
+        return value
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "fiub":
+        raise Unexpected(f"step must return one number as {what}, got {str(value)[:80]!r} ({type(value).__name__})")
+    return array.reshape(()).item()
 
 
 def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
@@ -199,7 +265,7 @@ def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
             elif environments is None:
                 raise RuntimeError(f"{request['do']!r} before 'make'")
             elif request["do"] == "reset":
-                answer = [environments.reset(arrays[0].tolist())]
+                answer = environments.reset(arrays[0].tolist())
             else:
                 answer = environments.step(arrays[0].tolist(), arrays[1])
         except Unexpected as error:

@@ -8,56 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
 
-from nchl.errors import RunError
+from nchl.errors import RunError, TaskError
 from nchl.tasks.base import EarlyStop, Lives, Simulator, Start
-from nchl.tasks.spaces import action_map, observation_map
+from nchl.tasks.flatten import LEAVES, PARTS, Packing, packing
+from nchl.tasks.plain_spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple, Unseen, kind
+from nchl.tasks.spaces import action_map, map_of_packed
 from nchl.tasks.task import Task
 
 _INFINITE = {"inf": math.inf, "-inf": -math.inf}
 _MOST_NUMBERS = 1 << 24  # of a space, against sizes that no simulator has
-
-
-@dataclass(frozen=True, eq=False)
-class Box:
-    """Arrays within bounds, as Gymnasium's space of that name.
-
-    Attributes:
-        shape: of one array.
-        dtype: of its numbers.
-        low: the smallest of each number (*shape).
-        high: the largest (*shape).
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    low: Shaped[np.ndarray, ...]
-    high: Shaped[np.ndarray, ...]
-
-    def contains(self, x: Any) -> bool:
-        """Whether an array has the shape and lies within the bounds."""
-        array = np.asarray(x)
-        return array.shape == self.shape and bool((array >= self.low).all() and (array <= self.high).all())
-
-
-@dataclass(frozen=True)
-class Discrete:
-    """Whole numbers from `start` to below `start + n`, as Gymnasium's space of that name."""
-
-    n: int
-    start: int
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...] = ()
-
-    def contains(self, x: Any) -> bool:
-        """Whether it is one of the numbers."""
-        array = np.asarray(x)
-        return array.shape == () and array.dtype.kind in "iu" and self.start <= int(array) < self.start + self.n
+_MOST_PARTS, _DEEPEST = 1 << 12, 16
 
 
 class Deferred(Simulator):
@@ -66,12 +30,13 @@ class Deferred(Simulator):
     Args:
         name: "envpool" or "gymnasium".
         spaces: observation space and action space.
+        pack: how observations become arrays.
         step_limit: steps after which it truncates an episode.
         make: makes the real one.
     """
 
-    def __init__(self, name: str, spaces: tuple[Any, Any], step_limit: int | None, make: Callable[[], Simulator]) -> None:
-        self.name, self.step_limit, self._make = name, step_limit, make
+    def __init__(self, name: str, spaces: tuple[Any, Any], pack: Packing, step_limit: int | None, make: Callable[[], Simulator]) -> None:
+        self.name, self.step_limit, self.packing, self._make = name, step_limit, pack, make
         self.observation_space, self.action_space = spaces
         self._real: Simulator | None = None
 
@@ -101,7 +66,12 @@ class Deferred(Simulator):
 
 def to_record(task: Task) -> dict[str, Any]:
     """What a run records of its task, as JSON; `from_record` is the inverse."""
-    stop = task.early_stop
+    stop, back_end = task.early_stop, task.back_end
+    seen = [leaf.name for leaf in back_end.packing.leaves]
+    # Keys that earlier versions did not know are written only where they say something.
+    more: dict[str, Any] = {"action_repeat": task.action_repeat} if task.action_repeat > 1 else {}
+    if kind(back_end.observation_space) in PARTS:
+        more["observe"] = seen
     return {
         "id": task.id,
         "simulator": task.simulator,
@@ -110,6 +80,7 @@ def to_record(task: Task) -> dict[str, Any]:
         "step_limit": task.step_limit,
         "early_stop": None if stop is None else {"in_a_row": stop.in_a_row, "after": stop.after},
         "largest_slice": task.largest_slice,
+        **more,
     }
 
 
@@ -129,21 +100,38 @@ def from_record(data: Mapping[str, Any], image_size: tuple[int, int] | None, mak
         stop = data["early_stop"]
         spaces = _space(data["observation_space"]), _space(data["action_space"])
         name, step_limit = str(data["id"]), _count(data["step_limit"])
+        pack = packing(spaces[0], data.get("observe"), name)
         return Task(
             id=name,
-            back_end=Deferred(str(data["simulator"]), spaces, step_limit, make),
-            observation=observation_map(spaces[0], image_size, name),
+            back_end=Deferred(str(data["simulator"]), spaces, pack, step_limit, make),
+            observation=map_of_packed(pack, spaces[0], image_size, name),
             action=action_map(spaces[1], name),
             early_stop=None if stop is None else EarlyStop(_count(stop["in_a_row"]), _count(stop["after"], 0)),
             step_limit=step_limit,
             largest_slice=_count(data["largest_slice"]),
+            action_repeat=_count(data.get("action_repeat", 1)),
         )
-    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, TaskError) as error:
         raise RunError(f"{file}: key 'task' was altered or written by another version of nchl ({type(error).__name__}: {error})") from error
 
 
 def _space_to_json(space: Any) -> dict[str, Any]:
-    if hasattr(space, "n"):
+    name = kind(space)
+    if name in PARTS:
+        parts = space.spaces
+        # A list of pairs: a key of JSON's objects is always a text.
+        pairs = list(parts.items()) if isinstance(parts, Mapping) else list(enumerate(parts))
+        if not all(isinstance(key, str | int) for key, _ in pairs):
+            raise TaskError(f"the parts of an observation must have texts or whole numbers as keys, got {[key for key, _ in pairs]}")
+        return {"kind": name, "parts": [[key, _space_to_json(part)] for key, part in pairs]}
+    if name not in LEAVES:  # a part that is not seen
+        return {"kind": "Unseen", "name": name}
+    if name == "MultiBinary":
+        return {"kind": name, "shape": [int(side) for side in space.shape], "dtype": str(np.dtype(space.dtype))}
+    if name == "MultiDiscrete":
+        start = np.broadcast_to(np.asarray(getattr(space, "start", 0)), space.nvec.shape)
+        return {"kind": name, "nvec": space.nvec.tolist(), "start": start.tolist(), "dtype": str(np.dtype(space.dtype))}
+    if name == "Discrete":
         return {"kind": "Discrete", "n": int(space.n), "start": int(getattr(space, "start", 0)), "dtype": str(np.dtype(space.dtype))}
     bounds = {"low": _bounds_to_json(space.low), "high": _bounds_to_json(space.high)}
     return {"kind": "Box", "shape": [int(side) for side in space.shape], "dtype": str(np.dtype(space.dtype)), **bounds}
@@ -155,17 +143,35 @@ def _bounds_to_json(bounds: np.ndarray) -> Any:
     return flat[0] if flat and all(value == flat[0] for value in flat) else flat
 
 
-def _space(data: Mapping[str, Any]) -> Box | Discrete:
+def _space(data: Mapping[str, Any], depth: int = 0) -> Any:
+    name = data["kind"]
+    if name in PARTS:
+        pairs = data["parts"]
+        if depth >= _DEEPEST or len(pairs) > _MOST_PARTS or not all(isinstance(key, str | int) for key, _ in pairs):
+            raise ValueError("parts of a space expected, each with a key, in few levels")
+        parts = {key: _space(part, depth + 1) for key, part in pairs}
+        return Dict(parts) if name == "Dict" else Tuple(tuple(parts.values()))
+    if name == "Unseen" and depth:
+        return Unseen(str(data["name"]))
     dtype = np.dtype(data["dtype"])
     if dtype.kind not in "fiub":
         raise ValueError(f"a space of numbers expected, got {dtype}")
-    if data["kind"] == "Discrete":
+    if name == "Discrete":
         return Discrete(_count(data["n"]), int(data["start"]), dtype)
-    if data["kind"] != "Box":
-        raise ValueError(f"a space Box or Discrete expected, got {data['kind']!r}")
+    if name == "MultiDiscrete":
+        counts, starts = (np.array(data[each]) for each in ("nvec", "start"))
+        if counts.shape != starts.shape or counts.dtype.kind != "i" or starts.dtype.kind != "i" or (counts < 1).any():
+            raise ValueError("a space MultiDiscrete of whole numbers expected")
+        if counts.size > _MOST_NUMBERS or int(counts.max(initial=1)) > _MOST_NUMBERS or int(counts.sum()) > _MOST_NUMBERS:
+            raise ValueError("a space MultiDiscrete is too large")
+        return MultiDiscrete(counts, starts, dtype)
+    if name not in ("Box", "MultiBinary"):
+        raise ValueError(f"a space Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple expected, got {name!r}")
     shape = tuple(_count(side) for side in data["shape"])
     if math.prod(shape) > _MOST_NUMBERS:
         raise ValueError(f"a space of shape {shape} is too large")
+    if name == "MultiBinary":
+        return MultiBinary(shape, dtype)
     return Box(shape, dtype, _bounds(data["low"], shape, dtype), _bounds(data["high"], shape, dtype))
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from nchl import cores
 from nchl.errors import InvalidArgument, MissingExtra, TaskError, UnknownName
 from nchl.tasks import bullet, envpool, gym
 from nchl.tasks.base import EarlyStop, Simulator
-from nchl.tasks.spaces import action_map, observation_map
+from nchl.tasks.spaces import action_map, map_of_packed
 from nchl.tasks.task import FALLBACK_LIMIT, Task
 
 _ALIASES = {
@@ -63,6 +63,11 @@ def make(
     max_episode_steps: int | None = None,
     image_size: Sequence[int] | None = None,
     threads: int | None = None,
+    observe: Sequence[str] | None = None,
+    env: Mapping[str, Any] | None = None,
+    action_repeat: int = 1,
+    wrap: Sequence[str] | None = None,
+    texts: Mapping[str, bytes] | None = None,
 ) -> Task:
     """Make a task by name.
 
@@ -72,9 +77,15 @@ def make(
         max_episode_steps: another limit of steps than the task's own.
         image_size: (height, width) for tasks with pictures; None gives the network a vector.
         threads: threads or processes of the simulator, by default one per processor. Results do not depend on them.
+        observe: parts of a Dict or Tuple that are seen, as keys or paths (`desired_goal/kettle`); None: all, but not Playground's
+            `privileged_state`.
+        env: settings of the environment: EnvPool's options for the task, or keyword arguments of a Gymnasium environment.
+        action_repeat: steps of the simulator for each action, whose rewards are added.
+        wrap: wrappers for a Gymnasium environment, as `MODULE:NAME` or `FILE.py:NAME`, the innermost first.
+        texts: the user's files that `wrap` names, by path; None: as they lie on the disk.
 
     Raises:
-        UnknownName: no such task or simulator; the message offers the nearest.
+        UnknownName: no such task, simulator, part or setting; the message offers the nearest.
         MissingExtra: the task's package is not installed; the message names the extra.
         TaskError: a task that cannot be used, for example for its spaces.
         InvalidArgument: a number that cannot be.
@@ -86,7 +97,10 @@ def make(
         raise InvalidArgument(f"image_size: expected two numbers (height, width), got {image_size}")
     name = _ALIASES.get(id, id)
     notes: list[str] = []
-    back_end = _back_end(name, simulator, limit, _positive("threads", threads) or len(cores.available()), notes)
+    repeat = _positive("action_repeat", action_repeat) or 1
+    observe, wrap, env = _texts("observe", observe), _texts("wrap", wrap), _settings(env)
+    made = _Words(limit, _positive("threads", threads) or len(cores.available()), observe, env, wrap, texts)
+    back_end = _back_end(name, simulator, made, notes)
     size = None if image_size is None else (int(image_size[0]), int(image_size[1]))
     step_limit = limit or back_end.step_limit
     if step_limit is None:
@@ -97,15 +111,48 @@ def make(
     task = Task(
         id=name,
         back_end=back_end,
-        observation=observation_map(back_end.observation_space, size, name),
+        observation=map_of_packed(back_end.packing, back_end.observation_space, size, name),
         action=action_map(back_end.action_space, name),
         early_stop=_early_stop(name),
         step_limit=step_limit,
         # A car needs 3 MB in its network (and as much again in the simulator); PyBullet has room for a limited number of worlds.
         largest_slice={"CarRacing-v3": 64, bullet.ID: bullet.LARGEST_SLICE}.get(name, 1024),
+        action_repeat=repeat,
         notes=notes,
     )
-    return task.made_by(task=id, simulator=simulator, max_episode_steps=limit, image_size=None if size is None else list(size))
+    return task.made_by(
+        task=id,
+        simulator=simulator,
+        max_episode_steps=limit,
+        image_size=None if size is None else list(size),
+        observe=list(observe) or None,
+        env=env or None,
+        action_repeat=repeat if repeat > 1 else None,
+        wrap=list(wrap) or None,
+    )
+
+
+class _Words(NamedTuple):
+    """What `make` was given beside the name and the simulator, checked."""
+
+    limit: int | None
+    threads: int
+    observe: tuple[str, ...]
+    env: dict[str, Any]
+    wrap: tuple[str, ...]
+    texts: Mapping[str, bytes] | None
+
+
+def _texts(name: str, given: Sequence[str] | None) -> tuple[str, ...]:
+    if isinstance(given, str) or not all(isinstance(each, str) and each for each in given or ()):
+        raise InvalidArgument(f"{name}: expected a list of texts, got {given!r}")
+    return tuple(given or ())
+
+
+def _settings(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    if given is not None and (not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given)):
+        raise InvalidArgument(f"env: expected settings by name, as in {{'frame_skip': 2}}, got {given!r}")
+    return dict(given or {})
 
 
 def _positive(name: str, value: int | None) -> int | None:
@@ -120,31 +167,55 @@ def _early_stop(name: str) -> EarlyStop | None:
     return EarlyStop(in_a_row=20) if name == "CarRacing-v3" else None
 
 
-def _back_end(name: str, simulator: str, limit: int | None, threads: int, notes: list[str]) -> Simulator:
+def _back_end(name: str, simulator: str, made: _Words, notes: list[str]) -> Simulator:
+    if made.wrap and simulator == "envpool":
+        raise TaskError(f"--wrap {made.wrap[0]}: wrappers are Gymnasium's; use the simulator 'gymnasium' or 'auto'")
     if name == bullet.ID:
         if simulator == "envpool":
             raise TaskError(f"EnvPool does not have {name}; use the simulator 'gymnasium' or 'auto'")
-        return bullet.make(threads, limit)
-    if simulator == "gymnasium" or ":" in name:
+        return bullet.make(made.threads, made.limit, made.observe, made.env, made.wrap)
+    if simulator == "gymnasium" or ":" in name or made.wrap:
         if simulator == "envpool":
             raise TaskError(f"{name!r} names a module of Gymnasium environments; use the simulator 'gymnasium' or 'auto'")
-        return gym.make(name, threads, limit, notes)
+        return _gymnasium(name, made, notes)
     problem = _envpool_problem()
     if problem is None:
         if name in envpool.known_ids():
-            return envpool.EnvPool(name, threads, limit)
+            back_end = envpool.EnvPool(name, made.threads, made.limit, made.observe or None, made.env)
+            notes.extend(_hidden_parts(name, back_end, made.observe))
+            return back_end
         if simulator == "envpool":
             raise UnknownName("EnvPool task", name, envpool.known_ids())
     elif simulator == "envpool":
         raise MissingExtra(problem)
     try:
-        back_end = gym.make(name, threads, limit, notes)
+        other = _gymnasium(name, made, notes)
     except UnknownName as error:
+        if error.name != name:
+            raise
         choices = sorted({*error.choices, *([] if problem else envpool.known_ids()), *(row.id for row in _KNOWN)})
         raise UnknownName("task", name, choices) from None
     if problem is not None:
         notes.append(f"EnvPool is not available here, so {name} runs on Gymnasium (slower)")
-    return back_end
+    return other
+
+
+def _gymnasium(name: str, made: _Words, notes: list[str]) -> Simulator:
+    how: dict[str, Any] = {"observe": made.observe or None, "settings": made.env, "wrap": made.wrap, "texts": made.texts}
+    return gym.make(name, made.threads, made.limit, notes, **how)
+
+
+def _hidden_parts(name: str, back_end: Simulator, observe: Sequence[str]) -> list[str]:
+    """A line where parts of the observations are left out that were not named."""
+    parts = getattr(back_end.observation_space, "spaces", {})
+    left = [] if observe else sorted(str(key) for key in parts if key in envpool.hidden(name))
+    if not left:
+        return []
+    others = " ".join(str(key) for key in parts if key not in left)
+    return [
+        f"{name} also gives {' '.join(left)}, which only the simulator knows: the network does not see it; "
+        f"--observe {others} {' '.join(left)} shows it"
+    ]
 
 
 def _envpool_problem() -> str | None:

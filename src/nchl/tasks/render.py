@@ -19,9 +19,10 @@ from nchl import tasks
 from nchl.errors import DrawingError, InvalidArgument, NchlError, TaskError
 from nchl.tasks import bullet, gym_worker, render_mujoco
 from nchl.tasks.arithmetic import simulator_arithmetic
-from nchl.tasks.base import Step
+from nchl.tasks.base import Lives, Step
 from nchl.tasks.envpool import EnvPool
 from nchl.tasks.gym import Gymnasium, plain
+from nchl.tasks.repeat import Repeated
 from nchl.tasks.task import Task
 
 SIZE = (480, 360)
@@ -50,7 +51,7 @@ class Stage(ABC):
         seed: of the environment.
         simulator: "envpool" or "gymnasium": who steps the world.
         drawn_by: who draws it, in words.
-        steps_per_second: of the simulated time.
+        steps_per_second: of the simulated time; where actions are repeated, how many actions.
         notes: lines that a viewer should know, for example that this is not the run's simulator.
     """
 
@@ -59,16 +60,30 @@ class Stage(ABC):
         self.seed = seed
         self.simulator = task.simulator
         self.drawn_by = drawn_by
-        self.steps_per_second = float(steps_per_second)
+        self.steps_per_second = float(steps_per_second) / task.action_repeat
         self.notes = notes
+        self._repeated: Repeated | None = None
 
     @abstractmethod
     def reset(self) -> Shaped[np.ndarray, "1 ..."]:
         """Begin the life; its first observation, as the simulator gives it."""
 
-    @abstractmethod
     def step(self, actions: Shaped[np.ndarray, "1 ..."]) -> Step:
-        """One step, with a leading axis of one life everywhere."""
+        """One action, as often as the task repeats it, with a leading axis of one life everywhere."""
+        if self.task.action_repeat == 1:
+            return self._step(actions)
+        if self._repeated is None:
+            self._repeated = Repeated(_Life(self), self.task.action_repeat, self.task.step_limit)
+        return self._repeated.replay(actions, _ROW)
+
+    def begun(self, first: Shaped[np.ndarray, "1 ..."]) -> Shaped[np.ndarray, "1 ..."]:
+        """The first observation of a life, whose steps are counted anew."""
+        self._repeated = None
+        return first
+
+    @abstractmethod
+    def _step(self, actions: Shaped[np.ndarray, "1 ..."]) -> Step:
+        """One step of the simulator."""
 
     @abstractmethod
     def frame(self) -> UInt8[np.ndarray, "height width 3"]:
@@ -79,6 +94,17 @@ class Stage(ABC):
         """Give back what the simulator and the renderer hold."""
 
 
+class _Life(Lives):
+    """The one life on a stage."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(1, stage.task.back_end.packing.space, stage.task.back_end.action_space)
+        self._stage = stage
+
+    def _step(self, actions: np.ndarray, rows: np.ndarray) -> Step:
+        return self._stage._step(actions)
+
+
 class GymnasiumStage(Stage):
     """An environment of Gymnasium in this process, drawn by its own `rgb_array` renderer (here MuJoCo's with the wished size).
 
@@ -87,7 +113,7 @@ class GymnasiumStage(Stage):
 
     def __init__(self, task: Task, seed: int, size: tuple[int, int], notes: list[str], draw: bool = True) -> None:
         assert isinstance(task.back_end, Gymnasium)
-        recipe = dict(task.back_end.recipe)
+        recipe, self._pack = dict(task.back_end.recipe), task.back_end.packing
         mode = {} if task.id == bullet.ID or not draw else {"render_mode": _render_mode(task.id)}
         recipe["options"] = {**recipe.get("options", {}), **mode}
         try:
@@ -110,13 +136,14 @@ class GymnasiumStage(Stage):
     def reset(self) -> Shaped[np.ndarray, "1 ..."]:
         """See `Stage`."""
         with simulator_arithmetic():
-            return self._environments.reset([self.seed])
+            return self.begun(self._pack.put_together(self._environments.reset([self.seed])))
 
-    def step(self, actions: Shaped[np.ndarray, "1 ..."]) -> Step:
+    def _step(self, actions: Shaped[np.ndarray, "1 ..."]) -> Step:
         """See `Stage`."""
         try:
             with simulator_arithmetic():
-                return Step(*self._environments.step([0], actions))
+                *seen, rewards, terminated, truncated = self._environments.step([0], actions)
+                return Step(self._pack.put_together(seen), rewards, terminated, truncated)
         except Exception as error:
             raise TaskError(f"the environment failed in a step: {type(error).__name__}: {error}") from error
 
@@ -165,9 +192,9 @@ class EnvPoolStage(Stage):
     def reset(self) -> Shaped[np.ndarray, "1 ..."]:
         """See `Stage`. EnvPool takes a seed only when it is made, so this makes it anew."""
         self._pool = self._back_end.one(self.seed, **self._options)
-        return self._pool.reset()
+        return self.begun(self._pool.reset())
 
-    def step(self, actions: Shaped[np.ndarray, "1 ..."]) -> Step:
+    def _step(self, actions: Shaped[np.ndarray, "1 ..."]) -> Step:
         """See `Stage`."""
         return self._pool.step(actions, _ROW)
 
@@ -203,9 +230,9 @@ class TwinStage(Stage):
         self._pool = self._back_end.one(self.seed)
         self._twin = self._back_end.one(self.seed, exclude_current_positions_from_observation=False)
         self._whole = self._twin.reset()
-        return self._pool.reset()
+        return self.begun(self._pool.reset())
 
-    def step(self, actions: Shaped[np.ndarray, "1 ..."]) -> Step:
+    def _step(self, actions: Shaped[np.ndarray, "1 ..."]) -> Step:
         """See `Stage`."""
         self._whole = self._twin.step(actions, _ROW).observations
         return self._pool.step(actions, _ROW)
@@ -232,6 +259,7 @@ def open_stage(
     image_size: Sequence[int] | None = None,
     max_episode_steps: int | None = None,
     draw: bool = True,
+    **more: Any,
 ) -> Stage:
     """One environment of a task that can draw itself.
 
@@ -244,6 +272,7 @@ def open_stage(
         image_size: (height, width) of what the network sees, for tasks with pictures.
         max_episode_steps: another limit of steps than the task's own.
         draw: False: without pictures, which every task can do.
+        **more: of `tasks.make`: `observe`, `env`, `action_repeat`, `wrap`, `texts`.
 
     Raises:
         NchlError: what `tasks.make` raises; a DrawingError for a task that cannot be drawn here.
@@ -251,7 +280,7 @@ def open_stage(
     if size is not None and (len(size) != 2 or not all(16 <= side <= 4096 for side in size)):
         raise InvalidArgument(f"size: expected two numbers from 16 to 4096, width and height, got {' '.join(map(str, size))}")
     wished = None if size is None else (int(size[0]), int(size[1]))
-    task = tasks.make(id, simulator, max_episode_steps, image_size, threads=1)
+    task = tasks.make(id, simulator, max_episode_steps, image_size, threads=1, **more)
     notes: list[str] = list(task.notes)
     if isinstance(task.back_end, EnvPool):
         if not draw:
@@ -259,11 +288,13 @@ def open_stage(
         if task.id in DRAWN_BY_ENVPOOL:
             return EnvPoolStage(task, seed, wished, notes)
         if task.id in render_mujoco.TWINS:
+            if more.get("env"):
+                notes.append(f"{task.id} is drawn with the body of its defaults: --env changes what is played, not what is drawn")
             return TwinStage(task, seed, wished or SIZE, notes)
         task.close()
         name = task.id
         try:
-            task = tasks.make(name, "gymnasium", max_episode_steps, image_size, threads=1)
+            task = tasks.make(name, "gymnasium", max_episode_steps, image_size, threads=1, **more)
         except NchlError as error:
             raise DrawingError(
                 f"{name} cannot be drawn: EnvPool does not draw it here, and Gymnasium does not have it ({error})"

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 
-from nchl.tasks.base import EarlyStop, Simulator
+from nchl.tasks.base import EarlyStop, Lives, Simulator, Start
+from nchl.tasks.repeat import Repeated
 from nchl.tasks.spaces import ActionMap, ObservationMap, is_picture
 
 # A life must end. Where neither the task nor the user sets a limit, this one holds (and a note says so).
@@ -27,7 +28,9 @@ class Task:
         observation_shape: of what a network gets: (n,) or (channels, height, width).
         action_size: number of outputs that a network needs.
         early_stop: rule that ends hopeless lives, or None.
-        step_limit: no life is longer.
+        step_limit: no life is longer, in steps of the simulator.
+        action_repeat: steps of the simulator for each action: the network observes and acts once for all of them, and gets the sum of
+            their rewards.
         largest_slice: individuals that are stepped side by side at most; a larger population is cut. It bounds the memory of networks,
             not of simulators, which may be kept for each slice (see `nchl.tasks.envpool`).
         notes: lines that the user should see once.
@@ -40,6 +43,7 @@ class Task:
     early_stop: EarlyStop | None = None
     step_limit: int = FALLBACK_LIMIT
     largest_slice: int = 1024
+    action_repeat: int = 1
     notes: list[str] = field(default_factory=list)
     _made: tuple[dict[str, Any], tuple[Any, ...]] | None = field(default=None, init=False, compare=False, repr=False)
 
@@ -57,7 +61,7 @@ class Task:
 
     @property
     def _parts(self) -> tuple[Any, ...]:
-        return self.back_end, self.observation, self.action, self.early_stop, self.step_limit, self.largest_slice
+        return self.back_end, self.observation, self.action, self.early_stop, self.step_limit, self.largest_slice, self.action_repeat
 
     @property
     def simulator(self) -> str:
@@ -72,7 +76,12 @@ class Task:
     @property
     def pictures(self) -> bool:
         """Whether an observation is a picture, also where networks get it as a vector."""
-        return is_picture(self.back_end.observation_space)
+        return is_picture(self.back_end.packing.space)
+
+    @property
+    def decisions(self) -> int:
+        """No life has more actions of a network."""
+        return -(-self.step_limit // self.action_repeat)
 
     @property
     def action_size(self) -> int:
@@ -86,6 +95,17 @@ class Task:
     def map_actions(self, outputs: Float[np.ndarray, "k size"], bounded: bool) -> Shaped[np.ndarray, "k ..."]:
         """k rows of finite network outputs -> k actions within the space; `bounded`: the outputs lie in [-1, 1] already."""
         return self.action(outputs, bounded)
+
+    def common(self, size: int, start: Start) -> tuple[Lives, Shaped[np.ndarray, "size ..."]]:
+        """Lives that all begin in the same state, see `Simulator.common`; their actions are repeated where the task does so."""
+        return self._repeated(*self.back_end.common(size, start))
+
+    def separate(self, seeds: list[int]) -> tuple[Lives, Shaped[np.ndarray, "size ..."]]:
+        """Lives with a start of their own each, see `Simulator.separate`; their actions are repeated where the task does so."""
+        return self._repeated(*self.back_end.separate(seeds))
+
+    def _repeated(self, lives: Lives, first: np.ndarray) -> tuple[Lives, np.ndarray]:
+        return (lives if self.action_repeat == 1 else Repeated(lives, self.action_repeat, self.step_limit)), first
 
     def divided(self, count: int) -> list[Task]:
         """Tasks like this one, `count` at most, that threads of this process may play side by side; see `Simulator.divided`.

@@ -36,11 +36,15 @@ class Recipe:
         simulator: "auto", "envpool" or "gymnasium".
         image_size: (height, width) for networks that see pictures.
         max_episode_steps: another limit of an episode than the task's own.
+        observe: parts of the observations that networks see, see `tasks.make`; None: all.
+        env: settings of the environment.
+        action_repeat: steps of the environment for each action.
+        wrap: wrappers for a Gymnasium environment, the innermost first.
         backend: "auto", "eager" or "compiled".
         device: of the networks.
         threads: of the simulator; None: one per processor. Scores do not depend on it.
         constants: of the network, see `PlasticNetwork.constants`; None: as they are drawn under the seed.
-        code: the text of the user's files that `network` names, by path, see `user_code.using`; other files are read from the disk.
+        code: the text of the user's files that `network` and `wrap` name, by path, see `user_code.using`; others are read from the disk.
         template: a network that was given as an object and cannot be written down, see `networks.own`; it stays in this process.
         played: a task that was given as an object and cannot be made by its name; likewise.
     """
@@ -52,6 +56,10 @@ class Recipe:
     simulator: str = "auto"
     image_size: tuple[int, int] | None = None
     max_episode_steps: int | None = None
+    observe: tuple[str, ...] | None = None
+    env: Mapping[str, Any] | None = field(default=None, hash=False)
+    action_repeat: int = 1
+    wrap: tuple[str, ...] = ()
     backend: str = "auto"
     device: str = "cpu"
     threads: int | None = None
@@ -59,6 +67,11 @@ class Recipe:
     code: Mapping[str, bytes] = field(default_factory=dict, hash=False)
     template: Any = field(default=None, compare=False, hash=False)
     played: Task | None = field(default=None, compare=False, hash=False)
+
+    @property
+    def task_words(self) -> dict[str, Any]:
+        """The words of `tasks.make` beside the task's id, the simulator, sizes and limits."""
+        return {"observe": self.observe, "env": self.env, "action_repeat": self.action_repeat, "wrap": self.wrap, "texts": self.code}
 
 
 class Workers(Protocol):

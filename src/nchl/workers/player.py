@@ -48,6 +48,7 @@ def task_of(recipe: Recipe, simulator: str | None = None, threads: int | None = 
         max_episode_steps=recipe.max_episode_steps,
         image_size=recipe.image_size,
         threads=threads,
+        **recipe.task_words,
     )
 
 
