@@ -30,8 +30,8 @@ demo: $(VENV)/.demo ## Evolve a plastic network on CartPole, then score it on st
 test: $(VENV)/.test ## Run the fast tests
 	$(BIN)/python -m pytest
 
-slow: $(VENV)/.test ## Run the slow tests
-	$(BIN)/python -m pytest -m slow
+slow: $(VENV)/.test ## Run the slow tests; TESTS chooses among them
+	$(BIN)/python -m pytest -m slow $(TESTS)
 
 lint: $(VENV)/.test ## Check style and formatting
 	$(BIN)/ruff check .
