@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nchl import tasks
+from nchl.cli import main
 from nchl.errors import InvalidArgument, MissingExtra, TaskError, UnknownName
+from nchl.tasks import families
+from nchl.tasks.envpool import hidden
+from nchl.tasks.flatten import packing
+from nchl.tasks.spaces import action_map
 
 pytest.importorskip("envpool")
 
@@ -90,7 +98,7 @@ def test_a_task_without_a_limit_gets_one_and_says_so() -> None:
     assert tasks.make("CliffWalking-v0", max_episode_steps=50).notes == []
 
 
-@pytest.mark.parametrize("info", [info for info in tasks.known() if info.id != "AntBulletEnv-v0"], ids=lambda info: info.id)
+@pytest.mark.parametrize("info", [info for info in tasks.known() if info.simulators == "envpool, gymnasium"], ids=lambda info: info.id)
 def test_the_table_says_what_is(info: tasks.TaskInfo) -> None:
     task = tasks.make(info.id, max_episode_steps=3, threads=1)
     assert info.simulators.split(", ")[0] == task.simulator == "envpool"
@@ -99,6 +107,63 @@ def test_the_table_says_what_is(info: tasks.TaskInfo) -> None:
     assert int(info.action.split()[0]) == task.action_size
 
 
+def test_the_table_has_every_task_of_the_two_suites_and_their_sizes() -> None:
+    import envpool
+
+    for name in ("dm_control", "playground"):
+        rows = {info.id: info for info in tasks.known() if info.family == name}
+        assert sorted(rows) == sorted(id for id in families.of_envpool()[name] if "/" not in id)
+        for id, info in rows.items():
+            spec = envpool.make_spec(id)
+            seen = packing(spec.observation_space, None, id, hidden(id)).space.shape
+            assert (int(info.observation), int(info.action.split()[0])) == (math.prod(seen), action_map(spec.action_space, id).size), id
+
+
+# The first of each family; those of pgx are games of two players.
+FAMILIES = {name: ids[0] for name, ids in families.of_envpool().items() if name != "pgx"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_one_task_of_each_family_plays_ten_steps(family: str) -> None:
+    id = FAMILIES[family]
+    try:
+        task = tasks.make(id, threads=1)
+    except TaskError as error:
+        if family == "procgen" and "Qt 5" in str(error):
+            pytest.skip(str(error))
+        raise
+    rows = np.arange(2, dtype=np.int32)
+    lives, raw = task.separate([1, 2])
+    generator = np.random.default_rng(0)
+    for _ in range(10):
+        assert task.map_observations(raw).shape == (len(rows), *task.observation_shape)
+        actions = task.map_actions(generator.standard_normal((len(rows), task.action_size), dtype=np.float32), False)
+        raw, rewards, terminated, truncated, _ = lives.step(actions, rows)
+        assert np.isfinite(rewards).all()
+        stay = ~(terminated | truncated)
+        rows, raw = rows[stay], raw[stay]
+        if not len(rows):
+            break
+
+
+def test_families_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tasks", "--family", "playground", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert "Go1JoystickFlatTerrain-v1" in [row["id"] for row in listed["tasks"]]
+    assert {row["family"] for row in listed["tasks"]} == {"playground"}
+    assert "MuJoCoPlayground/Go1JoystickFlatTerrain-v1" in listed["others"]
+    assert main(["tasks", "Cheetah", "--family", "dm_control"]) == 0
+    said = capsys.readouterr().out
+    assert "CheetahRun-v1  dm_control" in said
+    assert "HalfCheetah" not in said
+    assert main(["tasks", "--family", "dm_controll"]) == 2
+    assert "did you mean 'dm_control'?" in capsys.readouterr().err
+
+
 def test_what_cannot_be_played_is_refused() -> None:
     with pytest.raises(TaskError, match="wrappers are Gymnasium's"):
         tasks.make("CheetahRun-v1", "envpool", wrap=["gymnasium.wrappers:FlattenObservation"])
+    with pytest.raises(TaskError, match="Go9x9-v1 is a game of 2 players"):
+        tasks.make("Go9x9-v1")
+    with pytest.raises(TaskError, match="Cig-v1 cannot be played"):
+        tasks.make("Cig-v1")

@@ -197,3 +197,12 @@ print("torch" in sys.modules)
 def test_a_task_given_as_an_object_is_made_again_from_its_words() -> None:
     task = tasks.make("Ant-v5", threads=1, env={"frame_skip": 2}, action_repeat=2)
     assert task.said == {"task": "Ant-v5", "simulator": "auto", "env": {"frame_skip": 2}, "action_repeat": 2}
+
+
+def test_a_package_of_wrappers_is_part_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wrappers_of_mine.py").write_text("def same(environment):\n    return environment\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert tasks.fingerprint(tasks.make("Pendulum-v1", "gymnasium", threads=1)) is None
+    made = tasks.fingerprint(tasks.make("Pendulum-v1", threads=1, wrap=["wrappers_of_mine:same"]))
+    assert made is not None
+    assert list(made["files"]) == ["wrappers_of_mine.py"]

@@ -12,6 +12,9 @@ from nchl.errors import UnknownName
 def add_arguments(parser: Parser) -> None:
     """A word to look for, or none."""
     parser.add_argument("word", nargs="?", metavar="WORD", help="look for this word in all ids of the simulators")
+    parser.add_argument(
+        "--family", metavar="NAME", help="only tasks of this suite, for example dm_control, playground, mujoco or box2d; all their ids"
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -19,44 +22,50 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from nchl.tasks import known
 
     rows = [row._asdict() for row in known()]
-    if args.word is None:
-        return {"tasks": rows, "others": []}
-    word = args.word.lower()
+    families = _families()
+    for row in rows:
+        families.setdefault(row["family"], set()).add(row["id"])
+    counts = {name: len(families[name]) for name in sorted(families)}
+    if args.family is not None:
+        if args.family not in families:
+            raise UnknownName("family of tasks", args.family, sorted(families))
+        rows = [row for row in rows if row["family"] == args.family]
+    elif args.word is None:
+        return {"tasks": rows, "others": [], "families": counts}
+    word = "" if args.word is None else args.word.lower()
     found = [row for row in rows if word in row["id"].lower() or word in row["note"].lower()]
-    ids = sorted({*(row["id"] for row in rows), *_all_ids()})
+    wanted = families.values() if args.family is None else [families[args.family]]
+    ids = sorted({id for family in wanted for id in family})
     others = [id for id in ids if word in id.lower() and id not in {row["id"] for row in rows}]
     if not found and not others:
         raise UnknownName("task", args.word, ids)
-    return {"tasks": found, "others": others}
+    return {"tasks": found, "others": others, "families": counts}
 
 
 def text(result: dict[str, Any]) -> str:
     """A table of the known tasks, and the others in lines."""
     lines = []
     if result["tasks"]:
-        columns = ("id", "observation", "action", "simulators", "note")
+        columns = ("id", "family", "observation", "action", "simulators", "note")
         table = [("task", *columns[1:]), *(tuple(row[column] for column in columns) for row in result["tasks"])]
         widths = [max(len(row[column]) for row in table) for column in range(len(columns))]
         lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
     if result["others"]:
         lines += ["", "Other ids of the simulators:", *(f"  {id}" for id in result["others"])]
+    families = ", ".join(f"{name} ({count})" for name, count in result["families"].items())
+    lines += ["", f"Families, with how many ids (--family NAME lists them): {families}."]
     lines += ["", "Any other id of EnvPool or Gymnasium works too, and `module:Id` imports the module first."]
     return "\n".join(lines).lstrip("\n")
 
 
-def _all_ids() -> set[str]:
-    """The ids of the simulators that are installed."""
-    ids: set[str] = set()
-    try:
-        import gymnasium
+def _families() -> dict[str, set[str]]:
+    """The ids of the simulators that are installed, by family."""
+    from nchl.tasks import families
 
-        ids |= set(gymnasium.registry)
+    found = {name: set(ids) for name, ids in families.of_gymnasium().items()}
+    try:
+        for name, ids in families.of_envpool().items():
+            found.setdefault(name, set()).update(ids)
     except ImportError:
         pass
-    try:
-        from nchl.tasks.envpool import known_ids
-
-        ids |= set(known_ids())
-    except ImportError:
-        pass
-    return ids
+    return found

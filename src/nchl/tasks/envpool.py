@@ -30,6 +30,7 @@ from nchl.tasks.settings import typed_for_envpool
 
 LIFETIME = 20
 MOST_LIVES = 4096  # in pools that are kept: some GB
+ENDS_THE_PROCESS = frozenset(["Cig-v1", "MultiDuel-v1"])
 HIDDEN = frozenset(["privileged_state"])
 # Tested one by one: equal bits after passing over resets, and no random number drawn by a step.
 _PERSISTENT = frozenset(
@@ -71,6 +72,10 @@ class Pool(Lives):
     ) -> None:
         envpool = require("envpool", "sim")
         self._task = task
+        if task in ENDS_THE_PROCESS:
+            raise TaskError(
+                f"{task} cannot be played: EnvPool ends the process when it makes it (a game of several players over a network)"
+            )
         if not seeds or threads < 1:
             raise InvalidArgument(f"a pool needs at least one environment and one thread, got {len(seeds)} and {threads}")
         with quiet_warnings(), simulator_arithmetic():  # Gymnasium's spaces complain of EnvPool's double precision bounds
@@ -79,8 +84,11 @@ class Pool(Lives):
                     task, env_type="gymnasium", num_envs=len(seeds), num_threads=min(threads, len(seeds)), seed=seeds, **options
                 )
                 spaces = self._env.observation_space, self._env.action_space
-            except (TypeError, AssertionError, RuntimeError, ValueError) as error:
+            except (TypeError, AssertionError, RuntimeError, ValueError, ImportError) as error:
                 raise TaskError(f"EnvPool cannot make {task!r} with {options}: {error or type(error).__name__}") from error
+        players = int(self._env.config.get("max_num_players", 1))
+        if players > 1:  # some end the process when one of them is stepped
+            raise TaskError(f"{task} is a game of {players} players, of which a network plays one; choose a task of one player")
         self.pack = pack if isinstance(pack, Packing) else pack(spaces[0])
         self.whole_space = spaces[0]
         super().__init__(len(seeds), self.pack.space, spaces[1])

@@ -46,7 +46,8 @@ def fingerprint(task: Task) -> dict[str, Any] | None:
         spec = sys.modules["gymnasium"].spec(name)
     entry = spec.entry_point
     maker = entry.partition(":")[0] if isinstance(entry, str) else str(getattr(entry, "__module__", ""))
-    modules = [each for each in dict.fromkeys((module, maker)) if each and each.partition(".")[0] != "gymnasium"]
+    wrappers = [place.rpartition(":")[0] for place in getattr(task.back_end, "recipe", {}).get("wrap", ()) if ".py:" not in place]
+    modules = [each for each in dict.fromkeys((module, maker, *wrappers)) if each and each.partition(".")[0] != "gymnasium"]
     if not modules:
         return None
     files: dict[str, str] = {}
