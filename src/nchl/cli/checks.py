@@ -29,6 +29,7 @@ EXTRAS = {
     "cluster": ("many machines", ("ray",)),
     "report": ("films, reports and sweeps", ("matplotlib", "imageio", "imageio-ffmpeg", "scipy", "networkx", "jinja2", "pyyaml")),
     "tracking": ("Weights & Biases, MLflow", ("wandb", "mlflow-skinny")),
+    "evosax": ("--strategy evosax:NAME", ("evosax", "jax")),
 }
 
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from nchl.errors import InvalidArgument, UnknownName
 from nchl.networks import fused, fused_kernel
-from nchl.networks.fused import Waiting
 from nchl.networks.layers import real_numbers
+from nchl.networks.lifetime import Waiting
 from nchl.networks.program import ProgramStep
 from nchl.networks.step import perceived
 from nchl.rules import kernels

@@ -21,7 +21,7 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -29,6 +29,7 @@ from torch import Tensor
 
 from nchl.networks.graph import Graph
 from nchl.networks.layers import product
+from nchl.networks.lifetime import Waiting
 from nchl.networks.plasticity import Plasticity
 from nchl.networks.step import Parameters, dense_change, forward, update
 from nchl.quiet import quiet_warnings
@@ -147,28 +148,6 @@ def _compiled(graph: Graph, plasticity: Plasticity, keys: tuple[str, ...]) -> Fu
 def multiply(x: Tensor, weight: Tensor) -> Tensor:
     """W x as a multiplication and a sum, which the compiler joins with the pass over the weights."""
     return product(weight[:, None], x)
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """What is still to be done of the last step.
-
-    Attributes:
-        applies: whether weights move.
-        keeps: whether traces and states of rules move.
-        gain: m(t) `(population,)`, or None for 1.
-        reward: `(population,)`, or None where no rule looks at it.
-    """
-
-    applies: bool = False
-    keeps: bool = False
-    gain: Tensor | None = None
-    reward: Tensor | None = None
-
-    @property
-    def any(self) -> bool:
-        """Whether there is anything to be done."""
-        return self.applies or self.keeps
 
 
 class FusedStep(abc.ABC):

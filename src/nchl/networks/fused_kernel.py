@@ -20,8 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from nchl.errors import NchlError
-from nchl.networks.fused import FusedStep, Waiting
+from nchl.networks.fused import FusedStep
 from nchl.networks.graph import Graph
+from nchl.networks.lifetime import Waiting
 from nchl.networks.plasticity import Plasticity
 from nchl.networks.step import Parameters
 from nchl.rules import NCHL

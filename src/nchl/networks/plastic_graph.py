@@ -20,10 +20,10 @@ from nchl.networks.base import PlasticNetwork
 from nchl.networks.constants import evolves_biases
 from nchl.networks.copies import has_own_code
 from nchl.networks.declare import Edge, Group, Shape
-from nchl.networks.fused import Waiting
 from nchl.networks.graph import Graph
 from nchl.networks.graph_state import GraphState
 from nchl.networks.layers import check_reward
+from nchl.networks.lifetime import Waiting
 from nchl.networks.plasticity import Plasticity
 from nchl.networks.step import forward, update
 from nchl.networks.updates import EdgeUpdates
