@@ -33,12 +33,12 @@ def from_module(
     every: int = 1,
     trace: float | None = None,
     modulate: str | None = None,
-    differentiable: bool = False,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
     generator: torch.Generator | None = None,
     backend: str = "auto",
     biases: str = "constant",
+    differentiable: bool = False,
 ) -> PlasticGraph:
     """A plastic network with the structure of a sequential.
 
@@ -61,13 +61,13 @@ def from_module(
         every: as `PlasticGraph`.
         trace: as `PlasticGraph`; the trace of a shared kernel is kept per kernel element.
         modulate: as `PlasticGraph`.
-        differentiable: as `PlasticGraph`.
         dtype: torch.float32 or torch.float64; None: that of the module.
         device: where everything lives; None: where the module is.
         generator: CPU generator that `reset` draws from.
         backend: `"compiled"`: kernels for the CPU (forward; the rule `"nchl"`; `"hl"` of linear layers), `"eager"`: torch alone,
             `"auto"`: compiled where it can be.
         biases: `"constant"`: those of the module stay as they are; `"evolve"`: biases stand at the very end of the genome.
+        differentiable: as `PlasticGraph`.
 
     Raises:
         InvalidArgument: a module that is not supported, or a value out of its range, by name.
