@@ -233,7 +233,7 @@ def test_workers_that_only_die_end_the_run_with_an_error_and_it_can_be_resumed(t
 @pytest.mark.slow
 def test_a_driver_that_is_killed_leaves_no_orphan_and_resumes_exactly(tmp_path: Path) -> None:
     options = {**RUN, "task": "HalfCheetah-v5", "population": 16, "generations": 4}
-    run(**{"config" if name == "task" else name: value for name, value in options.items()}, out=tmp_path / "whole")
+    run(**options, out=tmp_path / "whole")
     driver = start("run", tmp_path / "killed", json.dumps({**options, "workers": 3}))
     assert driver.stdout is not None
     assert driver.stdout.readline()
