@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -124,7 +125,8 @@ FAMILIES = {name: ids[0] for name, ids in families.of_envpool().items() if name 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_one_task_of_each_family_plays_ten_steps(family: str) -> None:
+def test_one_task_of_each_family_plays_ten_steps(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # ViZDoom leaves a file where it runs
     id = FAMILIES[family]
     try:
         task = tasks.make(id, threads=1)
