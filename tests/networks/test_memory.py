@@ -285,3 +285,19 @@ def test_a_rule_that_returns_something_else_is_refused(make: Callable[[Any], Any
 def test_the_weightless_network_refuses_what_needs_weights(setting: dict[str, Any]) -> None:
     with pytest.raises((InvalidArgument, TypeError), match=next(iter(setting))):
         nchl.WNcHL([3, 2], window=4, **setting)
+
+
+@pytest.mark.parametrize("population", [None, 3])
+def test_a_refused_observation_does_not_do_the_waiting_update(population):
+    """A second attempt with a good one learns as if there had been no first."""
+    refused, other = (nchl.NcHL([3, 4, 2], population=population, modulate="advantage:0.5", dtype=torch.float64) for _ in range(2))
+    x = torch.ones(*refused.lead, 3, dtype=torch.float64)
+    for net in (refused, other):
+        net.set_hrules(torch.full((net.nparams,), 0.3))
+        net.step(x)
+    with pytest.raises(ShapeError):
+        refused.step(torch.ones(7), reward=1.0)
+    for net in (refused, other):
+        net.step(x, reward=1.0)
+        net.update(reward=-1.0)
+    assert all(torch.equal(mine, its) for mine, its in zip(refused.weights, other.weights, strict=True))

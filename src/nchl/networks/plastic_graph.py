@@ -199,8 +199,10 @@ class PlasticGraph(GraphState):
     ) -> Shaped[Tensor, "*outputs"]:
         """`forward`, then `update`. With a reward it is first the last step's update, then `forward`; see `PlasticNetwork.step`."""
         with self._mode():
-            waiting = self._due(reward) if self._lifetime.waiting else _NOTHING
-            return self._back_end.step(self, x, waiting, self._check_active(active))
+            active, due = self._check_active(active), self._lifetime.waiting
+            if due and self.needs_reward:
+                x, _ = self._observe(x)  # refused before the last step's update, which a second attempt would do again
+            return self._back_end.step(self, x, self._due(reward) if due else _NOTHING, active)
 
     def _act(self, x: Tensor) -> Tensor:
         """`forward` by the functions of `networks.step`, for `x (individuals, batch, *observation)`."""
