@@ -31,12 +31,28 @@ except NchlError as error:
 raise SystemExit(result.exit_code)
 """
 
+# In front of a program: generation 2 is evaluated again and again until something ends it, so that a signal sent after the line
+# on stderr comes in the middle of a generation, however busy the machine is.
+UNDER_WAY = "a generation is under way"
+ENDLESS_GENERATION = f"""
+import sys
+from nchl.workers.local import LocalWorkers
+evaluate = LocalWorkers.evaluate
+def again_and_again(*arguments, generation, **more):
+    scores = evaluate(*arguments, generation=generation, **more)
+    if generation == 2:
+        print({UNDER_WAY!r}, file=sys.stderr, flush=True)
+        while True:
+            evaluate(*arguments, generation=generation, **more)
+    return scores
+LocalWorkers.evaluate = again_and_again
+"""
 
-def start(verb: str, folder: Path, options: str = "{}") -> subprocess.Popen[str]:
-    """The program, in a process of its own; each line of its output is a finished generation."""
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, verb, str(folder), options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+
+def start(verb: str, folder: Path, options: str = "{}", before: str = "") -> subprocess.Popen[str]:
+    """The program, in a process of its own, after what is to be done `before`; each line of its output is a finished generation."""
+    words = [sys.executable, "-c", before + PROGRAM, verb, str(folder), options]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def results(folder: Path) -> tuple[bytes, bytes, list[dict[str, str]]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nchl.runs.session import resume, run
-from reference.runs import results, start
+from reference.runs import ENDLESS_GENERATION, UNDER_WAY, results, start
 
 OPTIONS = {"task": "CartPole-v1", "hidden": [4], "population": 8, "generations": 100, "seed": 1, "normalise_observations": True}
 
@@ -70,28 +70,45 @@ def test_a_run_killed_twenty_times_ends_with_the_same_bits(tmp_path: Path) -> No
     assert results(tmp_path / "killed") == results(tmp_path / "whole")
 
 
+@pytest.mark.slow
+def test_ctrl_c_finishes_the_generation_and_leaves_a_checkpoint(tmp_path: Path) -> None:
+    process = start("run", tmp_path / "a", json.dumps({**OPTIONS, "generations": 100_000}))
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "finishing this generation" in errors
+    ended_cleanly(tmp_path / "a", errors, done=1 + len(output.split()))
+
+
 @pytest.mark.parametrize(
     ("signals", "code"),
     [
-        pytest.param([signal.SIGINT], 130, id="ctrl-c", marks=pytest.mark.slow),
-        pytest.param([signal.SIGINT, signal.SIGINT], 130, id="twice"),
+        pytest.param([signal.SIGINT, signal.SIGINT], 130, id="ctrl-c-twice"),
         pytest.param([signal.SIGTERM], 143, id="term", marks=pytest.mark.slow),
     ],
 )
-def test_a_run_that_is_asked_to_end_leaves_a_checkpoint(tmp_path: Path, signals: list[signal.Signals], code: int) -> None:
-    # Pendulum has lives of 200 steps, and a generation lasts long enough for two signals to come in the middle of one.
-    options = {**OPTIONS, "task": "Pendulum-v1", "population": 128, "generations": 2000}
-    process = start("run", tmp_path / "a", json.dumps(options))
-    assert process.stdout is not None
-    assert process.stdout.readline()
-    for number in signals:
-        process.send_signal(number)
-        time.sleep(0.002)
-    output, errors = process.communicate(timeout=60)
+def test_a_generation_that_is_dropped_leaves_the_checkpoint_before_it(tmp_path: Path, signals: list[signal.Signals], code: int) -> None:
+    process = start("run", tmp_path / "a", json.dumps(OPTIONS), before=ENDLESS_GENERATION)
+    assert process.stderr is not None
+    try:
+        said = ""
+        for number, line in zip(signals, [UNDER_WAY, "finishing this generation"], strict=False):
+            while line not in (last := process.stderr.readline()):
+                assert last, f"ended with {process.wait()}: {said}"
+                said += last
+            process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == code, errors
+    assert output.split() == ["1", "2"]
+    assert "finishing" not in errors
+    ended_cleanly(tmp_path / "a", errors, done=2)
+
+
+def ended_cleanly(folder: Path, errors: str, done: int) -> None:
     assert "Traceback" not in errors
-    done = 1 + len(output.split())
-    assert ("finishing this generation" in errors) == (signals[0] == signal.SIGINT)
-    assert not (tmp_path / "a" / "summary.json").exists()
-    result = resume(tmp_path / "a", generations=done + 1)
-    assert result.generations == done + 1
+    assert not (folder / "summary.json").exists()
+    assert resume(folder, generations=done + 1).generations == done + 1

@@ -8,12 +8,14 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from nchl.runs.checkpoint import read_newest
 from nchl.runs.session import resume
+from reference.runs import ENDLESS_GENERATION, UNDER_WAY
 
 fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "termios"))
 
@@ -21,33 +23,37 @@ fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "t
 WORDS = ["evolve", "Pendulum-v1", "--hidden", "4", "--population", "16", "--generations", "3000", "--seed", "1"]
 
 
-def start_in_terminal(words: list[str]) -> tuple[subprocess.Popen[bytes], int]:
-    """The command line as the foreground process of a terminal of its own; gives the process and our end of it."""
+def start_in_terminal(words: list[str], before: str = "") -> tuple[subprocess.Popen[bytes], int]:
+    """The command line, after what is to be done `before`, as the foreground process of a terminal; gives the process and our end of it."""
     ours, theirs = pty.openpty()
     program = "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from nchl.cli import main; sys.exit(main(sys.argv[1:]))"
-    process = subprocess.Popen([sys.executable, "-c", program, *words], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    command = [sys.executable, "-c", before + program, *words]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
     return process, ours
 
 
-def read_until(process: subprocess.Popen[bytes], terminal: int, rows: Path | None = None, seconds: float = 300) -> str:
-    """What is shown, until the metrics have rows, or else until the process ends."""
+def read_until(process: subprocess.Popen[bytes], terminal: int, enough: Callable[[str], bool], seconds: float = 300) -> str:
+    """What is shown, until it is enough or the process ends; the terminal's breaks of lines are spaces."""
     shown, deadline = b"", time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if rows is not None and rows.exists() and rows.read_bytes().count(b"\n") > 2:
-            break
+    while time.monotonic() < deadline and not enough(flat := " ".join(shown.decode(errors="replace").split())):
         if not select.select([terminal], [], [], 0.05)[0]:
             if process.poll() is not None:
                 break
             continue
         try:
             data = os.read(terminal, 65536)
-        except OSError:  # nobody holds the other end any more
+        except OSError:  # no process holds the other end any more
             break
         if not data:
             break
         shown += data
-    return shown.decode(errors="replace")
+    return flat
+
+
+def has_rows(folder: Path) -> Callable[[str], bool]:
+    file = folder / "metrics.csv"
+    return lambda _: file.exists() and file.read_bytes().count(b"\n") > 2
 
 
 def well_ended(folder: Path) -> None:
@@ -60,26 +66,40 @@ def well_ended(folder: Path) -> None:
     assert resume(folder, generations=checkpoint.generation + 1).generations == checkpoint.generation + 1
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_ctrl_c_is_typed(tmp_path: Path, times: int) -> None:
+def test_ctrl_c_is_typed(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     process, terminal = start_in_terminal([*WORDS, "--out", str(folder)])
     try:
-        read_until(process, terminal, folder / "metrics.csv")
-        for _ in range(times):
-            os.write(terminal, b"\x03")
-            time.sleep(0.01)
-        shown = read_until(process, terminal)
+        read_until(process, terminal, has_rows(folder))
+        os.write(terminal, b"\x03")
+        shown = read_until(process, terminal, lambda _: False)
         assert process.wait(300) == 130
     finally:
         process.kill()
         process.wait()
         os.close(terminal)
-    # The terminal breaks lines where it is 80 columns wide.
-    flat = " ".join(shown.split())
-    assert "finishing this generation" in flat
-    assert "nchl resume" in flat
-    assert "Traceback" not in flat
+    assert "finishing this generation" in shown
+    assert "nchl resume" in shown
+    assert "Traceback" not in shown
+    well_ended(folder)
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_typed_twice_within_a_generation(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    process, terminal = start_in_terminal([*WORDS, "--out", str(folder)], before=ENDLESS_GENERATION)
+    try:
+        for text in (UNDER_WAY, "finishing this generation"):
+            assert text in read_until(process, terminal, lambda shown, text=text: text in shown)  # type: ignore[misc]
+            os.write(terminal, b"\x03")
+        shown = read_until(process, terminal, lambda _: False)
+        assert process.wait(300) == 130
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
+    assert "nchl resume" in shown
+    assert "Traceback" not in shown
     well_ended(folder)
 
 
@@ -87,7 +107,7 @@ def test_a_lost_terminal_ends_the_run_cleanly(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     process, terminal = start_in_terminal([*WORDS, "--out", str(folder)])
     try:
-        read_until(process, terminal, folder / "metrics.csv")
+        read_until(process, terminal, has_rows(folder))
         os.close(terminal)
         assert process.wait(300) == 129
     finally:
