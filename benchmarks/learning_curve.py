@@ -11,7 +11,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 import nchl
-from nchl.report import plots
+from nchl.report.plots import run as plots
 from nchl.runs.metrics import read_metrics
 
 

@@ -12,7 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from nchl.report.plots import BLUE, GREY, column
+from nchl.report.plots.run import column
+from nchl.report.plots.style import BLUE, GREY
 from nchl.runs.metrics import read_metrics
 
 WINDOW = 5

@@ -18,8 +18,8 @@ import pytest
 import nchl
 from nchl.cli import main
 from nchl.errors import InvalidArgument, RunError
-from nchl.report.compare_evaluation import evaluate_runs
-from nchl.report.compare_runs import read_evaluation
+from nchl.report.compare.evaluations import evaluate_runs
+from nchl.report.compare.runs import read_evaluation
 from nchl.runs.build import build
 from nchl.runs.code import collect
 from nchl.runs.config import EvolveConfig

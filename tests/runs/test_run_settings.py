@@ -14,7 +14,7 @@ import pytest
 import nchl
 from nchl.cli import main
 from nchl.errors import InvalidArgument, RunError
-from nchl.report.words import hashable, setting
+from nchl.report.formatting import hashable, setting
 from nchl.runs import trust
 from nchl.runs.config import EvolveConfig
 from nchl.runs.evaluate import evaluate

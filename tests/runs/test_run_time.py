@@ -15,8 +15,8 @@ import nchl
 from nchl.errors import InvalidArgument, NchlError
 from nchl.networks.build import NetworkSpec, build
 from nchl.networks.plastic_graph import PlasticGraph
-from nchl.report.compare_groups import group_runs
-from nchl.report.compare_runs import read_run
+from nchl.report.compare.groups import group_runs
+from nchl.report.compare.runs import read_run
 from nchl.report.film import film
 from nchl.runs.config import EvolveConfig
 from nchl.runs.evaluate import evaluate

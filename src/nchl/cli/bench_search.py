@@ -21,7 +21,7 @@ from nchl.cli.parser import Parser, at_least, number
 from nchl.errors import InvalidArgument, UnknownName
 
 if TYPE_CHECKING:
-    from nchl.report.compare_groups import Group
+    from nchl.report.compare.groups import Group
     from nchl.runs.sweep import Cell
 
 TASKS = ("CartPole-v1", "sphere:100")
@@ -50,8 +50,8 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Run what is not done, then compare each task."""
-    from nchl.report.search import save, summarise, table
-    from nchl.report.tables import text as as_text
+    from nchl.report.compare.strategies import save, summarise, table
+    from nchl.report.compare.tables import text as as_text
     from nchl.runs.sweep import read_sweep
 
     files = [_sweep_file(task, args) for task in args.tasks]
@@ -173,8 +173,8 @@ def _pair(word: str) -> tuple[str, Any]:
 def _run_task(task: str, file: Path, cells: Sequence[Cell], jobs: int) -> tuple[Sequence[Any], int]:
     """Run what is not done of one task; the runs that there are now, and the exit code of the sweep."""
     from nchl.cli import sweep
-    from nchl.report.compare_runs import read_run
-    from nchl.report.function_runs import as_run
+    from nchl.report.compare.function_runs import as_run
+    from nchl.report.compare.runs import read_run
     from nchl.runs.functions import function_of, run_function
 
     folder = file.with_suffix("")

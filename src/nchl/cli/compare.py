@@ -15,7 +15,7 @@ from typing import Any
 
 from nchl.cli.parser import Parser, at_least, number, one_of
 from nchl.errors import InvalidArgument
-from nchl.report.words import setting
+from nchl.report.formatting import setting
 
 _FORMS = ("markdown", "latex", "csv")
 _TABLES = ("groups", "pairs", "runs")
@@ -82,13 +82,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     comparison = compare(args.runs, score=args.score, **options)
     result = comparison.to_json()
     if args.figure is not None:
-        from nchl.report.comparison_plots import save
+        from nchl.report.plots.comparison import save
 
         result["figures"] = [str(file) for file in save(comparison, args.figure)]
     if args.form != "text":
         for line in comparison.warnings:
             _say(f"warning: {line}")
-    from nchl.report.tables import render
+    from nchl.report.compare.tables import render
 
     tables = [args.table] if args.table else ["groups"] if args.form == "csv" else ["groups", "pairs"]
     return {**result, "_form": args.form, "_tables": render(comparison, args.form, tables)} if not args.json else result
@@ -117,7 +117,7 @@ def text(result: dict[str, Any]) -> str:
 
 def _evaluate(comparison: Any, episodes: int | None) -> None:
     """Let all runs of the comparison play that have not yet."""
-    from nchl.report.compare_evaluation import EPISODES, evaluate_runs
+    from nchl.report.compare.evaluations import EPISODES, evaluate_runs
 
     paths = [run.folder for scored in comparison.groups for run in scored.group.runs]
     evaluate_runs(paths, episodes=EPISODES if episodes is None else episodes, on_note=_say)

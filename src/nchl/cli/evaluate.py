@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nchl.cli.parser import Parser, add_result_options, at_least
-from nchl.report.words import figure
+from nchl.report.formatting import figure
 
 _COLUMNS = ("mean", "std", "iqm", "min", "max", "length")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nchl.cli.parser import Parser, add_result_options, at_least
-from nchl.report.words import figure
+from nchl.report.formatting import figure
 
 _SECONDS_BETWEEN_LINES = 10.0
 

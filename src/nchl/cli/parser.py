@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from nchl.errors import InvalidArgument, UnknownName
-from nchl.report.words import setting
+from nchl.report.formatting import setting
 
 if TYPE_CHECKING:
     from nchl.runs.options import Option

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from nchl.report.words import duration, figure, size
+from nchl.report.formatting import duration, figure, size
 
 if TYPE_CHECKING:
     from nchl.evolve import Generation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from nchl.report.words import duration, figure, reason
+from nchl.report.formatting import duration, figure, reason
 
 if TYPE_CHECKING:
     from nchl.runs.session import RunResult

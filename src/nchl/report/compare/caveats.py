@@ -1,0 +1,85 @@
+"""What may mislead the reader of a comparison: few runs, unequal budgets, runs that have not ended, other simulators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nchl.report.compare.groups import Group
+from nchl.report.compare.runs import Run
+
+FEWEST_RUNS = 5
+_NAMED = 5
+_TOLERANCE = 1.01  # budgets within one percent are equal
+
+
+def warnings_about(groups: Sequence[Group], score: str) -> list[str]:
+    """One line for each thing that is wrong."""
+    played_on = [*_simulators(groups), *_environments(groups, score)]
+    return [*_few(groups), *_budgets(groups), *_unfinished(groups), *played_on, *_luck(groups, score)]
+
+
+def budget(runs: Sequence[Run], column: str) -> float:
+    """Evaluations or environment steps of a run: the median over the runs."""
+    return float(np.median([run.last(column) for run in runs]))
+
+
+def _few(groups: Sequence[Group]) -> list[str]:
+    few = [f"{group.name} has {len(group.runs)}" for group in groups if len(group.runs) < FEWEST_RUNS]
+    if not few:
+        return []
+    return [f"fewer than {FEWEST_RUNS} runs ({_list(few)}): an interval of so few holds the truth much less often than 95 times in 100"]
+
+
+def _budgets(groups: Sequence[Group]) -> list[str]:
+    sizes = {group.name: budget(group.runs, "evaluations") for group in groups}
+    if max(sizes.values()) <= _TOLERANCE * min(sizes.values()):
+        return []
+    told = [f"{name} {size:,.0f}" for name, size in sizes.items()]
+    ended = " (some runs ended at their target)" if any(run.reason == "target" for group in groups for run in group.runs) else ""
+    return [f"the groups had unequal budgets{ended}; evaluations of a run: {_list(told)}"]
+
+
+def _unfinished(groups: Sequence[Group]) -> list[str]:
+    found = [
+        f"{run.folder} ({'is running' if run.running else 'stopped'}, {run.generations} of {run.total} generations)"
+        for group in groups
+        for run in group.runs
+        if run.reason is None
+    ]
+    return [f"not ended, taken as far as they are (--finished-only leaves them out): {_list(found)}"] if found else []
+
+
+def _simulators(groups: Sequence[Group]) -> list[str]:
+    used = sorted({str(group.settings["simulator"]) for group in groups})
+    if len(used) < 2:
+        return []
+    return [f"the runs were played on different simulators ({', '.join(used)}), whose versions of a task need not be equally hard"]
+
+
+def _environments(groups: Sequence[Group], score: str) -> list[str]:
+    """Runs of one task whose environment was edited between them, and scores that were played after an edit."""
+    runs = [run for group in groups for run in group.runs]
+    lines = []
+    if len({run.environment for run in runs} - {None}) > 1:
+        lines.append("the environment was changed between the runs (setting environment), so that their scores need not mean the same")
+    edited = [
+        str(run.folder)
+        for run in runs
+        if score == "evaluation" and run.evaluation is not None and run.evaluation.get("environment", run.environment) != run.environment
+    ]
+    if edited:
+        lines.append(f"played in an environment that has changed since the run was evolved in it: {_list(edited)}")
+    return lines
+
+
+def _luck(groups: Sequence[Group], score: str) -> list[str]:
+    sizes = {(group.settings["population"], group.settings["episodes"]) for group in groups}
+    if score != "best" or len(sizes) < 2:
+        return []
+    return ["the score best favours large populations and few episodes, and the groups differ in these; --evaluate is fair"]
+
+
+def _list(words: Sequence[str]) -> str:
+    return ", ".join(words[:_NAMED]) + (f" and {len(words) - _NAMED} more" if len(words) > _NAMED else "")

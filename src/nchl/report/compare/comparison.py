@@ -1,0 +1,283 @@
+"""Groups of runs beside each other: how good, how sure, how fast.
+
+    comparison = compare([Path("runs/sweep")])
+    print(comparison.to_json())
+
+Promise: equal run folders and an equal seed give an equal comparison; what was left out or cannot be trusted is said.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from nchl.errors import InvalidArgument, RunError, UnknownName
+from nchl.report.compare.caveats import budget, warnings_about
+from nchl.report.compare.groups import Group, group_runs
+from nchl.report.compare.runs import Run, find_runs, read_run
+from nchl.report.compare.scores import SCORES, choose_score, curve_column, default_target, scores_of, to_target
+from nchl.report.compare.statistics import Interval, estimate, holm, improvement, iqm, mann_whitney
+
+MOST_GROUPS_FOR_ALL_PAIRS = 8
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A group with its scores and what follows from them.
+
+    Attributes:
+        group: name, settings, runs.
+        scores: (runs,) one for each run.
+        iqm: interquartile mean with its 95 % interval.
+        median: likewise.
+        nparams: length of the genome, None where no run has one yet.
+        evaluations: individuals evaluated in a run (median over the runs).
+        env_steps: environment steps of a run (median).
+        reached: runs that have reached the target.
+        evaluations_to_target: median over all runs; infinite where half or more have not reached it.
+        env_steps_to_target: likewise.
+    """
+
+    group: Group
+    scores: Float[np.ndarray, " runs"]
+    iqm: Interval
+    median: Interval
+    nparams: int | None
+    evaluations: float
+    env_steps: float
+    reached: int
+    evaluations_to_target: float
+    env_steps_to_target: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two groups: how probably the first is better, and whether the difference may be chance.
+
+    Attributes:
+        first, second: names of the groups; the first has the higher interquartile mean.
+        improvement: probability that a run of the first scores higher, with its 95 % interval.
+        u: the Mann-Whitney statistic of the first.
+        p: two-sided p-value.
+        p_holm: the same after Holm's correction for all pairs of the comparison.
+    """
+
+    first: str
+    second: str
+    improvement: Interval
+    u: float
+    p: float
+    p_holm: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that `nchl compare` says.
+
+    Attributes:
+        task: the id that all runs share.
+        score: one of `SCORES`.
+        score_text: what it is, in words.
+        shared: settings that all groups share.
+        groups: in the order in which they were given.
+        pairs: all of them, or those with the best group or the baseline.
+        column: of `metrics.csv`, what the learning curves and the target are about.
+        target: what is to be reached for the first time.
+        target_text: where it comes from.
+        seed: of the resampling.
+        warnings: what may mislead.
+        notes: how to read the numbers.
+    """
+
+    task: str
+    score: str
+    score_text: str
+    shared: dict[str, Any]
+    groups: tuple[Scored, ...]
+    pairs: tuple[Pair, ...]
+    column: str
+    target: float
+    target_text: str
+    seed: int
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain JSON values; numbers that there are not, such as an interval of one run, are NaN or infinite."""
+        about = {name: getattr(self, name) for name in ("task", "score", "score_text", "column", "target", "target_text", "seed")}
+        return {
+            **about,
+            "shared": dict(self.shared),
+            "groups": [_group_json(scored) for scored in self.groups],
+            "pairs": [{**asdict(pair), "improvement": pair.improvement._asdict()} for pair in self.pairs],
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
+        }
+
+
+def compare(
+    places: Iterable[Path | str],
+    *,
+    score: str = "auto",
+    target: float | None = None,
+    baseline: str | None = None,
+    finished_only: bool = False,
+    seed: int = 0,
+) -> Comparison:
+    """Compare runs of one task.
+
+    Args:
+        places: run folders, or folders that hold some, up to two levels deep.
+        score: what a run's score is, see `SCORES`; auto takes the most trustworthy one that all runs have.
+        target: what sample efficiency is measured to; None: nine tenths of the way from the start to the best group's end.
+        baseline: name of the group that all others are compared with; None: all pairs, or those with the best of many groups.
+        finished_only: leave out runs that have not ended.
+        seed: of the resampling.
+
+    Raises:
+        RunError: no runs, runs of different tasks, or folders that cannot be read.
+        InvalidArgument: a score that some runs do not have, or an unknown baseline.
+    """
+    paths, left_out = find_runs(map(Path, places))
+    runs = [read_run(path) for path in paths]
+    return compare_runs(runs, left_out, score=score, target=target, baseline=baseline, finished_only=finished_only, seed=seed)
+
+
+def compare_runs(
+    read: Sequence[Run],
+    left_out: Sequence[str] = (),
+    *,
+    score: str = "auto",
+    target: float | None = None,
+    baseline: str | None = None,
+    finished_only: bool = False,
+    seed: int = 0,
+    names: Callable[[Group], str] | None = None,
+) -> Comparison:
+    """As `compare`, of runs that are read already.
+
+    Args:
+        read: the runs.
+        left_out: lines about others that were not read.
+        score, target, baseline, finished_only, seed: as for `compare`.
+        names: of the groups; None: what tells them apart.
+
+    Raises:
+        RunError: as `compare`.
+        InvalidArgument: as `compare`.
+    """
+    if seed < 0:
+        raise InvalidArgument(f"seed must be at least 0, got {seed}")
+    runs, unusable = _usable(read, finished_only)
+    groups, shared, twins = group_runs(runs)
+    groups = groups if names is None else [replace(group, name=names(group)) for group in groups]
+    runs = [run for group in groups for run in group.runs]
+    kind, text = choose_score(score, runs)
+    column = curve_column(kind, runs)
+    values = [scores_of(group.runs, kind) for group in groups]
+    if target is None:
+        target, target_text = default_target(groups, column)
+    elif math.isfinite(target):
+        target_text = "as given"
+    else:
+        raise InvalidArgument(f"the target must be a finite number, got {target}")
+    scored = tuple(_scored(group, scores, column, target, seed) for group, scores in zip(groups, values, strict=True))
+    pairs, pair_notes = _pairs(scored, baseline, seed)
+    return Comparison(
+        task=runs[0].task,
+        score=kind,
+        score_text=text,
+        shared=shared,
+        groups=scored,
+        pairs=pairs,
+        column=column,
+        target=target,
+        target_text=target_text,
+        seed=seed,
+        warnings=(*left_out, *unusable, *twins, *warnings_about(groups, kind)),
+        notes=tuple(pair_notes),
+    )
+
+
+def _usable(runs: Sequence[Run], finished_only: bool) -> tuple[list[Run], list[str]]:
+    """The runs that have something to compare, and a line for each other one."""
+    kept, lines = [], []
+    for run in runs:
+        if run.reason is None and finished_only:
+            lines.append(f"{run.folder} has not ended and was left out")
+        elif not math.isfinite(run.last("mean")):
+            lines.append(f"{run.folder} has no finished generation with a finite score yet and was left out")
+        else:
+            kept.append(run)
+    if not kept:
+        raise RunError(f"none of the {len(runs)} runs has anything to compare: {'; '.join(lines[:5])}")
+    return kept, lines
+
+
+def _scored(group: Group, scores: np.ndarray, column: str, target: float, seed: int) -> Scored:
+    evaluations, env_steps = to_target(group.runs, column, target)
+    lengths = [run.nparams for run in group.runs if run.nparams is not None]
+    return Scored(
+        group=group,
+        scores=scores,
+        iqm=estimate(scores, iqm, seed),
+        median=estimate(scores, np.median, seed),
+        nparams=lengths[0] if lengths else None,
+        evaluations=budget(group.runs, "evaluations"),
+        env_steps=budget(group.runs, "env_steps"),
+        reached=int(np.isfinite(evaluations).sum()),
+        evaluations_to_target=float(np.median(evaluations)),
+        env_steps_to_target=float(np.median(env_steps)),
+    )
+
+
+def _pairs(scored: Sequence[Scored], baseline: str | None, seed: int) -> tuple[tuple[Pair, ...], list[str]]:
+    """The pairs that are tested, and lines about which and what they can show."""
+    names = [each.group.name for each in scored]
+    if baseline is not None and baseline not in names:
+        raise UnknownName("group", baseline, names)
+    ranked = sorted(scored, key=lambda each: -each.iqm.value)
+    notes = []
+    centre = baseline
+    if baseline is None and len(scored) > MOST_GROUPS_FOR_ALL_PAIRS:
+        centre = ranked[0].group.name
+        notes.append(f"of {len(scored)} groups, only the pairs with the best one are tested; --baseline chooses another")
+    chosen = [(a, b) for a, b in itertools.combinations(ranked, 2) if centre is None or centre in (a.group.name, b.group.name)]
+    tests = [mann_whitney(a.scores, b.scores) for a, b in chosen]
+    adjusted = holm([p for _, p in tests])
+    pairs = tuple(
+        Pair(a.group.name, b.group.name, improvement(a.scores, b.scores, seed), u, p, p_holm)
+        for (a, b), (u, p), p_holm in zip(chosen, tests, adjusted, strict=True)
+    )
+    if chosen:
+        least = min(2 / math.comb(len(a.scores) + len(b.scores), len(a.scores)) for a, b in chosen) * len(chosen)
+        if least > 0.05:
+            notes.append(f"with so few runs no corrected p-value of the {len(chosen)} tests can be below {min(least, 1):.2g}: add seeds")
+    return pairs, notes
+
+
+def _group_json(scored: Scored) -> dict[str, Any]:
+    runs = [
+        {"folder": str(run.folder), "seed": run.seed, "score": float(score), "generations": run.generations, "reason": run.reason}
+        for run, score in zip(scored.group.runs, scored.scores, strict=True)
+    ]
+    plain = ("nparams", "evaluations", "env_steps", "reached", "evaluations_to_target", "env_steps_to_target")
+    return {
+        "name": scored.group.name,
+        "settings": {name: list(value) if isinstance(value, tuple) else value for name, value in scored.group.settings.items()},
+        "n": len(scored.scores),
+        "iqm": scored.iqm._asdict(),
+        "median": scored.median._asdict(),
+        **{name: getattr(scored, name) for name in plain},
+        "runs": runs,
+    }
+
+
+__all__ = ["SCORES", "Comparison", "Pair", "Scored", "compare"]

@@ -1,0 +1,200 @@
+"""What a comparison reads of a run: settings, learning curve, how it ended. Nothing of torch or of a simulator is loaded.
+
+Promise: hundreds of runs take seconds; a run that is being written is read as far as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from nchl.errors import RunError
+from nchl.report.formatting import hashable
+from nchl.runs import environment
+from nchl.runs.code import collect
+from nchl.runs.files import read_json, read_text
+from nchl.runs.folder import Record, RunFolder
+from nchl.runs.lock import in_use
+from nchl.runs.metrics import read_metrics
+from nchl.runs.options import that_matter
+
+EVALUATION = "evaluation.json"
+_COLUMNS = ("evaluations", "env_steps", "mean", "best_so_far", "validation_centre", "search_seconds")
+_LARGEST_HEADER = 1 << 20
+_DIGITS = 6  # of a digest beside a name
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, read.
+
+    Attributes:
+        folder: where it is.
+        task: the id of its task.
+        seed: its seed.
+        settings: the options on which results depend, without task and seed; a user's rule and network by name and digest,
+            as in `oja (3f2a1b)`, and the simulator that was really used.
+        columns: of `metrics.csv`, (generations,) each; NaN where a cell is empty.
+        generations: how many are done.
+        total: how many it shall have.
+        reason: why it has ended; None while it has not.
+        running: whether a process writes it at this moment.
+        nparams: length of its genome; None before the first checkpoint.
+        evaluation: what `evaluate_runs` has kept for its present best individual, or None.
+        environment: the digest of the Gymnasium environment that it was evolved in; None where a version says it, and of older runs.
+    """
+
+    folder: Path
+    task: str
+    seed: int
+    settings: dict[str, Any]
+    columns: dict[str, Float[np.ndarray, " generations"]]
+    generations: int
+    total: int | None
+    reason: str | None
+    running: bool
+    nparams: int | None
+    evaluation: Mapping[str, Any] | None
+    environment: str | None = None
+
+    def last(self, column: str) -> float:
+        """The last number in a column; NaN where there is none."""
+        values = self.columns[column]
+        finite = values[np.isfinite(values)]
+        return float(finite[-1]) if finite.size else float("nan")
+
+
+def find_runs(places: Iterable[Path]) -> tuple[list[Path], list[str]]:
+    """The run folders among the given folders, or up to two levels below them, each once; and lines about what was left out.
+
+    Raises:
+        RunError: a place that is no folder, or that holds no run.
+    """
+    found: dict[Path, Path] = {}
+    left_out: list[str] = []
+    for place in places:
+        if not place.is_dir():
+            raise RunError(f"there is no folder {place}; give run folders, or folders that hold some")
+        configs = [place / "config.json"] if (place / "config.json").is_file() else []
+        configs = configs or sorted([*place.glob("*/config.json"), *place.glob("*/*/config.json")])
+        if not configs:
+            raise RunError(f"{place} holds no run: there is no config.json in it, nor up to two folders below")
+        for config in configs:
+            if config.parent != place and _kind(config) == "softhebb":
+                left_out.append(f"{config.parent} is a run of `nchl softhebb` and was left out")
+                continue
+            found.setdefault(config.parent.resolve(), config.parent)
+    if not found:
+        raise RunError(f"there is no run of `nchl evolve` to compare; {'; '.join(left_out)}")
+    return list(found.values()), left_out
+
+
+def read_run(path: Path) -> Run:
+    """Read one run.
+
+    Raises:
+        RunError: no run folder, or an altered one; names the file.
+    """
+    folder = RunFolder.open(path)
+    record = folder.read_record()
+    rows = read_metrics(folder.metrics) if folder.metrics.exists() else []
+    columns = {name: np.array([_number(row, name, folder.metrics) for row in rows], dtype=np.float64) for name in _COLUMNS}
+    for name in ("evaluations", "env_steps"):
+        if not (np.isfinite(columns[name]).all() and (np.diff(columns[name], prepend=0) >= 0).all()):
+            raise RunError(f"{folder.metrics} was altered: column {name!r} must hold numbers that never fall")
+    reason = None
+    if folder.summary.exists():
+        reason = str(read_json(read_text(folder.summary), file=folder.summary).get("reason"))
+    config = record.settings
+    return Run(
+        folder=path,
+        task=config.task,
+        seed=int(config.seed or 0),
+        settings=_settings(record),
+        columns=columns,
+        generations=len(rows),
+        total=config.generations,
+        reason=reason,
+        running=reason is None and in_use(path),
+        nparams=_genome_length(folder.centre),
+        evaluation=read_evaluation(folder),
+        environment=environment.digest(record.environment),
+    )
+
+
+def read_evaluation(folder: RunFolder) -> Mapping[str, Any] | None:
+    """The evaluation that is kept in a run's folder, if it is of the best individual and of the code that lie there now."""
+    path = folder.path / EVALUATION
+    if not path.is_file() or not folder.best.is_file():
+        return None
+    data = read_json(read_text(path), file=path)
+    if not all(isinstance(data.get(name), int) for name in ("episodes", "seed")):
+        raise RunError(f"{path} was altered: episodes and seed must be whole numbers; remove it, and it is made anew by --evaluate")
+    if data.get("best_sha256") != digest(folder.best):
+        return None
+    record = folder.read_record()
+    code = collect(record.settings).digests if record.code is None else record.code.get("sha256")
+    return data if data.get("code", {}) == code else None
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    """What makes runs the same experiment, wherever their files lay and whichever simulator `auto` stood for."""
+    settings = that_matter(record.settings.to_json())
+    for name in ("task", "seed"):
+        del settings[name]
+    settings["simulator"] = record.same_bits.get("simulator", settings["simulator"])
+    others = dict(record.files)
+    for name in ("network", "rule", "strategy"):
+        if settings[name] is not None and ":" in settings[name] and not settings[name].startswith("evosax:"):
+            file, _, attribute = settings[name].rpartition(":")
+            # Two files with equal names may hold different functions; an equal one may lie elsewhere.
+            stated = others.pop(file, None) or record.files.get(file)
+            settings[name] = attribute if stated is None else f"{attribute} ({stated[:_DIGITS]})"
+    if record.code is not None:
+        main = {str(place).rpartition(":")[0] for place in record.code["places"].values()}
+        others |= {name: stated for name, stated in record.code["sha256"].items() if name not in main}
+    if others:
+        settings["files"] = " ".join(sorted(stated[:8] for stated in others.values()))
+    if record.environment is not None:
+        settings["environment"] = str(environment.digest(record.environment))[:8]
+    return {name: hashable(value) for name, value in settings.items()}
+
+
+def _number(row: Mapping[str, str | None], name: str, path: Path) -> float:
+    cell = row.get(name)
+    try:
+        return float(cell) if cell else float("nan")
+    except (TypeError, ValueError) as error:
+        raise RunError(f"{path} was altered: {cell!r} in column {name!r} is not a number") from error
+
+
+def _genome_length(path: Path) -> int | None:
+    """Length of the genome in a file of a run, from its header alone."""
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size)) if size <= _LARGEST_HEADER else {}
+        return int(header["genome"]["shape"][0])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+        raise RunError(f"{path} is truncated, altered, or not written by nchl ({type(error).__name__})") from error
+
+
+def _kind(config: Path) -> Any:
+    try:
+        return json.loads(config.read_text()[: 1 << 20]).get("kind")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None  # reading it as a run says what is wrong

@@ -1,0 +1,118 @@
+"""What a run's score is, what its learning curve is, and when it has reached a target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from nchl.errors import InvalidArgument, UnknownName
+from nchl.report.compare.groups import Group
+from nchl.report.compare.runs import Run
+from nchl.report.compare.statistics import iqm
+
+# From the most trustworthy to the least; auto takes the first that every run has.
+SCORES = {
+    "evaluation": "mean return of the best individual over {episodes} unseen episodes (seed {seed})",
+    "validation": "mean return of the centre over the last generation's validation episodes",
+    "mean": "mean fitness of the last generation",
+    "best": "highest fitness of any generation: the luckiest of many episodes",
+}
+MOST_POINTS = 200  # of a drawn curve
+
+
+def choose_score(score: str, runs: Sequence[Run]) -> tuple[str, str]:
+    """The score that all runs have, and what it is in words.
+
+    Raises:
+        UnknownName: no such score.
+        InvalidArgument: some runs do not have it; names them.
+    """
+    if score != "auto" and score not in SCORES:
+        raise UnknownName("score", score, ("auto", *SCORES))
+    for kind in SCORES if score == "auto" else (score,):
+        lacking = [run for run in runs if not np.isfinite(_score(run, kind))]
+        played = {(run.evaluation["episodes"], run.evaluation["seed"]) for run in runs if run.evaluation is not None}
+        if not lacking and (kind != "evaluation" or len(played) == 1):
+            episodes, seed = next(iter(played), (0, 0))
+            return kind, SCORES[kind].format(episodes=episodes, seed=seed)
+        if score != "auto":
+            what = {
+                "evaluation": "have no evaluation of their present best individual on the same episodes; add --evaluate",
+                "validation": "were made without --validation-episodes; choose another --score, or --evaluate",
+            }.get(kind, "have no such number")
+            named = lacking or list(runs)
+            folders = ", ".join(str(run.folder) for run in named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
+            raise InvalidArgument(f"{len(named)} of {len(runs)} runs {what}: {folders}")
+    raise AssertionError("runs without any score are left out before")
+
+
+def scores_of(runs: Sequence[Run], kind: str) -> Float[np.ndarray, " runs"]:
+    """The score of each run."""
+    return np.array([_score(run, kind) for run in runs])
+
+
+def _score(run: Run, kind: str) -> float:
+    if kind == "evaluation":
+        mean = None if run.evaluation is None else run.evaluation.get("mean")
+        return float(mean) if isinstance(mean, int | float) else float("nan")
+    return run.last({"validation": "validation_centre", "mean": "mean", "best": "best_so_far"}[kind])
+
+
+def curve_column(kind: str, runs: Sequence[Run]) -> str:
+    """The column of `metrics.csv` that is followed over the generations."""
+    if kind == "best":
+        return "best_so_far"
+    validated = all(np.isfinite(run.last("validation_centre")) for run in runs)
+    return "validation_centre" if validated and kind != "mean" else "mean"
+
+
+def default_target(groups: Sequence[Group], column: str, part: float = 0.9) -> tuple[float, str]:
+    """A part of the way from where the runs begin to where the best group ends: it means the same for negative returns."""
+    begin = float(np.median([_first(run, column) for group in groups for run in group.runs]))
+    ends = [float(iqm(np.array([run.last(column) for run in group.runs]))) for group in groups]
+    end = max(ends)
+    way = "nine tenths" if part == 0.9 else f"{part:.0%}"
+    text = f"{way} of the way from the first generation ({begin:.4g}) to the best group's end ({end:.4g}), {column} of metrics.csv"
+    return begin + part * (end - begin), text
+
+
+def to_target(runs: Sequence[Run], column: str, target: float) -> tuple[Float[np.ndarray, " runs"], Float[np.ndarray, " runs"]]:
+    """Evaluations and environment steps at the end of each run's first generation at the target; infinite where it never was."""
+    evaluations, env_steps = np.full(len(runs), np.inf), np.full(len(runs), np.inf)
+    for place, run in enumerate(runs):
+        there = np.flatnonzero(run.columns[column] >= target)
+        if there.size:
+            evaluations[place], env_steps[place] = (run.columns[name][there[0]] for name in ("evaluations", "env_steps"))
+    return evaluations, env_steps
+
+
+def curves(group: Group, column: str, along: str = "evaluations") -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, "runs points"]]:
+    """The curves of a group's runs at common places, at most `MOST_POINTS`.
+
+    A run that has ended keeps its last value; where one has not ended, the curves stop with it, lest the others' values stand for it.
+
+    Args:
+        group: the runs.
+        column: what is followed.
+        along: `evaluations` or `env_steps`.
+    """
+    known = []
+    for run in group.runs:
+        x, y = run.columns[along], run.columns[column]
+        finite = np.isfinite(x) & np.isfinite(y)
+        known.append((x[finite], y[finite]))
+    begin = max(x[0] for x, _ in known)
+    open_ends = [x[-1] for run, (x, _) in zip(group.runs, known, strict=True) if run.reason is None]
+    end = min(open_ends, default=max(x[-1] for x, _ in known))
+    places = np.unique(np.concatenate([x for x, _ in known]))
+    places = places[(places >= begin) & (places <= max(begin, end))]
+    if len(places) > MOST_POINTS:
+        places = places[np.linspace(0, len(places) - 1, MOST_POINTS).round().astype(int)]
+    return places, np.stack([y[np.searchsorted(x, places, side="right") - 1] for x, y in known])
+
+
+def _first(run: Run, column: str) -> float:
+    values = run.columns[column]
+    return float(values[np.isfinite(values)][0])

@@ -1,0 +1,142 @@
+"""Strategies beside each other at one budget of environment steps: what they reach, how soon, and what they cost themselves.
+
+The statistics are those of `compare`; a run counts as far as the generation that spent the budget.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nchl.errors import NchlError, require
+from nchl.report.compare.comparison import Comparison, compare_runs
+from nchl.report.compare.groups import Group
+from nchl.report.compare.runs import Run
+from nchl.report.compare.scores import default_target, to_target
+from nchl.report.compare.tables import Table, ends
+from nchl.report.formatting import duration, figure
+from nchl.report.plots.comparison import FORMATS, intervals, learning_curves
+from nchl.runs.functions import function_of
+
+PARTS = (0.5, 0.75, 0.9)  # of the way from the start to the best group's end, where no returns are given
+_FUNCTION = "-log10 of the function's value"
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a task has shown.
+
+    Attributes:
+        comparison: of the runs as far as the budget.
+        budget: environment steps of a run.
+        targets: returns whose first reaching is measured.
+        steps: for each group, in the order of the comparison, the median environment steps to each target; infinite where half or more
+            of its runs never reached it.
+        reached: likewise the runs that reached it.
+        seconds: for each group the median over its runs of the seconds spent in the strategy itself.
+        per_generation: likewise of a generation.
+    """
+
+    comparison: Comparison
+    budget: int
+    targets: tuple[float, ...]
+    steps: tuple[tuple[float, ...], ...]
+    reached: tuple[tuple[int, ...], ...]
+    seconds: tuple[float, ...]
+    per_generation: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain JSON values."""
+        own = {name: list(map(list, getattr(self, name))) for name in ("steps", "reached")}
+        own |= {name: list(getattr(self, name)) for name in ("targets", "seconds", "per_generation")}
+        return {"budget": self.budget, **own, "comparison": self.comparison.to_json()}
+
+
+def summarise(
+    runs: Sequence[Run], budget: int, targets: Sequence[float] = (), names: Callable[[Group], str] | None = None, seed: int = 0
+) -> SearchResult:
+    """Compare runs of one task at a budget.
+
+    Args:
+        runs: of several strategies and seeds.
+        budget: environment steps.
+        targets: returns to be reached; none: parts of the way to the best group's end.
+        names: of the groups; None: what tells them apart.
+        seed: of the resampling.
+
+    Raises:
+        RunError: no run has anything to compare.
+    """
+    cut = [_within(run, budget) for run in runs]
+    validated = all(np.isfinite(run.last("validation_centre")) for run in cut)
+    comparison = compare_runs(cut, score="validation" if validated else "mean", seed=seed, names=names)
+    groups = [scored.group for scored in comparison.groups]
+    wanted = tuple(targets) or tuple(default_target(groups, comparison.column, part)[0] for part in PARTS)
+    steps = [[to_target(group.runs, comparison.column, target)[1] for target in wanted] for group in groups]
+    costs = [[run.columns["search_seconds"] for run in group.runs] for group in groups]
+    return SearchResult(
+        comparison,
+        budget,
+        wanted,
+        tuple(tuple(float(np.median(each)) for each in of_group) for of_group in steps),
+        tuple(tuple(int(np.isfinite(each).sum()) for each in of_group) for of_group in steps),
+        tuple(float(np.median([np.nansum(each) for each in of_group])) for of_group in costs),
+        tuple(float(np.median([np.nanmean(each) for each in of_group])) for of_group in costs),
+    )
+
+
+def table(result: SearchResult) -> Table:
+    """One row for each strategy, the best first."""
+    reaching = [f"steps to {figure(target)}" for target in result.targets]
+    rows = []
+    for place, scored in enumerate(result.comparison.groups):
+        count = len(scored.scores)
+        to_targets = [
+            f"{steps:,.0f} ({reached}/{count})" if math.isfinite(steps) else f"- ({reached}/{count})"
+            for steps, reached in zip(result.steps[place], result.reached[place], strict=True)
+        ]
+        cost = (duration(result.seconds[place]), f"{1000 * result.per_generation[place]:.3g}")
+        cells = (scored.group.name, str(count), figure(scored.iqm.value), ends(scored.iqm), figure(scored.median.value), *to_targets, *cost)
+        rows.append((scored.iqm.value, cells))
+    headings = ("strategy", "runs", "IQM at the budget", "95 %", "median", *reaching, "in the strategy", "ms a generation")
+    return Table(headings, [cells for _, cells in sorted(rows, key=lambda row: -row[0])], 1)
+
+
+def save(results: Sequence[SearchResult], path: Path) -> list[Path]:
+    """Learning curves and intervals of each task as PNG and SVG; returns the files.
+
+    Raises:
+        NchlError: they cannot be written.
+    """
+    files = [path.with_name(path.name + ending) for ending in (".png", ".svg")]
+    with require("matplotlib", "report").rc_context({"svg.hashsalt": "nchl", "svg.fonttype": "path"}):
+        shown = require("matplotlib.figure", "report").Figure(figsize=(14, 6 * len(results)), layout="constrained")
+        axes = shown.subplots(len(results), 2, squeeze=False)
+        for (left, right), result in zip(axes, results, strict=True):
+            learning_curves(left, result.comparison, "env_steps")
+            left.set_title(result.comparison.task)
+            if function_of(result.comparison.task) is not None:
+                left.set(xlabel="evaluations", ylabel=_FUNCTION)
+            intervals(right, result.comparison)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for file in files:
+                shown.savefig(file, dpi=120, metadata=FORMATS[file.suffix])
+        except OSError as error:
+            raise NchlError(f"cannot write {error.filename or path}: {error.strerror or error}") from error
+    return files
+
+
+def _within(run: Run, budget: int) -> Run:
+    """The run as far as the generation that spent the budget; one that goes on has ended there."""
+    there = np.flatnonzero(run.columns["env_steps"] >= budget)
+    if not there.size:
+        return run
+    rows = int(there[0]) + 1
+    columns = {name: column[:rows] for name, column in run.columns.items()}
+    return replace(run, columns=columns, generations=rows, reason=run.reason or "max_steps")

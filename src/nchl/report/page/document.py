@@ -1,0 +1,261 @@
+"""`nchl report RUN`: one self-contained `report.html` that opens from disk, on a phone, in the dark and on paper.
+
+Promise: no request leaves the page (its own policy forbids it), and whatever a user has named, a task, a folder, a file, is shown
+as text and never becomes part of the page.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nchl import __version__
+from nchl.errors import InvalidArgument, NchlError, RunError, require
+from nchl.report import formatting
+from nchl.report.page import facts, lifetime
+from nchl.report.page.inline_svg import svg
+from nchl.report.page.lifetime import Life, record_life
+from nchl.report.page.snapshot import State, snapshot
+from nchl.report.plots import run as plots
+from nchl.runs.environment import notes_on_environment, of_settings
+from nchl.runs.evaluate import evaluate
+from nchl.runs.files import write_atomically
+
+OnNote = Callable[[str], None]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_SCRIPTS = ("pictures.js", "save.js")
+_MICROSCOPE = ("recording.js", *_SCRIPTS, "microscope.js")
+_LARGEST_FILM = 24 << 20
+
+
+def write(
+    run: Path | str,
+    out: Path | str | None = None,
+    *,
+    episodes: int = 100,
+    seed: int = 10000,
+    film: bool = True,
+    microscope: bool = True,
+    rule: str | None = None,
+    on_note: OnNote | None = None,
+) -> dict[str, Any]:
+    """Make the page of a run, finished or still going on.
+
+    Args:
+        run: the run folder.
+        out: the page; None: `report.html` in the run folder.
+        episodes: unseen episodes to play, and again for each control; 0 leaves the evaluation out.
+        seed: of the evaluation; the film and the microscope show its first episode.
+        film: embed `film.mp4` of the run folder, or make one where there is none.
+        microscope: record one lifetime and embed it; with it goes what the weights do over that lifetime.
+        rule: another rule than the run's own, on purpose: "FILE.py:NAME"; `out` must then be given.
+        on_note: called with lines that tell how far it is.
+
+    Returns:
+        A JSON object: report (the path), bytes, task, status, generation, evaluation, microscope (steps and moments, or None),
+        dynamics (what the weights did in that lifetime, or None), film (whether there is one), notes.
+
+    Raises:
+        NchlError: no such run, nothing found yet, or a page that cannot be written.
+    """
+    for name, value in (("episodes", episodes), ("seed", seed)):
+        if value < 0:
+            raise InvalidArgument(f"{name} must be at least 0, got {value}")
+    if rule is not None and out is None:
+        raise InvalidArgument("a report with another rule than the run's own is none of the run's: say with --out where it is to lie")
+    jinja = require("jinja2", "report")
+    tell = on_note or (lambda line: None)
+    notes: list[str] = []
+    with snapshot(run) as state:
+        path = Path(run) / "report.html" if out is None else Path(out)
+        _check_place(path)
+        config = state.record.settings
+        tell(f"{config.task}: {state.status}")
+        evaluated = None
+        if episodes:
+            tell(f"playing {episodes} unseen episodes, and if weights change, again with plasticity off and frozen")
+            evaluated = evaluate(state.folder.path, episodes=episodes, seed=seed, controls=None, rule=rule)
+            notes += evaluated["notes"]
+        else:  # what plays says this by itself
+            notes += _environment_notes(state)
+        life = Life()
+        if microscope:
+            tell("recording one lifetime for the microscope")
+            life = record_life(state, seed, notes, rule)
+        recording = life.recording
+        embedded = None
+        if film:
+            embedded = _tried("There is no film", notes, lambda: _film(Path(run), state, seed, rule, tell))
+        environment = jinja.Environment(
+            loader=jinja.FileSystemLoader(_TEMPLATES),
+            autoescape=True,
+            undefined=jinja.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        script = _script(_SCRIPTS if recording is None else _MICROSCOPE)
+        page = environment.get_template("report.html").render(
+            **facts.facts(state, Path(run), evaluated),
+            **_pictures(state, evaluated, rule),
+            evaluated=evaluated,
+            conditions=[] if evaluated is None else plots.conditions(evaluated),
+            recording=None if recording is None else _json(recording),
+            life=recording,
+            dynamics=life.dynamics,
+            dynamics_pictures=lifetime.pictures(life.dynamics, _trusted),
+            film=embedded,
+            notes=notes,
+            seed=seed,
+            version=__version__,
+            style=_trusted((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
+            script=_trusted(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            figure=formatting.figure,
+        )
+        data = page.encode("utf-8", "replace")
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data, of_a_run=False)
+    return {
+        "report": str(path),
+        "bytes": len(data),
+        "task": config.task,
+        "status": state.status,
+        "generation": int(state.rows[-1]["generation"]),
+        "evaluation": None if evaluated is None else {k: v for k, v in evaluated.items() if k != "returns"},
+        "microscope": None if recording is None else {"steps": recording["steps"], "moments": len(recording["kept"])},
+        "dynamics": None if life.dynamics is None else life.dynamics.summary(),
+        "film": embedded is not None,
+        "notes": notes,
+    }
+
+
+def _environment_notes(state: State) -> list[str]:
+    """That the environment has changed since, where nothing is evaluated."""
+    if state.record.environment is None:
+        return []
+    try:
+        record, _ = state.folder.read_record_to_run()
+        return notes_on_environment(record, of_settings(record.settings))
+    except NchlError as error:
+        return [f"Whether the environment has changed since is not known: {error}"]
+
+
+def _check_place(path: Path) -> None:
+    """Refuse, before anything is played, a place that the page could not be written to in the end."""
+    if path.is_dir():
+        raise RunError(f"cannot write {path}: it is a folder; name a file in it, for example {path / 'report.html'}")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise RunError(f"cannot write {path}: {folder} is no folder that can be written to; name another place")
+
+
+def _film(run: Path, state: State, seed: int, rule: str | None, tell: OnNote) -> dict[str, str]:
+    """The film as a data URI and what to say of it."""
+    from nchl.report.film import film
+
+    path = run / "film.mp4"
+    if rule is None and path.exists():
+        said = "film.mp4 of the run folder; its last line says which individual and seed"
+        if path.stat().st_mtime < (run / "best.safetensors").stat().st_mtime:
+            said += ". It was made before the best individual was saved the last time; `nchl film` makes a new one"
+    else:
+        tell("making the film")
+        path = state.folder.path / "film.mp4"
+        film(state.folder.path, path, seed=seed, fps=30, seconds=60, rule=rule)
+        of = "" if state.best_generation is None else f" (of generation {state.best_generation})"
+        said = f"The best individual{of}, one unseen episode, the first of evaluation seed {seed}; the first minute at most"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InvalidArgument(f"{path} cannot be read: {error.strerror or error}") from error
+    if len(data) > _LARGEST_FILM:
+        raise InvalidArgument(f"{path} has {len(data) >> 20} MB, which is more than a page should carry ({_LARGEST_FILM >> 20} MB)")
+    return {"source": "data:video/mp4;base64," + base64.b64encode(data).decode(), "said": said}
+
+
+def _tried(otherwise: str, notes: list[str], make: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+    """What `make` gives; where it cannot, None and a note that says why: the rest of the page is worth having."""
+    try:
+        return make()
+    except NchlError as error:
+        known = any(str(error) in note for note in notes)
+        notes.append(f"{otherwise}, for the same reason" if known else f"{otherwise}: {error}")
+        return None
+
+
+def _pictures(state: State, evaluated: dict[str, Any] | None, rule: str | None) -> dict[str, Any]:
+    """The figures as SVG."""
+    task, rows = state.record.settings.task, state.rows
+    mean = plots.column(rows, "mean")
+    told = [f"{v:,.4g}" if math.isfinite(v) else "not finite" for v in (mean[0], mean[-1])]
+    alt = f"Learning curve over {len(rows)} generations: the mean fitness goes from {told[0]} to {told[1]}."
+    curve = svg(lambda axes: plots.learning_curve(axes, rows), name="curve", alt=alt, size=(5.6, 3.6))
+    picture = None
+    if evaluated is not None:
+        parts = [
+            f"{name} {'no finite episode' if figures['mean'] is None else format(figures['mean'], ',.4g')}"
+            for name, figures, _ in plots.conditions(evaluated)
+        ]
+        alt = f"Mean return on {evaluated['episodes']} unseen episodes of {task}: {', '.join(parts)}."
+        height = 0.9 + 0.55 * len(parts)
+        picture = svg(lambda axes: plots.evaluation(axes, evaluated), name="evaluation", alt=alt, size=(4.6, height))
+    return {"curve": _trusted(curve), "evaluation_picture": _trusted(picture or ""), "genome": _genome(state, rule)}
+
+
+def _genome(state: State, rule: str | None) -> list[Any]:
+    """One picture for each parameter: its distribution in each block of the best individual's genome."""
+    from nchl.runs.load import load
+
+    agent, task = load(state.folder.path, rule=rule)
+    try:
+        flat, layout = agent.genome.detach().cpu().numpy().reshape(-1), agent.layout
+    finally:
+        task.close()
+    # In the order of the richest block: an input neuron has no B, and B would come last.
+    richest = max(layout.blocks, key=lambda block: len(block.parameters))
+    found: dict[str, dict[str, np.ndarray]] = {name: {} for name in richest.parameters}
+    for block in layout.blocks:
+        for parameter in block.parameters or ("bias" if block.name.startswith("biases") else "weight",):
+            values = flat[layout[f"{block.name}.{parameter}"] if block.parameters else layout[block.name]]
+            found.setdefault(parameter, {})[block.name] = values
+    drawn = []
+    for k, (parameter, values) in enumerate(found.items()):
+        medians = ", ".join(f"{name} {np.median(v):.3g}" for name, v in values.items())
+        alt = f"Distribution of {parameter} in each block of the genome; medians: {medians}."
+        height = 0.7 + 0.42 * len(values)
+        picture = svg(
+            partial(plots.genome_distribution, values=values, parameter=parameter),
+            name=f"genome{k}",
+            alt=alt,
+            size=(3.4, height),
+        )
+        drawn.append((parameter, _trusted(picture), sum(len(v) for v in values.values())))
+    return drawn
+
+
+def _script(names: Iterable[str]) -> str:
+    parts = [(_TEMPLATES / name).read_text(encoding="utf-8") for name in names]
+    return '"use strict";\n(() => {\n' + "\n".join(parts) + "\n})();\n"
+
+
+def _json(value: Any) -> Any:
+    """JSON that can stand inside a script element: no character in it can end the element or begin another."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return _trusted(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _trusted(text: str) -> Any:
+    """Text of our own making, in which everything foreign is escaped already."""
+    return require("markupsafe", "report").Markup(text)

@@ -1,0 +1,92 @@
+"""What the page of a run tells in words: settings, versions, figures, and the commands that repeat it."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nchl.report.formatting import duration, setting
+from nchl.report.page.snapshot import State
+from nchl.report.plots import run as plots
+from nchl.runs.command import evolve_command
+from nchl.runs.config import EvolveConfig, options
+from nchl.runs.metrics import COLUMNS
+from nchl.runs.sessions import nchl_of
+
+
+def facts(state: State, run: Path, evaluated: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Everything that the page tells in words; `evaluated`: what `evaluate` gave, with controls where the network has some."""
+    record, last = state.record, state.rows[-1]
+    config = record.settings
+    controls = record.has_controls if evaluated is None else "plasticity_off" in evaluated
+    headings: dict[str, list[tuple[str, str, str]]] = {}
+    for option in options():
+        value = getattr(config, option.name)
+        if option.name != "task" and value is not None:
+            headings.setdefault(option.group, []).append((option.flag, setting(value), option.help))
+    best = plots.column(state.rows, "best_so_far")
+    finite = best[np.isfinite(best)]
+    numbers = [
+        ("generations", f"{int(last['generation']):,}"),
+        ("environment steps", _whole(last.get("env_steps"))),
+        ("search time", _duration(last.get("seconds"))),
+        ("highest fitness", f"{finite[-1]:,.5g}" if len(finite) else "none is finite"),
+    ]
+    folder = shlex.quote(str(run))
+    return {
+        "title": f"{config.task} · {config.network}",
+        "headings_network": network_words(config),
+        "task": config.task,
+        "name": run.resolve().name,
+        "folder": str(run),
+        "status": state.status,
+        "running": state.running,
+        "facts": numbers,
+        "best_generation": state.best_generation,
+        "headings": headings,
+        "versions": record.versions,
+        "sessions": sessions_words(record.sessions),
+        "same_bits": record.same_bits,
+        "files": record.files,
+        "started": record.started,
+        "command": shlex.join(record.command),
+        "repeat": evolve_command(config, "--out", "repeated"),
+        "evaluate_again": f"nchl evaluate {folder} --controls" if controls else f"nchl evaluate {folder}",
+        "resume": f"nchl resume {folder}",
+        "load": f"net, task = nchl.load({str(run)!r})",
+        "last": [(name, _cell(last.get(name)), COLUMNS.get(name, "")) for name in last if name is not None],
+    }
+
+
+def sessions_words(sessions: Sequence[Mapping[str, Any]] | None) -> list[tuple[str, str]]:
+    """When each session after the first was started, and with which nchl; none where the run was not continued."""
+    return [(str(each.get("started")), nchl_of(each) or "not known") for each in (sessions or [])[1:]]
+
+
+def _whole(cell: str | None) -> str:
+    return f"{int(cell):,}" if cell and cell.isdigit() else "-"
+
+
+def _cell(cell: str | None) -> str:
+    try:
+        return f"{float(cell):,.6g}" if cell else "-"
+    except ValueError:
+        return str(cell)
+
+
+def _duration(cell: str | None) -> str:
+    try:
+        return duration(float(cell or "nan"))
+    except ValueError:
+        return duration(math.nan)
+
+
+def network_words(config: EvolveConfig) -> str:
+    """The network with its hidden layers."""
+    hidden = "" if not config.hidden else f" {'-'.join(map(str, config.hidden))}"
+    return f"{'recurrent ' if config.recurrent else ''}{config.network}{hidden}"

@@ -1,0 +1,96 @@
+"""What a run folder holds at one moment, also while a live process writes to it.
+
+Files are replaced whole while a run goes on, so each is read whole; but two of them may be of different generations. A copy of
+all, taken at once, is what the page tells of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nchl.errors import RunError
+from nchl.report.formatting import reason
+from nchl.runs.code import FOLDER
+from nchl.runs.files import read_json, read_tensors, read_text
+from nchl.runs.folder import Record, RunFolder
+from nchl.runs.lock import in_use
+from nchl.runs.metrics import read_metrics
+
+_FRESH_SECONDS = 120.0  # who has written so lately may well be alive, even where there are no locks
+
+
+@dataclass(frozen=True)
+class State:
+    """A run as it was when the copy was taken.
+
+    Attributes:
+        folder: the copy.
+        record: settings, versions, command.
+        rows: of `metrics.csv`.
+        status: in words: running, stopped or ended.
+        running: whether it seems to go on.
+        best_generation: the generation that the best individual is from.
+    """
+
+    folder: RunFolder
+    record: Record
+    rows: list[dict[str, str]]
+    status: str
+    running: bool
+    best_generation: int | None
+
+
+@contextlib.contextmanager
+def snapshot(run: Path | str) -> Iterator[State]:
+    """A copy of what a report needs, in a temporary folder that goes when the block is left.
+
+    Raises:
+        RunError: no run folder, an altered one, or one without a best individual yet.
+    """
+    source = RunFolder.open(run)
+    record = source.read_record()
+    if not source.best.exists() or not source.metrics.exists():
+        raise RunError(
+            f"{source.path} has no best individual yet: wait until its first generation is saved "
+            f"(if nothing is running, continue it with: nchl resume {source.path}), then ask for the report again"
+        )
+    about = read_tensors(source.best)[1]
+    with tempfile.TemporaryDirectory(prefix="nchl-report-") as parent:
+        copy = RunFolder(Path(parent) / (source.path.resolve().name or "run"))
+        copy.path.mkdir()
+        try:
+            for path in (source.config, source.best, source.centre, source.metrics, source.summary):
+                if path.exists():
+                    shutil.copyfile(path, copy.path / path.name)
+            if record.code is not None:
+                shutil.copytree(source.path / FOLDER, copy.path / FOLDER)
+        except OSError as error:
+            raise RunError(f"cannot copy {source.path} to look at it: {error.strerror or error}") from error
+        rows = read_metrics(copy.metrics)
+        if not rows:
+            raise RunError(f"{source.metrics} has no whole row yet: wait until the first generation is saved")
+        status, running = _status(source, record, rows)
+        generation = about.get("generation")
+        yield State(copy, record, rows, status, running, generation if isinstance(generation, int) else None)
+
+
+def _status(source: RunFolder, record: Record, rows: list[dict[str, str]]) -> tuple[str, bool]:
+    done, total = rows[-1].get("generation") or "0", record.settings.generations
+    reached = f"generation {done}" + (f" of {total}" if total else "")
+    if in_use(source.path):
+        return f"running, {reached}", True
+    if source.summary.exists():
+        summary: dict[str, Any] = dict(read_json(read_text(source.summary), file=source.summary))
+        return f"ended after generation {done}: {reason(summary.get('reason'))}", False
+    with contextlib.suppress(OSError):
+        age = time.time() - source.metrics.stat().st_mtime
+        if 0 <= age < _FRESH_SECONDS:
+            return f"running or just stopped, {reached}", True
+    return f"stopped at {reached}", False

@@ -1,0 +1,252 @@
+"""Comparisons of run folders that were written by hand: groups, scores, targets, and what is said about doubtful ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy")
+
+from nchl.errors import InvalidArgument, RunError, UnknownName
+from nchl.report.compare import compare
+from nchl.report.compare.groups import group_runs
+from nchl.report.compare.runs import digest, find_runs, read_run
+from nchl.report.compare.scores import curves
+from nchl.runs.folder import RunFolder, own_files
+from reference.comparison import write_evaluation, write_run
+
+
+def two_groups(folder: Path, seeds: int = 5) -> Path:
+    for seed in range(seeds):
+        write_run(folder / f"nchl-{seed}", [10.0, 50.0 + seed, 100.0 + seed], seed=seed, network="nchl")
+        write_run(folder / f"hl-{seed}", [10.0, 20.0, 30.0 + seed], seed=seed, network="hl", nparams=99)
+    return folder
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(group.name for group in group_runs([read_run(path) for path in find_runs([folder])[0]])[0])
+
+
+def test_two_groups_by_hand(tmp_path: Path) -> None:
+    found = compare([two_groups(tmp_path)])
+    by_name = {scored.group.name: scored for scored in found.groups}
+    assert set(by_name) == {"network=nchl", "network=hl"}
+    best, other = by_name["network=nchl"], by_name["network=hl"]
+    assert best.scores.tolist() == [100, 101, 102, 103, 104]
+    assert (best.iqm.value, best.median.value, best.nparams, other.nparams) == (102, 102, 7, 99)
+    assert best.iqm.low >= 100
+    assert best.iqm.high <= 104
+    assert found.target == pytest.approx(10 + 0.9 * (102 - 10))
+    assert (best.reached, other.reached) == (5, 0)
+    assert (best.evaluations_to_target, best.env_steps_to_target) == (30, 300)
+    assert np.isinf(other.evaluations_to_target)
+    assert (best.evaluations, best.env_steps) == (30, 300)
+    (pair,) = found.pairs
+    assert (pair.first, pair.second, pair.improvement.value, pair.u) == ("network=nchl", "network=hl", 1.0, 25.0)
+    assert pair.p == pair.p_holm == pytest.approx(2 / 252)
+    assert found.shared["population"] == 10
+    assert not found.warnings
+    assert not found.notes
+
+
+def test_an_equal_seed_gives_an_equal_comparison(tmp_path: Path) -> None:
+    two_groups(tmp_path, seeds=3)
+    assert compare([tmp_path], seed=4).to_json() == compare([tmp_path], seed=4).to_json()
+
+
+def test_runs_are_found_two_levels_deep_and_once(tmp_path: Path) -> None:
+    two_groups(tmp_path / "a" / "b", seeds=1)
+    paths, _ = find_runs([tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "nchl-0"])
+    assert len(paths) == 2
+    with pytest.raises(RunError, match="there is no config"):
+        find_runs([tmp_path])
+    with pytest.raises(RunError, match="no folder"):
+        find_runs([tmp_path / "nowhere"])
+
+
+def test_what_changes_no_result_makes_no_group(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", [1.0], seed=0)
+    write_run(tmp_path / "b", [1.0], seed=1)
+    config = json.loads((tmp_path / "b" / "config.json").read_text())
+    config["settings"]["preset"] = "cartpole"
+    (tmp_path / "b" / "config.json").write_text(json.dumps(config))
+    assert names(tmp_path) == ["all runs"]
+
+
+def test_a_name_says_no_more_than_is_needed(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", [1.0], network="nchl")
+    write_run(tmp_path / "b", [1.0], network="wnchl")  # has a window, and no initial weights
+    assert names(tmp_path) == ["network=nchl", "network=wnchl"]
+    write_run(tmp_path / "c", [1.0], network="wnchl", window=5)
+    assert names(tmp_path) == ["network=nchl", "network=wnchl window=20", "network=wnchl window=5"]
+
+
+def test_sizes_and_flags_are_readable_in_names(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", [1.0], hidden=(128, 64), normalise_observations=True)
+    write_run(tmp_path / "b", [1.0], hidden=())
+    assert names(tmp_path) == ["normalise_observations=off hidden=none", "normalise_observations=on hidden=128x64"]
+
+
+def test_a_rule_is_named_with_the_digest_of_its_file(tmp_path: Path) -> None:
+    for folder, text in (("a", "return A_synapse * pre"), ("b", "return A_synapse * post"), ("c", "return A_synapse * pre")):
+        file = tmp_path / folder / "own.py"
+        file.parent.mkdir()
+        file.write_text(f"def oja(pre, post, A_synapse):\n    {text}\n")
+        run = RunFolder(write_run(tmp_path / folder / "run", [1.0], seed=ord(folder), rule=f"{file}:oja"))
+        run.write_record(replace(run.read_record(), files=own_files(run.read_record().settings)))
+    first, second = (digest(tmp_path / folder / "own.py")[:6] for folder in "ab")
+    assert names(tmp_path) == sorted([f"rule=oja ({first})", f"rule=oja ({second})"])  # c is as a, in another place
+    found = compare([tmp_path])
+    assert {scored.group.name: len(scored.scores) for scored in found.groups}[f"rule=oja ({first})"] == 2
+    assert "files" not in found.groups[0].group.settings
+
+
+def test_mixed_tasks_are_refused_with_the_list(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", [1.0])
+    write_run(tmp_path / "b", [1.0], task="Acrobot-v1")
+    with pytest.raises(RunError, match=r"different tasks.*Acrobot-v1: .*b; CartPole-v1: .*a"):
+        compare([tmp_path])
+
+
+def test_what_may_mislead_is_said(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_run(tmp_path / f"a{seed}", [1.0, 2.0], seed=seed, simulator="gymnasium")
+    write_run(tmp_path / "b0", [1.0], seed=0, generations=9, reason=None)
+    write_run(tmp_path / "b1", [1.0], seed=1, generations=9, reason=None)
+    (tmp_path / "b1" / ".lock").write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+    write_run(tmp_path / "copy", [1.0, 2.0], seed=0, simulator="gymnasium")
+    write_run(tmp_path / "empty", [], seed=7, generations=2, reason=None)
+    said = "\n".join(compare([tmp_path]).warnings)
+    assert "fewer than 5 runs" in said
+    assert "unequal budgets" in said
+    assert "b0 (stopped, 1 of 9 generations)" in said
+    assert "b1 (is running, 1 of 9 generations)" in said
+    assert "different simulators (envpool, gymnasium)" in said
+    assert "copy repeats" in said
+    assert "empty has no finished generation" in said
+    alone = compare([tmp_path], finished_only=True)
+    assert len(alone.groups) == 1
+    assert "b0 has not ended and was left out" in "\n".join(alone.warnings)
+
+
+def test_nothing_to_compare(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", [], generations=2, reason=None)
+    with pytest.raises(RunError, match="none of the 1 runs"):
+        compare([tmp_path])
+
+
+def test_negative_returns_have_a_sensible_target(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_run(tmp_path / f"a{seed}", [-1000.0, -200.0, -100.0], seed=seed)
+    assert compare([tmp_path]).target == pytest.approx(-190)
+
+
+def test_runs_that_never_reach_the_target_count(tmp_path: Path) -> None:
+    for seed, means in enumerate([[5.0, 9.0], [9.0, 9.0], [5.0, 5.0]]):
+        write_run(tmp_path / f"a{seed}", means, seed=seed)
+    (scored,) = compare([tmp_path], target=9.0).groups
+    assert scored.reached == 2
+    assert scored.evaluations_to_target == 20  # the median of 10, 20 and infinity
+    (scored,) = compare([tmp_path], target=99.0).groups
+    assert (scored.reached, scored.evaluations_to_target) == (0, np.inf)
+    with pytest.raises(InvalidArgument, match="finite"):
+        compare([tmp_path], target=float("nan"))
+
+
+def test_the_score_is_the_most_trustworthy_that_all_runs_have(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_run(tmp_path / f"a{seed}", [1.0, 2.0], seed=seed, validation_episodes=3, columns={"validation_centre": [4.0, 5.0 + seed]})
+    assert compare([tmp_path]).score == "validation"
+    assert compare([tmp_path], score="mean").groups[0].scores.tolist() == [2, 2]
+    assert compare([tmp_path], score="best").score == "best"
+    for seed in range(2):
+        run = tmp_path / f"a{seed}"
+        write_evaluation(run, 40.0 + seed, digest=digest(run / "best.safetensors"))
+    found = compare([tmp_path])
+    assert found.score == "evaluation"
+    assert found.groups[0].scores.tolist() == [40, 41]
+    assert "100 unseen episodes" in found.score_text
+
+    write_evaluation(tmp_path / "a1", 99.0, digest="of another individual")
+    assert compare([tmp_path]).score == "validation"
+    with pytest.raises(InvalidArgument, match=r"1 of 2 runs have no evaluation.*--evaluate: .*a1"):
+        compare([tmp_path], score="evaluation")
+    write_run(tmp_path / "b", [1.0, 2.0], seed=5)
+    assert compare([tmp_path]).score == "mean"
+    with pytest.raises(InvalidArgument, match="validation-episodes"):
+        compare([tmp_path], score="validation")
+    with pytest.raises(UnknownName, match="did you mean 'mean'"):
+        compare([tmp_path], score="maen")
+
+
+def test_many_groups_are_tested_against_the_best_or_a_baseline(tmp_path: Path) -> None:
+    for place in range(9):
+        write_run(tmp_path / f"a{place}", [1.0 + place], window=place + 1, network="wnchl")
+    found = compare([tmp_path])
+    assert len(found.pairs) == 8
+    assert {pair.first for pair in found.pairs} == {"window=9"}
+    assert "only the pairs with the best" in found.notes[0]
+    assert "no corrected p-value" in found.notes[1]
+    found = compare([tmp_path], baseline="window=1")
+    assert {pair.second for pair in found.pairs} == {"window=1"}
+    with pytest.raises(UnknownName, match="did you mean 'window=1'"):
+        compare([tmp_path], baseline="windw=1")
+
+
+def test_curves_stop_where_a_run_has_not_ended_and_go_on_where_one_has(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", [1.0, 2.0, 3.0], seed=0)
+    write_run(tmp_path / "b", [1.0, 9.0], seed=1, generations=3, reason="target")
+    (group,) = group_runs([read_run(tmp_path / "a"), read_run(tmp_path / "b")])[0]
+    x, values = curves(group, "mean")
+    assert x.tolist() == [10, 20, 30]
+    assert values.tolist() == [[1, 2, 3], [1, 9, 9]]
+    (tmp_path / "b" / "summary.json").unlink()
+    (group,) = group_runs([read_run(tmp_path / "a"), read_run(tmp_path / "b")])[0]
+    assert curves(group, "mean")[0].tolist() == [10, 20]
+    assert curves(group, "mean", "env_steps")[0].tolist() == [100, 200]
+
+
+def test_a_run_of_softhebb_among_others_is_left_out(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", [1.0])
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "config.json").write_text('{"kind": "softhebb"}')
+    assert "images is a run of `nchl softhebb`" in compare([tmp_path]).warnings[0]
+    with pytest.raises(RunError, match="softhebb"):
+        compare([tmp_path / "images"])
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.csv", "summary.json", "centre.safetensors", "evaluation.json"])
+def test_a_spoilt_file_is_named(name: str, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", [1.0])
+    (run / name).write_bytes(b"\xff\xfe nonsense")
+    with pytest.raises(RunError, match=name):
+        compare([run])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("evaluation.json", "{}"), ("metrics.csv", "generation,evaluations,env_steps,mean\n1,,9,3\n")]
+)
+def test_a_file_that_lacks_numbers_is_named(name: str, content: str, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", [1.0])
+    (run / name).write_text(content)
+    with pytest.raises(RunError, match=f"{name} was altered"):
+        compare([run])
+
+
+def test_hundreds_of_runs_are_read_without_torch(tmp_path: Path) -> None:
+    for seed in range(200):
+        write_run(tmp_path / f"a{seed}", [1.0, 2.0 + seed], seed=seed)
+    program = (
+        "import sys; from nchl.report.compare import compare; found = compare([sys.argv[1]]); "
+        "print(len(found.groups[0].scores), sorted({'torch', 'gymnasium', 'envpool', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[0] == "200 []"

@@ -1,0 +1,146 @@
+"""The statistics against values by hand, plain loops and simulations whose truth is known."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy")
+
+from nchl.errors import InvalidArgument
+from nchl.report.compare import statistics
+from nchl.report.compare.statistics import band, estimate, holm, improvement, iqm, mann_whitney, performance_profile
+from nchl.runs.evaluate import interquartile_mean
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([3.0], 3.0),
+        ([1, 2, 6], 3.0),
+        ([0, 1, 2, 100], 1.5),
+        ([9, 1, 2, 3, -50], 2.0),
+        (list(range(8)), 3.5),
+        ([1, 1, 4, 4, 4, 9, 9, 9], 5.25),
+    ],
+)
+def test_the_interquartile_mean(values: list[float], expected: float) -> None:
+    assert iqm(np.array(values, dtype=float)) == pytest.approx(expected)
+    assert iqm(np.array(values, dtype=float)) == pytest.approx(interquartile_mean(np.array(values, dtype=float)))
+
+
+def test_an_interval_is_the_percentiles_of_resampled_estimates() -> None:
+    values = np.array([1.0, 2.0, 4.0, 8.0, 9.0, 15.0, 16.0])
+    found = estimate(values, np.median, seed=1)
+    chance = np.random.default_rng(99)
+    resampled = [np.median(chance.choice(values, len(values))) for _ in range(10_000)]
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    assert found.value == 8.0
+    # The median of a resample is one of the values: the ends agree exactly, unless a percentile falls between two.
+    assert found.low == pytest.approx(low, abs=1.0)
+    assert found.high == pytest.approx(high, abs=1.0)
+
+
+def test_equal_seeds_give_equal_intervals() -> None:
+    values = np.random.default_rng(0).normal(size=9)
+    assert estimate(values, iqm, seed=3) == estimate(values, iqm, seed=3)
+    assert estimate(values, iqm, seed=3) != estimate(values, iqm, seed=4)
+
+
+def test_one_run_has_no_interval() -> None:
+    found = estimate(np.array([5.0]), iqm, seed=0)
+    assert found.value == 5.0
+    assert np.isnan([found.low, found.high]).all()
+
+
+@pytest.mark.parametrize("values", [[], [1.0, np.nan], [np.inf]])
+def test_scores_must_be_finite(values: list[float]) -> None:
+    with pytest.raises(InvalidArgument, match="finite"):
+        estimate(np.array(values), iqm, seed=0)
+
+
+@pytest.mark.parametrize("statistic", [iqm, np.median])
+def test_intervals_of_twenty_runs_cover_the_truth(statistic: statistics.Statistic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "RESAMPLES", 500)
+    chance = np.random.default_rng(7)
+    found = [estimate(chance.normal(loc=3.0, size=20), statistic, seed) for seed in range(200)]
+    covered = np.mean([each.low <= 3.0 <= each.high for each in found])
+    # 95 % nominally, a little less at twenty runs; three standard errors of 200 draws are 4.6 points.
+    assert 0.88 <= covered <= 0.995
+
+
+def test_the_probability_of_improvement_counts_pairs() -> None:
+    first, second = np.array([1.0, 5.0, 7.0]), np.array([5.0, 0.0])
+    by_hand = sum((a > b) + 0.5 * (a == b) for a in first for b in second) / 6
+    found = improvement(first, second, seed=0)
+    assert found.value == pytest.approx(by_hand)
+    assert improvement(second, first, seed=0).value == pytest.approx(1 - by_hand)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert mann_whitney(first, second)[0] / 6 == pytest.approx(by_hand)
+    apart = improvement(first + 100, second, seed=0)
+    assert apart == (1.0, 1.0, 1.0)
+
+
+def exact_p(first: np.ndarray, second: np.ndarray) -> float:
+    """Share of all ways to deal the values into two groups whose U is at least as far from its mean."""
+    pooled = np.concatenate([first, second])
+    everyone = range(len(pooled))
+
+    def distance(chosen: tuple[int, ...]) -> float:
+        x, y = pooled[list(chosen)], pooled[[i for i in everyone if i not in chosen]]
+        u = sum((a > b) + 0.5 * (a == b) for a in x for b in y)
+        return abs(u - len(x) * len(y) / 2)
+
+    own = distance(tuple(range(len(first))))
+    return float(np.mean([distance(chosen) >= own - 1e-9 for chosen in itertools.combinations(everyone, len(first))]))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([1.0, 2.0, 3.0, 4.0, 5.0], [6.0, 7.0, 8.0, 9.0, 10.0]),
+        ([1.0, 9.0, 3.0, 12.0], [6.0, 7.0, 8.0, 2.0, 10.0]),
+        ([500.0, 500.0, 500.0, 480.0, 500.0], [500.0, 100.0, 20.0, 480.0, 9.0]),  # ties, as in tasks with a highest score
+    ],
+)
+def test_small_groups_are_tested_exactly(first: list[float], second: list[float]) -> None:
+    _, p = mann_whitney(np.array(first), np.array(second))
+    assert p == pytest.approx(exact_p(np.array(first), np.array(second)), abs=1e-12)
+
+
+def test_equal_scores_show_nothing() -> None:
+    assert mann_whitney(np.full(3, 500.0), np.full(4, 500.0))[1] == pytest.approx(1.0)
+    assert mann_whitney(np.full(30, 500.0), np.full(40, 500.0))[1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([0.01, 0.02, 0.03, 0.04, 0.05], [0.05, 0.08, 0.09, 0.09, 0.09]),  # p.adjust(..., "holm") of R
+        ([0.04, 0.01, 0.03], [0.06, 0.03, 0.06]),
+        ([0.9, 0.8], [1.0, 1.0]),
+        ([0.2], [0.2]),
+        ([], []),
+    ],
+)
+def test_holm(given: list[float], expected: list[float]) -> None:
+    assert holm(given) == pytest.approx(expected)
+
+
+def test_a_profile_counts_runs_above() -> None:
+    scores, thresholds = np.array([1.0, 2.0, 2.0, 10.0]), np.array([0.0, 1.0, 1.5, 2.0, 10.0])
+    share, low, high = performance_profile(scores, thresholds, seed=0)
+    assert share.tolist() == [1.0, 0.75, 0.75, 0.25, 0.0]
+    assert (low <= share).all()
+    assert (share <= high).all()
+
+
+def test_a_band_is_an_interval_at_each_point() -> None:
+    values = np.random.default_rng(5).normal(size=(6, 3))
+    middle, low, high = band(values, seed=0)
+    for point in range(3):
+        alone = estimate(values[:, point], iqm, seed=1)
+        assert middle[point] == pytest.approx(alone.value)
+        assert (low[point], high[point]) == pytest.approx((alone.low, alone.high), abs=0.15)
