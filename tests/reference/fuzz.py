@@ -34,7 +34,7 @@ from nchl.runs.files import read_tensors, write_tensors
 from nchl.runs.folder import RunFolder
 from nchl.runs.metrics import MetricsFile, read_metrics
 from nchl.runs.session import run
-from nchl.runs.tensorboard import EventFile
+from nchl.runs.sinks.tensorboard import EventFile
 
 EXIT_CODES = (0, 2, 130, 143)
 

@@ -6,12 +6,10 @@ import csv
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from nchl.errors import RunError
 from nchl.runs.metrics import COLUMNS, MetricsFile, is_machine_column, read_metrics
-from nchl.runs.tensorboard import EventFile
 
 
 def row(generation: int) -> dict[str, float | int | None]:
@@ -77,33 +75,6 @@ def test_a_row_without_a_number_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("\n".join(lines) + "\n")
     with pytest.raises(RunError, match="altered"):
         MetricsFile(tmp_path / "m.csv", keep=2)
-
-
-def test_tensorboard_reads_what_was_written_and_cut_back(tmp_path: Path) -> None:
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    values = np.random.default_rng(0).normal(size=200)
-    events = EventFile(tmp_path, keep=0)
-    for step in range(1, 300):
-        events.write(step, {"fitness/best": step / 3, "fitness/nan": math.nan}, {"fitness/all": values * step})
-    events.close()
-    with events.path.open("ab") as file:
-        file.write(b"torn")
-    events = EventFile(tmp_path, keep=200)
-    events.write(201, {"fitness/best": -1.0}, {"fitness/all": np.array([math.nan, 2.0, 2.0])})
-    events.close()
-
-    read = accumulator.EventAccumulator(str(tmp_path), size_guidance={"scalars": 0, "histograms": 0})
-    read.Reload()
-    scalars = read.Scalars("fitness/best")
-    assert [event.step for event in scalars] == list(range(1, 202))
-    assert scalars[9].value == pytest.approx(10 / 3)
-    assert scalars[-1].value == -1
-    assert read.Tags()["scalars"] == ["fitness/best"]
-    histograms = read.Histograms("fitness/all")
-    assert histograms[1].histogram_value.num == 200
-    assert histograms[1].histogram_value.max == pytest.approx(values.max() * 2)
-    assert sum(histograms[1].histogram_value.bucket) == 200
-    assert histograms[-1].histogram_value.num == 2
 
 
 def test_metrics_are_a_plain_csv(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from nchl.runs.checkpoint import write_checkpoint
 from nchl.runs.files import cannot_write, write_json, write_tensors
 from nchl.runs.folder import RunFolder
 from nchl.runs.metrics import COLUMNS, MetricsFile, resident_mb
-from nchl.runs.tensorboard import EventFile
-from nchl.runs.tracking import Trackers
+from nchl.runs.sinks.tensorboard import EventFile
+from nchl.runs.sinks.trackers import Trackers
 
 CHECKPOINT_SECONDS = 5.0
 NOT_RECORDED = (

@@ -15,7 +15,7 @@ from typing import Any
 
 from nchl.errors import CheckpointError, RunError
 from nchl.evolve import Evolution, Generation
-from nchl.runs import machine, tracking, trust
+from nchl.runs import machine, trust
 from nchl.runs.build import build, initial_run, prepared
 from nchl.runs.checkpoint import Checkpoint, read_newest
 from nchl.runs.code import collect, complete, named
@@ -28,6 +28,7 @@ from nchl.runs.objects import Objects, of_record, taken
 from nchl.runs.recorder import NOT_RECORDED, Recorder, recorded_constants
 from nchl.runs.sessions import continued, new_record
 from nchl.runs.signals import Dropped, Signals
+from nchl.runs.sinks import trackers
 from nchl.strategies import Strategy
 from nchl.tasks import Task, fingerprint
 
@@ -93,7 +94,7 @@ def run(
         name, options, objects = taken(task, options)
         config = EvolveConfig.create(name, **options)
     config = with_absolute_paths(config)
-    tracking.check(config)
+    trackers.check(config)
     code = collect(config)
     objects = prepared(config, objects, code)
     evolution = build(config, code=code, objects=objects)

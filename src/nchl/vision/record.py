@@ -25,7 +25,7 @@ from nchl.runs.code import Code, collect_places, complete, differences, read
 from nchl.runs.files import cannot_write, read_json, read_tensors, read_text, write_atomically, write_json, write_tensors
 from nchl.runs.machine import commit, versions
 from nchl.runs.sessions import session, with_this_one
-from nchl.runs.tensorboard import EventFile
+from nchl.runs.sinks.tensorboard import EventFile
 from nchl.user_code import is_place
 from nchl.vision.settings import SoftHebbSettings
 

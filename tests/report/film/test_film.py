@@ -17,7 +17,7 @@ from nchl.cli import main
 from nchl.errors import InvalidArgument, MissingExtra, RunError, TaskError
 from nchl.report.film import film, video
 from nchl.report.film.captions import ON, Caption, compose
-from nchl.runs.tensorboard import EventFile
+from nchl.runs.sinks.tensorboard import EventFile
 
 pytest.importorskip("gymnasium")
 imageio = pytest.importorskip("imageio.v2")

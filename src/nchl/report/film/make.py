@@ -20,13 +20,14 @@ from nchl.errors import InvalidArgument, RunError
 from nchl.report.film import video
 from nchl.report.film.captions import FROZEN, OFF, ON, Caption, compose
 from nchl.rollout.watch import Moment, never
-from nchl.runs import budget, tracking
+from nchl.runs import budget
 from nchl.runs.environment import notes_on_environment
 from nchl.runs.evaluate import never_changes
 from nchl.runs.files import read_tensors
 from nchl.runs.folder import RunFolder
 from nchl.runs.load import read_result
-from nchl.runs.tensorboard import EventFile
+from nchl.runs.sinks import trackers
+from nchl.runs.sinks.tensorboard import EventFile
 from nchl.runs.watch import Scene, open_run
 from nchl.tasks import fingerprint
 from nchl.tasks.render import DRAWN_BY_ENVPOOL
@@ -169,7 +170,7 @@ def film(
         generation = _generation(folder, which)
         notes = [*stage.notes, *notes_on_environment(record, fingerprint(stage.task))]
         if rule is None:
-            notes += [*_keep_for_tensorboard(folder, path, generation), *tracking.show_film(folder, generation or 0, path)]
+            notes += [*_keep_for_tensorboard(folder, path, generation), *trackers.show_film(folder, generation or 0, path)]
         result: dict[str, Any] = {"film": str(path), "gif": None if made is None else str(made), "task": config.task}
         result |= {"simulator": stage.simulator, "drawn_by": stage.drawn_by, "which": which, "generation": generation}
         result |= {"seed": seed, "episodes": episodes, "returns": panels[0].returns, "lengths": panels[0].lengths}

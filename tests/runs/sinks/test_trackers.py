@@ -15,9 +15,9 @@ import pytest
 
 import nchl
 from nchl.errors import MissingExtra
-from nchl.runs import tracking, tracking_mlflow, tracking_wandb
 from nchl.runs.config import EvolveConfig
 from nchl.runs.folder import RunFolder
+from nchl.runs.sinks import mlflow_tracker, trackers, wandb_tracker
 from reference.runs import SMALL, results
 
 pytest.importorskip("gymnasium")
@@ -36,7 +36,7 @@ class Told:
 
     def write(self, step: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
         if step == self.fail_at:
-            raise OSError("the line is dead\nand more")
+            raise OSError("the connection is lost\nand more")
         self.steps[step] = dict(scalars), dict(histograms)
 
     def film(self, step: int, path: Path) -> None:
@@ -61,7 +61,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list[Told]:
             made.append(Told(state, Module.fail_at))
             return made[-1]
 
-    monkeypatch.setattr(tracking, "KNOWN", {"wandb": ("json", "the_tracker_of_this_test")})
+    monkeypatch.setattr(trackers, "KNOWN", {"wandb": ("json", "the_tracker_of_this_test")})
     monkeypatch.setitem(sys.modules, "the_tracker_of_this_test", Module)
     return made
 
@@ -96,7 +96,7 @@ def test_a_resume_goes_on_with_the_same_record(sessions: list[Told], tmp_path: P
     (tmp_path / "run" / "tracking.json").write_text("damaged")
     nchl.resume(tmp_path / "run", generations=9)
     assert sessions[2].state == {"id": "first"}
-    assert tracking.show_film(RunFolder(tmp_path / "run"), 3, tmp_path / "film.mp4") == ["wandb: in memory"]
+    assert trackers.show_film(RunFolder(tmp_path / "run"), 3, tmp_path / "film.mp4") == ["wandb: in memory"]
     assert sessions[3].films == [(3, tmp_path / "film.mp4")]
     assert sessions[3].ends == [None]
 
@@ -108,7 +108,7 @@ def test_a_tracker_that_fails_is_told_once_and_the_run_goes_on(sessions: list[To
     assert done.reason == "generations"
     assert list(sessions[0].steps) == [1, 2]
     assert [note for note in notes if "failed" in note] == [
-        "wandb failed and gets nothing more in this session (the line is dead); the run goes on, its folder has everything"
+        "wandb failed and gets nothing more in this session (the connection is lost); the run goes on, its folder has everything"
     ]
 
 
@@ -129,7 +129,7 @@ def test_runs_from_before_these_options_are_read(tmp_path: Path) -> None:
 def test_a_film_goes_only_to_trackers_that_the_run_asks_for(sessions: list[Told], tmp_path: Path) -> None:
     nchl.run("CartPole-v1", out=tmp_path / "run", **{**SMALL, "generations": 1})
     (tmp_path / "run" / "tracking.json").write_text('{"wandb": {"id": "somebody-elses"}}')
-    assert tracking.show_film(RunFolder(tmp_path / "run"), 1, tmp_path / "film.mp4") == []
+    assert trackers.show_film(RunFolder(tmp_path / "run"), 1, tmp_path / "film.mp4") == []
     assert sessions == []
 
 
@@ -157,7 +157,7 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             return Entity
 
     names = {"mlflow.tracking": {"MlflowClient": Client}, "mlflow.entities": {"Param": Entity}}
-    monkeypatch.setattr(tracking_mlflow, "require", lambda name, extra: SimpleNamespace(**names[name]))
+    monkeypatch.setattr(mlflow_tracker, "require", lambda name, extra: SimpleNamespace(**names[name]))
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_ALLOW_FILE_STORE", "MLFLOW_DISABLE_TELEMETRY"):
         monkeypatch.setenv(name, "")
     return told
@@ -166,12 +166,12 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_folder_does_not_choose_the_server(servers: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = (tmp_path / "mlruns").as_uri()
     foreign = {"run": "0" * 32, "uri": "http://elsewhere.example"}
-    assert tracking_mlflow.begin(tmp_path / "run", foreign, {}).state == {"run": "new", "uri": here}
+    assert mlflow_tracker.begin(tmp_path / "run", foreign, {}).state == {"run": "new", "uri": here}
     assert servers == [here]
-    tracking_mlflow.begin(tmp_path / "run", {"run": "mine", "uri": here}, {})
+    mlflow_tracker.begin(tmp_path / "run", {"run": "mine", "uri": here}, {})
     assert servers[1:] == [here, "mine is RUNNING"]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
-    tracking_mlflow.begin(tmp_path / "run", {"run": "mine", "uri": here}, {})
+    mlflow_tracker.begin(tmp_path / "run", {"run": "mine", "uri": here}, {})
     assert servers[3:] == ["http://localhost:5000"]
 
 
@@ -187,11 +187,11 @@ def test_a_folder_does_not_choose_the_project(tmp_path: Path, monkeypatch: pytes
         asked.append({"id": id, "project": project})
         return Run()
 
-    monkeypatch.setattr(tracking_wandb, "require", lambda *_: SimpleNamespace(init=init, Settings=dict))
+    monkeypatch.setattr(wandb_tracker, "require", lambda *_: SimpleNamespace(init=init, Settings=dict))
     monkeypatch.delenv("WANDB_PROJECT", raising=False)
     mine = {"id": "0123456789ab", "project": "nchl"}
     for state in (mine, {**mine, "project": "theirs/secret"}, {**mine, "id": "../elsewhere"}, {}):
-        assert tracking_wandb.begin(tmp_path, state, {}).state == asked[-1]
+        assert wandb_tracker.begin(tmp_path, state, {}).state == asked[-1]
     assert asked[0] == mine
     assert {each["project"] for each in asked} == {"nchl"}
     assert len({each["id"] for each in asked}) == 4
@@ -242,5 +242,5 @@ def test_mlflow_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert [point.step for point in client.get_metric_history(state["run"], "genome/hidden0.A/p50")] == [1, 10]
     film = tmp_path / "film.mp4"
     film.write_bytes(b"film")
-    assert tracking.show_film(RunFolder(tmp_path / "runs" / "a"), 3, film) == [f"mlflow: run {state['run']} at {state['uri']}"]
+    assert trackers.show_film(RunFolder(tmp_path / "runs" / "a"), 3, film) == [f"mlflow: run {state['run']} at {state['uri']}"]
     assert [artifact.path for artifact in client.list_artifacts(state["run"], "film/generation-000003")]

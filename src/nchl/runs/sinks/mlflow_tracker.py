@@ -1,6 +1,6 @@
-"""MLflow. MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME are obeyed; without the first, the record is `mlruns` beside the run folder.
+"""MLflow. MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME apply; without the first, records go to `mlruns` beside the run folder.
 
-MLflow has no histograms: it gets the quantiles of each, 5, 50 and 95 %.
+MLflow has no histograms; each is logged as its 5, 50 and 95 % quantiles.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ import numpy as np
 from nchl.errors import require
 
 _QUANTILES = (5, 50, 95)
-_AT_ONCE = 100  # what MLflow's servers take in one request, of parameters
-_METRICS_AT_ONCE = 1000
+_AT_ONCE, _METRICS_AT_ONCE = 100, 1000  # parameters and metrics that MLflow's servers accept in one request
 
 
 class Mlflow:
-    """One session of a run; see `tracking.Tracker`."""
+    """One session of a run; see `trackers.Tracker`."""
 
     def __init__(self, client: Any, state: dict[str, str]) -> None:
         self._client, self.state = client, state
@@ -29,7 +28,7 @@ class Mlflow:
         self.where = f"run {self._id} at {state['uri']}"
 
     def write(self, step: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
-        """See `tracking.Tracker`."""
+        """See `trackers.Tracker`."""
         entities = require("mlflow.entities", "tracking")
         values = dict(scalars)
         for name, array in histograms.items():
@@ -41,11 +40,11 @@ class Mlflow:
             self._client.log_batch(self._id, metrics=metrics[first : first + _METRICS_AT_ONCE])
 
     def film(self, step: int, path: Path) -> None:
-        """See `tracking.Tracker`."""
+        """See `trackers.Tracker`."""
         self._client.log_artifact(self._id, str(path), f"film/generation-{step:06d}")
 
     def finish(self, summary: Mapping[str, Any] | None) -> None:
-        """See `tracking.Tracker`."""
+        """See `trackers.Tracker`."""
         if summary is None:
             self._client.set_terminated(self._id, "KILLED")
             return
@@ -55,13 +54,13 @@ class Mlflow:
 
 
 def begin(folder: Path, state: Mapping[str, str], about: Mapping[str, Any]) -> Mlflow:
-    """Open a record, or go on with the one that `state` names, if it lies where records of this machine go."""
-    # Nothing is to leave this machine but for the server that the user names.
+    """Open a record, or continue the one in `state` if it is at this machine's address."""
+    # Nothing may leave this machine except to the server that the user has chosen.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     here = (folder.absolute().parent / "mlruns").as_uri()
     uri = os.environ.get("MLFLOW_TRACKING_URI") or here
     if uri.startswith("file:"):
-        # MLflow 3 wants to be told that a folder is meant; a database needs the whole of mlflow, of which the extra brings a part.
+        # MLflow 3 requires this for a folder; a database would need the full mlflow instead of mlflow-skinny.
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     client = require("mlflow.tracking", "tracking").MlflowClient(tracking_uri=uri)
     if state.get("run") and state.get("uri") == uri:

@@ -1,4 +1,4 @@
-"""Weights & Biases. Its own variables are obeyed: WANDB_MODE=offline writes into the run folder alone, WANDB_PROJECT names the project."""
+"""Weights & Biases. WANDB_MODE=offline writes into the run folder only, WANDB_PROJECT names the project."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ID = re.compile("[0-9a-f]{12}")
 
 
 class Wandb:
-    """One session of a run; see `tracking.Tracker`. The axis of all figures is the generation, so that a resume may repeat some."""
+    """One session of a run; see `trackers.Tracker`. The x axis of all figures is the generation, because a resumed run may repeat some."""
 
     def __init__(self, run: Any, state: dict[str, str]) -> None:
         self._run = run
@@ -26,17 +26,17 @@ class Wandb:
         self.where = run.url or f"offline in {Path(run.dir).parent} (`wandb sync` sends it)"
 
     def write(self, step: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
-        """See `tracking.Tracker`."""
+        """See `trackers.Tracker`."""
         histogram = require("wandb", "tracking").Histogram
         pictures = {name: histogram(np_histogram=np.histogram(array, bins=_BUCKETS)) for name, array in histograms.items()}
         self._run.log({"generation": step, **scalars, **pictures})
 
     def film(self, step: int, path: Path) -> None:
-        """See `tracking.Tracker`."""
+        """See `trackers.Tracker`."""
         self._run.log({"generation": step, "film": require("wandb", "tracking").Video(str(path), format="mp4")})
 
     def finish(self, summary: Mapping[str, Any] | None) -> None:
-        """See `tracking.Tracker`."""
+        """See `trackers.Tracker`."""
         try:
             for name, value in (summary or {}).items():
                 self._run.summary[name] = value
@@ -45,9 +45,9 @@ class Wandb:
 
 
 def begin(folder: Path, state: Mapping[str, str], about: Mapping[str, Any]) -> Wandb:
-    """Open a record, or go on with the one that `state` names, if it lies in the project of this machine's runs."""
+    """Open a record, or continue the one in `state` if it belongs to this machine's project."""
     wandb = require("wandb", "tracking")
-    # No console, no code and no git: only the run's settings and figures leave this machine.
+    # Only settings and figures leave this machine: no console output, code or git state.
     settings = wandb.Settings(silent=True, console="off", disable_git=True, save_code=False)
     project = os.environ.get("WANDB_PROJECT") or "nchl"
     known = state.get("project") == project and _ID.fullmatch(state.get("id", ""))

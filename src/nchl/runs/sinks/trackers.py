@@ -1,8 +1,8 @@
-"""Weights & Biases and MLflow get what TensorBoard gets, where the user asks for them with `--wandb` or `--mlflow`.
+"""Experiment trackers, Weights & Biases and MLflow: with `--wandb` or `--mlflow` they get the figures that TensorBoard gets.
 
-Promise: a tracker changes no result and stops no run. One that fails is dropped, and the user is told once. A run that is resumed
-goes on under the same name there: `tracking.json` in the run folder keeps it. Where a service is, this machine's own variables say:
-a folder may be somebody else's, and must not choose whom this machine talks to.
+A tracker changes no result and stops no run: one that fails is dropped with a note. A resumed run continues its record there, which
+`tracking.json` in the run folder names. The address of a service comes from environment variables alone, never from a run folder,
+because the folder may come from another machine.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ from nchl.runs.config import EvolveConfig
 from nchl.runs.files import read_json, read_text, write_json
 from nchl.runs.folder import RunFolder
 
-# Option -> (package, the module here that speaks to it).
-KNOWN = {"wandb": ("wandb", "nchl.runs.tracking_wandb"), "mlflow": ("mlflow", "nchl.runs.tracking_mlflow")}
+# Option -> (package, module that implements `Tracker` with it).
+KNOWN = {"wandb": ("wandb", "nchl.runs.sinks.wandb_tracker"), "mlflow": ("mlflow", "nchl.runs.sinks.mlflow_tracker")}
 
 
 class Tracker(Protocol):
-    """One service, for one session of a run.
+    """One service during one session of a run.
 
     Attributes:
-        state: plain values by which a later session finds the same record.
-        where: for the user: where to look.
+        state: strings by which a later session finds the same record.
+        where: place of the record, as shown to the user.
     """
 
     state: dict[str, str]
     where: str
 
     def write(self, step: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
-        """Figures of one generation; all are finite."""
+        """Log the figures of one generation; all are finite."""
 
     def film(self, step: int, path: Path) -> None:
-        """The film of an individual of that generation."""
+        """Log the film of an individual of generation `step`."""
 
     def finish(self, summary: Mapping[str, Any] | None) -> None:
-        """The end of the session; with a summary, that of the run."""
+        """End the session; with a summary, the run has ended too."""
 
 
 class Trackers:
-    """The trackers that a run has asked for, and what went wrong with them.
+    """The trackers of one run; a failure of one becomes a note.
 
     Args:
-        folder: of the run.
-        names: which; keys of `KNOWN`.
-        about: what repeats the run, for their tables of settings.
+        folder: the run folder.
+        names: keys of `KNOWN`.
+        about: settings and versions, for the trackers' tables.
 
     Attributes:
-        notes: lines that the user should see once; there may be more after each call.
+        notes: lines for the user; any call may add some.
     """
 
     def __init__(self, folder: RunFolder, names: list[str], about: Mapping[str, Any]) -> None:
@@ -77,12 +77,12 @@ class Trackers:
 
     @classmethod
     def of_run(cls, folder: RunFolder) -> Trackers:
-        """Those that the run's configuration asks for."""
+        """The trackers in the run's configuration."""
         record = folder.read_record()
         return cls(folder, wanted(record.settings), {**record.settings.to_json(), **record.versions})
 
     def write(self, step: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]) -> None:
-        """Figures of one generation; what is not finite is left out."""
+        """Log the figures of one generation; values that are not finite are left out."""
         finite = {name: value for name, value in scalars.items() if np.isfinite(value)}
         whole = {name: array[np.isfinite(array)] for name, array in histograms.items()}
         whole = {name: array for name, array in whole.items() if array.size}
@@ -90,7 +90,7 @@ class Trackers:
             self._guarded(name, partial(tracker.write, step, finite, whole))
 
     def film(self, step: int, path: Path) -> None:
-        """Show a film to all of them."""
+        """Log a film with every tracker."""
         for name, tracker in list(self._open.items()):
             self._guarded(name, partial(tracker.film, step, path))
 
@@ -101,7 +101,7 @@ class Trackers:
         self._open.clear()
 
     def _guarded(self, name: str, what: Callable[[], None]) -> None:
-        """Whatever a tracker's library raises must not end a run of days; it is told, and the tracker asked no more."""
+        """Call `what`; if it raises anything, drop the tracker with a note, because a run of days must not end with it."""
         try:
             what()
         except Exception as error:
@@ -111,22 +111,22 @@ class Trackers:
 
 
 def wanted(config: EvolveConfig) -> list[str]:
-    """The trackers that a configuration asks for."""
+    """Names of the trackers in a configuration."""
     return [name for name in KNOWN if getattr(config, name)]
 
 
 def check(config: EvolveConfig) -> None:
-    """Refuse, before a run begins, a tracker whose package is not there.
+    """Check that the packages of the trackers in a configuration are installed.
 
     Raises:
-        MissingExtra: names the package and the extra that brings it.
+        MissingExtra: one is not; names the package and its extra.
     """
     for name in wanted(config):
         require(KNOWN[name][0], "tracking")
 
 
 def read_states(folder: RunFolder) -> dict[str, dict[str, str]]:
-    """What `tracking.json` holds; nothing where there is none, or where it was damaged: the tracker then begins a new record."""
+    """Content of `tracking.json`; empty if it does not exist or is damaged, and trackers then begin new records."""
     if not folder.tracking.exists():
         return {}
     try:
@@ -137,7 +137,7 @@ def read_states(folder: RunFolder) -> dict[str, dict[str, str]]:
 
 
 def show_film(folder: RunFolder, step: int, path: Path) -> list[str]:
-    """Show a film to the trackers that the run asks for and that know it; lines for the user."""
+    """Log a film with the trackers that are in the run's configuration and have a record of it; returns notes for the user."""
     states = read_states(folder)
     if not states:
         return []
