@@ -27,7 +27,7 @@ KNOWN = {
     "cma": ("CMA-ES", "its own way of saving is a pickle: not used, the state is saved as arrays"),
     "threadpoolctl": ("thread numbers", "none known"),
     "rich": ("progress line", "none known; names are shown without its markup"),
-    "tensorboard": ("viewing", "a server: started by the user alone, on loopback by default. We write its files ourselves"),
+    "tensorboard": ("viewing", "a server: started by the user alone, on loopback by default. Its record writer is used without it"),
     "setproctitle": ("names of workers", "none known"),
     "pybullet": ("AntBulletEnv-v0", "native code, no longer maintained; gets numbers from us alone"),
     "pybullet-envs-gymnasium": ("AntBulletEnv-v0", "none known"),

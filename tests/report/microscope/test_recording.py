@@ -16,7 +16,7 @@ from torch import nn
 import nchl
 from nchl.errors import InvalidArgument
 from nchl.report.microscope import recording as scope_module
-from nchl.report.microscope.anatomy import Anatomy
+from nchl.report.microscope.network_view import NetworkView
 from nchl.report.microscope.recording import NOT_FINITE, Microscope, quantise
 
 
@@ -39,7 +39,7 @@ def live(network: Any, steps: int, scope: Microscope, frames: bool = False) -> l
         observation = random.standard_normal(network.input_shape).astype(np.float32)
         network.step(torch.as_tensor(observation))
         frame = np.full((30, 40, 3), step % 256, dtype=np.uint8) if frames and scope.wants_frame(step) else None
-        scope.look(SimpleNamespace(step=step, observation=observation, reward=1.0, frame=frame))
+        scope.look(SimpleNamespace(step=step, reward=1.0, frame=frame))
         seen.append(observation)
     return seen
 
@@ -78,10 +78,10 @@ def test_the_last_moment_is_the_network_as_it_stands(make: Any) -> None:
 
 def test_the_terms_are_those_of_a_plain_loop() -> None:
     network = lively(nchl.NcHL([3, 4, 2]))
-    anatomy = Anatomy(network)
+    view = NetworkView(network)
     network.step(torch.tensor([0.5, -1.0, 2.0]))
-    activations = anatomy.activations(np.zeros(3))
-    found = anatomy.terms(anatomy.ends(), anatomy.weights())
+    activations = view.activations()
+    found = view.terms(view.rule_inputs(), view.weights())
     named = network.layout.unpack(network.genome)
     for k, (before, after) in enumerate((("input", "hidden0"), ("hidden0", "output"))):
         pre = dict(zip(network.layout.block(before).parameters, named[before].T, strict=True))
@@ -99,16 +99,16 @@ def test_the_terms_are_those_of_a_plain_loop() -> None:
 
 def test_the_terms_of_synapses_are_those_of_a_plain_loop() -> None:
     network = lively(nchl.HL([3, 2]))
-    anatomy = Anatomy(network)
+    view = NetworkView(network)
     network.step(torch.tensor([0.5, -1.0, 2.0]))
-    pre, post = anatomy.activations(np.zeros(3))
+    pre, post = view.activations()
     rules = network.layout.unpack(network.genome)["layer0"].numpy()
     total = np.zeros(4)
     for j in range(2):
         for i in range(3):
             a, b, c, d, eta = rules[j, i]
             total += [abs(eta * term) for term in (a * pre[i], b * post[j], c * pre[i] * post[j], d)]
-    np.testing.assert_allclose(anatomy.terms([(pre, post)], anatomy.weights())[0], total, rtol=1e-5)
+    np.testing.assert_allclose(view.terms([(pre, post)], view.weights())[0], total, rtol=1e-5)
 
 
 def test_a_long_life_is_thinned_out_in_time_and_says_so() -> None:
@@ -181,7 +181,7 @@ def test_a_rule_of_ones_own_shows_the_share_of_its_parameters() -> None:
     scope = Microscope(network)
     before = [weight.clone().numpy() for weight in network.weights]
     live(network, 1, scope)
-    activations = scope.anatomy.activations(np.zeros(2))
+    activations = scope.view.activations()
     data = scope.recording()
     assert all(layer["terms"] == ("A", "decay", "eta") for layer in data["layers"])
     assert data["no_terms"] == []
@@ -221,7 +221,7 @@ def test_kernels_have_no_shares_and_the_linear_layers_behind_them_have() -> None
     live(network, 2, scope)
     data = scope.recording()
     assert [bool(layer["terms"]) for layer in data["layers"]] == [False, True]
-    assert data["no_terms"][0].startswith("Of kernels the parameters cannot be told apart")
+    assert data["no_terms"][0].startswith("Changes of kernels cannot be split by parameters")
     assert (unpack(data["arrays"]["terms"])[:, 1] > 0).all()
 
 
@@ -230,7 +230,7 @@ def test_a_life_that_ends_with_weights_beyond_all_bounds() -> None:
     scope = Microscope(network)
     live(network, 2, scope)
     network.weights[0][0, 0] = float("inf")
-    scope.look(SimpleNamespace(step=2, observation=np.zeros(2), reward=float("nan"), frame=None))
+    scope.look(SimpleNamespace(step=2, reward=float("nan"), frame=None))
     data = scope.recording()
     json.dumps(data, allow_nan=False)
     assert data["total"] is None

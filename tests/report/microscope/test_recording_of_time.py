@@ -40,7 +40,7 @@ class Looked:
             weights = [weight.clone() for weight in network.weights]
             network.forward(torch.as_tensor(observation))
             network.update(reward=float(self.rewards[step]))
-            self.scope.look(SimpleNamespace(step=step, observation=observation, reward=float(self.rewards[step]), frame=None))
+            self.scope.look(SimpleNamespace(step=step, reward=float(self.rewards[step]), frame=None))
             self.activations.append([a.numpy().reshape(-1).copy() for a in network.activations])
             self.changes.append([(new - old).numpy() for new, old in zip(network.weights, weights, strict=True)])
         self.data = json.loads(json.dumps(self.scope.recording(), allow_nan=False))
@@ -140,7 +140,7 @@ def test_a_convolutional_network_shows_the_trace_of_its_kernels() -> None:
     near(looked.held("seen", 1), mean)
     assert [bool(layer["terms"]) for layer in looked.data["layers"]] == [False, True]
     assert len(looked.data["no_terms"]) == 1
-    assert looked.data["no_terms"][0].startswith("Of kernels the terms cannot be told apart")
+    assert looked.data["no_terms"][0].startswith("Changes of kernels cannot be split by terms")
 
 
 def bcm(pre: Any, post: Any, theta_post_trace: Any, e_trace: Any, eta_post: Any, tau_post: Any) -> Any:
@@ -217,7 +217,7 @@ def test_the_compiled_step_shows_the_same() -> None:
         for step in range(7):
             observation = random.standard_normal((1, 3)).astype(np.float32)
             network.step(torch.as_tensor(observation))
-            scope.look(SimpleNamespace(step=step, observation=observation, reward=0.0, frame=None))
+            scope.look(SimpleNamespace(step=step, reward=0.0, frame=None))
         data = scope.recording()
         assert network.backend == backend
         arrays = {name: unpack(packed) for name, packed in data["arrays"].items()}

@@ -1,9 +1,8 @@
-"""One lifetime under the microscope: what the weights, the activations and the rule's terms were, step by step, in few bytes.
+"""A recording of one episode for the page: weights, activations and the terms of the rule, step by step, in a few megabytes.
 
-Curves are taken at each step. Pictures (weights, activations, averages, traces, states of rules, the film's frame) are thinned
-out: only every n-th step is kept, n doubling whenever there are too many, so that a life of any length fits. Weights are kept as
-8-bit numbers with one scale for each layer and moment: what is shown differs from what was by at most 0.4 % of the layer's largest
-weight.
+Curves have a value for every step. Heat maps (weights, activations, other state, the rendered frame) are kept for every n-th step
+only, with n doubling whenever there are too many. They are stored as 8-bit integers with one scale for each layer and step, so that a
+shown value is within 0.4 % of the layer's largest weight.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import base64
 import io
 import math
 import zlib
-from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,42 +18,34 @@ from jaxtyping import Float, Int8
 
 from nchl.errors import InvalidArgument, require
 from nchl.networks.base import PlasticNetwork
-from nchl.report.microscope.anatomy import Anatomy
-from nchl.report.microscope.description import told
+from nchl.report.microscope.description import describe
+from nchl.report.microscope.network_view import NetworkView
 
-MOMENTS = 250  # pictures of one life at most
-BUDGET = 8 << 20  # bytes of all pictures together, before they are packed
-FEWEST = 8  # with fewer moments there is nothing to watch
+MOMENTS = 250  # heat maps of one episode at most
+BUDGET = 8 << 20  # bytes of all heat maps before compression
+FEWEST = 8
 SATURATED = 0.95
-NOT_FINITE = -128  # the code of a weight that is not a finite number
+NOT_FINITE = -128  # code of a value that is not finite
 
 _POINTS = 1000  # of a curve
 _FRAME_WIDTH = 320
 _FRAME_QUALITY = 80
 
 
-class Moment(Protocol):
-    """What a step of a life must tell; `nchl.rollout.watch.Moment` does."""
-
-    @property
-    def step(self) -> int:
-        """Number of the step, from 1 or 0: only its order matters."""
-
-    @property
-    def observation(self) -> Any:
-        """What the network saw."""
+class Step(Protocol):
+    """One step of an episode, for example an `nchl.rollout.watch.Moment`."""
 
     @property
     def reward(self) -> float:
-        """What it got."""
+        """Reward of the step."""
 
     @property
     def frame(self) -> Any:
-        """A picture `(height, width, 3)` of bytes, or None."""
+        """Picture of the world, `(height, width, 3)` uint8, or None."""
 
 
 class Microscope:
-    """Looks at a network while it lives.
+    """Records a network during an episode.
 
         microscope = Microscope(network)
         for moment in watch(network, stage, draw=microscope.wants_frame):
@@ -63,42 +53,42 @@ class Microscope:
         data = microscope.recording()
 
     Args:
-        network: of one individual, at the beginning of its life.
-        moments: pictures to keep at most.
+        network: one individual, at the beginning of an episode.
+        moments: heat maps to keep at most.
 
     Raises:
-        InvalidArgument: a network so large that fewer than `FEWEST` pictures fit.
+        InvalidArgument: the network has no graph, or is so large that fewer than `FEWEST` heat maps fit.
     """
 
     def __init__(self, network: PlasticNetwork, moments: int = MOMENTS) -> None:
-        self.anatomy = Anatomy(network)
+        self.view = NetworkView(network)
         self._genome = network.genome.detach().cpu().numpy().reshape(-1).astype(np.float32)
         self._layout = network.layout
-        neurons = sum(group.size for group in self.anatomy.groups)
-        each = sum(layer.size for layer in self.anatomy.layers if layer.plastic) + neurons * (1 + self.anatomy.window)
-        each += sum(held.size for held in self.anatomy.held)
+        neurons = sum(group.size for group in self.view.groups)
+        each = sum(layer.size for layer in self.view.layers if layer.plastic) + neurons * (1 + self.view.window)
+        each += sum(held.size for held in self.view.held)
         self._most = min(moments, BUDGET // max(each, 1))
         if self._most < FEWEST:
             raise InvalidArgument(
-                f"a moment of this network takes {each:,} bytes, so that {self._most} fit the page; the microscope needs {FEWEST}"
+                f"one step of this network takes {each:,} bytes, so that {self._most} steps fit the page; the microscope needs {FEWEST}"
             )
         self._stride = 1
         self._count = 0
         self._kept: list[dict[str, Any]] = []
         self._curves: list[dict[str, Any]] = []
-        self._before = self.anatomy.weights()
-        self._earlier = [np.zeros(group.size, np.float32) for group in self.anatomy.groups]
+        self._before = self.view.weights()
+        self._earlier = [np.zeros(group.size, np.float32) for group in self.view.groups]
         self._baseline = 0.0
 
     def wants_frame(self, step: int) -> bool:
-        """Whether the film's frame is needed at this step, counted from 0; fit for `watch(draw=...)`."""
+        """Whether a frame is needed at this step, counted from 0; for `watch(draw=...)`."""
         return step % self._stride == 0
 
-    def look(self, moment: Moment) -> None:
-        """Take in one step that has just been made, the rule's update included (by this step's reward, if it needs one)."""
-        weights = self.anatomy.weights()
-        activations = self.anatomy.activations(moment.observation)
-        held = self.anatomy.keeps(self._earlier)
+    def look(self, moment: Step) -> None:
+        """Record the step that the network has just made, its update included."""
+        weights = self.view.weights()
+        activations = self.view.activations()
+        held = self.view.held_values(self._earlier)
         self._curves.append(self._measure(float(moment.reward), weights, activations, held))
         if self._count % self._stride == 0:
             self._keep(weights, activations, held, moment.frame)
@@ -106,64 +96,54 @@ class Microscope:
         self._count += 1
 
     def recording(self) -> dict[str, Any]:
-        """Everything that the page's script needs, as a JSON object; arrays are deflated and in base64."""
+        """The recording as a JSON object; see `pack` for its arrays.
+
+        Raises:
+            InvalidArgument: no step was recorded.
+        """
         if not self._kept:
-            raise InvalidArgument("the microscope has not looked at any step yet")
-        anatomy = self.anatomy
+            raise InvalidArgument("the microscope has not recorded any step yet")
+        view = self.view
         points = np.unique(np.linspace(0, self._count - 1, min(self._count, _POINTS)).round().astype(np.int64))
         curves = {name: np.stack([self._curves[p][name] for p in points]).astype(np.float32) for name in self._curves[0]}
-        still = [quantise(weight)[0] for weight, layer in zip(self._before, anatomy.layers, strict=True) if not layer.plastic]
+        still = [quantise(weight)[0] for weight, layer in zip(self._before, view.layers, strict=True) if not layer.plastic]
         arrays: dict[str, np.ndarray] = {
             "genome": self._genome,
             "points": (points + 1).astype(np.float32),
-            "weights": np.stack([kept["weights"] for kept in self._kept]),
             "still": np.concatenate([np.zeros(0, np.int8), *still]),
-            "scales": np.array([kept["scales"] for kept in self._kept], dtype=np.float32),
-            "activations": np.stack([kept["activations"] for kept in self._kept]),
-            "activation_scales": np.array([kept["activation_scales"] for kept in self._kept], dtype=np.float32),
             **curves,
+            **{name: np.stack([kept["arrays"][name] for kept in self._kept]) for name in self._kept[0]["arrays"]},
         }
-        for name in ("window", "held"):
-            if name in self._kept[0]:
-                arrays[name] = np.stack([kept[name] for kept in self._kept])
-        if anatomy.held:
-            arrays["held_scales"] = np.array([kept["held_scales"] for kept in self._kept], dtype=np.float32)
         total = float(sum(float(curve["reward"]) for curve in self._curves))
         return {
             "steps": self._count,
             "stride": self._stride,
             "kept": [kept["step"] for kept in self._kept],
             "total": total if math.isfinite(total) else None,
-            "window": anatomy.window,
-            "normalised": anatomy.normalised,
-            "plastic": anatomy.plastic,
-            **told(anatomy),
+            "window": view.window,
+            "normalised": view.plasticity.normalise == "max",
+            "plastic": view.plastic,
+            **describe(view),
             "saturated": SATURATED,
-            "groups": [{"name": g.name, "shape": g.shape, "block": self._block(g.name)} for g in anatomy.groups],
+            "groups": [{"name": g.name, "shape": g.shape, "block": self._block(g.name)} for g in view.groups],
             "layers": [
                 {
-                    "name": layer.name,
-                    "label": layer.label,
-                    "pre": layer.pre,
-                    "post": layer.post,
-                    "delay": layer.delay,
-                    "shape": layer.shape,
-                    "plastic": layer.plastic,
+                    **{name: getattr(layer, name) for name in ("name", "label", "pre", "post", "delay", "shape", "plastic")},
                     "synapses": None if layer.synapses is None else self._block(layer.synapses),
-                    "terms": anatomy.term_names(layer),
+                    "terms": view.term_names(layer),
                 }
-                for layer in anatomy.layers
+                for layer in view.layers
             ],
-            "held": [{"kind": h.kind, "name": h.name, "group": h.group, "layer": h.layer, "size": h.size} for h in anatomy.held],
+            "held": [{"kind": h.kind, "name": h.name, "group": h.group, "layer": h.layer, "size": h.size} for h in view.held],
             "arrays": {name: pack(array) for name, array in arrays.items()},
             "frames": _pack_frames([kept["frame"] for kept in self._kept]),
         }
 
     def _measure(self, reward: float, weights: list[np.ndarray], activations: list[np.ndarray], held: list[np.ndarray]) -> dict[str, Any]:
-        anatomy = self.anatomy
-        widest = max(len(anatomy.term_names(layer)) for layer in anatomy.layers)
-        terms = np.zeros((len(anatomy.layers), widest))
-        for k, found in enumerate(anatomy.terms(anatomy.ends(), self._before)):
+        view = self.view
+        widest = max(len(view.term_names(layer)) for layer in view.layers)
+        terms = np.zeros((len(view.layers), widest))
+        for k, found in enumerate(view.terms(view.rule_inputs(), self._before)):
             if found is not None:
                 terms[k, : len(found)] = found
         with np.errstate(invalid="ignore", over="ignore"):
@@ -175,40 +155,38 @@ class Microscope:
                 "saturation": np.array([(np.abs(a) > SATURATED).mean() for a in activations]),
                 "saturated_weights": np.array([(np.abs(w) > SATURATED).mean() for w in weights]),
             }
-            traces = [np.linalg.norm(v.astype(np.float64)) for v, h in zip(held, anatomy.held, strict=True) if h.kind == "trace"]
+            traces = [np.linalg.norm(v.astype(np.float64)) for v, h in zip(held, view.held, strict=True) if h.kind == "trace"]
         if traces:
             curves["trace"] = np.array(traces)
-        if anatomy.plasticity.modulate is not None:
+        if view.plasticity.modulate is not None:
             curves["modulation"] = np.float32(self._modulation(reward))
         return curves
 
     def _modulation(self, reward: float) -> float:
-        """m(t): the reward, or what it is above its running mean."""
-        if self.anatomy.plasticity.modulate == "reward":
+        """m(t): the reward, or the reward above its running mean."""
+        if self.view.plasticity.modulate == "reward":
             return reward
         gain = reward - self._baseline
-        self._baseline += self.anatomy.plasticity.beta * gain
+        self._baseline += self.view.plasticity.beta * gain
         return gain
 
     def _keep(self, weights: list[np.ndarray], activations: list[np.ndarray], held: list[np.ndarray], frame: Any) -> None:
         codes, scales = zip(*map(quantise, weights), strict=True)
-        moving = [c for c, layer in zip(codes, self.anatomy.layers, strict=True) if layer.plastic]
+        moving = [c for c, layer in zip(codes, self.view.layers, strict=True) if layer.plastic]
         seen, seen_scales = zip(*map(quantise, activations), strict=True)
-        kept: dict[str, Any] = {
-            "step": self._count + 1,
-            "weights": np.concatenate(moving) if moving else np.zeros(0, np.int8),
-            "scales": scales,
+        arrays = {
+            "weights": np.concatenate([np.zeros(0, np.int8), *moving]),
+            "scales": np.array(scales, np.float32),
             "activations": np.concatenate(seen),
-            "activation_scales": seen_scales,
-            "frame": None if frame is None else _jpeg(frame),
+            "activation_scales": np.array(seen_scales, np.float32),
         }
-        if self.anatomy.window:
-            past = self.anatomy.past()
-            kept["window"] = np.concatenate([_by_scale(p, s) for p, s in zip(past, seen_scales, strict=True)], axis=1)
+        if self.view.window:
+            past = self.view.past()
+            arrays["window"] = np.concatenate([_by_scale(p, s) for p, s in zip(past, seen_scales, strict=True)], axis=1)
         if held:
-            numbers, kept["held_scales"] = zip(*map(quantise, held), strict=True)
-            kept["held"] = np.concatenate(numbers)
-        self._kept.append(kept)
+            numbers, held_scales = zip(*map(quantise, held), strict=True)
+            arrays |= {"held": np.concatenate(numbers), "held_scales": np.array(held_scales, np.float32)}
+        self._kept.append({"step": self._count + 1, "arrays": arrays, "frame": None if frame is None else _jpeg(frame)})
         if len(self._kept) > self._most:
             self._kept = self._kept[::2]
             self._stride *= 2
@@ -220,27 +198,18 @@ class Microscope:
         return {"start": block.start, "parameters": block.parameters}
 
 
-def record(network: PlasticNetwork, life: Iterable[Moment], microscope: Microscope | None = None) -> dict[str, Any]:
-    """Look at each step of a life; see `Microscope.recording` for what comes back."""
-    microscope = Microscope(network) if microscope is None else microscope
-    for moment in life:
-        microscope.look(moment)
-    return microscope.recording()
-
-
 def quantise(values: Float[np.ndarray, " n"]) -> tuple[Int8[np.ndarray, " n"], float]:
-    """Codes in [-127, 127] and the scale for which `code / 127 * scale` is the value; `NOT_FINITE` where it is not finite."""
+    """Codes in [-127, 127] and the scale, with value = code / 127 * scale; the code is `NOT_FINITE` where the value is not finite."""
     finite = np.isfinite(values)
     scale = float(np.abs(values[finite]).max(initial=0))
     return _by_scale(values, scale), scale
 
 
 def pack(array: np.ndarray) -> dict[str, Any]:
-    """An array as JSON: type, shape, and its bytes deflated and in base64."""
-    kinds = {"int8": "int8", "float32": "float32"}
-    plain = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
-    data = base64.b64encode(zlib.compress(plain.tobytes(), 6)).decode()
-    return {"type": kinds[array.dtype.name], "shape": list(array.shape), "data": data}
+    """An int8 or float32 array as JSON: type, shape, and its little-endian bytes, deflated, in base64."""
+    assert array.dtype in (np.int8, np.float32)
+    data = zlib.compress(array.astype(array.dtype.newbyteorder("<")).tobytes(), 6)
+    return {"type": array.dtype.name, "shape": list(array.shape), "data": base64.b64encode(data).decode()}
 
 
 def _by_scale(values: np.ndarray, scale: float) -> np.ndarray:
@@ -250,7 +219,7 @@ def _by_scale(values: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _jpeg(frame: np.ndarray) -> tuple[bytes, tuple[int, int]]:
-    """The frame at a width of at most `_FRAME_WIDTH`, as JPEG, and its size."""
+    """The frame as JPEG, at most `_FRAME_WIDTH` wide, and its (width, height)."""
     image = require("PIL.Image", "report").fromarray(np.ascontiguousarray(frame))
     if image.width > _FRAME_WIDTH:
         image = image.resize((_FRAME_WIDTH, max(1, round(image.height * _FRAME_WIDTH / image.width))))
@@ -260,7 +229,7 @@ def _jpeg(frame: np.ndarray) -> tuple[bytes, tuple[int, int]]:
 
 
 def _pack_frames(frames: list[tuple[bytes, tuple[int, int]] | None]) -> dict[str, Any] | None:
-    """All pictures in one stretch of bytes, with the end of each; a moment without one has an empty stretch."""
+    """All frames concatenated, with the offset at which each ends; a step without a frame has no bytes."""
     drawn = [frame for frame in frames if frame is not None]
     if not drawn:
         return None
