@@ -1,6 +1,6 @@
 """How much of a layer's change each parameter of its rule accounts for: the part that disappears if the parameter is 0.
 
-For NcHL and ABCD, whose terms have one factor each, that is |eta * term|.
+For NcHL and ABCD, whose terms have one factor each, that is |eta * term|, and is computed as such.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Shares:
         self._rule, self._genome, self._layout = rule, genome, layout
         names = tuple(dict.fromkeys([*rule.names, *rule.synapse]))
         if rule in BUILT_IN:
-            names = tuple(name for name in names if name != "eta")
+            names = tuple("ABCD")
         reason = ""
         if rule.memory or not set(rule.state) <= _SEEN:
             used = ["the reward"] * rule.uses_reward + [f"states of its own ({', '.join(rule.memory)})"] * bool(rule.memory)
@@ -70,6 +70,9 @@ class Shares:
         def change(parameters: Mapping[str, Tensor]) -> Tensor:
             return self._rule.function(**inputs, **parameters).broadcast_to(weight.shape)
 
+        if self._rule in BUILT_IN:
+            terms, rate = self._rule.taken_apart({**state, **arguments})
+            return np.array([float((rate * term).abs().sum()) for term in terms])
         with torch.no_grad():
             whole = change(arguments)
             without = [
