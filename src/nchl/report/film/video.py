@@ -1,12 +1,11 @@
-"""Pictures to mp4 (H.264, yuv420p: what browsers play) and to GIF, by imageio and its ffmpeg.
+"""Frames to mp4 (H.264, yuv420p, which browsers play) and to GIF, by imageio and its ffmpeg.
 
-Promise: a file is there whole or not at all; it is written beside its place and moved when it is finished.
+A file is complete or does not exist: it is written under a temporary name and moved when it is finished.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 import subprocess
 from pathlib import Path
 from types import TracebackType
@@ -19,32 +18,31 @@ from nchl.errors import InvalidArgument, MissingExtra, RunError, require
 
 _QUALITY = ["-crf", "24", "-preset", "medium", "-movflags", "+faststart"]
 _GIF_PER_SECOND, _GIF_WIDTH = 12.5, 720
-_SMALL_PER_SECOND, _SMALL_WIDTH, _SMALL_SECONDS = 8.0, 360, 20  # for TensorBoard, which keeps its pictures in memory
+_SMALL_PER_SECOND, _SMALL_WIDTH, _SMALL_SECONDS = 8.0, 360, 20  # for TensorBoard, which keeps images in memory
 
 
 def ffmpeg() -> str:
-    """Where ffmpeg is.
+    """Path of ffmpeg.
 
     Raises:
-        MissingExtra: it, or the package that brings it, is not installed.
+        MissingExtra: ffmpeg, or the package that brings it, is not installed.
     """
     try:
-        found: str = require("imageio_ffmpeg", "report").get_ffmpeg_exe()
+        return str(require("imageio_ffmpeg", "report").get_ffmpeg_exe())
     except RuntimeError as error:
         raise MissingExtra(
             f"films need ffmpeg, and none was found ({str(error).splitlines()[0]}); install it with: pip install 'nchl[report]', "
             "or set IMAGEIO_FFMPEG_EXE to your own"
         ) from error
-    return found
 
 
 def check(path: Path) -> None:
-    """Refuse, before anything is played, what could not be written in the end.
+    """Check, before anything is played, that the film can be written.
 
     Raises:
         MissingExtra: imageio, Pillow or ffmpeg is not installed.
-        InvalidArgument: a name that does not end in .mp4.
-        RunError: the folder is not there or cannot be written.
+        InvalidArgument: the name does not end in .mp4.
+        RunError: the folder does not exist or cannot be written.
     """
     for module in ("imageio", "PIL"):
         require(module, "report")
@@ -59,14 +57,14 @@ def check(path: Path) -> None:
 
 
 class Writer:
-    """Writes pictures of equal size as a film; `with` moves it to its place, or throws it away if something fails inside.
+    """Writes frames of equal size as a film; leaving the `with` block moves it to its place, or deletes it after an exception.
 
     Args:
         path: the film, ending in .mp4.
-        rate: pictures per second.
+        rate: frames per second.
 
     Attributes:
-        frames: pictures so far.
+        frames: number of frames so far.
         size: (width, height) in pixels.
     """
 
@@ -76,7 +74,7 @@ class Writer:
         self.frames = 0
         self.size = (0, 0)
         imageio = require("imageio.v2", "report")
-        # macro_block_size=2: sides are even already, so nothing is resized.
+        # With a macro block of 2, frames with even sides are not resized.
         self._writer: Any = imageio.get_writer(
             self._partial,
             format="FFMPEG",
@@ -91,7 +89,7 @@ class Writer:
         )
 
     def add(self, picture: UInt8[np.ndarray, "height width 3"]) -> None:
-        """Append a picture.
+        """Append a frame.
 
         Raises:
             RunError: ffmpeg failed, for example on a full disk.
@@ -119,14 +117,14 @@ class Writer:
 
 
 def to_gif(film: Path, gif: Path, *, rate: float = _GIF_PER_SECOND, width: int = _GIF_WIDTH, seconds: float | None = None) -> None:
-    """Make a GIF of a film, with a palette of its own.
+    """Convert a film to a GIF with its own palette.
 
     Args:
         film: the mp4.
-        gif: where to.
-        rate: pictures per second, at most.
-        width: in pixels, at most.
-        seconds: no more than this much.
+        gif: the GIF to write.
+        rate: most frames per second.
+        width: most pixels across.
+        seconds: length to convert; None: all.
 
     Raises:
         RunError: ffmpeg failed.
@@ -147,8 +145,8 @@ def to_gif(film: Path, gif: Path, *, rate: float = _GIF_PER_SECOND, width: int =
         partial.unlink(missing_ok=True)
 
 
-def small_gif(film: Path) -> bytes:
-    """The first seconds of a film as a GIF of some hundred kilobytes.
+def small_gif(film: Path) -> tuple[bytes, tuple[int, int]]:
+    """The first seconds of a film as a GIF of some hundred kilobytes, and its (width, height).
 
     Raises:
         RunError: ffmpeg failed.
@@ -156,15 +154,10 @@ def small_gif(film: Path) -> bytes:
     made = film.with_name(f".{film.stem}.small.gif")
     try:
         to_gif(film, made, rate=_SMALL_PER_SECOND, width=_SMALL_WIDTH, seconds=_SMALL_SECONDS)
-        return made.read_bytes()
+        with require("PIL.Image", "report").open(made) as image:
+            return made.read_bytes(), image.size
     finally:
         made.unlink(missing_ok=True)
-
-
-def size_of_gif(data: bytes) -> tuple[int, int]:
-    """(width, height) from the head of a GIF."""
-    width, height = struct.unpack("<HH", data[6:10])
-    return width, height
 
 
 def _first_line(error: BaseException) -> str:
