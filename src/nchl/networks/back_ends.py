@@ -72,7 +72,7 @@ class BackEnd:
         """What the last step's update still has to do, then this step's forward, and its update unless that needs a reward."""
         self.move(net, waiting)
         y = self.forward(net, x)
-        net._lifetime.waiting = net.plastic and net.needs_reward
+        net._lifetime.waiting, net._lifetime.frozen = net.plastic and net.needs_reward, not net.plastic
         if net.plastic and not net.needs_reward:
             self.move(net, net._due(None))
         return y
@@ -145,7 +145,7 @@ class Fused(BackEnd):
             return eager.step(net, observation, waiting, active)
         lifetime = net._lifetime
         lifetime.steps += 1
-        lifetime.waiting, lifetime.batched = net.plastic, False
+        lifetime.waiting, lifetime.batched, lifetime.frozen = net.plastic, False, not net.plastic
         return y
 
     def __getstate__(self) -> dict[str, Any]:

@@ -234,6 +234,7 @@ class PlasticNetwork(nn.Module, abc.ABC):
         Raises:
             ShapeError: `x` or `active` has another shape.
             InvalidArgument: the network needs a reward, and none came.
+            OrderError: the network needs a reward, and it belongs to no step: the first of an episode, or after `forward` or `update`.
         """
         self._check_active(active)
         y = self.forward(x)

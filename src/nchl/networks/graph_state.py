@@ -258,12 +258,13 @@ class GraphState(PlasticNetwork):
 
     # The clock is a Python number while the network runs (a tensor would have to be read back at each step), a tensor in a state_dict.
     def get_extra_state(self) -> Tensor:
-        """Steps made in this lifetime, whether the last one waits for its reward, and whether it saw a batch, for `state_dict`."""
-        return torch.tensor([self._lifetime.steps, self._lifetime.waiting, self._lifetime.batched], dtype=torch.int64)
+        """Steps made in this lifetime; of the last one: whether it waits for its reward, saw a batch, was frozen; for `state_dict`."""
+        lifetime = self._lifetime
+        return torch.tensor([lifetime.steps, lifetime.waiting, lifetime.batched, lifetime.frozen], dtype=torch.int64)
 
     def set_extra_state(self, state: Tensor) -> None:
         """The inverse of `get_extra_state`."""
-        self._lifetime = Lifetime(int(state[0]), bool(state[1]), bool(state[2]))
+        self._lifetime = Lifetime(int(state[0]), *map(bool, state[1:]))  # earlier versions wrote three numbers
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         held = state_dict.get(f"{prefix}activations_0")

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Shaped
 from torch import Tensor
 
-from nchl.errors import InvalidArgument, OrderError
+from nchl.errors import InvalidArgument
 from nchl.networks import declare, initial
 from nchl.networks.back_ends import BackEnd, choose
 from nchl.networks.base import PlasticNetwork
@@ -169,8 +169,7 @@ class PlasticGraph(GraphState):
             ShapeError: another shape, or another batch than that of the averages, traces or delays of this lifetime.
             OrderError: the last step still waits for its reward.
         """
-        if self._lifetime.waiting and self.needs_reward:
-            raise OrderError("the update of the last step still waits for its reward: call update(reward=r), or step(x, reward=r)")
+        self._lifetime.begin_forward(self.needs_reward)
         with self._mode():
             self._catch_up()
             return self._back_end.forward(self, x)
@@ -191,7 +190,7 @@ class PlasticGraph(GraphState):
             if not self.needs_reward:
                 self._catch_up()
             waiting = self._due(reward)
-            self._lifetime.waiting = False
+            self._lifetime.waiting = self._lifetime.frozen = False
             self._back_end.move(self, waiting)
 
     def step(
@@ -199,7 +198,8 @@ class PlasticGraph(GraphState):
     ) -> Shaped[Tensor, "*outputs"]:
         """`forward`, then `update`. With a reward it is first the last step's update, then `forward`; see `PlasticNetwork.step`."""
         with self._mode():
-            active, due = self._check_active(active), self._lifetime.waiting
+            active, lifetime = self._check_active(active), self._lifetime
+            due = lifetime.waiting if reward is None else lifetime.takes_reward(self.needs_reward)
             if due and self.needs_reward:
                 x, _ = self._observe(x)  # refused before the last step's update, which a second attempt would do again
             return self._back_end.step(self, x, self._due(reward) if due else _NOTHING, active)

@@ -66,7 +66,8 @@ class Agent:
         Args:
             observation: as the Gymnasium environment gives it, without any leading axis; a dict or tuple where it has parts. Where the
                 task repeats actions (`task.action_repeat`), the one after the last repetition.
-            reward: what the last action earned; only a network that learns from rewards looks at it. None on an episode's first step.
+            reward: what the last action earned; only a network that learns from rewards looks at it. None on an episode's first step,
+                where such a network refuses any other.
 
         Returns:
             An action for `env.step`: an integer for Discrete, an array within the bounds for Box.
@@ -74,6 +75,7 @@ class Agent:
         Raises:
             ShapeError: an observation of another shape than the task's.
             InvalidArgument: what holds no numbers, or numbers that are not finite; the network is as before.
+            OrderError: a reward on the first step; the network was not stepped.
             NchlError: the network's outputs are no longer finite.
         """
         raw = self._task.back_end.packing.of_one(observation)
