@@ -10,7 +10,7 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-# Shapes in annotations are checked in tests alone. The rules and networks/step.py are left out: torch.compile must see through them.
+# Shapes in annotations are checked in tests alone. The rules and networks/graph/step.py are left out: torch.compile must see through them.
 CHECKED = ["nchl.genome", "nchl.networks.base", "nchl.networks.mlp", "nchl.networks.static", "nchl.networks.weightless"]
 install_import_hook(CHECKED, "beartype.beartype")
 

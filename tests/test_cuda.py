@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 import nchl
 from nchl.networks.base import PlasticNetwork
-from nchl.rules.connections import SHARINGS
-from nchl.rules.soft_wta import COMPETITIONS
-from nchl.rules.soft_wta import SHARINGS as SOFTHEBB_SHARINGS
+from nchl.rules.convolution.connections import SHARINGS
+from nchl.rules.softhebb import COMPETITIONS
+from nchl.rules.softhebb import SHARINGS as SOFTHEBB_SHARINGS
 from nchl.vision import SoftHebbConv2d, SoftHebbLinear, TriangleMaxPool2d
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from nchl import tasks
-from nchl.networks import fused as step
+from nchl.networks.back_ends import fused as step
 from nchl.networks.build import NetworkSpec
 from nchl.rollout import Lanes, ObservationStatistics
 from nchl.rollout.play import Interrupted

@@ -12,8 +12,8 @@ from torch import nn
 
 import nchl
 from nchl.errors import InvalidArgument, ShapeError
-from nchl.networks.conv_presets import carracing
-from nchl.rules.geometry import taps
+from nchl.networks.conv.presets import carracing
+from nchl.rules.convolution.geometry import taps
 
 
 def random_conv(seed: int) -> tuple[nn.Conv2d, tuple[int, int]]:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from nchl import vision as vision
     from nchl.errors import NchlError as NchlError
     from nchl.networks.base import PlasticNetwork as PlasticNetwork
-    from nchl.networks.conv import from_module as from_module
-    from nchl.networks.declare import Edge as Edge
-    from nchl.networks.declare import Group as Group
+    from nchl.networks.conv.from_module import from_module as from_module
+    from nchl.networks.graph.declare import Edge as Edge
+    from nchl.networks.graph.declare import Group as Group
     from nchl.networks.gru import StaticGRU as StaticGRU
     from nchl.networks.mlp import HL as HL
     from nchl.networks.mlp import NHCL as NHCL
@@ -37,9 +37,9 @@ __version__ = "0.1.0"
 
 # Public name -> the module that defines it.
 _HOMES = {
-    "Edge": "nchl.networks.declare",
+    "Edge": "nchl.networks.graph.declare",
     "EvolveConfig": "nchl.runs.config",
-    "Group": "nchl.networks.declare",
+    "Group": "nchl.networks.graph.declare",
     "HL": "nchl.networks.mlp",
     "NHCL": "nchl.networks.mlp",
     "NcHL": "nchl.networks.mlp",
@@ -50,7 +50,7 @@ _HOMES = {
     "StaticGRU": "nchl.networks.gru",
     "StaticMLP": "nchl.networks.mlp",
     "WNcHL": "nchl.networks.weightless",
-    "from_module": "nchl.networks.conv",
+    "from_module": "nchl.networks.conv.from_module",
     "unroll": "nchl.unroll",
     "evaluate": "nchl.runs.evaluate",
     "evolution": "nchl.runs.build",

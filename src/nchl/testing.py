@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from nchl.errors import ContractError
-from nchl.networks.findings import findings as findings
+from nchl.networks.contract.findings import findings as findings
 
 
 def check_network(net: Any) -> None:

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nchl.errors import InvalidArgument, require
-from nchl.rules.geometry import ConvGeometry, Pair, taps
+from nchl.rules.convolution.geometry import ConvGeometry, Pair, taps
 
 if TYPE_CHECKING:
     import networkx

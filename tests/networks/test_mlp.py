@@ -15,7 +15,7 @@ from torch import nn
 import nchl
 from nchl.errors import InvalidArgument, OrderError, ShapeError, UnknownName, whole_number
 from nchl.networks import initial
-from nchl.networks.layers import check_nodes
+from nchl.networks.checks import check_nodes
 from reference.mlp import hl_life, nchl_life
 
 GOLDEN = ["nchl_small", "nchl_deep", "hl_small", "hl_deep"]

@@ -13,7 +13,7 @@ from torch import nn
 import nchl
 from nchl.errors import OrderError
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.copies import copied
+from nchl.networks.user.copies import copied
 
 NETWORKS: dict[str, Callable[[], PlasticNetwork]] = {
     "one": lambda: nchl.NcHL([3, 4, 2], modulate="reward"),

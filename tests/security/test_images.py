@@ -21,7 +21,7 @@ import pyarrow.parquet as parquet
 from PIL import Image
 
 from nchl.errors import InvalidArgument
-from nchl.vision.data import load_images
+from nchl.vision.data.images import load_images
 
 
 class Payload:

@@ -17,10 +17,10 @@ pytest.importorskip("matplotlib")
 from nchl.errors import InvalidArgument, RunError, UnknownName
 from nchl.runs.files import read_tensors
 from nchl.vision import experiment
-from nchl.vision.networks import build
-from nchl.vision.record import read_rows
+from nchl.vision.networks.classifier import build
+from nchl.vision.records.folder import read_rows
 from nchl.vision.settings import SoftHebbSettings
-from nchl.vision.steps import count_batches, halved_lr, step_bounds
+from nchl.vision.training.steps import count_batches, halved_lr, step_bounds
 from reference.images import cifar_like
 
 NETWORK = """
@@ -263,7 +263,7 @@ def test_a_run_can_be_resumed_from_another_folder(images: str, network: str, tmp
 def test_what_is_wrong_at_once_is_said_before_any_image_is_decoded(
     images: str, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nchl.vision.data._decode", lambda *_, **__: pytest.fail("images were decoded"))
+    monkeypatch.setattr("nchl.vision.data.images._decode", lambda *_, **__: pytest.fail("images were decoded"))
     (tmp_path / "run").mkdir()
     with pytest.raises(RunError, match="exists already"):
         experiment.start(settings(images, network), tmp_path / "run")

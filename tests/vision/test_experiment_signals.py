@@ -17,11 +17,11 @@ pytest.importorskip("matplotlib")
 from nchl.errors import RunError
 from nchl.runs.lock import locked
 from nchl.vision import experiment
-from nchl.vision.data import load_images
-from nchl.vision.features import compute_features, feature_bytes
-from nchl.vision.networks import build
-from nchl.vision.record import read_rows
+from nchl.vision.data.images import load_images
+from nchl.vision.networks.classifier import build
+from nchl.vision.records.folder import read_rows
 from nchl.vision.settings import SoftHebbSettings
+from nchl.vision.training.features import compute_features, feature_bytes
 from reference.images import cifar_like
 
 NETWORK = """

@@ -15,7 +15,7 @@ pytest.importorskip("matplotlib")
 
 from nchl.errors import RunError
 from nchl.vision import experiment
-from nchl.vision.record import VisionRun
+from nchl.vision.records.folder import VisionRun
 from nchl.vision.settings import SoftHebbSettings
 
 NETWORK = """

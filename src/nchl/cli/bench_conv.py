@@ -49,8 +49,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     import torch
 
-    from nchl.networks.conv_presets import conv_thesis
-    from nchl.rules.connections import SHARINGS
+    from nchl.networks.conv.presets import conv_thesis
+    from nchl.rules.convolution.connections import SHARINGS
 
     torch.set_flush_denormal(True)
     shape, generator = (3, args.image, args.image), torch.Generator().manual_seed(0)
@@ -124,8 +124,8 @@ def _small(repeats: int) -> dict[str, Any]:
     """One agent on a small image, and the update of its two convolutions on dense unrolled matrices, masked, max."""
     import torch
 
-    from nchl.networks.conv import unrolled
-    from nchl.networks.conv_presets import conv_thesis
+    from nchl.networks.conv.from_module import unrolled
+    from nchl.networks.conv.presets import conv_thesis
 
     image = 20
     network = conv_thesis((3, image, image), 3)

@@ -33,9 +33,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure, on images of 32x32."""
     import torch
 
-    from nchl.vision.allocator import keep_freed_memory
-    from nchl.vision.layers import SoftHebbConv2d, softhebb_layers
-    from nchl.vision.networks import build, until_last_learning
+    from nchl.vision.networks.classifier import build, until_last_learning
+    from nchl.vision.networks.layers import SoftHebbConv2d, softhebb_layers
+    from nchl.vision.training.allocator import keep_freed_memory
 
     keep_freed_memory()
     if args.threads is not None:
@@ -95,7 +95,7 @@ def _product_shapes(classifier: Any, x: Any) -> list[tuple[int, int, int]]:
     """(batch x positions, fan-in, units) of each layer's matrix product, by sending the images through."""
     import torch
 
-    from nchl.vision.layers import SoftHebbConv2d
+    from nchl.vision.networks.layers import SoftHebbConv2d
 
     shapes: list[tuple[int, int, int]] = []
 

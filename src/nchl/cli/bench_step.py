@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     import nchl
-    from nchl.networks.layers import check_nodes
+    from nchl.networks.checks import check_nodes
 
     nodes, population = list(check_nodes(args.nodes)), args.population
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from nchl.errors import InvalidArgument, OrderError, ShapeError, whole_number
 from nchl.genome import Layout
-from nchl.networks.layers import Numbers, check_active, check_constants, check_device, check_generator, real_numbers
+from nchl.networks.checks import Numbers, check_active, check_constants, check_device, check_generator, real_numbers
 from nchl.networks.observe import observe
 
 _DTYPES = (torch.float32, torch.float64)
@@ -52,7 +52,7 @@ class PlasticNetwork(nn.Module, abc.ABC):
                 self.w += self.layout.unpack(self.genome)["rates"] * torch.outer(self.y, self.x)
 
     Optional: `step`, where forward and update are faster together; `populate`, where a class knows populations itself (else a population
-    is copies that are stepped one by one, see `networks.copies`); `needs_reward`; `constants`, for tensors that neither learn nor evolve;
+    is copies that are stepped one by one, see `user.copies`); `needs_reward`; `constants`, for tensors that neither learn nor evolve;
     `backend_for`; `_genome_changed` and `_before_genome_changes`, around each `set_hrules`; and `_activation_axes`, for buffers that a
     batch reshapes. What is registered as a buffer is in the `state_dict`. `self._observe(x)` copies and checks an observation,
     `self._order_error()` is what `update` raises before any `forward`, `self._generator` is what `reset` draws from by default.
@@ -245,7 +245,7 @@ class PlasticNetwork(nn.Module, abc.ABC):
     def populate(self, population: int | None, **keywords: Any) -> PlasticNetwork:
         """A network like this one, with its constants, for another number of individuals: what a run evolves from a template.
 
-        A class that does not override this gets copies of itself that are stepped one by one, see `networks.copies`.
+        A class that does not override this gets copies of itself that are stepped one by one, see `networks.user.copies`.
 
         Args:
             population: individuals, or None for one without the axis.
@@ -254,7 +254,7 @@ class PlasticNetwork(nn.Module, abc.ABC):
         Raises:
             InvalidArgument: a setting that the class does not take.
         """
-        from nchl.networks.copies import copied
+        from nchl.networks.user.copies import copied
 
         return copied(self, population, **keywords)
 

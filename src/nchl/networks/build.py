@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from nchl.errors import InvalidArgument, UnknownName
-from nchl.networks import own
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.layers import Numbers
+from nchl.networks.checks import Numbers
+from nchl.networks.user import own
 from nchl.seeds import Purpose, weights_seed
 
 MLPS = ("nchl", "hl", "wnchl", "static", "gru")
@@ -44,7 +44,7 @@ class NetworkSpec:
 
     Attributes:
         network: `"nchl"`, `"hl"`, `"wnchl"`, `"static"`, `"gru"`, `"conv-thesis"`, `"conv-hml"`, or `"FILE.py:NAME"`, a function of
-            (input_shape, output_size) that returns a network, see `networks.own`, where `"object:"` and `"module:"` are explained too.
+            (input_shape, output_size) that returns a network, see `networks.user.own`, where `"object:"` and `"module:"` are explained too.
         rule: `"nchl"`, `"hl"` or `"FILE.py:NAME"`, in place of the neuron-centric rule.
         hidden: sizes of the hidden layers; () for none; None: the default 128, 64 (16 for a GRU).
         window: steps that the weightless network looks back; None: its default.
@@ -58,7 +58,7 @@ class NetworkSpec:
         sharing: how the connections of a kernel element agree: max, min, median or mean.
         termwise: the cheaper sharing, term by term.
         evolve_biases: whether the biases of a user's own network stand in the genome.
-        written: JSON of `networks.written`, of a network that was given as an object.
+        written: JSON of `networks.user.written`, of a network that was given as an object.
     """
 
     network: str = "nchl"
@@ -141,7 +141,7 @@ def build(
         backend: `"auto"`, `"eager"` or `"compiled"`; WNcHL, StaticMLP and StaticGRU have no compiled step.
         seed: of a run: the constants of a user's own network (see `PlasticNetwork.constants`) are drawn under it.
         constants: those that were saved, in place of what is drawn; None: as drawn.
-        template: the object, where `spec.network` says that there is one, see `networks.own`.
+        template: the object, where `spec.network` says that there is one, see `networks.user.own`.
 
     Raises:
         InvalidArgument: an option without meaning, or a shape that the network cannot take.
@@ -167,7 +167,7 @@ def _build(
         options["biases"] = "evolve" if spec.evolve_biases else "constant"
         made = own.made(spec.network, input_shape, output_size, seed) if template is None else template
         return own.network(made, spec.network, input_shape, output_size, options, {**common, "backend": backend})
-    presets = importlib.import_module("nchl.networks.conv_presets")
+    presets = importlib.import_module("nchl.networks.conv.presets")
     make: Callable[..., PlasticNetwork] = presets.PRESETS[spec.kind]
     return make(input_shape, output_size, **options, **common, backend=backend)
 

@@ -23,8 +23,8 @@ from nchl.errors import InvalidArgument, ShapeError
 from nchl.genome import Layout
 from nchl.networks.activations import sigmoid
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.conv_ops import multiply
-from nchl.networks.layers import Numbers, check_nodes, gives_weights
+from nchl.networks.checks import Numbers, check_nodes, gives_weights
+from nchl.networks.graph.operations import multiply
 
 _REFUSED = {"initial_weights", "normalise", "rule", "average", "every", "trace", "modulate", "recurrent", "backend"}
 

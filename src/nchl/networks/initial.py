@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from nchl.errors import UnknownName
-from nchl.networks.layers import check_generator
+from nchl.networks.checks import check_generator
 
 COEVOLVED = "coevolved"
 DEFAULT = "uniform"

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nchl.errors import InvalidArgument
-from nchl.networks import declare
-from nchl.networks.declare import Edge
-from nchl.networks.graph import Graph
-from nchl.networks.layers import check_nodes
+from nchl.networks.checks import check_nodes
+from nchl.networks.graph import declare
+from nchl.networks.graph.declare import Edge
+from nchl.networks.graph.structure import Graph
 from nchl.networks.plastic_graph import PlasticGraph
 from nchl.rules import ABCD, NCHL, Rule
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nchl.errors import ShapeError
-from nchl.networks.layers import Numbers, real_numbers
+from nchl.networks.checks import Numbers, real_numbers
 
 if TYPE_CHECKING:
     from nchl.networks.base import PlasticNetwork

@@ -1,4 +1,4 @@
-"""A network of groups and edges as a torch module: it owns the tensors that the pure functions of `networks.step` move.
+"""A network of groups and edges as a torch module: it owns the tensors that the pure functions of `networks.graph.step` move.
 
 Promise: `step` equals `forward` then `update` whatever the back end, and an individual's numbers do not depend on the population.
 """
@@ -14,21 +14,22 @@ from jaxtyping import Bool, Shaped
 from torch import Tensor
 
 from nchl.errors import InvalidArgument
-from nchl.networks import declare, initial
-from nchl.networks.back_ends import BackEnd, choose
+from nchl.networks import initial
+from nchl.networks.back_ends.choose import BackEnd, choose
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.constants import evolves_biases
-from nchl.networks.copies import has_own_code
-from nchl.networks.declare import Edge, Group, Shape
-from nchl.networks.graph import Graph
-from nchl.networks.graph_state import GraphState
-from nchl.networks.layers import check_reward
-from nchl.networks.lifetime import Waiting
+from nchl.networks.checks import check_reward
+from nchl.networks.graph import declare
+from nchl.networks.graph.constants import evolves_biases
+from nchl.networks.graph.declare import Edge, Group, Shape
+from nchl.networks.graph.lifetime import Waiting
+from nchl.networks.graph.state import GraphState
+from nchl.networks.graph.step import forward, update
+from nchl.networks.graph.structure import Graph
+from nchl.networks.graph.updates import EdgeUpdates
 from nchl.networks.plasticity import Plasticity
-from nchl.networks.step import forward, update
-from nchl.networks.updates import EdgeUpdates
+from nchl.networks.user.copies import has_own_code
 from nchl.rules import Rule
-from nchl.rules.shared import check_sharing, check_termwise
+from nchl.rules.convolution.sharing import check_sharing, check_termwise
 
 _NOTHING = Waiting()
 
@@ -205,7 +206,7 @@ class PlasticGraph(GraphState):
             return self._back_end.step(self, x, self._due(reward) if due else _NOTHING, active)
 
     def _act(self, x: Tensor) -> Tensor:
-        """`forward` by the functions of `networks.step`, for `x (individuals, batch, *observation)`."""
+        """`forward` by the functions of `networks.graph.step`, for `x (individuals, batch, *observation)`."""
         self._make_room(x.shape[1])
         made = forward(self.graph, self.elementwise, self.biases, self.plasticity, self.state, x, self._count())
         self._keep(made)
@@ -213,7 +214,7 @@ class PlasticGraph(GraphState):
         return made[f"activations_{len(self.graph.groups) - 1}"]
 
     def _move(self, waiting: Waiting, rows: Tensor | None = None) -> None:
-        """An update by the functions of `networks.step`, of some individuals or all."""
+        """An update by the functions of `networks.graph.step`, of some individuals or all."""
         if not waiting.any:
             return
         state, parameters, reward, gain = self.state, self._rule_numbers, waiting.reward, waiting.gain
@@ -225,9 +226,9 @@ class PlasticGraph(GraphState):
         made = update(self.graph, self.plasticity, state, change, gain, applies=waiting.applies)
         if rows is None:
             self._keep(made)
-            return
-        for key, value in made.items():
-            self.get_buffer(key)[rows] = value
+        else:
+            for key, value in made.items():
+                self.get_buffer(key)[rows] = value
 
     def _count(self) -> int:
         """Activations in a mean after the next forward."""
@@ -243,12 +244,10 @@ class PlasticGraph(GraphState):
         if not self.needs_reward:
             return self._waiting[applies]
         earned = self._rewards(reward)
-        gain = None
+        gain = earned if self.plasticity.modulate else None
         if self.plasticity.modulate == "advantage":
             gain = earned - self.get_buffer("baseline")
             self._buffers["baseline"] = self.get_buffer("baseline") + self.plasticity.beta * gain
-        elif self.plasticity.modulate == "reward":
-            gain = earned
         return Waiting(applies, self.keeps, gain, earned if self.graph.uses_reward else None)
 
     @property

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from nchl.errors import InvalidArgument, ShapeError, whole_number
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.layers import Numbers, by_name, check_nodes, gives_weights
+from nchl.networks.checks import Numbers, by_name, check_nodes, gives_weights
 from nchl.networks.mlp import mlp_graph
 from nchl.rules import NCHL
 

@@ -21,13 +21,13 @@ from nchl.rules.synaptic import ABCD as ABCD
 from nchl.rules.synaptic import abcd as abcd
 
 if TYPE_CHECKING:
-    from nchl.rules.shared import neuron_centric_conv as neuron_centric_conv
-    from nchl.rules.soft_wta import softhebb_conv as softhebb_conv
+    from nchl.rules.convolution.sharing import neuron_centric_conv as neuron_centric_conv
+    from nchl.rules.softhebb import softhebb_conv as softhebb_conv
 
 BUILT_IN = {"nchl": NCHL, "hl": ABCD}
 
 # Loaded when first used: most networks have no convolution.
-_HOMES = {"neuron_centric_conv": "nchl.rules.shared", "softhebb_conv": "nchl.rules.soft_wta"}
+_HOMES = {"neuron_centric_conv": "nchl.rules.convolution.sharing", "softhebb_conv": "nchl.rules.softhebb"}
 
 __all__ = ["ABCD", "BUILT_IN", "NCHL", "Rule", "abcd", "get", "load", "neuron_centric", "neuron_centric_conv", "softhebb_conv"]
 

@@ -3,7 +3,7 @@
     dW[j,i] = (eta_i + eta_j) / 2 * (A_i a_i + B_j a_j + C_i C_j a_i a_j + D_i D_j)
 
 i is the presynaptic neuron, j the postsynaptic one (Ferigo, Cunegatti, Iacca, GECCO 2024, arXiv 2403.12076). The equation stands at
-three places: here; factorised in `networks.weightless`, where no weight may exist; and in `rules/kernels/nchl.hpp` for the kernels.
+three places: here; factorised in `networks.weightless`, where no weight may exist; and in `rules/kernels/source/nchl.hpp` for the kernels.
 """
 
 from __future__ import annotations

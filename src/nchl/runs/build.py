@@ -174,7 +174,7 @@ def recipe(
 
 
 def network_spec(config: EvolveConfig, code: Code, written: str | None = None) -> NetworkSpec:
-    """The network that a configuration describes, made of this code; or one that was written down, see `networks.written`."""
+    """The network that a configuration describes, made of this code; or one that was written down, see `networks.user.written`."""
     if written is not None:
         return NetworkSpec(OBJECT + str(config.network).partition(":")[2], written=written)
     return NetworkSpec(**config.network_settings() | {name: code.places[name] for name in ("network", "rule") if name in code.places})

@@ -18,10 +18,10 @@ import numpy as np
 from torch import nn
 
 from nchl.errors import InvalidArgument, RunError, ShapeError
-from nchl.networks import own, written
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.copies import has_own_code
-from nchl.networks.findings import hold
+from nchl.networks.contract.findings import hold
+from nchl.networks.user import own, written
+from nchl.networks.user.copies import has_own_code
 from nchl.runs.code import Code
 from nchl.runs.config import INITIAL_GENOMES, EvolveConfig
 from nchl.runs.options import OBJECT, OWN_START

@@ -9,16 +9,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nchl.vision.activations import Triangle as Triangle
-    from nchl.vision.activations import TriangleMaxPool2d as TriangleMaxPool2d
-    from nchl.vision.layers import SoftHebbConv2d as SoftHebbConv2d
-    from nchl.vision.layers import SoftHebbLinear as SoftHebbLinear
+    from nchl.vision.networks.layers import SoftHebbConv2d as SoftHebbConv2d
+    from nchl.vision.networks.layers import SoftHebbLinear as SoftHebbLinear
+    from nchl.vision.networks.triangle import Triangle as Triangle
+    from nchl.vision.networks.triangle import TriangleMaxPool2d as TriangleMaxPool2d
 
 __all__ = ["SoftHebbConv2d", "SoftHebbLinear", "Triangle", "TriangleMaxPool2d"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        module = "activations" if name.startswith("Triangle") else "layers"
-        return getattr(importlib.import_module(f"nchl.vision.{module}"), name)
+        module = "triangle" if name.startswith("Triangle") else "layers"
+        return getattr(importlib.import_module(f"nchl.vision.networks.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

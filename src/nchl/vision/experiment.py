@@ -19,17 +19,18 @@ from nchl.runs.lock import locked
 from nchl.runs.machine import check_same_bits
 from nchl.runs.signals import Signals, ended_by_signals
 from nchl.user_code import using
-from nchl.vision import conditions, pictures
-from nchl.vision.borrow import borrow, with_network
-from nchl.vision.data import Images, hold_out, load_images
-from nchl.vision.features import compute_features, feature_bytes, size_text
-from nchl.vision.networks import Classifier, build, learns
-from nchl.vision.record import Position, VisionRun, timed
-from nchl.vision.reporter import Reporter as Reporter
+from nchl.vision.data.images import Images, hold_out, load_images
+from nchl.vision.networks.classifier import Classifier, build, learns
+from nchl.vision.records import pictures
+from nchl.vision.records.folder import Position, VisionRun, timed
+from nchl.vision.records.reporter import Reporter as Reporter
+from nchl.vision.records.summary import confusion_of, summarise
 from nchl.vision.settings import SoftHebbSettings
-from nchl.vision.steps import count_batches, drawing, epoch_order, order_stream, step_bounds
-from nchl.vision.summary import confusion_of, summarise
-from nchl.vision.training import Backprop, Head, Phase, Statistics, Unsupervised, norm_distance, predict
+from nchl.vision.training import conditions
+from nchl.vision.training.features import compute_features, feature_bytes, size_text
+from nchl.vision.training.phases import Backprop, Head, Phase, Statistics, Unsupervised, norm_distance, predict
+from nchl.vision.training.reused_layers import borrow, with_network
+from nchl.vision.training.steps import count_batches, drawing, epoch_order, order_stream, step_bounds
 
 
 def start(settings: SoftHebbSettings, path: Path, reporter: Reporter | None = None) -> dict[str, Any]:

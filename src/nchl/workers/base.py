@@ -45,7 +45,7 @@ class Recipe:
         threads: of the simulator; None: one per processor. Scores do not depend on it.
         constants: of the network, see `PlasticNetwork.constants`; None: as they are drawn under the seed.
         code: the text of the user's files that `network` and `wrap` name, by path, see `user_code.using`; others are read from the disk.
-        template: a network that was given as an object and cannot be written down, see `networks.own`; it stays in this process.
+        template: a network that was given as an object and cannot be written down, see `networks.user.own`; it stays in this process.
         played: a task that was given as an object and cannot be made by its name; likewise.
     """
 

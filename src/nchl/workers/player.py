@@ -13,10 +13,10 @@ from jaxtyping import Float
 
 from nchl import tasks
 from nchl.errors import InvalidArgument
-from nchl.networks import own
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.build import build
-from nchl.networks.findings import hold
+from nchl.networks.contract.findings import hold
+from nchl.networks.user import own
 from nchl.rollout import LANES, Lanes, ObservationStatistics, Rollout, evaluate, rollout
 from nchl.rollout.scores import check
 from nchl.seeds import Purpose

@@ -1,7 +1,7 @@
 """How a generation is cut: whole blocks of neighbours, handed out as slices of several blocks.
 
 Promise: a block follows from the size of the population alone, and no score depends on the cut. Every network steps an
-individual with the same bits whoever shares the population (see `networks.step`), and starts, weights and noise are
+individual with the same bits whoever shares the population (see `networks.graph.step`), and starts, weights and noise are
 functions of the individual's index and the generation; so slices may have any length, and a lost one may go elsewhere.
 """
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from nchl.errors import InvalidArgument
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.graph import Graph
+from nchl.networks.graph.structure import Graph
 from nchl.networks.plasticity import Plasticity
 from nchl.report.microscope.shares import BUILT_IN, Shares
 from nchl.rules import Rule

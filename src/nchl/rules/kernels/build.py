@@ -23,7 +23,7 @@ import torch
 
 from nchl.rules.kernels import cache
 
-_SOURCES = Path(__file__).parent
+_SOURCES = Path(__file__).parent / "source"
 _FLAGS: tuple[str, ...] = (
     "-O3",
     "-march=native",

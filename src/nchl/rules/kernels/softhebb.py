@@ -1,4 +1,4 @@
-"""SoftHebb's step around its matrix products by kernels in C++: float32 on the CPU, held to `soft_wta.py` by tests.
+"""SoftHebb's step around its matrix products by kernels in C++: float32 on the CPU, held to `softhebb.py` by tests.
 
 They are compiled when the first layer learns (a few seconds) and kept for later processes. Without a compiler the torch
 functions do the same, to the last digits but one. No number depends on the number of threads.
@@ -33,7 +33,7 @@ def serve(*tensors: Tensor) -> bool:
 def patches(
     x: Float[Tensor, "batch in_channels height width"], kernel_size: tuple[int, int], stride: int, out: tuple[int, int]
 ) -> Float[Tensor, "batch positions fan_in"]:
-    """The rows of `soft_wta.unfold`; `out` is the output's height and width."""
+    """The rows of `softhebb.unfold`; `out` is the output's height and width."""
     image = x.permute(0, 2, 3, 1).contiguous()
     result = image.new_empty(len(image), out[0] * out[1], kernel_size[0] * kernel_size[1] * image.shape[3])
     sizes = (*image.shape, *kernel_size, stride, *out)
@@ -42,7 +42,7 @@ def patches(
 
 
 def soft_wta(u: Float[Tensor, "batch positions units"], t_invert: float, competition: str) -> Float[Tensor, "batch positions units"]:
-    """As `soft_wta.soft_wta`."""
+    """As `softhebb.soft_wta`."""
     u = u.contiguous()
     s = torch.empty_like(u)
     batch, positions, units = u.shape
@@ -88,7 +88,7 @@ def shared_update(
     weights: Float[Tensor, "units fan_in"],
     sharing: str,
 ) -> Float[Tensor, "units fan_in"]:
-    """As `soft_wta.shared_update`, for max, min and median."""
+    """As `softhebb.shared_update`, for max, min and median."""
     batch, positions, fan_in = patches.shape
     update = torch.empty_like(weights)
     decay = (s * u).sum(dim=0).T.contiguous()

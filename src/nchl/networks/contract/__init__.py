@@ -1,0 +1,1 @@
+"""Checks that a network keeps the contract of `PlasticNetwork`."""

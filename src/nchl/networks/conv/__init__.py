@@ -1,0 +1,1 @@
+"""Convolutional networks: a graph from an `nn.Sequential`, and the published networks."""

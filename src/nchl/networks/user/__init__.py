@@ -1,0 +1,1 @@
+"""Networks that users bring: templates of populations, copies, and what a run records of them."""

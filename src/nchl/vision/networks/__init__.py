@@ -1,0 +1,1 @@
+"""SoftHebb layers, their activation, and classifiers built of them."""

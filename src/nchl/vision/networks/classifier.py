@@ -1,0 +1,207 @@
+"""The published SoftHebb networks by name, a user's own from a file, and the linear head above either.
+
+A block is BatchNorm without affine, a SoftHebb convolution, Triangle, and a pooling.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nchl.errors import InvalidArgument, NchlError, UnknownName
+from nchl.rules.declaration import load_object
+from nchl.rules.softhebb import check_names
+from nchl.seeds import Purpose, weights_seed
+from nchl.vision.networks.layers import SoftHebbConv2d, softhebb_layers
+from nchl.vision.networks.triangle import Triangle, TriangleMaxPool2d
+
+NETWORKS = ("thesis", "softhebb", "softhebb-small")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of a published network; `pool` is (kind, size, stride, padding)."""
+
+    channels: int
+    kernel_size: int
+    padding: int
+    t_invert: float
+    lr: float
+    power: float
+    pool: tuple[str, int, int, int]
+
+
+_MAX, _AVERAGE = ("max", 4, 2, 1), ("average", 2, 2, 0)
+
+
+def _official(first: int, second: int, third: int, paddings: tuple[int, int, int]) -> tuple[Block, ...]:
+    """The three-layer recipe of the ICLR paper for CIFAR, for any widths (recipes of its `demo.py`)."""
+    return (
+        Block(first, 5, paddings[0], 1.0, 0.08, 0.7, _MAX),
+        Block(second, 3, paddings[1], 0.65, 0.005, 1.4, _MAX),
+        Block(third, 3, paddings[2], 0.25, 0.01, 1.0, _AVERAGE),
+    )
+
+
+# The thesis: its widths, no padding, softmax over the whole layer, one constant learning rate, weights of the variance of
+# U(-0.1, 0.1). Its published code loses the Triangle's powers and rewards the weakest unit; both are put right here.
+_PRESETS: dict[str, tuple[tuple[Block, ...], dict[str, Any]]] = {
+    "softhebb": (_official(96, 384, 1536, (2, 1, 1)), {"padding_mode": "reflect"}),
+    "softhebb-small": (_official(32, 128, 512, (2, 1, 1)), {"padding_mode": "reflect"}),
+    "thesis": (
+        (Block(32, 5, 0, 1.0, 0.005, 0.7, _MAX), Block(128, 3, 0, 1.0, 0.005, 1.4, _MAX), Block(512, 3, 0, 1.0, 0.005, 1.0, _AVERAGE)),
+        {"lr_rule": "constant", "competition": "layer", "half_width": 0.1},
+    ),
+}
+
+
+class Classifier(nn.Module):
+    """Blocks that learn without labels, and a linear head that learns with them.
+
+    Args:
+        blocks: maps images to features; its children are what `--layerwise` trains one after the other.
+        image_shape: (channels, height, width).
+        classes: outputs of the head.
+    """
+
+    def __init__(self, blocks: nn.Sequential, image_shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        self.blocks = blocks
+        blocks.eval()  # else the probe would be the first lesson
+        with torch.no_grad():
+            try:
+                probe = blocks(torch.zeros(1, *image_shape))
+            except NchlError:
+                raise
+            except Exception as error:  # a user's module may raise anything
+                raise InvalidArgument(f"the network cannot take images of shape {image_shape}: {type(error).__name__}: {error}") from error
+        self.head = nn.Linear(probe.flatten(1).shape[1], classes)
+
+    @property
+    def features(self) -> int:
+        """Numbers per image that the head sees."""
+        return self.head.in_features
+
+    def extract(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features"]:
+        """The features of images."""
+        features: Tensor = self.blocks(x)
+        return features.flatten(1)
+
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        """Scores of the classes."""
+        scores: Tensor = self.head(self.extract(x))
+        return scores
+
+
+def build(
+    network: str,
+    image_shape: tuple[int, int, int],
+    classes: int,
+    *,
+    seed: int = 0,
+    sharing: str | None = None,
+    competition: str | None = None,
+    lr: float | None = None,
+) -> Classifier:
+    """A network by name, `thesis`, `softhebb` or `softhebb-small`, or by `FILE.py:NAME`.
+
+    Args:
+        network: NAME in a file is called with `image_shape` and returns an `nn.Sequential` of blocks.
+        image_shape: (channels, height, width).
+        classes: of the head.
+        seed: of all initial weights.
+        sharing: in place of the network's own, in all SoftHebb layers.
+        competition: likewise.
+        lr: a constant learning rate in place of the network's own, likewise.
+
+    Raises:
+        UnknownName: no such network, sharing or competition.
+        InvalidArgument: the file holds none, or the images are too small for it.
+    """
+    check_names(competition or "channel", sharing or "sum")
+    # A user's function may draw from torch's global generator; inside the fork that is ours, outside nothing has changed.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(weights_seed(seed, Purpose.INITIAL_CENTRE, 0, 0))
+        if ":" in network:
+            made: Any = load_object(network, "a network")(image_shape)
+            if not isinstance(made, nn.Sequential):
+                raise InvalidArgument(f"{network} must return an nn.Sequential of blocks, got {type(made).__name__}")
+            blocks = made if _is_chain(made) else nn.Sequential(made)
+        elif network in _PRESETS:
+            blocks = _preset(network, image_shape)
+        else:
+            raise UnknownName("network", network, [*NETWORKS, "FILE.py:NAME"])
+        classifier = Classifier(blocks, image_shape, classes)
+    shared = [name for name, value in (("--sharing", sharing), ("--competition", competition)) if value is not None]
+    if shared and not any(isinstance(layer, SoftHebbConv2d) for layer in softhebb_layers(classifier)):
+        raise InvalidArgument(f"{' and '.join(shared)}: {network} has no SoftHebbConv2d, whose positions share weights; leave it out")
+    for layer in softhebb_layers(classifier):
+        if lr is not None:
+            layer.lr, layer.lr_rule = lr, "constant"
+        if isinstance(layer, SoftHebbConv2d):
+            layer.sharing, layer.competition = sharing or layer.sharing, competition or layer.competition
+    if not softhebb_layers(classifier):
+        raise InvalidArgument(f"{network} has no SoftHebb layer; use nchl.vision.SoftHebbConv2d or SoftHebbLinear in it")
+    return classifier
+
+
+def backprop_mode(classifier: Classifier) -> None:
+    """Make the weights of all SoftHebb layers ordinary ones, drawn as for a rectifier (He et al.), that learn by gradients."""
+    for layer in softhebb_layers(classifier):
+        layer.plastic = False
+        norm = torch.linalg.vector_norm(layer.weight.flatten(1), dim=1).square().mean().sqrt()
+        with torch.no_grad():
+            layer.weight.mul_(math.sqrt(2.0) / norm)
+        layer.weight.requires_grad_(True)
+
+
+def until_last_learning(blocks: list[nn.Module]) -> list[nn.Module]:
+    """The modules of a chain of blocks up to the last one that changes in training: what a learning step needs to compute."""
+    flat = [module for block in blocks for module in (block if _is_chain(block) else [block])]
+    last = max((index for index, module in enumerate(flat) if learns(module)), default=-1)
+    return flat[: last + 1]
+
+
+def learns(module: nn.Module) -> bool:
+    """Whether a forward pass in training mode changes the module: SoftHebb layers, and buffers such as BatchNorm's statistics."""
+    return bool(softhebb_layers(module)) or next(module.buffers(), None) is not None
+
+
+def _is_chain(module: nn.Module) -> TypeGuard[nn.Sequential]:
+    """Whether to run the children one after the other is to run the module: a subclass may have a forward of its own."""
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+
+
+def _preset(network: str, image_shape: tuple[int, int, int]) -> nn.Sequential:
+    recipe, settings = _PRESETS[network]
+    settings = dict(settings)
+    half_width = settings.pop("half_width", None)
+    channels = image_shape[0]
+    blocks = []
+    for block in recipe:
+        fan_in = channels * block.kernel_size**2
+        radius = 25.0 if half_width is None else half_width * math.sqrt(fan_in / 3)
+        layer = SoftHebbConv2d(
+            channels,
+            block.channels,
+            block.kernel_size,
+            padding=block.padding,
+            t_invert=block.t_invert,
+            lr=block.lr,
+            radius=radius,
+            **settings,
+        )
+        kind, size, stride, padding = block.pool
+        behind: list[nn.Module]
+        if kind == "max":
+            behind = [TriangleMaxPool2d(block.power, size, stride, padding)]
+        else:
+            behind = [Triangle(block.power), nn.AvgPool2d(size, stride, padding)]
+        blocks.append(nn.Sequential(nn.BatchNorm2d(channels, affine=False), layer, *behind))
+        channels = block.channels
+    return nn.Sequential(*blocks)

@@ -1,0 +1,1 @@
+"""What an experiment writes down and shows: run folder, summary, pictures, progress."""

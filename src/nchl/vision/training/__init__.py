@@ -1,0 +1,1 @@
+"""The phases of an experiment and what their steps compute."""

@@ -1,0 +1,86 @@
+"""Features of the training images, computed once and kept in half precision, in memory or in one file."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float16
+from torch import Tensor
+
+from nchl.errors import InvalidArgument, RunError
+from nchl.vision.data.images import Images
+from nchl.vision.networks.classifier import Classifier
+
+# A fixed number, so that no kernel's shape, and no bit, depends on how much memory there is.
+CHUNK = 100
+
+
+def feature_bytes(images: int, features: int) -> int:
+    """What the features of so many images take."""
+    return 2 * images * features
+
+
+def size_text(size: int) -> str:
+    """A number of bytes as a person would say it."""
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
+
+
+@torch.no_grad()
+def compute_features(
+    classifier: Classifier,
+    images: Images,
+    *,
+    file: Path | None = None,
+    device: torch.device | str = "cpu",
+    advance: Callable[[int], None] | None = None,
+) -> Float16[Tensor, "images features"]:
+    """The features of all images, with the network in evaluation mode.
+
+    Args:
+        classifier: its blocks are used, not its head.
+        images: all of one split.
+        file: keep them there, mapped into memory, instead of in memory; a complete file of the right size is used as it is.
+        device: that of the classifier.
+        advance: called with the number of images done.
+
+    Raises:
+        RunError: no room for the file.
+        InvalidArgument: a feature that half precision cannot hold.
+    """
+    shape = (len(images), classifier.features)
+    complete = None if file is None else file.with_suffix(".complete")
+    if file is not None and complete is not None and complete.exists() and file.exists() and file.stat().st_size == feature_bytes(*shape):
+        return torch.from_numpy(np.memmap(file, np.float16, "r+", shape=shape))
+    if file is None:
+        kept = torch.empty(shape, dtype=torch.float16)
+    else:
+        file.unlink(missing_ok=True)  # an unfinished one takes room itself
+        free = shutil.disk_usage(file.parent).free
+        if free < feature_bytes(*shape):
+            needed = size_text(feature_bytes(*shape))
+            raise RunError(f"the features need {needed} at {file.parent}, which has {size_text(free)}; make room or use --features memory")
+        kept = torch.from_numpy(np.memmap(file, np.float16, "w+", shape=shape))
+    classifier.eval()
+    for start in range(0, len(images), CHUNK):
+        part = slice(start, start + CHUNK)
+        kept[part] = half(classifier.extract(images.batch(part, device))).cpu()
+        if advance is not None:
+            advance(min(start + CHUNK, len(images)))
+    if complete is not None:
+        complete.touch()
+    return kept
+
+
+def half(features: Tensor) -> Float16[Tensor, "batch features"]:
+    """Features in half precision; those that do not fit are an error, not an infinity."""
+    halved = features.to(torch.float16)
+    if not bool(torch.isfinite(halved).all()):
+        raise InvalidArgument(
+            "the network's features are not finite in half precision (beyond 65,504); put BatchNorm into the network, "
+            "or let its layers learn more slowly"
+        )
+    return halved

@@ -1,0 +1,57 @@
+"""The layers of a finished run under another head: no layer learns again."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nchl.errors import InvalidArgument, RunError
+from nchl.runs.code import Code, collect_places
+from nchl.runs.files import read_tensors
+from nchl.vision.networks.classifier import Classifier
+from nchl.vision.records.folder import VisionRun, named
+from nchl.vision.settings import SoftHebbSettings
+
+_PREFIX = "network.blocks."
+
+
+def with_network(settings: SoftHebbSettings) -> tuple[SoftHebbSettings, Code, list[str]]:
+    """The settings with the network of the run that `layers` names, and the code of that run; without `layers` as they are, and their own.
+
+    Returns:
+        Settings, the user's code that they name, and lines for the user.
+
+    Raises:
+        RunError: no run of SoftHebb, or one that is not finished.
+        InvalidArgument: `network` is given, and another.
+    """
+    if settings.layers is None:
+        return settings, collect_places(named(settings)), []
+    path = Path(settings.layers)
+    run, lender, _ = VisionRun.open(path)
+    if not (path / "summary.json").exists():
+        raise RunError(f"the layers of {path} are not finished; first: nchl softhebb --resume {path}")
+    if settings.network not in (None, lender.network):
+        raise InvalidArgument(f"--network {settings.network}: the layers of {path} are those of {lender.network}; leave --network out")
+    return dataclasses.replace(settings, network=lender.network), run.code, run.notes
+
+
+def borrow(classifier: Classifier, layers: str) -> None:
+    """Give the network the layers of a finished run, with their BatchNorm statistics; its head stays as it is.
+
+    Raises:
+        RunError: the run's tensors do not fit the network.
+        CheckpointError: they cannot be read.
+    """
+    file = Path(layers) / "network.safetensors"
+    tensors, _ = read_tensors(file)
+    found = {name.removeprefix(_PREFIX): torch.from_numpy(np.array(value)) for name, value in tensors.items() if name.startswith(_PREFIX)}
+    own = classifier.blocks.state_dict()
+    for name in sorted(own.keys() | found.keys()):
+        here, there = (tuple(tensors[name].shape) if name in tensors else None for tensors in (own, found))
+        if here != there:
+            raise RunError(f"{file} does not fit the network and these images: {name} should have the shape {here}, got {there}")
+    classifier.blocks.load_state_dict(found)
