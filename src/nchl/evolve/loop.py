@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -115,7 +116,7 @@ class Evolution:
 
     def _step(self) -> Generation:
         number, sigma, lr, statistics = self.strategy.generation, self.strategy.sigma, self.strategy.lr, self.statistics
-        episodes = next(count for first, count in reversed(self._episodes) if first <= number)
+        episodes = self._count(number)
         begin = self._clock()
         sent, received = self.workers.sent_bytes, self.workers.received_bytes
         population = self.strategy.ask()
@@ -193,6 +194,31 @@ class Evolution:
         if self.best is None:
             self._consider(champion)
         return means[0], means[1]
+
+    def rescore(self) -> None:
+        """Score the best individual anew, on the episodes that it was chosen by: after the task has changed its scores mean nothing.
+
+        It is dropped if a score is not finite, so that the next generation's best takes its place. `best_so_far` begins anew with it.
+        """
+        best, self.best, self.best_so_far = self.best, None, float("-inf")
+        if best is None:
+            return
+
+        def mean(purpose: Purpose, episodes: int) -> float:
+            genomes, number = best.genome[np.newaxis], best.generation - 1
+            return float(
+                self.workers.play(genomes, generation=number, purpose=purpose, episodes=episodes, statistics=best.statistics).mean()
+            )
+
+        fitness = None if best.fitness is None else mean(Purpose.TRAINING, self._count(best.generation - 1))
+        validated = None if best.validated is None else mean(Purpose.VALIDATION, self.limits.validation_episodes or TARGET_EPISODES)
+        if all(score is None or np.isfinite(score) for score in (fitness, validated)):
+            self.best = dataclasses.replace(best, fitness=fitness, validated=validated)
+            self.best_so_far = self.best_so_far if fitness is None else fitness
+
+    def _count(self, number: int) -> int:
+        """Episodes of each individual in generation `number`, counted from 0."""
+        return next(count for first, count in reversed(self._episodes) if first <= number)
 
     def _consider(self, candidate: Best) -> None:
         if self.best is None or self.best.gives_way_to(candidate):

@@ -26,6 +26,7 @@ from nchl.runs.lock import locked
 from nchl.runs.metrics import read_metrics
 from nchl.runs.objects import Objects, of_record, taken
 from nchl.runs.recorder import NOT_RECORDED, Recorder, recorded_constants
+from nchl.runs.rescore import rescore
 from nchl.runs.sessions import continued, new_record
 from nchl.runs.signals import Dropped, Signals
 from nchl.runs.sinks import trackers
@@ -185,10 +186,12 @@ def _resume(
         same_bits = _same_bits(evolution)
         notes = machine.check_same_bits(record.same_bits, same_bits, allow=allowed["machine"])
         environment = fingerprint(evolution.workers.task)
-        notes += check_environment(folder, record, environment, allow=allowed["environment"])
-        _tell(on_note, [*evolution.workers.notes, *notes])
+        changed = check_environment(folder, record, environment, allow=allowed["environment"])
+        _tell(on_note, [*evolution.workers.notes, *notes, *changed])
         _tell(on_note, _restore(folder, record, evolution, newest))
         _reopen(folder, evolution, totals)
+        if changed:
+            _tell(on_note, rescore(folder, evolution))
         current, notes = continued(replace(record, settings=config, same_bits=same_bits, plastic=evolution.workers.plastic))
         if record.environment is not None:
             current = replace(current, environment=environment)
