@@ -203,7 +203,7 @@ def test_a_comparison_says_that_environments_differ(code: Path, tmp_path: Path) 
     said = nchl(code, "compare", runs, "--evaluate", "--episodes", 4)
     assert "the environment was changed between the runs" in said
     assert f"{runs / 'a'}: robots:Robot-v0 has changed since the run was evolved in it: body.py has changed" in said
-    assert f"played in an environment that has changed since the run was evolved in it: {runs / 'a'}" in said
+    assert f"evaluated in an environment that has changed since the run: {runs / 'a'}" in said
     kept = {name: json.loads((runs / name / "evaluation.json").read_text()) for name in "ab"}
     # In the restored environment, the kept score of neither run is the score of what lies there now.
     (code / "body.py").write_text(BODY)

@@ -1,4 +1,4 @@
-"""What may mislead the reader of a comparison: few runs, unequal budgets, runs that have not ended, other simulators."""
+"""Warnings about a comparison: few runs, unequal budgets, unfinished runs, different simulators or environments."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _TOLERANCE = 1.01  # budgets within one percent are equal
 
 
 def warnings_about(groups: Sequence[Group], score: str) -> list[str]:
-    """One line for each thing that is wrong."""
+    """One line per problem."""
     played_on = [*_simulators(groups), *_environments(groups, score)]
     return [*_few(groups), *_budgets(groups), *_unfinished(groups), *played_on, *_luck(groups, score)]
 
 
 def budget(runs: Sequence[Run], column: str) -> float:
-    """Evaluations or environment steps of a run: the median over the runs."""
+    """Median over the runs of their evaluations or environment steps."""
     return float(np.median([run.last(column) for run in runs]))
 
 
@@ -29,7 +29,7 @@ def _few(groups: Sequence[Group]) -> list[str]:
     few = [f"{group.name} has {len(group.runs)}" for group in groups if len(group.runs) < FEWEST_RUNS]
     if not few:
         return []
-    return [f"fewer than {FEWEST_RUNS} runs ({_list(few)}): an interval of so few holds the truth much less often than 95 times in 100"]
+    return [f"fewer than {FEWEST_RUNS} runs ({_list(few)}): the intervals of so few contain the true value in much less than 95 % of cases"]
 
 
 def _budgets(groups: Sequence[Group]) -> list[str]:
@@ -55,22 +55,22 @@ def _simulators(groups: Sequence[Group]) -> list[str]:
     used = sorted({str(group.settings["simulator"]) for group in groups})
     if len(used) < 2:
         return []
-    return [f"the runs were played on different simulators ({', '.join(used)}), whose versions of a task need not be equally hard"]
+    return [f"the runs were played on different simulators ({', '.join(used)}), whose versions of a task may differ in difficulty"]
 
 
 def _environments(groups: Sequence[Group], score: str) -> list[str]:
-    """Runs of one task whose environment was edited between them, and scores that were played after an edit."""
+    """Warnings about an environment whose files changed between runs, or between a run and its evaluation."""
     runs = [run for group in groups for run in group.runs]
     lines = []
     if len({run.environment for run in runs} - {None}) > 1:
-        lines.append("the environment was changed between the runs (setting environment), so that their scores need not mean the same")
+        lines.append("the environment was changed between the runs (setting environment), so that their scores may not be comparable")
     edited = [
         str(run.folder)
         for run in runs
         if score == "evaluation" and run.evaluation is not None and run.evaluation.get("environment", run.environment) != run.environment
     ]
     if edited:
-        lines.append(f"played in an environment that has changed since the run was evolved in it: {_list(edited)}")
+        lines.append(f"evaluated in an environment that has changed since the run: {_list(edited)}")
     return lines
 
 

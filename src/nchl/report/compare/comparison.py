@@ -1,9 +1,9 @@
-"""Groups of runs beside each other: how good, how sure, how fast.
+"""Comparison of groups of runs: scores with intervals, tests of differences, and the cost of reaching a target.
 
     comparison = compare([Path("runs/sweep")])
     print(comparison.to_json())
 
-Promise: equal run folders and an equal seed give an equal comparison; what was left out or cannot be trusted is said.
+Equal run folders and an equal seed give an equal comparison. Its warnings name runs that were left out and anything that may mislead.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nchl.errors import InvalidArgument, RunError, UnknownName
 from nchl.report.compare.caveats import budget, warnings_about
 from nchl.report.compare.groups import Group, group_runs
 from nchl.report.compare.runs import Run, find_runs, read_run
-from nchl.report.compare.scores import SCORES, choose_score, curve_column, default_target, scores_of, to_target
+from nchl.report.compare.scores import choose_score, curve_column, default_target, scores_of, to_target
 from nchl.report.compare.statistics import Interval, estimate, holm, improvement, iqm, mann_whitney
 
 MOST_GROUPS_FOR_ALL_PAIRS = 8
@@ -30,19 +30,19 @@ MOST_GROUPS_FOR_ALL_PAIRS = 8
 
 @dataclass(frozen=True)
 class Scored:
-    """A group with its scores and what follows from them.
+    """A group with its scores.
 
     Attributes:
         group: name, settings, runs.
-        scores: (runs,) one for each run.
+        scores: (runs,) one score per run.
         iqm: interquartile mean with its 95 % interval.
-        median: likewise.
-        nparams: length of the genome, None where no run has one yet.
+        median: median with its 95 % interval.
+        nparams: length of the genome, None before the first checkpoint.
         evaluations: individuals evaluated in a run (median over the runs).
         env_steps: environment steps of a run (median).
-        reached: runs that have reached the target.
-        evaluations_to_target: median over all runs; infinite where half or more have not reached it.
-        env_steps_to_target: likewise.
+        reached: number of runs that reached the target.
+        evaluations_to_target: evaluations up to the target (median over all runs); infinite if half or more did not reach it.
+        env_steps_to_target: environment steps up to the target, likewise.
     """
 
     group: Group
@@ -59,14 +59,14 @@ class Scored:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two groups: how probably the first is better, and whether the difference may be chance.
+    """A test of the difference between two groups.
 
     Attributes:
         first, second: names of the groups; the first has the higher interquartile mean.
         improvement: probability that a run of the first scores higher, with its 95 % interval.
-        u: the Mann-Whitney statistic of the first.
+        u: Mann-Whitney statistic of the first.
         p: two-sided p-value.
-        p_holm: the same after Holm's correction for all pairs of the comparison.
+        p_holm: p-value after Holm's correction for all pairs of the comparison.
     """
 
     first: str
@@ -79,21 +79,21 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that `nchl compare` says.
+    """The result of `compare`.
 
     Attributes:
-        task: the id that all runs share.
+        task: id of the task.
         score: one of `SCORES`.
-        score_text: what it is, in words.
+        score_text: description of the score.
         shared: settings that all groups share.
         groups: in the order in which they were given.
-        pairs: all of them, or those with the best group or the baseline.
-        column: of `metrics.csv`, what the learning curves and the target are about.
-        target: what is to be reached for the first time.
-        target_text: where it comes from.
-        seed: of the resampling.
-        warnings: what may mislead.
-        notes: how to read the numbers.
+        pairs: the pairs that were tested.
+        column: column of `metrics.csv` of the learning curves and the target.
+        target: value of that column to reach.
+        target_text: origin of the target.
+        seed: seed of the bootstrap.
+        warnings: lines about anything that may mislead.
+        notes: lines about how to read the numbers.
     """
 
     task: str
@@ -110,7 +110,7 @@ class Comparison:
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as plain JSON values; numbers that there are not, such as an interval of one run, are NaN or infinite."""
+        """All fields as plain JSON values; missing numbers, such as the interval of one run, are NaN or infinite."""
         about = {name: getattr(self, name) for name in ("task", "score", "score_text", "column", "target", "target_text", "seed")}
         return {
             **about,
@@ -135,15 +135,15 @@ def compare(
 
     Args:
         places: run folders, or folders that hold some, up to two levels deep.
-        score: what a run's score is, see `SCORES`; auto takes the most trustworthy one that all runs have.
-        target: what sample efficiency is measured to; None: nine tenths of the way from the start to the best group's end.
-        baseline: name of the group that all others are compared with; None: all pairs, or those with the best of many groups.
+        score: name of the score, see `SCORES`; auto takes the first that all runs have.
+        target: return to reach, for the cost of reaching it; None: nine tenths of the way from the start to the end of the best group.
+        baseline: name of the group that all others are tested against; None: all pairs, or with many groups those with the best.
         finished_only: leave out runs that have not ended.
-        seed: of the resampling.
+        seed: seed of the bootstrap.
 
     Raises:
-        RunError: no runs, runs of different tasks, or folders that cannot be read.
-        InvalidArgument: a score that some runs do not have, or an unknown baseline.
+        RunError: there are no runs, they are of different tasks, or a folder cannot be read.
+        InvalidArgument: some runs do not have the score, or the baseline is unknown.
     """
     paths, left_out = find_runs(map(Path, places))
     runs = [read_run(path) for path in paths]
@@ -161,17 +161,13 @@ def compare_runs(
     seed: int = 0,
     names: Callable[[Group], str] | None = None,
 ) -> Comparison:
-    """As `compare`, of runs that are read already.
+    """`compare` for runs that are already read.
 
     Args:
         read: the runs.
-        left_out: lines about others that were not read.
+        left_out: warnings about runs that were not read.
         score, target, baseline, finished_only, seed: as for `compare`.
-        names: of the groups; None: what tells them apart.
-
-    Raises:
-        RunError: as `compare`.
-        InvalidArgument: as `compare`.
+        names: names the groups; None: the settings in which they differ.
     """
     if seed < 0:
         raise InvalidArgument(f"seed must be at least 0, got {seed}")
@@ -207,7 +203,7 @@ def compare_runs(
 
 
 def _usable(runs: Sequence[Run], finished_only: bool) -> tuple[list[Run], list[str]]:
-    """The runs that have something to compare, and a line for each other one."""
+    """The runs with a score, and a warning for each other one."""
     kept, lines = [], []
     for run in runs:
         if run.reason is None and finished_only:
@@ -239,7 +235,7 @@ def _scored(group: Group, scores: np.ndarray, column: str, target: float, seed: 
 
 
 def _pairs(scored: Sequence[Scored], baseline: str | None, seed: int) -> tuple[tuple[Pair, ...], list[str]]:
-    """The pairs that are tested, and lines about which and what they can show."""
+    """The pairs that are tested, and notes about them."""
     names = [each.group.name for each in scored]
     if baseline is not None and baseline not in names:
         raise UnknownName("group", baseline, names)
@@ -278,6 +274,3 @@ def _group_json(scored: Scored) -> dict[str, Any]:
         **{name: getattr(scored, name) for name in plain},
         "runs": runs,
     }
-
-
-__all__ = ["SCORES", "Comparison", "Pair", "Scored", "compare"]

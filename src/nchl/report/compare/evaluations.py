@@ -1,7 +1,7 @@
-"""Scores on unseen episodes, played once and kept in each run's folder as `evaluation.json`.
+"""Scores on unseen episodes, kept in each run folder as `evaluation.json`.
 
-The file names what it was computed with: the digest of the individual that played and of each file of the user's own, the simulator and
-the environment. It is never taken for the score of anything else: what does not fit is passed over, and played anew by `--evaluate`.
+The file records the digests of the individual and of the user's files, the simulator and the environment. A file that does not match
+the run folder is ignored, and `--evaluate` replaces it.
 """
 
 from __future__ import annotations
@@ -21,19 +21,18 @@ EPISODES, SEED = 100, 10_000
 def evaluate_runs(
     paths: Iterable[Path], *, episodes: int = EPISODES, seed: int = SEED, on_note: Callable[[str], None] | None = None
 ) -> None:
-    """Let the best individual of each run play unseen episodes, unless it has done so already.
+    """Evaluate the best individual of each run on unseen episodes, unless its folder has that evaluation already.
 
     Args:
         paths: run folders.
-        episodes: how many; a kept evaluation with another number or seed is replaced.
-        seed: of the starts, the same for all runs.
-        on_note: called with a line for each run that plays.
+        episodes: number of episodes; an evaluation with another number or seed is replaced.
+        seed: seed of the starts, the same for all runs.
+        on_note: called with a line for each run that is evaluated.
 
     Raises:
-        NchlError: a run that has found nothing yet, or that cannot be played here; or a folder that cannot keep the scores, which
-            is found out of all runs before the first of them plays.
+        NchlError: a run has no best individual yet or cannot be played here, or (checked for all runs first) a folder is not writable.
     """
-    left = [path for path in paths if not _has_played(path, episodes, seed)]
+    left = [path for path in paths if not _is_evaluated(path, episodes, seed)]
     for path in left:
         check_writable(path)
     for path in left:
@@ -46,20 +45,20 @@ def evaluate_runs(
                 on_note(f"{path}: {line}")
 
 
-def _has_played(path: Path, episodes: int, seed: int) -> bool:
+def _is_evaluated(path: Path, episodes: int, seed: int) -> bool:
     folder = RunFolder.open(path)
     kept = read_evaluation(folder)
     if kept is None or (kept.get("episodes"), kept.get("seed")) != (episodes, seed):
         return False
     if kept.get("environment") is None:
         return True
-    # A score of another environment than the one that lies there now is none of this one.
+    # The environment's files may have changed since.
     now = environment.of_settings(folder.read_record_to_run()[0].settings)
     return bool(kept["environment"] == environment.digest(now))
 
 
 def _play(path: Path, episodes: int, seed: int) -> dict[str, Any]:
-    """The evaluation with the digest of what was played, also of a run that is being written meanwhile."""
+    """The evaluation with the digest of its individual, which a run in progress may replace meanwhile."""
     from nchl.runs.evaluate import evaluate
 
     folder = RunFolder(path)

@@ -1,4 +1,4 @@
-"""A run on a function, as a comparison reads it."""
+"""Reads runs on test functions for a comparison."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from nchl.runs.functions import function_of, read_function_run
 
 
 def as_run(config: EvolveConfig, folder: Path) -> Run:
-    """The run in a folder that `run_function` has made.
+    """The run in a folder of `run_function`.
 
     Raises:
-        RunError: a damaged file.
+        RunError: a file is damaged.
     """
     data = read_function_run(folder)
     columns = data["columns"]

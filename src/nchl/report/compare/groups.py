@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but their seed are one group; a group is named by the settings in which it differs from the others."""
+"""Groups of runs that differ only in their seed, named by the settings in which the groups differ."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from nchl.report.formatting import setting
 from nchl.runs.config import options
 
 _DEFAULTS = {option.name: option.default for option in options()}
-_ALWAYS_SAID = ("simulator", "population", "generations")
+_ALWAYS_SHOWN = ("simulator", "population", "generations")
 _SHOWN = 8
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one experiment.
+    """Runs with equal settings.
 
     Attributes:
-        name: the settings that tell it apart, for example `network=hl`.
-        settings: of all its runs; see `Run.settings`.
-        runs: one for each seed, in order of the seed.
+        name: the settings in which it differs from other groups, for example `network=hl`.
+        settings: see `Run.settings`.
+        runs: one per seed, ordered by seed.
     """
 
     name: str
@@ -32,10 +32,10 @@ class Group:
 
 
 def group_runs(runs: Sequence[Run]) -> tuple[list[Group], dict[str, Any], list[str]]:
-    """The groups in the order in which their first runs come, the settings that all share, and lines about what was left out.
+    """The groups in the order of their first runs, the settings that all share, and warnings about runs that were left out.
 
     Raises:
-        RunError: the runs play different tasks; lists them.
+        RunError: the runs are of different tasks.
     """
     _refuse_mixed_tasks(runs)
     by_settings: dict[tuple[tuple[str, Any], ...], dict[int, Run]] = {}
@@ -44,7 +44,7 @@ def group_runs(runs: Sequence[Run]) -> tuple[list[Group], dict[str, Any], list[s
         seeds = by_settings.setdefault(tuple(sorted(run.settings.items())), {})
         twin = seeds.get(run.seed)
         if twin is not None:
-            # Equal settings and seed give equal bits: counting both would make one run two.
+            # Equal settings and seeds give equal results: counting both would count one run twice.
             kept, dropped = (twin, run) if twin.generations >= run.generations else (run, twin)
             left_out.append(f"{dropped.folder} repeats {kept.folder} (same settings, same seed) and was left out")
             run = kept
@@ -68,12 +68,12 @@ def _refuse_mixed_tasks(runs: Sequence[Run]) -> None:
 
 
 def _names(settings: Sequence[dict[str, Any]]) -> list[str]:
-    """A name for each group, from as few settings as tell all groups apart."""
+    """A name for each group, from the fewest settings that distinguish all groups."""
     if len(settings) == 1:
         return ["all runs"]
     order = [*_DEFAULTS, *sorted({name for each in settings for name in each} - set(_DEFAULTS))]
     differing = [name for name in order if len({each.get(name) for each in settings}) > 1]
-    # An option that some networks or strategies lack follows from these: it need not be said, unless it tells groups apart.
+    # An option that only some networks or strategies have follows from theirs, unless groups differ in it alone.
     follows = [name for name in differing if len({each.get(name) for each in settings} - {None}) < 2]
     for name in reversed(follows):
         fewer = [other for other in differing if other != name]
@@ -87,12 +87,12 @@ def _names(settings: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _shared(settings: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What is the same for all groups and worth saying: what differs from its default, and the size of the search."""
+    """The settings that all groups share and that differ from their defaults, and the size of the search."""
     same = {name: value for name, value in settings[0].items() if all(each.get(name) == value for each in settings)}
     return {
         name: same[name]
         for name in [*_DEFAULTS, "files"]
-        if same.get(name) is not None and (name in _ALWAYS_SAID or same[name] != _DEFAULTS.get(name))
+        if same.get(name) is not None and (name in _ALWAYS_SHOWN or same[name] != _DEFAULTS.get(name))
     }
 
 

@@ -1,6 +1,5 @@
-"""What a comparison reads of a run: settings, learning curve, how it ended. Nothing of torch or of a simulator is loaded.
-
-Promise: hundreds of runs take seconds; a run that is being written is read as far as it is.
+"""Reads runs for a comparison: settings, learning curve, reason of the end. Neither torch nor a simulator is imported, so that hundreds of
+runs take seconds. A run in progress is read as far as it is.
 """
 
 from __future__ import annotations
@@ -33,22 +32,22 @@ _DIGITS = 6  # of a digest beside a name
 
 @dataclass(frozen=True)
 class Run:
-    """One run, read.
+    """One run.
 
     Attributes:
-        folder: where it is.
-        task: the id of its task.
-        seed: its seed.
-        settings: the options on which results depend, without task and seed; a user's rule and network by name and digest,
-            as in `oja (3f2a1b)`, and the simulator that was really used.
-        columns: of `metrics.csv`, (generations,) each; NaN where a cell is empty.
-        generations: how many are done.
-        total: how many it shall have.
-        reason: why it has ended; None while it has not.
-        running: whether a process writes it at this moment.
-        nparams: length of its genome; None before the first checkpoint.
-        evaluation: what `evaluate_runs` has kept for its present best individual, or None.
-        environment: the digest of the Gymnasium environment that it was evolved in; None where a version says it, and of older runs.
+        folder: run folder.
+        task: id of the task.
+        seed: seed of the run.
+        settings: the options that results depend on, without task and seed; a user's rule and network by name and digest, as in
+            `oja (3f2a1b)`; the simulator that was used.
+        columns: name -> column of `metrics.csv`, (generations,); NaN where a cell is empty.
+        generations: number of finished generations.
+        total: number of generations in the settings.
+        reason: reason of the end; None if the run has not ended.
+        running: whether a process is writing to the folder.
+        nparams: length of the genome; None before the first checkpoint.
+        evaluation: evaluation of the present best individual, see `evaluate_runs`, or None.
+        environment: digest of the Gymnasium environment; None if a package version identifies it, and for older runs.
     """
 
     folder: Path
@@ -65,17 +64,17 @@ class Run:
     environment: str | None = None
 
     def last(self, column: str) -> float:
-        """The last number in a column; NaN where there is none."""
+        """The last finite value of a column; NaN if there is none."""
         values = self.columns[column]
         finite = values[np.isfinite(values)]
         return float(finite[-1]) if finite.size else float("nan")
 
 
 def find_runs(places: Iterable[Path]) -> tuple[list[Path], list[str]]:
-    """The run folders among the given folders, or up to two levels below them, each once; and lines about what was left out.
+    """The run folders among the given folders or up to two levels below them, without repetition; and warnings about others.
 
     Raises:
-        RunError: a place that is no folder, or that holds no run.
+        RunError: a place is no folder, or holds no run.
     """
     found: dict[Path, Path] = {}
     left_out: list[str] = []
@@ -100,7 +99,7 @@ def read_run(path: Path) -> Run:
     """Read one run.
 
     Raises:
-        RunError: no run folder, or an altered one; names the file.
+        RunError: the folder is no run folder, or a file was altered; names it.
     """
     folder = RunFolder.open(path)
     record = folder.read_record()
@@ -130,7 +129,7 @@ def read_run(path: Path) -> Run:
 
 
 def read_evaluation(folder: RunFolder) -> Mapping[str, Any] | None:
-    """The evaluation that is kept in a run's folder, if it is of the best individual and of the code that lie there now."""
+    """The evaluation in a run folder, if it is of the present best individual and code; else None."""
     path = folder.path / EVALUATION
     if not path.is_file() or not folder.best.is_file():
         return None
@@ -150,7 +149,7 @@ def digest(path: Path) -> str:
 
 
 def _settings(record: Record) -> dict[str, Any]:
-    """What makes runs the same experiment, wherever their files lay and whichever simulator `auto` stood for."""
+    """The settings that make runs the same experiment, whatever the folders of their files and the value of `simulator auto`."""
     settings = that_matter(record.settings.to_json())
     for name in ("task", "seed"):
         del settings[name]
@@ -159,7 +158,7 @@ def _settings(record: Record) -> dict[str, Any]:
     for name in ("network", "rule", "strategy"):
         if settings[name] is not None and ":" in settings[name] and not settings[name].startswith("evosax:"):
             file, _, attribute = settings[name].rpartition(":")
-            # Two files with equal names may hold different functions; an equal one may lie elsewhere.
+            # Named by content: files of one name may differ, and equal files may have different paths.
             stated = others.pop(file, None) or record.files.get(file)
             settings[name] = attribute if stated is None else f"{attribute} ({stated[:_DIGITS]})"
     if record.code is not None:
@@ -181,7 +180,7 @@ def _number(row: Mapping[str, str | None], name: str, path: Path) -> float:
 
 
 def _genome_length(path: Path) -> int | None:
-    """Length of the genome in a file of a run, from its header alone."""
+    """Length of the genome in a safetensors file, from the header alone."""
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
@@ -197,4 +196,4 @@ def _kind(config: Path) -> Any:
     try:
         return json.loads(config.read_text()[: 1 << 20]).get("kind")
     except (OSError, ValueError, AttributeError, RecursionError):
-        return None  # reading it as a run says what is wrong
+        return None  # `read_run` reports the error

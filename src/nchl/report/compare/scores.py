@@ -1,4 +1,4 @@
-"""What a run's score is, what its learning curve is, and when it has reached a target."""
+"""Scores of runs, their learning curves, and the cost of reaching a target."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nchl.report.compare.groups import Group
 from nchl.report.compare.runs import Run
 from nchl.report.compare.statistics import iqm
 
-# From the most trustworthy to the least; auto takes the first that every run has.
+# Ordered by how much they can be trusted; auto takes the first that every run has.
 SCORES = {
     "evaluation": "mean return of the best individual over {episodes} unseen episodes (seed {seed})",
     "validation": "mean return of the centre over the last generation's validation episodes",
@@ -23,11 +23,11 @@ MOST_POINTS = 200  # of a drawn curve
 
 
 def choose_score(score: str, runs: Sequence[Run]) -> tuple[str, str]:
-    """The score that all runs have, and what it is in words.
+    """The name and the description of the score to use.
 
     Raises:
-        UnknownName: no such score.
-        InvalidArgument: some runs do not have it; names them.
+        UnknownName: there is no such score.
+        InvalidArgument: some runs do not have it.
     """
     if score != "auto" and score not in SCORES:
         raise UnknownName("score", score, ("auto", *SCORES))
@@ -45,7 +45,7 @@ def choose_score(score: str, runs: Sequence[Run]) -> tuple[str, str]:
             named = lacking or list(runs)
             folders = ", ".join(str(run.folder) for run in named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
             raise InvalidArgument(f"{len(named)} of {len(runs)} runs {what}: {folders}")
-    raise AssertionError("runs without any score are left out before")
+    raise AssertionError("runs without a score are left out before")
 
 
 def scores_of(runs: Sequence[Run], kind: str) -> Float[np.ndarray, " runs"]:
@@ -61,7 +61,7 @@ def _score(run: Run, kind: str) -> float:
 
 
 def curve_column(kind: str, runs: Sequence[Run]) -> str:
-    """The column of `metrics.csv` that is followed over the generations."""
+    """The column of `metrics.csv` for learning curves and the target."""
     if kind == "best":
         return "best_so_far"
     validated = all(np.isfinite(run.last("validation_centre")) for run in runs)
@@ -69,7 +69,7 @@ def curve_column(kind: str, runs: Sequence[Run]) -> str:
 
 
 def default_target(groups: Sequence[Group], column: str, part: float = 0.9) -> tuple[float, str]:
-    """A part of the way from where the runs begin to where the best group ends: it means the same for negative returns."""
+    """A part of the way from the start of the runs to the end of the best group, and its description; works for negative returns too."""
     begin = float(np.median([_first(run, column) for group in groups for run in group.runs]))
     ends = [float(iqm(np.array([run.last(column) for run in group.runs]))) for group in groups]
     end = max(ends)
@@ -79,7 +79,7 @@ def default_target(groups: Sequence[Group], column: str, part: float = 0.9) -> t
 
 
 def to_target(runs: Sequence[Run], column: str, target: float) -> tuple[Float[np.ndarray, " runs"], Float[np.ndarray, " runs"]]:
-    """Evaluations and environment steps at the end of each run's first generation at the target; infinite where it never was."""
+    """Evaluations and environment steps up to each run's first generation at the target; infinite if it was never reached."""
     evaluations, env_steps = np.full(len(runs), np.inf), np.full(len(runs), np.inf)
     for place, run in enumerate(runs):
         there = np.flatnonzero(run.columns[column] >= target)
@@ -89,14 +89,14 @@ def to_target(runs: Sequence[Run], column: str, target: float) -> tuple[Float[np
 
 
 def curves(group: Group, column: str, along: str = "evaluations") -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, "runs points"]]:
-    """The curves of a group's runs at common places, at most `MOST_POINTS`.
+    """The learning curves of a group at common x values, at most `MOST_POINTS` of them.
 
-    A run that has ended keeps its last value; where one has not ended, the curves stop with it, lest the others' values stand for it.
+    A run that has ended keeps its last value. The curves stop at the last value of the shortest run that has not ended.
 
     Args:
         group: the runs.
-        column: what is followed.
-        along: `evaluations` or `env_steps`.
+        column: column of `metrics.csv`.
+        along: x axis, `evaluations` or `env_steps`.
     """
     known = []
     for run in group.runs:

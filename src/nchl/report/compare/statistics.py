@@ -1,11 +1,11 @@
-"""The statistics of a comparison of few runs, by scipy: interquartile means, bootstrap intervals, ranks.
+"""Statistics for a handful of runs, by scipy: interquartile means, bootstrap intervals, rank tests.
 
-After Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (NeurIPS 2021): with a handful of
-runs per setting, report the interquartile mean with an interval, the probability of improvement, and the whole profile.
-Their bootstrap is stratified by task. A comparison here is about one task, so there is one stratum: the runs of a group.
+After Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (NeurIPS 2021), who recommend the
+interquartile mean with an interval, the probability of improvement, and the performance profile. Their bootstrap is stratified by task;
+a comparison here has one task, so the runs of a group are the only stratum.
 
-All intervals are percentile intervals of the bootstrap at 95 %. With five runs they hold the truth less often than they say
-(`docs/compare.md` has the measured shares); no method can do much better from five numbers.
+All intervals are 95 % percentile bootstrap intervals. With five runs they contain the true value less often than that
+(`docs/compare.md` has measured shares).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from nchl.errors import InvalidArgument, require
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
-RESAMPLES_OF_A_BAND = 2_000  # a band is looked at, a number is quoted
-_LARGEST_BATCH = 1 << 22  # numbers held at once
+RESAMPLES_OF_A_BAND = 2_000  # a band is drawn, not quoted
+_LARGEST_BATCH = 1 << 22  # resampled values in memory at once
 
 Statistic = Callable[..., Any]
 
 
 class Interval(NamedTuple):
-    """An estimate and the ends of its 95 % interval; NaN ends where one run says nothing of the spread."""
+    """An estimate with the ends of its 95 % interval; NaN ends for a single run."""
 
     value: float
     low: float
@@ -44,12 +44,12 @@ def estimate(values: Float[np.ndarray, " n"], statistic: Statistic, seed: int) -
     """A statistic of the runs of one group with its bootstrap interval.
 
     Args:
-        values: (n,) one finite score for each run.
-        statistic: of an array along `axis`, for example `iqm` or `numpy.median`.
-        seed: of the resampling; equal seeds give equal intervals, whatever else is estimated.
+        values: one finite score per run.
+        statistic: a function of an array and `axis`, for example `iqm` or `numpy.median`.
+        seed: seed of the bootstrap.
 
     Raises:
-        InvalidArgument: no values, or one that is not finite.
+        InvalidArgument: there are no values, or one is not finite.
     """
     values = _finite(values)
     low, high = _interval((values,), statistic, seed, RESAMPLES)
@@ -59,7 +59,7 @@ def estimate(values: Float[np.ndarray, " n"], statistic: Statistic, seed: int) -
 def improvement(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"], seed: int) -> Interval:
     """Probability that a run of the first group scores higher than one of the second; a tie counts one half.
 
-    It is the Mann-Whitney statistic over n m: 0.5 says that neither is better.
+    It is the Mann-Whitney statistic divided by n m.
     """
     first, second = _finite(first), _finite(second)
 
@@ -72,25 +72,24 @@ def improvement(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"],
 
 
 def mann_whitney(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"]) -> tuple[float, float]:
-    """U of the first group and the two-sided p-value; exact for small groups, by all permutations where there are ties."""
+    """U of the first group and the two-sided p-value; exact for small groups, also with ties."""
     stats = _scipy()
     first, second = _finite(first), _finite(second)
     tied = len(np.unique(np.concatenate([first, second]))) < len(first) + len(second)
     method: Any = "auto"
-    if (
-        tied and min(len(first), len(second)) > 1 and max(len(first), len(second)) <= 8
-    ):  # at most 12,870 permutations; scipy's own choice would be the normal approximation
+    if tied and min(len(first), len(second)) > 1 and max(len(first), len(second)) <= 8:
+        # All of at most 12,870 permutations; scipy's "auto" would take the normal approximation.
         method = stats.PermutationMethod(n_resamples=np.inf)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # all scores equal: there is no spread to divide by
+        warnings.simplefilter("ignore", RuntimeWarning)  # all scores are equal: scipy divides by a spread of 0
         result = stats.mannwhitneyu(first, second, alternative="two-sided", method=method)
     return float(result.statistic), float(result.pvalue) if np.isfinite(result.pvalue) else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: adjusted p-values of a family of tests, in the order given.
+    """Holm's step-down correction: adjusted p-values in the order given.
 
-    The k-th smallest of m (from 0) is multiplied by m - k, and none may be smaller than one before it.
+    The k-th smallest of m (from 0) is multiplied by m - k and is at least as large as the one before it.
     Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979).
     """
     p = np.asarray(p_values, dtype=np.float64)
@@ -103,7 +102,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def performance_profile(
     values: Float[np.ndarray, " n"], thresholds: Float[np.ndarray, " t"], seed: int
 ) -> tuple[Float[np.ndarray, " t"], Float[np.ndarray, " t"], Float[np.ndarray, " t"]]:
-    """Share of the runs that score above each threshold, and the ends of its interval at each."""
+    """Share of the runs with a score above each threshold, and the ends of its interval at each."""
     above = (_finite(values)[:, None] > thresholds[None, :]).astype(np.float64)
     return _band(above, np.mean, seed)
 
@@ -122,7 +121,7 @@ def _band(values: np.ndarray, statistic: Statistic, seed: int) -> tuple[np.ndarr
 
 
 def _interval(samples: tuple[np.ndarray, ...], statistic: Statistic, seed: int, resamples: int) -> tuple[Any, Any]:
-    """The percentile interval by `scipy.stats.bootstrap`; runs are the last axis, and the same resample serves all points."""
+    """The percentile interval by `scipy.stats.bootstrap`; runs are the last axis, and all points share the resamples."""
     shape = samples[0].shape[:-1]
     if min(sample.shape[-1] for sample in samples) < 2:
         return np.full(shape, np.nan), np.full(shape, np.nan)
@@ -149,5 +148,5 @@ def _finite(values: np.ndarray) -> np.ndarray:
 
 
 def _scipy() -> Any:
-    """`scipy.stats`, which takes a second to import and is an extra."""
+    """`scipy.stats`: an extra, and slow to import."""
     return require("scipy.stats", "report")

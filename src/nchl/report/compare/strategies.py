@@ -1,6 +1,6 @@
-"""Strategies beside each other at one budget of environment steps: what they reach, how soon, and what they cost themselves.
+"""Comparison of strategies at one budget of environment steps: return, steps to targets, and seconds spent in the strategy.
 
-The statistics are those of `compare`; a run counts as far as the generation that spent the budget.
+The statistics are those of `compare`; each run is cut at the generation that used up the budget.
 """
 
 from __future__ import annotations
@@ -23,23 +23,22 @@ from nchl.report.formatting import duration, figure
 from nchl.report.plots.comparison import FORMATS, intervals, learning_curves
 from nchl.runs.functions import function_of
 
-PARTS = (0.5, 0.75, 0.9)  # of the way from the start to the best group's end, where no returns are given
+PARTS = (0.5, 0.75, 0.9)  # of the way from the start to the end of the best group: the default targets
 _FUNCTION = "-log10 of the function's value"
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a task has shown.
+    """Strategies on one task. Tuples have one entry per group, in the order of the comparison.
 
     Attributes:
-        comparison: of the runs as far as the budget.
+        comparison: comparison of the runs at the budget.
         budget: environment steps of a run.
-        targets: returns whose first reaching is measured.
-        steps: for each group, in the order of the comparison, the median environment steps to each target; infinite where half or more
-            of its runs never reached it.
-        reached: likewise the runs that reached it.
-        seconds: for each group the median over its runs of the seconds spent in the strategy itself.
-        per_generation: likewise of a generation.
+        targets: returns to reach.
+        steps: median environment steps to each target; infinite if half or more of the runs never reached it.
+        reached: number of runs that reached each target.
+        seconds: seconds spent in the strategy, median over the runs.
+        per_generation: seconds per generation, median over the runs.
     """
 
     comparison: Comparison
@@ -51,7 +50,7 @@ class SearchResult:
     per_generation: tuple[float, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as plain JSON values."""
+        """All fields as plain JSON values."""
         own = {name: list(map(list, getattr(self, name))) for name in ("steps", "reached")}
         own |= {name: list(getattr(self, name)) for name in ("targets", "seconds", "per_generation")}
         return {"budget": self.budget, **own, "comparison": self.comparison.to_json()}
@@ -63,14 +62,14 @@ def summarise(
     """Compare runs of one task at a budget.
 
     Args:
-        runs: of several strategies and seeds.
+        runs: runs of several strategies and seeds.
         budget: environment steps.
-        targets: returns to be reached; none: parts of the way to the best group's end.
-        names: of the groups; None: what tells them apart.
-        seed: of the resampling.
+        targets: returns to reach; empty: parts of the way to the end of the best group.
+        names: names the groups; None: the settings in which they differ.
+        seed: seed of the bootstrap.
 
     Raises:
-        RunError: no run has anything to compare.
+        RunError: no run has a score.
     """
     cut = [_within(run, budget) for run in runs]
     validated = all(np.isfinite(run.last("validation_centre")) for run in cut)
@@ -91,7 +90,7 @@ def summarise(
 
 
 def table(result: SearchResult) -> Table:
-    """One row for each strategy, the best first."""
+    """One row per strategy, the best first."""
     reaching = [f"steps to {figure(target)}" for target in result.targets]
     rows = []
     for place, scored in enumerate(result.comparison.groups):
@@ -133,7 +132,7 @@ def save(results: Sequence[SearchResult], path: Path) -> list[Path]:
 
 
 def _within(run: Run, budget: int) -> Run:
-    """The run as far as the generation that spent the budget; one that goes on has ended there."""
+    """The run up to the generation that used up the budget."""
     there = np.flatnonzero(run.columns["env_steps"] >= budget)
     if not there.size:
         return run
