@@ -63,20 +63,28 @@ def add_arguments(parser: Parser) -> None:
         help="draw learning curves, profile and intervals into a file that ends in .pdf, .svg or .png; without an ending, "
         "into PATH.png and PATH.svg",
     )
+    how.add_argument(
+        "--figure-width",
+        type=at_least(2.0, float, most=20),
+        metavar="INCHES",
+        help="width of the figure in a paper, for example 5.5 or 3.3; text is then 8 points high (default: a large figure for screens)",
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Read the runs, let them play if asked to, compare, draw."""
     if args.episodes is not None and not args.evaluate:
-        raise InvalidArgument("--episodes has no meaning without --evaluate; add it, or leave --episodes out")
+        raise InvalidArgument("--episodes only applies to --evaluate; add it, or leave --episodes out")
     if args.json and args.table is not None:
-        raise InvalidArgument("--table has no meaning with --json, which tells everything; leave one of the two out")
+        raise InvalidArgument("--table does not apply to --json, which prints everything; leave one of the two out")
+    if args.figure_width is not None and args.figure is None:
+        raise InvalidArgument("--figure-width only applies to --figure; add it, or leave --figure-width out")
     from nchl.report.compare import compare
 
     options = {"target": args.target, "baseline": args.baseline, "finished_only": args.finished_only, "seed": args.seed}
     if args.evaluate:
         if args.score not in ("auto", "evaluation"):
-            raise InvalidArgument(f"--evaluate has no meaning for the score {args.score}; leave one of the two out")
+            raise InvalidArgument(f"--evaluate does not apply to the score {args.score}; leave one of the two out")
         args.score = "evaluation"
         _evaluate(compare(args.runs, **{**options, "baseline": None}), args.episodes)
     comparison = compare(args.runs, score=args.score, **options)
@@ -84,7 +92,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.figure is not None:
         from nchl.report.plots.comparison import save
 
-        result["figures"] = [str(file) for file in save(comparison, args.figure)]
+        result["figures"] = [str(file) for file in save(comparison, args.figure, args.figure_width)]
     if args.form != "text":
         for line in comparison.warnings:
             _say(f"warning: {line}")

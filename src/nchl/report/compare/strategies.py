@@ -9,19 +9,23 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nchl.errors import NchlError, require
+from nchl.errors import require
 from nchl.report.compare.comparison import Comparison, compare_runs
 from nchl.report.compare.groups import Group
 from nchl.report.compare.runs import Run
 from nchl.report.compare.scores import default_target, to_target
 from nchl.report.compare.tables import Table, ends
 from nchl.report.formatting import duration, figure
-from nchl.report.plots.comparison import FORMATS, intervals, learning_curves
+from nchl.report.plots.comparison import intervals, learning_curves
+from nchl.report.plots.style import save_figure
 from nchl.runs.functions import function_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PARTS = (0.5, 0.75, 0.9)  # of the way from the start to the end of the best group: the default targets
 _FUNCTION = "-log10 of the function's value"
@@ -107,28 +111,23 @@ def table(result: SearchResult) -> Table:
 
 
 def save(results: Sequence[SearchResult], path: Path) -> list[Path]:
-    """Learning curves and intervals of each task as PNG and SVG; returns the files.
+    """Write learning curves and intervals of each task as PNG and SVG; returns the files.
 
     Raises:
         NchlError: they cannot be written.
     """
-    files = [path.with_name(path.name + ending) for ending in (".png", ".svg")]
-    with require("matplotlib", "report").rc_context({"svg.hashsalt": "nchl", "svg.fonttype": "path"}):
-        shown = require("matplotlib.figure", "report").Figure(figsize=(14, 6 * len(results)), layout="constrained")
-        axes = shown.subplots(len(results), 2, squeeze=False)
-        for (left, right), result in zip(axes, results, strict=True):
-            learning_curves(left, result.comparison, "env_steps")
-            left.set_title(result.comparison.task)
-            if function_of(result.comparison.task) is not None:
-                left.set(xlabel="evaluations", ylabel=_FUNCTION)
-            intervals(right, result.comparison)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            for file in files:
-                shown.savefig(file, dpi=120, metadata=FORMATS[file.suffix])
-        except OSError as error:
-            raise NchlError(f"cannot write {error.filename or path}: {error.strerror or error}") from error
-    return files
+    return save_figure(lambda: _draw(results), path, dpi=120)
+
+
+def _draw(results: Sequence[SearchResult]) -> Figure:
+    figure: Figure = require("matplotlib.figure", "report").Figure(figsize=(14, 6 * len(results)), layout="constrained")
+    for (left, right), result in zip(figure.subplots(len(results), 2, squeeze=False), results, strict=True):
+        learning_curves(left, result.comparison, "env_steps")
+        left.set_title(result.comparison.task)
+        if function_of(result.comparison.task) is not None:
+            left.set(xlabel="evaluations", ylabel=_FUNCTION)
+        intervals(right, result.comparison)
+    return figure
 
 
 def _within(run: Run, budget: int) -> Run:

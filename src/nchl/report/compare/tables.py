@@ -1,7 +1,7 @@
 """A comparison as tables: text for a terminal, Markdown, LaTeX, CSV.
 
-Text, Markdown and LaTeX show rounded numbers for readers. CSV has every digit, one number in each cell and plain column
-names, for programs; a number that there is not (an interval of one run, a target that was never reached) is an empty cell.
+Text, Markdown and LaTeX have rounded numbers. CSV has all digits, one number per cell and plain column names; a missing number (the
+interval of a single run, the cost of a target that was not reached) is an empty cell.
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ from nchl.report.formatting import figure
 
 FORMATS = ("text", "markdown", "latex", "csv")
 TABLES = ("groups", "pairs", "runs")
+# What of the table of groups fits a page of a conference: column -> heading.
+_PAPER = {0: "group", 1: "runs", 2: "parameters", 3: "IQM", 4: "95 %", 7: "reached", 8: "evaluations", 9: "steps"}
 
-_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", **{c: "\\" + c for c in "&%$#_{}"}}
+# In LaTeX's default encoding "<" and ">" are other characters outside of formulas.
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
+_LATEX |= {sign: "\\" + sign for sign in "&%$#_{}"}
 _MARKDOWN = {c: "\\" + c for c in "\\|*_`<>[]"}
 
 
 class Table(NamedTuple):
-    """Rows of cells under headings; the first `words` columns hold words, the others numbers."""
+    """Rows of cells under headings; the first `words` columns are left-aligned text, the others numbers."""
 
     headings: tuple[str, ...]
     rows: list[tuple[str, ...]]
@@ -33,10 +37,10 @@ class Table(NamedTuple):
 
 
 def render(comparison: Comparison, form: str, tables: Sequence[str]) -> str:
-    """The named tables in one of `FORMATS`, one below the other.
+    """Tables in one of `FORMATS`, one below the other.
 
     Raises:
-        UnknownName: no such format or table.
+        UnknownName: there is no such format or table.
     """
     if form not in FORMATS:
         raise UnknownName("format", form, FORMATS)
@@ -47,44 +51,39 @@ def render(comparison: Comparison, form: str, tables: Sequence[str]) -> str:
         return "\n".join(_csv(_RECORDS[name](comparison), PAIR_COLUMNS if name == "pairs" else ()) for name in tables).rstrip("\n")
     found = {name: table for name in tables if (table := _TABLES[name](comparison)).rows}
     if form == "latex":
+        if "groups" in found:
+            rows = [tuple(row[column] for column in _PAPER) for row in found["groups"].rows]
+            found["groups"] = Table(tuple(_PAPER.values()), rows, 1)
         drawn = [latex(table, caption(comparison, name)) for name, table in found.items()]
     else:
         drawn = [{"text": text, "markdown": markdown}[form](table) for table in found.values()]
-    # Only the table of pairs can be empty.
+    # Only the table of pairs may be empty.
     return "\n\n".join(drawn) or ("% " if form == "latex" else "") + "one group: no pairs"
 
 
 def groups_table(comparison: Comparison) -> Table:
-    """One row for each group."""
+    """One row per group."""
     reached = f"reached {figure(comparison.target)}"
     headings = ("group", "runs", "parameters", "IQM", "95 %", "median", "95 %", reached, "evaluations to it", "steps to it")
     return Table(headings, [_group_row(scored) for scored in comparison.groups], 1)
 
 
 def pairs_table(comparison: Comparison) -> Table:
-    """One row for each pair of groups that was tested."""
+    """One row per tested pair."""
     headings = ("better", "than", "P(improvement)", "95 %", "U", "p", "p (Holm)")
     return Table(headings, [_pair_row(pair) for pair in comparison.pairs], 2)
 
 
 def runs_table(comparison: Comparison) -> Table:
-    """One row for each run."""
-    rows: list[tuple[str, ...]] = [
-        (
-            str(record["group"]),
-            str(record["folder"]),
-            str(record["seed"]),
-            figure(record["score"]),
-            str(record["generations"]),
-            str(record["ended"]),
-        )
-        for record in run_records(comparison)
-    ]
+    """One row per run."""
+    records = run_records(comparison)
+    rows = [tuple(figure(value) if name == "score" else str(value) for name, value in record.items()) for record in records]
     return Table(("group", "run", "seed", "score", "generations", "ended by"), rows, 2)
 
 
 def group_records(comparison: Comparison) -> list[dict[str, Any]]:
-    """The groups with every digit, for programs."""
+    """The groups with all digits."""
+    plain = ("evaluations", "env_steps", "reached", "evaluations_to_target", "env_steps_to_target")
     return [
         {
             "group": scored.group.name,
@@ -92,38 +91,25 @@ def group_records(comparison: Comparison) -> list[dict[str, Any]]:
             "parameters": scored.nparams,
             **_interval_record("iqm", scored.iqm),
             **_interval_record("median", scored.median),
-            "evaluations": scored.evaluations,
-            "env_steps": scored.env_steps,
             "target": comparison.target,
-            "reached": scored.reached,
-            "evaluations_to_target": scored.evaluations_to_target,
-            "env_steps_to_target": scored.env_steps_to_target,
+            **{name: getattr(scored, name) for name in plain},
         }
         for scored in comparison.groups
     ]
 
 
 PAIR_COLUMNS = ("better", "than", "improvement", "improvement_low", "improvement_high", "u", "p", "p_holm")
-"""Of `pair_records`; a comparison of one group has the heading alone."""
+"""Columns of `pair_records`, which may be empty."""
 
 
 def pair_records(comparison: Comparison) -> list[dict[str, Any]]:
-    """The pairs with every digit, for programs."""
-    return [
-        {
-            "better": pair.first,
-            "than": pair.second,
-            **_interval_record("improvement", pair.improvement),
-            "u": pair.u,
-            "p": pair.p,
-            "p_holm": pair.p_holm,
-        }
-        for pair in comparison.pairs
-    ]
+    """The pairs with all digits."""
+    cells = ((pair.first, pair.second, *pair.improvement, pair.u, pair.p, pair.p_holm) for pair in comparison.pairs)
+    return [dict(zip(PAIR_COLUMNS, row, strict=True)) for row in cells]
 
 
 def run_records(comparison: Comparison) -> list[dict[str, Any]]:
-    """The runs with every digit, for programs."""
+    """The runs with all digits."""
     return [
         {
             "group": scored.group.name,
@@ -143,7 +129,7 @@ _RECORDS = {"groups": group_records, "pairs": pair_records, "runs": run_records}
 
 
 def text(table: Table) -> str:
-    """Columns padded with blanks."""
+    """Columns padded with spaces."""
     rows = [table.headings, *table.rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(table.headings))]
     return "\n".join(
@@ -156,39 +142,44 @@ def text(table: Table) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A table that GitHub and most other readers of Markdown show."""
+    """A table in GitHub's Markdown."""
     rule = ["---" if place < table.words else "---:" for place in range(len(table.headings))]
-    rows = [
-        [_escaped(cell, _MARKDOWN) for cell in table.headings],
-        rule,
-        *([_escaped(cell, _MARKDOWN) for cell in row] for row in table.rows),
-    ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    head, *rows = ([_escaped(cell, _MARKDOWN) for cell in row] for row in (table.headings, *table.rows))
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
 
 
 def latex(table: Table, said: str = "") -> str:
-    """A tabular of the package booktabs; with a caption, in a table."""
+    """A tabular of the package booktabs; with a caption, in a table whose text is small enough for one column of a page."""
     columns = "l" * table.words + "r" * (len(table.headings) - table.words)
-    lines = [" & ".join(_escaped(cell, _LATEX) for cell in row) + r" \\" for row in (table.headings, *table.rows)]
-    body = [lines[0], r"\midrule", *lines[1:]]
-    tabular = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *body, r"\bottomrule", r"\end{tabular}"]
+    head, *rows = (
+        " & ".join(_latex_cell(cell, place >= table.words) for place, cell in enumerate(row)) + r" \\"
+        for row in (table.headings, *table.rows)
+    )
+    tabular = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}"]
     if said:
-        tabular = [r"\begin{table}", r"\centering", rf"\caption{{{_escaped(said, _LATEX)}}}", *tabular, r"\end{table}"]
+        size = r"\footnotesize\setlength{\tabcolsep}{4pt}"
+        tabular = [r"\begin{table}", r"\centering", rf"\caption{{{_escaped(said, _LATEX)}}}", size, *tabular, r"\end{table}"]
     return "\n".join(["% \\usepackage{booktabs}", *tabular])
 
 
+def _latex_cell(cell: str, number: bool) -> str:
+    """A cell with special characters escaped; in a number, a hyphen becomes a minus sign or, alone, a dash."""
+    return _escaped(cell, _LATEX if not number else {**_LATEX, "-": "--" if cell == "-" else "$-$"})
+
+
 def caption(comparison: Comparison, name: str) -> str:
-    """What a reader of a table must know: the task, the score, of how many episodes, over how many runs with which seeds."""
+    """Caption of a table: task, score, number of episodes, number of runs and seeds."""
     parts = [f"{comparison.task}: {comparison.score_text}{_episodes(comparison)}", _seeds(comparison)]
     if name == "groups":
-        parts.append(f"IQM: interquartile mean over the runs; 95 %: percentile bootstrap; target {figure(comparison.target)}")
+        parts.append("IQM: interquartile mean over the runs; 95 %: percentile bootstrap")
+        parts.append(f"Reached: runs that reached the target {figure(comparison.target)}, with the median evaluations and steps up to it")
     if name == "pairs":
         parts.append("P(improvement): a run of the first scores higher than one of the second; p: two-sided Mann-Whitney test")
     return ". ".join(parts) + "."
 
 
 def probability(value: float) -> str:
-    """A p-value: two digits, or that it is very small."""
+    """A p-value in two digits."""
     return "< 0.0001" if value < 0.0001 else f"{value:.2g}" if value < 0.995 else "1"
 
 
@@ -215,12 +206,12 @@ def _pair_row(pair: Pair) -> tuple[str, ...]:
 
 
 def ends(interval: Interval) -> str:
-    """An interval in brackets, or a dash where there is none."""
+    """An interval in brackets, or a dash if there is none."""
     return "-" if math.isnan(interval.low) else f"[{figure(interval.low)}, {figure(interval.high)}]"
 
 
 def _episodes(comparison: Comparison) -> str:
-    """How many episodes a run's score is of, where the words of the score do not say it."""
+    """The number of episodes behind a score, if the description of the score does not have it."""
     if comparison.score == "evaluation":
         return ""
     settings = [scored.group.settings for scored in comparison.groups]
@@ -240,7 +231,7 @@ def _span(counts: Set[int], of: str = "episode") -> str:
 
 
 def _seeds(comparison: Comparison) -> str:
-    """How many runs each group has, and their seeds."""
+    """The number of runs and the seeds of each group."""
     seeds = {scored.group.name: [run.seed for run in scored.group.runs] for scored in comparison.groups}
     first = next(iter(seeds.values()))
     if all(each == first for each in seeds.values()):

@@ -1,7 +1,5 @@
-"""Pictures of a comparison. Each function draws on the Axes that it is given and returns it.
-
-Promise: axes carry their units, the legend says what a band is, and groups differ by colours (Okabe and Ito's) that the
-colour-blind can tell apart, by line style when there are more groups than colours, and by their markers.
+"""Figures of a comparison. Groups differ in colour (Okabe and Ito's, safe for colour-blind readers), in marker, and beyond eight groups in
+line style.
 """
 
 from __future__ import annotations
@@ -13,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nchl.errors import NchlError, require
+from nchl.errors import require
 from nchl.report.compare.comparison import Comparison
 from nchl.report.compare.scores import curves
 from nchl.report.compare.statistics import band, performance_profile
-from nchl.report.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
+from nchl.report.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, legend_below, save_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,18 +29,26 @@ _FOLLOWED = {
     "best_so_far": "highest fitness so far (return)",
     "validation_centre": "return of the centre on validation starts",
 }
-# What a figure's file can be -> what keeps the date out of it.
-FORMATS: dict[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {}}
 _BAND = "95 % bootstrap interval at each point"
+# Text of a figure in a paper, in points: as large as a caption's, smaller ticks.
+_PAPER: dict[str, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "legend.fontsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+}
+_PAPER |= {"axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6}
 
 
 def learning_curves(axes: Axes, comparison: Comparison, along: str = "evaluations") -> Axes:
-    """Interquartile mean over the runs of each group against what they cost, with its interval as a band.
+    """Interquartile mean over the runs of each group, with its interval as a band.
 
     Args:
-        axes: where to draw.
-        comparison: what `compare` gives.
-        along: `evaluations` or `env_steps`.
+        axes: axes to draw on.
+        comparison: result of `compare`.
+        along: x axis, `evaluations` or `env_steps`.
     """
     for place, scored in enumerate(comparison.groups):
         x, values = curves(scored.group, comparison.column, along)
@@ -53,11 +59,11 @@ def learning_curves(axes: Axes, comparison: Comparison, along: str = "evaluation
     axes.axhline(comparison.target, color=GREY, linewidth=1, linestyle=(0, (1, 3)), label=f"target {comparison.target:.4g}")
     axes.set(title="learning curves", xlabel=_ALONG[along], ylabel=_FOLLOWED[comparison.column])
     _legend(axes, f"line: interquartile mean of the runs\nband: {_BAND}")
-    return _tidy(axes)
+    return tidy(axes)
 
 
 def profile(axes: Axes, comparison: Comparison) -> Axes:
-    """Performance profile: share of a group's runs that score above each threshold, with its interval as a band."""
+    """Performance profile: share of a group's runs with a score above each threshold, with its interval as a band."""
     everything = np.concatenate([scored.scores for scored in comparison.groups])
     low, high = float(everything.min()), float(everything.max())
     room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
@@ -69,11 +75,11 @@ def profile(axes: Axes, comparison: Comparison) -> Axes:
         axes.plot(thresholds, 100 * share, label=_in_lines(scored.group.name, 48), drawstyle="steps-mid", **style)
     axes.set(title="performance profile", xlabel="score of a run (return)", ylabel="runs above the score (%)", ylim=(-3, 103))
     _legend(axes, f"line: share of the runs\nband: {_BAND}")
-    return _tidy(axes)
+    return tidy(axes)
 
 
 def intervals(axes: Axes, comparison: Comparison) -> Axes:
-    """Interquartile mean of each group with its interval, and the single runs as small dots."""
+    """Interquartile mean of each group with its interval, and the scores of single runs as dots."""
     names = [scored.group.name for scored in comparison.groups]
     with_interval = [place for place, scored in enumerate(comparison.groups) if not math.isnan(scored.iqm.low)]
     for place, scored in enumerate(comparison.groups):
@@ -91,44 +97,63 @@ def intervals(axes: Axes, comparison: Comparison) -> Axes:
     axes.set_yticks(range(len(names)), [_in_lines(name, 20) for name in reversed(names)])
     axes.set(title="interquartile means", xlabel="score of a run (return)", ylim=(-0.6, len(names) - 0.4))
     _legend(axes, "")
-    return _tidy(axes)
+    return tidy(axes)
 
 
-def draw(comparison: Comparison) -> Figure:
-    """All three side by side; legends stand below, and the more lines they have the higher the figure is."""
+def draw(comparison: Comparison, width: float | None = None) -> Figure:
+    """All three figures, side by side (below each other in less than 5 inches).
+
+    Args:
+        comparison: result of `compare`.
+        width: width in inches for a paper, with one legend for all panels; None: large, with legends that explain each panel.
+    """
+    matplotlib, figures = require("matplotlib", "report"), require("matplotlib.figure", "report")
+    with matplotlib.rc_context({} if width is None else _PAPER):
+        return _large(comparison, figures.Figure) if width is None else _for_paper(comparison, width, figures.Figure)
+
+
+def _large(comparison: Comparison, new: type[Figure]) -> Figure:
     lines = sum(_in_lines(scored.group.name, 48).count("\n") + 1 for scored in comparison.groups)
-    figure = require("matplotlib.figure", "report").Figure(figsize=(15, 4.6 + 0.2 * lines), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
-    learning_curves(left, comparison)
-    profile(middle, comparison)
-    intervals(right, comparison)
-    figure.suptitle(f"{comparison.task}: {comparison.score_text}")
-    return figure  # type: ignore[no-any-return]
+    figure = new(figsize=(15, 4.6 + 0.2 * lines), layout="constrained")
+    for function, axes in zip(_PANELS, figure.subplots(1, 3), strict=True):
+        function(axes, comparison)
+    return figure
 
 
-def save(comparison: Comparison, path: Path) -> list[Path]:
-    """Write the figure in the format that the path ends with; without an ending, as PNG and as SVG. Returns the files.
+def _for_paper(comparison: Comparison, width: float, new: type[Figure]) -> Figure:
+    columns = 3 if width >= 5 else 1
+    figure = new(figsize=(width, 10), layout="constrained")
+    panels = figure.subplots(3 // columns, columns)
+    for function, axes in zip(_PANELS, panels, strict=True):
+        function(axes, comparison)
+        axes.get_legend().remove()
+        axes.set_ylabel(_in_lines(axes.get_ylabel(), 26))
+    panels[2].set_yticks(panels[2].get_yticks(), [""] * len(comparison.groups))  # the legend has the names
+    handles, _ = panels[0].get_legend_handles_labels()
+    for across in range(len(handles), 0, -1):
+        legend = figure.legend(handles=handles, loc="outside lower center", ncols=across, frameon=False)
+        figure.draw_without_rendering()
+        if across == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            break
+        legend.remove()
+    figure.set_figheight((1.9 if columns == 3 else 5.0) + legend.get_window_extent().height / figure.dpi)
+    return figure
+
+
+def save(comparison: Comparison, path: Path, width: float | None = None) -> list[Path]:
+    """Write `draw(comparison, width)`; see `save_figure`.
 
     Raises:
-        NchlError: a path with another ending, or one that cannot be written to.
+        NchlError: the file cannot be written, or not in the format of its ending.
     """
-    ending = path.suffix.lower()
-    if ending not in ("", *FORMATS):
-        raise NchlError(f"a figure is written as {', '.join(FORMATS)}, not as {path.suffix}: give {path.with_suffix('.pdf')}, for example")
-    files = [path] if ending else [path.with_name(path.name + each) for each in (".png", ".svg")]
-    # Without a date and with a fixed salt for its identifiers, an equal comparison gives an equal file.
-    with require("matplotlib", "report").rc_context({"svg.hashsalt": "nchl", "svg.fonttype": "path", "pdf.fonttype": 42}):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            for file in files:  # drawn anew: a figure that was saved once has been laid out for that format
-                draw(comparison).savefig(file, dpi=150, metadata=FORMATS[file.suffix.lower()])
-        except OSError as error:
-            raise NchlError(f"cannot write {error.filename or path}: {error.strerror or error}") from error
-    return files
+    return save_figure(lambda: draw(comparison, width), path)
+
+
+_PANELS = (learning_curves, profile, intervals)
 
 
 def _in_lines(name: str, width: int) -> str:
-    """A long name in several lines, because the room that it takes is the panels'."""
+    """A long name wrapped, to leave room for the panels."""
     return textwrap.fill(name, width, break_on_hyphens=False)
 
 
@@ -137,19 +162,4 @@ def _style(place: int) -> dict[str, Any]:
 
 
 def _legend(axes: Axes, title: str) -> None:
-    axes.legend(
-        title=title or None,
-        alignment="left",
-        title_fontsize="small",
-        fontsize="small",
-        frameon=False,
-        loc="upper left",
-        bbox_to_anchor=(0, -0.14),
-    )
-
-
-def _tidy(axes: Axes) -> Axes:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(linewidth=0.5, alpha=0.5)
-    axes.set_axisbelow(True)
-    return axes
+    legend_below(axes, -0.14, title=title or None, alignment="left", title_fontsize="small")

@@ -1,8 +1,4 @@
-"""Pictures of one run. Each function draws on the Axes that it is given and returns it; none computes anything that is reported.
-
-Promise: axes are labelled with their units, the legend says what a band is, and the colours (Okabe and Ito's) can be told apart
-by the colour-blind.
-"""
+"""Figures of one run: learning curve, evaluation, genome. The colours (Okabe and Ito's) are safe for colour-blind readers."""
 
 from __future__ import annotations
 
@@ -13,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from nchl.report.plots.style import BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION, tidy
+from nchl.report.plots.style import BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION, legend_below, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Beyond this a number cannot be drawn on a linear axis: squares of it would not fit a float.
+# Larger values cannot be drawn on a linear axis: their squares would overflow.
 _LARGEST = 1e150
 
 
 def learning_curve(axes: Axes, rows: Sequence[Mapping[str, str]]) -> Axes:
-    """Best, mean and spread of the fitness over the generations, and the validated means where there are any.
+    """Best, mean and spread of the fitness over the generations, and the validation means if there are any.
 
     Args:
-        axes: where to draw.
-        rows: of `metrics.csv`, as `nchl.runs.metrics.read_metrics` gives them. What is not a finite number leaves a gap.
+        axes: axes to draw on.
+        rows: rows of `metrics.csv`, see `nchl.runs.metrics.read_metrics`. Values that are not finite leave a gap.
     """
     generation = column(rows, "generation")
     mean, std, best = column(rows, "mean"), column(rows, "std"), column(rows, "best")
@@ -52,16 +48,16 @@ def learning_curve(axes: Axes, rows: Sequence[Mapping[str, str]]) -> Axes:
     else:
         axes.locator_params(axis="x", integer=True)
     tidy(axes)
-    axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(0, -0.19), borderaxespad=0)
+    legend_below(axes, -0.19, borderaxespad=0)
     return axes
 
 
 def evaluation(axes: Axes, result: Mapping[str, Any]) -> Axes:
-    """Returns on unseen episodes, one row for each condition: as evolved and, where they were played, its controls.
+    """Returns on unseen episodes, one row per condition: as evolved and the controls.
 
     Args:
-        axes: where to draw.
-        result: what `nchl.runs.evaluate.evaluate` gives.
+        axes: axes to draw on.
+        result: result of `nchl.runs.evaluate.evaluate`.
     """
     rows = conditions(result)
     for place, (_, figures, colour) in enumerate(rows):
@@ -76,7 +72,7 @@ def evaluation(axes: Axes, result: Mapping[str, Any]) -> Axes:
         axes.plot([low, high], [y, y], color=colour, linewidth=9, alpha=0.35, solid_capstyle="butt", label=label)
         if first and "returns" in result:
             returns = np.array([r for r in result["returns"] if r is not None and math.isfinite(r)])
-            offsets = y - 0.28 + 0.12 * np.sin(np.arange(len(returns)) * 2.4)  # spread, so that equal returns can be counted
+            offsets = y - 0.28 + 0.12 * np.sin(np.arange(len(returns)) * 2.4)  # spread, so that equal returns stay visible
             axes.plot(returns, offsets, ".", color=colour, markersize=2.5, alpha=0.6, label="dots: single episodes")
         axes.plot(figures["mean"], y, "o", color=colour, markersize=8, label="circle: mean" if first else None)
         axes.annotate(f"{figures['mean']:,.4g}", (figures["mean"], y), xytext=(0, 9), textcoords="offset points", ha="center")
@@ -84,17 +80,17 @@ def evaluation(axes: Axes, result: Mapping[str, Any]) -> Axes:
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlabel(f"return of an episode ({result['episodes']} unseen episodes)")
     tidy(axes, grid="x")
-    axes.legend(frameon=False, fontsize="small", ncols=2, loc="upper left", bbox_to_anchor=(-0.25, -0.24), borderaxespad=0)
+    legend_below(axes, -0.24, -0.25, ncols=2, borderaxespad=0)
     return axes
 
 
 def genome_distribution(axes: Axes, values: Mapping[str, Float[np.ndarray, " _n"]], parameter: str) -> Axes:
-    """How the numbers of one parameter are spread, one row for each block of the genome, the input on top.
+    """Distribution of one parameter, one row per block of the genome, the input on top.
 
     Args:
-        axes: where to draw.
-        values: block name -> all its numbers of this parameter.
-        parameter: its name, for the axis.
+        axes: axes to draw on.
+        values: block name -> all values of the parameter in it.
+        parameter: name of the parameter, for the axis.
     """
     names = list(values)
     everything = np.concatenate([np.asarray(v, dtype=np.float64) for v in values.values()])
@@ -119,12 +115,11 @@ def genome_distribution(axes: Axes, values: Mapping[str, Float[np.ndarray, " _n"
     axes.set_ylim(-0.3, len(names))
     axes.set_xlim(-1.02 * reach, 1.02 * reach)
     axes.set_xlabel(f"{parameter} (no unit)")
-    tidy(axes, grid="x")
-    return axes
+    return tidy(axes, grid="x")
 
 
 def conditions(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], str]]:
-    """(name, figures, colour) of what an evaluation played, as evolved first."""
+    """(name, results, colour) of each condition in an evaluation."""
     rows: list[tuple[str, Mapping[str, Any], str]] = [("as evolved", result, VERMILLION)]
     if "plasticity_off" in result:
         rows.append(("plasticity off", result["plasticity_off"], GREY))
@@ -134,7 +129,7 @@ def conditions(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], 
 
 
 def column(rows: Sequence[Mapping[str, str]], name: str) -> Float[np.ndarray, " n"]:
-    """One column of `metrics.csv` as numbers; NaN where there is none that can be drawn."""
+    """One column of `metrics.csv`; NaN for a cell that is not a number or too large to draw."""
     values = np.full(len(rows), np.nan)
     for place, row in enumerate(rows):
         try:

@@ -1,19 +1,60 @@
-"""Colours and axes that all figures share."""
+"""Colours, axes and files that all figures share."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from nchl.errors import NchlError, require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito, "Color Universal Design" (2008).
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#8A8A8A"
 
+# File ending -> metadata that keeps the date out of the file.
+FORMATS: dict[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {}}
+# Equal figures give equal files. Type 3 fonts, matplotlib's default in PDF, are refused by most conferences.
+_FILES = {"svg.hashsalt": "nchl", "svg.fonttype": "path", "pdf.fonttype": 42}
 
-def tidy(axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
-    """No frame above and to the right, and a faint grid behind what is drawn."""
+
+def tidy(axes: Axes, grid: Literal["both", "x", "y"] = "both") -> Axes:
+    """Remove the top and right spines and add a faint grid behind the data."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis=grid, linewidth=0.5, alpha=0.5)
     axes.set_axisbelow(True)
+    return axes
+
+
+def legend_below(axes: Axes, y: float, x: float = 0.0, **options: Any) -> None:
+    """Add a legend below the axes, with its upper left corner at (x, y) in units of the axes."""
+    axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(x, y), **options)
+
+
+def save_figure(draw: Callable[[], Figure], path: Path, *, dpi: float = 150) -> list[Path]:
+    """Write a figure in the format of the path's ending; without an ending, as PNG and SVG. Returns the files.
+
+    Args:
+        draw: makes the figure; called once per file, because the layout of a saved figure is fixed.
+        path: the file; missing folders are created.
+        dpi: pixels per inch of a PNG.
+
+    Raises:
+        NchlError: another ending, or the file cannot be written.
+    """
+    ending = path.suffix.lower()
+    if ending not in ("", *FORMATS):
+        raise NchlError(f"a figure is written as {', '.join(FORMATS)}, not as {path.suffix}: give {path.with_suffix('.pdf')}, for example")
+    files = [path] if ending else [path.with_name(path.name + each) for each in (".png", ".svg")]
+    with require("matplotlib", "report").rc_context(_FILES):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for file in files:
+                draw().savefig(file, dpi=dpi, metadata=FORMATS[file.suffix.lower()])
+        except OSError as error:
+            raise NchlError(f"cannot write {error.filename or path}: {error.strerror or error}") from error
+    return files

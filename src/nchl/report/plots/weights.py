@@ -1,4 +1,4 @@
-"""Pictures of what the weights do over a lifetime. Each function draws on the Axes that it is given and returns it.
+"""Figures of the weights over a lifetime.
 
     from nchl.report.plots.weights import weight_changes, weight_path
     from nchl.runs.dynamics import lifetimes
@@ -6,7 +6,7 @@
     life = lifetimes("runs/first", episodes=1)[0]
     weight_path(axes, life)
 
-Time has the colours from blue (the beginning) to orange (the end), which the colour-blind can tell apart.
+Colours go from blue (start) to orange (end), which is safe for colour-blind readers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nchl.report.plots.style import BLUE, GREY, ORANGE, VERMILLION, tidy
+from nchl.report.plots.style import BLUE, GREY, ORANGE, VERMILLION, legend_below, tidy
 from nchl.rollout.dynamics import Dynamics
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ _POINTS = 1000  # of the curve of changes
 
 
 def weight_path(axes: Axes, life: Dynamics) -> Axes:
-    """The path of the weights in its first two principal components, coloured by time, with its start and its end.
+    """The path of the weights in its first two principal components, coloured by time.
 
     Args:
-        axes: where to draw.
-        life: what `nchl.rollout.dynamics` says of a lifetime.
+        axes: axes to draw on.
+        life: dynamics of one lifetime.
     """
     x, y = life.path.T
     steps = life.path_steps
@@ -48,18 +48,19 @@ def weight_path(axes: Axes, life: Dynamics) -> Axes:
     axes.set_title(_title(life), fontsize="medium")
     tidy(axes)
     if len(x):
-        axes.legend(frameon=False, fontsize="small", ncols=2, loc="upper left", bbox_to_anchor=(0, -0.17), borderaxespad=0)
+        legend_below(axes, -0.17, ncols=2, borderaxespad=0)
     return axes
 
 
 def weight_changes(axes: Axes, life: Dynamics) -> Axes:
     """The size of each change of the weights by the size of the weights, on a logarithmic scale.
 
-    The bars are the means over the first 5 % and the last quarter; of a long life every n-th change is drawn.
+    The bars are the means over the first 5 % and the last quarter. Of a long lifetime every n-th change is drawn; steps without a change
+    leave a gap.
 
     Args:
-        axes: where to draw. Steps without any change leave a gap.
-        life: what `nchl.rollout.dynamics` says of a lifetime.
+        axes: axes to draw on.
+        life: dynamics of one lifetime.
     """
     changes, steps = life.relative, life.change_steps
     stride = max(1, -(-len(changes) // _POINTS))
@@ -74,16 +75,16 @@ def weight_changes(axes: Axes, life: Dynamics) -> Axes:
             axes.plot(ends, [mean, mean], color=colour, linewidth=3.5, label=name)
     if (changes > 0).any():
         axes.set_yscale("log")
-    axes.set_xlabel("step of the life")
+    axes.set_xlabel("step of the lifetime")
     axes.set_ylabel("|change| / |weights| (L2 norms)")
     axes.set_title(_title(life), fontsize="medium")
     tidy(axes)
-    axes.legend(frameon=False, fontsize="small", ncols=3, loc="upper left", bbox_to_anchor=(0, -0.17), borderaxespad=0)
+    legend_below(axes, -0.17, ncols=3, borderaxespad=0)
     return axes
 
 
 def _title(life: Dynamics) -> str:
-    """The verdict and its number, short enough to stand above a picture."""
+    """The verdict and its number."""
     numbers = {
         "settles": f"late changes are {_figure(life.late_share)} of early ones",
         "cycles": f"period {life.period} steps (autocorrelation {_figure(life.autocorrelation)})",

@@ -1,0 +1,119 @@
+"""Tables of a comparison: all formats have the same numbers, and no name can break one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("scipy")
+
+from nchl.errors import UnknownName
+from nchl.report.compare import Comparison, compare
+from nchl.report.compare.runs import digest
+from nchl.report.compare.tables import FORMATS, PAIR_COLUMNS, TABLES, Table, caption, latex, markdown, probability, render, text
+from reference.comparison import write_evaluation, write_run
+
+
+def test_csv_holds_every_digit(comparison: Comparison) -> None:
+    rows = list(csv.DictReader(io.StringIO(render(comparison, "csv", ["groups"]))))
+    assert [row["group"] for row in rows] == ["network=wnchl", "network=hl", "network=nchl"]
+    assert rows[0]["iqm_low"] == ""  # one run has no interval
+    assert float(rows[0]["iqm"]) == 1234567.0
+    assert float(rows[2]["iqm_low"]) == comparison.groups[2].iqm.low
+    assert rows[1]["evaluations_to_target"] == ""
+    assert (rows[1]["reached"], rows[1]["evaluations"]) == ("0", "30.0")
+    assert len(list(csv.DictReader(io.StringIO(render(comparison, "csv", ["runs"]))))) == 11
+    pairs = list(csv.DictReader(io.StringIO(render(comparison, "csv", ["pairs"]))))
+    assert len(pairs) == 3
+    assert tuple(pairs[0]) == PAIR_COLUMNS
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "latex"])
+def test_tables_for_people_say_the_same(form: str, comparison: Comparison) -> None:
+    drawn = render(comparison, form, ["groups", "pairs"])
+    for words in ("network=nchl", "102.0", "0/5", "$>$ 30" if form == "latex" else "> 30", "1,234,567", "1.00"):
+        assert words in drawn
+
+
+@pytest.mark.parametrize(
+    ("form", "said"), [("text", "one group: no pairs"), ("latex", "% one group: no pairs"), ("csv", ",".join(PAIR_COLUMNS))]
+)
+def test_one_group_has_no_pairs(form: str, said: str, tmp_path: Path) -> None:
+    write_run(tmp_path / "alone", [10.0, 20.0], network="hl")
+    assert render(compare([tmp_path / "alone"]), form, ["pairs"]) == said
+
+
+def test_unknown_formats_and_tables(comparison: Comparison) -> None:
+    with pytest.raises(UnknownName, match="did you mean 'latex'"):
+        render(comparison, "latx", ["groups"])
+    with pytest.raises(UnknownName, match="did you mean 'pairs'"):
+        render(comparison, "text", ["pair"])
+    assert set(FORMATS) == {"text", "markdown", "latex", "csv"}
+
+
+def test_signs_of_latex_and_markdown_are_escaped() -> None:
+    table = Table(("a_b", "95 %"), [("rule=my_own#1 & {x}~^\\$", "1")], 1)
+    drawn = latex(table)
+    assert r"rule=my\_own\#1 \& \{x\}\textasciitilde{}\textasciicircum{}\textbackslash{}\$ & 1 \\" in drawn
+    body = drawn.split("\n", 1)[1]
+    assert not re.search(r"(?<!\\)[#%$~^]", body)
+    assert len(re.findall(r"(?<!\\)&", body)) == 2  # one between the two cells of each row
+    assert markdown(Table(("a|b",), [("x*y",)], 1)).splitlines()[0] == r"| a\|b |"
+    assert text(table).splitlines()[0].startswith("a_b")
+
+
+def test_p_values() -> None:
+    assert [probability(p) for p in (0.00001, 0.0079, 0.5238, 0.999, 1.0)] == ["< 0.0001", "0.0079", "0.52", "1", "1"]
+
+
+def test_the_caption_in_latex_says_score_episodes_and_seeds(comparison: Comparison, tmp_path: Path) -> None:
+    said = render(comparison, "latex", ["groups"])
+    assert said.splitlines()[1:3] == [r"\begin{table}", r"\centering"]
+    assert said.endswith(r"\end{table}")
+    line = next(line for line in said.splitlines() if line.startswith(r"\caption{CartPole-v1: "))
+    assert "mean fitness of the last generation (1 episode of each of 10 individuals)" in line
+    assert "network=wnchl: 1 run (seed 0); network=hl: 5 runs (seeds 0 to 4)" in line
+    for seed in (3, 9):
+        columns = {"validation_centre": [1.0, 2.0]}
+        folder = write_run(tmp_path / str(seed), [1.0, 2.0], seed=seed, columns=columns, validation_episodes=6)
+        write_evaluation(folder, 4.0, digest=digest(folder / "best.safetensors"), episodes=50)
+    assert "2 runs (seeds 3, 9)" in caption(compare([tmp_path]), "pairs")
+    assert "over 50 unseen episodes (seed 10000). 2 runs" in caption(compare([tmp_path]), "groups")
+    assert "validation episodes (6 episodes)." in caption(compare([tmp_path], score="validation"), "runs")
+
+
+def test_numbers_in_latex_have_minus_signs_and_comparisons_are_formulas() -> None:
+    row = latex(Table(("a-b", "c", "d", "e"), [("x-y", "-1.5", "[-2, 3]", "-"), ("z", "> 600", "< 0.0001", "1")], 1)).splitlines()
+    assert row[3] == r"a-b & c & d & e \\"
+    assert row[5:7] == [r"x-y & $-$1.5 & [$-$2, 3] & -- \\", r"z & $>$ 600 & $<$ 0.0001 & 1 \\"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed (texlive-latex-base, texlive-latex-recommended)")
+def test_tables_and_figure_fit_a_page_of_a_conference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    from nchl.report.plots.comparison import save
+
+    for seed in range(5):
+        for network, gain in (("nchl", 2000.0), ("wnchl", 1000.0), ("static", -300.0)):
+            scores = [-1234.5, -20.0, gain + 123.4 * seed]
+            write_run(tmp_path / "runs" / f"{network}_{seed} & #1", scores, seed=seed, network=network, population=200)
+    monkeypatch.chdir(tmp_path)
+    comparison = compare(["runs"])
+    save(comparison, tmp_path / "figure.pdf", 5.5)
+    (tmp_path / "paper.tex").write_text(
+        r"\documentclass[10pt]{article}\usepackage[textwidth=5.5in,textheight=9in]{geometry}\usepackage{booktabs,graphicx}\begin{document}"
+        + render(comparison, "latex", TABLES)
+        + r"\begin{figure}\includegraphics{figure.pdf}\caption{The figure}\end{figure}\end{document}"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+    assert "Overfull" not in done.stdout
+    assert (tmp_path / "paper.pdf").read_bytes().startswith(b"%PDF-")
