@@ -27,31 +27,32 @@ def test_functions_equal_plain_ones_and_take_large_generations_in_parts() -> Non
     np.testing.assert_array_equal(values("sphere", large), np.full(30, 100_000.0))
 
 
-def test_it_runs_compares_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("tasks", [["sphere:10"], pytest.param(["sphere:10", "CartPole-v1"], marks=pytest.mark.slow)], ids=" ".join)
+def test_it_runs_compares_and_goes_on(tasks: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
 
-    def bench(budget: int) -> dict:
-        words = ["--tasks", "sphere:10", "CartPole-v1", "--strategies", "snes", "openai-es,lr=0.1", "--budget", str(budget), "--seeds", "2"]
-        words += ["--set", "hidden=3", "population=8", "max_episode_steps=20", "--out", str(out), "--json"]
+    def bench(budget: int, seeds: int = 2) -> dict:
+        words = ["--tasks", *tasks, "--strategies", "snes", "openai-es,lr=0.1", "--budget", str(budget), "--seeds", str(seeds)]
+        words += ["--set", "population=8", *(["hidden=3", "max_episode_steps=20"] if len(tasks) > 1 else []), "--out", str(out), "--json"]
         assert main(["bench", "search", *words]) == 0
         return json.loads(capsys.readouterr().out)
 
     first = bench(320)
-    shown = first["tasks"]["CartPole-v1"]
+    shown = first["tasks"][tasks[-1]]
     names = [group["name"] for group in shown["comparison"]["groups"]]
     assert names == ["snes", "openai-es,lr=0.1"] == [group["name"] for group in first["tasks"]["sphere:10"]["comparison"]["groups"]]
     assert [len(steps) for steps in shown["steps"]] == [3, 3]
     assert all(seconds > 0 for seconds in [*shown["seconds"], *shown["per_generation"]])
     assert [Path(file).suffix for file in first["figures"] if Path(file).stat().st_size > 1000] == [".png", ".svg"]
-    # The same numbers as the verb that compares run folders has.
-    plain = compare([out / "CartPole-v1"], score="mean").to_json()
-    iqms = [sorted(group["iqm"]["value"] for group in each["groups"]) for each in (plain, shown["comparison"])]
-    assert iqms[0] == iqms[1]
-    assert plain["target"] == shown["targets"][2]
+    if "CartPole-v1" in tasks:  # the same numbers as the verb that compares run folders has
+        plain = compare([out / "CartPole-v1"], score="mean").to_json()
+        iqms = [sorted(group["iqm"]["value"] for group in each["groups"]) for each in (plain, shown["comparison"])]
+        assert iqms[0] == iqms[1]
+        assert plain["target"] == shown["targets"][2]
 
-    def times() -> dict[str, int]:
+    def times(runs: int = 4) -> dict[str, int]:
         files = [*out.glob("*/*/columns.json"), *out.glob("*/*/centre.safetensors")]
-        assert len(files) == 8
+        assert len(files) == runs * len(tasks)
         return {str(file): file.stat().st_mtime_ns for file in files}
 
     before = times()
@@ -61,6 +62,15 @@ def test_it_runs_compares_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixt
     assert all(times()[name] > before[name] for name in before)
     at_end = [group["evaluations"] for group in longer["tasks"]["sphere:10"]["comparison"]["groups"]]
     assert at_end == [640, 640]
+    # A smaller budget again: the longer runs are cut, new ones end at it, and a seed more is one more of the same group.
+    before = times()
+    shorter = bench(320, seeds=3)["tasks"]
+    for task, shown in shorter.items():
+        groups = shown["comparison"]["groups"]
+        assert [group["n"] for group in groups] == [3, 3], task
+        for group, of_first in zip(groups, first["tasks"][task]["comparison"]["groups"], strict=True):
+            assert group["runs"][:2] == of_first["runs"]
+    assert {name: when for name, when in times(6).items() if "seed-2" not in name} == before
 
 
 def test_text_and_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -179,12 +180,30 @@ def _run_task(task: str, file: Path, cells: Sequence[Cell], jobs: int) -> tuple[
 
     folder = file.with_suffix("")
     if function_of(task) is None:
-        result = sweep.run(argparse.Namespace(file=file, out=folder, jobs=jobs, dry_run=False))
-        done = [each for each in result["runs"] if each["state"] != "failed" and each["generations"]]
+        left = [cell for each in cells if (cell := _left_of(each, folder)) is not None]
+        result = sweep.run_cells_of(file, left, folder, jobs=jobs)
+        done = [each["name"] for each in result["runs"] if each["state"] != "failed" and each["generations"]]
         for failed in (each for each in result["runs"] if each["state"] == "failed"):
             print(f"failed: {failed['name']}: {failed['error']}", file=sys.stderr)
-        return [read_run(folder / each["name"]) for each in done], result["exit_code"]
+        longer = {cell.name for cell in cells} - {cell.name for cell in left}
+        return [read_run(folder / cell.name) for cell in cells if cell.name in {*done, *longer}], result["exit_code"]
     for place, cell in enumerate(cells, 1):
         print(f"{task}: {cell.name} ({place} of {len(cells)})", file=sys.stderr)
         run_function(cell.config, folder / cell.name)
     return [as_run(cell.config, folder / cell.name) for cell in cells], 0
+
+
+def _left_of(cell: Cell, folder: Path) -> Cell | None:
+    """What is left to do of a cell that may have been begun for a larger budget: nothing where it is past this one already."""
+    from nchl.report.compare.runs import read_run
+    from nchl.runs.folder import RunFolder
+
+    if not (folder / cell.name / "config.json").is_file():
+        return cell
+    record = RunFolder.open(folder / cell.name).read_record()
+    larger, budget = record.settings.max_steps or 0, cell.config.max_steps or 0
+    if larger <= budget:
+        return cell
+    if read_run(folder / cell.name).last("env_steps") >= budget:
+        return None
+    return replace(cell, config=cell.config.replace(max_steps=larger), given={**cell.given, "max_steps": larger})

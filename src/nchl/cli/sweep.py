@@ -48,35 +48,41 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Check the whole file, every folder and all that the runs name first; then run what is not done."""
-    from nchl.cli.sweep_progress import sweep_progress
     from nchl.runs.sweep import read_sweep
-    from nchl.runs.sweep_folders import keep_totals, look
-    from nchl.runs.sweep_jobs import generations_done, only_sweep, run_cells
 
     cells = read_sweep(args.file)
     out = Path("runs") / args.file.stem if args.out is None else args.out
+    again = ["nchl", "sweep", str(args.file)]
+    again += [*(["--out", str(args.out)] if args.out else []), *(["--jobs", str(args.jobs)] if args.jobs > 1 else [])]
+    return {**run_cells_of(args.file, cells, out, jobs=args.jobs, dry_run=args.dry_run), "again": shlex.join(again)}
+
+
+def run_cells_of(file: Path, cells: list[Cell], out: Path, *, jobs: int, dry_run: bool = False) -> dict[str, Any]:
+    """Run those of a file's cells that are not done; the verb's result but for what to type next."""
+    from nchl.cli.sweep_progress import sweep_progress
+    from nchl.runs.sweep_folders import keep_totals, look
+    from nchl.runs.sweep_jobs import generations_done, only_sweep, run_cells
+
     states, others = look(cells, out)
     new = [state.cell for state in states if state.state != "done"]
     if new:
         from nchl.runs.sweep_check import check_cells  # brings torch, which a sweep that is done does without
 
-        check_cells(new, args.file)
+        check_cells(new, file)
     outcomes = {state.cell.name: state.state for state in states}
     messages: dict[str, str] = {}
     code = 0
-    if new and not args.dry_run:
+    if new and not dry_run:
         with sweep_progress(states) as shown, only_sweep(out, shown.say) as lock:
             states, others = look(cells, out)  # what another sweep has done while we waited for it
             watcher = _Remembering(shown, messages)
-            ended, code = run_cells(states, out, jobs=args.jobs, lock=lock, command=_command, watcher=watcher)
+            ended, code = run_cells(states, out, jobs=jobs, lock=lock, command=_command, watcher=watcher)
             outcomes = {**{state.cell.name: state.state for state in states}, **ended}
-    if not args.dry_run:
+    if not dry_run:
         keep_totals(states)
-    again = ["nchl", "sweep", str(args.file)]
-    again += [*(["--out", str(args.out)] if args.out else []), *(["--jobs", str(args.jobs)] if args.jobs > 1 else [])]
     return {
         "folder": str(out),
-        "dry_run": args.dry_run,
+        "dry_run": dry_run,
         "runs": [
             {
                 "name": state.cell.name,
@@ -89,7 +95,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         ],
         "others": others,
         "notes": _notes(cells, states),
-        "again": shlex.join(again),
         "exit_code": code or int("failed" in outcomes.values()),
     }
 

@@ -131,7 +131,8 @@ def _draw(results: Sequence[SearchResult]) -> Figure:
 
 
 def _within(run: Run, budget: int) -> Run:
-    """The run up to the generation that used up the budget."""
+    """The run up to the generation that used up the budget, as a run of that budget."""
+    run = replace(run, settings={**run.settings, "max_steps": budget})
     there = np.flatnonzero(run.columns["env_steps"] >= budget)
     if not there.size:
         return run
