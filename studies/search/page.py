@@ -1,0 +1,115 @@
+"""The tables and pictures of docs/search.md, from the committed cells alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nchl.report.compare import strategies as search
+from nchl.report.compare import tables as shown
+from nchl.report.compare.groups import Group, group_runs
+from nchl.report.compare.runs import Run, read_run
+from nchl.report.compare.statistics import estimate, mann_whitney
+from nchl.report.compare.tables import Table, ends, markdown
+from nchl.report.formatting import figure
+from nchl.strategies.registry import settings as defaults_of
+
+LAST = 5  # generations over which the tuning looks at the centre
+BUDGET, LONG = 4_000_000, 10_000_000  # steps of a run
+NOTHING = "No cell of this table is there yet."
+
+
+def tables(study: Any) -> dict[str, str]:
+    """Name of each place on the page -> its Markdown."""
+    return {
+        "tuning": tuning([*runs_of(study, "tuning"), *runs_of(study, "second")]),
+        "cartpole": cartpole(runs_of(study, "cartpole")),
+        **{sweep: at_budget(runs_of(study, sweep)) for sweep in ("halfcheetah", "swimmer", "hopper", "halfcheetah-hl")},
+        "halfcheetah-long": long(runs_of(study, "halfcheetah-long")),
+    }
+
+
+def pictures(study: Any, folder: Path) -> None:
+    """Learning curves and intervals on HalfCheetah."""
+    if runs := runs_of(study, "halfcheetah"):
+        search.save([search.summarise(runs, BUDGET, (), name_of)], folder / "search-halfcheetah")
+        (folder / "search-halfcheetah.svg").unlink()  # ten times as large, and no page shows it
+
+
+def runs_of(study: Any, sweep: str) -> list[Run]:
+    """The finished runs of a sweep."""
+    return [read_run(path) for path in study.cells(sweep)]
+
+
+def name_of(group: Group) -> str:
+    """`openai-es adam, lr 0.15, sigma 0.1`: the strategy with what this study sets."""
+    settings = group.settings
+    head = f"{settings['strategy']} {settings['optimizer'] or ''}".rstrip()
+    return ", ".join([head, *(f"{name} {settings[name]:g}" for name in ("lr", "sigma") if settings[name] is not None)])
+
+
+def settled(run: Run) -> float:
+    """Mean return of the centre on its validation starts, over the last generations."""
+    return float(np.mean(run.columns["validation_centre"][-LAST:]))
+
+
+def tuning(runs: Sequence[Run]) -> str:
+    """The settings of each strategy, the best of them in bold."""
+    if not runs:
+        return NOTHING
+    groups, _, _ = group_runs(runs)
+    scores = {id(group): [settled(run) for run in group.runs] for group in groups}
+    kinds: dict[tuple[str, str], list[Group]] = {}
+    for group in groups:
+        kinds.setdefault((group.settings["strategy"], group.settings["optimizer"] or ""), []).append(group)
+    lines = ["| strategy and settings | runs | centre over the last 5 generations | of each seed |", "| --- | ---: | ---: | ---: |"]
+    for of_kind in sorted(kinds.values(), key=lambda of_kind: -max(np.mean(scores[id(group)]) for group in of_kind)):
+        ranked = sorted(of_kind, key=lambda group: -np.mean(scores[id(group)]))
+        for group in ranked:
+            name = f"**{name_of(group)}**" if group is ranked[0] else name_of(group)
+            each = ", ".join(f"{score:.0f}" for score in scores[id(group)])
+            lines.append(f"| {name} | {len(group.runs)} | {np.mean(scores[id(group)]):.0f} | {each} |")
+    return "\n".join(lines)
+
+
+def cartpole(runs: Sequence[Run]) -> str:
+    """Evaluations until CartPole is solved."""
+    if not runs:
+        return NOTHING
+    groups, _, _ = group_runs(runs)
+    # A run that ends without having solved it needs more than any other: ranks and medians can be taken all the same.
+    needed = {name_of(g): np.array([r.columns["evaluations"][-1] if r.reason == "target" else np.inf for r in g.runs]) for g in groups}
+    today = next(name_of(group) for group in groups if is_default(group))
+    rows = []
+    for name, each in sorted(needed.items(), key=lambda item: float(np.median(item[1]))):
+        p = "-" if name == today else shown.probability(mann_whitney(each, needed[today])[1])
+        interval = ends(estimate(each, np.median, 0)) if np.isfinite(each).all() else "-"
+        median = figure(float(np.median(each))) if np.isfinite(np.median(each)) else "not solved"
+        rows.append((name, str(len(each)), f"{np.isfinite(each).sum()}/{len(each)}", median, interval, p))
+    return markdown(Table(("strategy", "runs", "solved", "evaluations, median", "95 %", "p, against the default"), rows, 1))
+
+
+def is_default(group: Group) -> bool:
+    """Whether it is OpenAI-ES as `nchl evolve` has it."""
+    defaults = defaults_of("openai-es")
+    return group.settings["strategy"] == "openai-es" and all(group.settings[name] == value for name, value in defaults.items())
+
+
+def at_budget(runs: Sequence[Run], budget: int = BUDGET, targets: Sequence[float] = ()) -> str:
+    """The groups at the budget, and how sure their differences are."""
+    if not runs:
+        return NOTHING
+    result = search.summarise(runs, budget, targets, name_of)
+    parts = [markdown(search.table(result))]
+    if result.comparison.pairs:
+        parts.append(markdown(shown.pairs_table(result.comparison)))
+    return "\n\n".join(parts)
+
+
+def long(runs: Sequence[Run]) -> str:
+    """At 10 million steps, with the steps to the median return that the default ends with."""
+    ends_of_default = [settled(run) for group in group_runs(runs)[0] if is_default(group) for run in group.runs] if runs else []
+    return at_budget(runs, LONG, [float(np.median(ends_of_default))]) if ends_of_default else NOTHING

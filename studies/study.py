@@ -1,0 +1,370 @@
+"""Run a study, keep what its finished cells gave, and write its page: `python studies/study.py run|status|page NAME`.
+
+    run NAME      run what is not committed yet, with an installed copy of the study's commit, at idle priority
+    status NAME   how many cells of each sweep are there
+    page NAME     write the tables and pictures of docs/NAME.md anew from the committed cells; --check: only compare
+
+`README.md` beside this file says how the folder of a study is laid out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import importlib.util
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+KEPT = ("config.json", "metrics.csv", "summary.json", "best.safetensors", "centre.safetensors", "evaluation.json")
+LARGEST_CHECKPOINT = 300_000  # bytes; a larger one is not kept, and the cell begins anew elsewhere
+LOOK_SECONDS = 20.0
+_BLOCK = re.compile(r"<!-- table ([a-z0-9-]+) -->\n.*?<!-- /table -->", re.S)
+
+
+class StudyError(Exception):
+    """A study that cannot be used as it is; the message says why."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of a study: the first so many seeds of a sweep (None: all)."""
+
+    sweep: str
+    seeds: int | None
+
+
+@dataclass(frozen=True)
+class Study:
+    """The folder of a study.
+
+    Attributes:
+        folder: `studies/NAME`.
+        commit: of nchl, with which all cells are made.
+        packages: requirements of pip that fix the versions of what the bits depend on.
+        steps: what is run, in this order.
+        continues: sweep -> the sweep with fewer steps whose runs it goes on with.
+        controls: whether each finished cell plays unseen episodes, with its rule switched off and frozen too.
+    """
+
+    folder: Path
+    commit: str
+    packages: tuple[str, ...]
+    steps: tuple[Step, ...]
+    continues: dict[str, str] = field(default_factory=dict)
+    controls: bool = False
+
+    @property
+    def name(self) -> str:
+        """That of its folder and of its page."""
+        return self.folder.name
+
+    @property
+    def sweeps(self) -> list[str]:
+        """The sweeps, each once, in the order of the steps."""
+        return list(dict.fromkeys(step.sweep for step in self.steps))
+
+    def file(self, sweep: str) -> Path:
+        """The sweep's file."""
+        return self.folder / f"{sweep}.yaml"
+
+    def cells(self, sweep: str) -> list[Path]:
+        """The folders of a sweep's finished cells."""
+        return sorted(path.parent for path in (self.folder / "cells" / sweep).glob("*/summary.json"))
+
+    def cell_names(self, sweep: str) -> list[str]:
+        """The names of all cells that a sweep's file describes."""
+        from nchl.runs.sweep import read_sweep
+
+        return [cell.name for cell in read_sweep(self.file(sweep))]
+
+    def missing(self) -> dict[str, list[str]]:
+        """Sweep -> the names of its cells that are not there; sweeps that are whole are left out."""
+        found = {}
+        for sweep in self.sweeps:
+            there = {path.name for path in self.cells(sweep)}
+            if missing := [name for name in self.cell_names(sweep) if name not in there]:
+                found[sweep] = missing
+        return found
+
+
+def read_study(name: str, root: Path = ROOT) -> Study:
+    """The study of that name.
+
+    Raises:
+        StudyError: there is none, or its `study.yaml` lacks or misspells something.
+    """
+    import yaml
+
+    folder = root / "studies" / name
+    file = folder / "study.yaml"
+    if not file.is_file():
+        raise StudyError(
+            f"there is no {file}; the studies are {', '.join(sorted(p.parent.name for p in folder.parent.glob('*/study.yaml')))}"
+        )
+    data = yaml.safe_load(file.read_text())
+    known = {"commit", "packages", "steps", "continues", "controls"}
+    if not isinstance(data, dict) or not {"commit", "packages", "steps"} <= set(data) <= known:
+        raise StudyError(f"{file}: expected commit, packages, steps, and if need be continues and controls; got {list(data or ())}")
+    steps = []
+    for each in data["steps"]:
+        sweep, seeds = next(iter(each.items())) if isinstance(each, dict) else (each, None)
+        if not (folder / f"{sweep}.yaml").is_file():
+            raise StudyError(f"{file}: there is no sweep {sweep}.yaml beside it")
+        steps.append(Step(sweep, seeds))
+    more = {"continues": data.get("continues") or {}, "controls": bool(data.get("controls", False))}
+    return Study(folder, str(data["commit"]), tuple(data["packages"]), tuple(steps), **more)
+
+
+# --- running ---------------------------------------------------------------------------------------------------------------------------
+
+
+def installed(study: Study, work: Path) -> Path:
+    """The folder of the programs of a copy of nchl at the study's commit, installed in `work` where it is not there yet."""
+    place = work.parent / f"nchl-{study.commit[:10]}"
+    if not (place / "whole").exists():
+        shutil.rmtree(place, ignore_errors=True)
+        pip = [str(place / "venv/bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        for words in (
+            ["git", "clone", "--quiet", "--no-checkout", str(ROOT), str(place / "source")],
+            ["git", "-C", str(place / "source"), "checkout", "--quiet", "--detach", study.commit],
+            [sys.executable, "-m", "venv", str(place / "venv")],
+            [*pip, *study.packages],  # torch first and alone: what follows takes the one that is there
+            [*pip, f"{place / 'source'}[sim,report]", *study.packages],
+        ):
+            print("+", " ".join(words), flush=True)
+            subprocess.run(words, check=True, cwd=ROOT)
+        (place / "whole").touch()
+    return place / "venv/bin"
+
+
+def run(study: Study, work: Path, programs: Path, jobs: int) -> int:
+    """Run the steps in order, and keep what has finished at once.
+
+    Returns:
+        0, the exit code of the first step in which a cell failed, or 128 plus the number of the signal that ended it.
+    """
+    idle = [*(["chrt", "--idle", "0"] if shutil.which("chrt") else []), *(["nice", "-n", "19"] if shutil.which("nice") else [])]
+    failed = 0
+    for step in study.steps:
+        out = work / step.sweep
+        bring(study, step.sweep, work)
+        with first_seeds(study.file(step.sweep), step.seeds) as file:
+            words = [*idle, str(programs / "nchl"), "sweep", str(file), "--out", str(out), "--jobs", str(jobs)]
+            code = watched(words, lambda sweep=step.sweep: keep_finished(study, sweep, work, programs))  # type: ignore[misc]
+        keep_finished(study, step.sweep, work, programs)
+        if code >= 128:
+            keep_unfinished(study, step.sweep, work)
+            return code
+        failed = failed or code
+    return failed
+
+
+def watched(words: Sequence[str], look: Callable[[], Any]) -> int:
+    """Run a command and look now and then; Ctrl-C and a request to end are passed on. Its exit code."""
+    # A session of its own: a signal comes to it through us alone, once.
+    process = subprocess.Popen(words, start_new_session=True)
+    received: list[int] = []
+
+    def pass_on(number: int, _: Any) -> None:
+        received.append(number)
+        process.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        while True:
+            try:
+                code = process.wait(LOOK_SECONDS)
+                return 128 + received[-1] if received else code
+            except subprocess.TimeoutExpired:
+                look()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def first_seeds(file: Path, count: int | None) -> Iterator[Path]:
+    """A sweep's file with its first so many seeds, in the same folder, for files of one's own are named from there."""
+    import yaml
+
+    if count is None:
+        yield file
+        return
+    data = yaml.safe_load(file.read_text())
+    seeds = data.get("seeds", 1)
+    data["seeds"] = (list(range(seeds)) if isinstance(seeds, int) else seeds)[:count]
+    part = file.with_name(f".{file.stem}-part.yaml")
+    part.write_text(json.dumps(data))
+    try:
+        yield part
+    finally:
+        part.unlink()
+
+
+def bring(study: Study, sweep: str, work: Path) -> None:
+    """Put into the folder of a sweep's runs what is kept of them, and of the shorter runs that it goes on with."""
+    sources = [study.folder / kind / sweep for kind in ("cells", "unfinished")]
+    if shorter := study.continues.get(sweep):
+        sources += [work / shorter, study.folder / "cells" / shorter]
+    names = set(study.cell_names(sweep))
+    for source in sources:
+        for cell in sorted(source.glob("*/config.json")):
+            place = work / sweep / cell.parent.name
+            whole = (source.parent.name != work.name and source.name == sweep) or any(cell.parent.glob("checkpoints/*"))
+            if cell.parent.name in names and whole and not place.exists():
+                shutil.copytree(cell.parent, place)
+
+
+def keep_finished(study: Study, sweep: str, work: Path, programs: Path | None = None) -> list[str]:
+    """Copy what the finished cells have given into the study's folder; returns their names.
+
+    Raises:
+        StudyError: a cell was made with another commit.
+    """
+    kept = []
+    for summary in sorted((work / sweep).glob("*/summary.json")):
+        run, place = summary.parent, study.folder / "cells" / sweep / summary.parent.name
+        if (place / "summary.json").exists() and (place / "summary.json").read_bytes() == summary.read_bytes():
+            continue
+        if wrong := foreign(run, study.commit):
+            raise StudyError(f"{run} was made with {', '.join(sorted(wrong))}, not with the study's commit {study.commit}")
+        if study.controls and programs is not None:
+            play(run, programs)
+        copy_cell(run, place, checkpoint=sweep in study.continues.values())
+        shutil.rmtree(study.folder / "unfinished" / sweep / run.name, ignore_errors=True)
+        kept.append(run.name)
+        print(f"kept {sweep}/{run.name}", flush=True)
+    return kept
+
+
+def foreign(run: Path, commit: str) -> set[str]:
+    """The commits other than the study's, or with changes beside it, with which a run was made."""
+    sessions = json.loads((run / "config.json").read_text())["sessions"]
+    told = {f"{session.get('commit')}{' (changed)' if session.get('dirty') else ''}" for session in sessions}
+    return told - {commit}
+
+
+def play(run: Path, programs: Path) -> None:
+    """Let the best individual play unseen episodes, as evolved, without its rule, and frozen; kept as `nchl compare` keeps it."""
+    words = [str(programs / "nchl"), "evaluate", str(run), "--controls", "--json"]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    about = {"best_sha256": hashlib.sha256((run / "best.safetensors").read_bytes()).hexdigest(), **json.loads(done.stdout)}
+    (run / "evaluation.json").write_text(json.dumps(about, indent=1))
+
+
+def keep_unfinished(study: Study, sweep: str, work: Path) -> None:
+    """Copy cells that were interrupted, with their newest checkpoint, so that they go on elsewhere."""
+    for config in sorted((work / sweep).glob("*/config.json")):
+        run = config.parent
+        if not (run / "summary.json").exists() and any(run.glob("checkpoints/*.safetensors")):
+            place = study.folder / "unfinished" / sweep / run.name
+            shutil.rmtree(place, ignore_errors=True)
+            if copy_cell(run, place, checkpoint=True):
+                print(f"kept {sweep}/{run.name}, which is not finished", flush=True)
+            else:
+                shutil.rmtree(place)
+
+
+def copy_cell(run: Path, place: Path, *, checkpoint: bool) -> bool:
+    """Copy the small files of a run, `summary.json` last, for it says that the run is whole; returns whether a checkpoint is among them."""
+    place.mkdir(parents=True, exist_ok=True)
+    for name in sorted(KEPT, key=lambda name: name == "summary.json"):
+        if (run / name).exists():
+            shutil.copyfile(run / name, place / name)
+    newest = max(run.glob("checkpoints/*.safetensors"), default=None)
+    if not checkpoint or newest is None or newest.stat().st_size > LARGEST_CHECKPOINT:
+        return False
+    shutil.rmtree(place / "checkpoints", ignore_errors=True)
+    (place / "checkpoints").mkdir()
+    shutil.copyfile(newest, place / "checkpoints" / newest.name)
+    return True
+
+
+# --- the page --------------------------------------------------------------------------------------------------------------------------
+
+
+def page_of(study: Study) -> ModuleType:
+    """`studies/NAME/page.py`, which has `tables(study)` (name -> Markdown) and may have `pictures(study, folder)`."""
+    spec = importlib.util.spec_from_file_location(f"page_of_{study.name}", study.folder / "page.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def written(study: Study, text: str) -> str:
+    """The page's text with its tables made anew.
+
+    Raises:
+        StudyError: a table that has no place on the page, or a place without a table.
+    """
+    tables = {"progress": progress(study), **page_of(study).tables(study)}
+    places = _BLOCK.findall(text)
+    if sorted(places) != sorted(tables):
+        raise StudyError(f"docs/{study.name}.md has places for the tables {sorted(places)}, and there are {sorted(tables)}")
+    return _BLOCK.sub(lambda match: f"<!-- table {match[1]} -->\n{tables[match[1]].strip()}\n<!-- /table -->", text)
+
+
+def progress(study: Study) -> str:
+    """Markdown: how many cells of each sweep are there, and a warning as long as some are missing."""
+    missing = study.missing()
+    rows = [
+        f"| `{sweep}` | {len(study.cell_names(sweep)) - len(missing.get(sweep, ()))} | {len(study.cell_names(sweep))} |"
+        for sweep in study.sweeps
+    ]
+    table = "\n".join(["| sweep | cells there | cells in all |", "| --- | ---: | ---: |", *rows])
+    left = sum(map(len, missing.values()))
+    if not left:
+        return f"{table}\n\nAll cells are there."
+    return f"**This page is partial: {left} cells are not there yet.** `python studies/study.py run {study.name}` makes them.\n\n{table}"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("verb", choices=("run", "status", "page"))
+    parser.add_argument("name", help="of a folder in studies/")
+    parser.add_argument("--jobs", type=int, default=2, help="run: runs side by side, each with its share of the cores (default: 2)")
+    parser.add_argument("--work", type=Path, help="run: where the runs are made (default: runs/studies/NAME)")
+    parser.add_argument("--programs", type=Path, help="run: the bin folder of an environment that has nchl at the study's commit")
+    parser.add_argument("--check", action="store_true", help="page: write nothing, and fail where a table is not as the cells say")
+    args = parser.parse_args(words)
+    try:
+        study = read_study(args.name)
+        if args.verb == "status":
+            for sweep, missing in study.missing().items():
+                print(f"{sweep}: {len(missing)} missing: {', '.join(missing)}")
+            return 0
+        if args.verb == "run":
+            work = (args.work or ROOT / "runs" / "studies" / study.name).absolute()
+            work.mkdir(parents=True, exist_ok=True)
+            return run(study, work, args.programs or installed(study, work), args.jobs)
+        page = ROOT / "docs" / f"{study.name}.md"
+        before = page.read_text()
+        after = written(study, before)
+        if args.check:
+            print("as the cells say" if after == before else f"{page} is not as the cells say: python studies/study.py page {study.name}")
+            return int(after != before)
+        page.write_text(after)
+        if hasattr(module := page_of(study), "pictures"):
+            module.pictures(study, ROOT / "docs" / "images")
+        return 0
+    except StudyError as error:
+        print(f"study: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,226 @@
+"""Studies: the pages' tables are those of the committed cells; a study that is stopped goes on elsewhere with the same bits."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+pytest.importorskip("yaml")
+pytest.importorskip("scipy")
+
+import nchl
+from nchl.report.compare.runs import read_run
+from reference.pages import ROOT
+
+
+def _module() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("study", ROOT / "studies" / "study.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["study"] = module  # dataclasses look their annotations up there
+    spec.loader.exec_module(module)
+    return module
+
+
+study = _module()
+NAMES = sorted(path.parent.name for path in (ROOT / "studies").glob("*/study.yaml"))
+COMMIT = "0" * 40
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_tables_of_a_page_are_those_of_the_committed_cells(name: str) -> None:
+    page = ROOT / "docs" / f"{name}.md"
+    text = page.read_text()
+    assert study.written(study.read_study(name), text) == text, f"write them anew: python studies/study.py page {name}"
+    assert f"studies/study.py run {name}" in text
+    assert study.read_study(name).commit[:7] in text
+    assert page.name in (ROOT / "mkdocs.yml").read_text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_committed_cells_are_those_of_the_sweeps_made_with_the_commit_and_small(name: str) -> None:
+    about = study.read_study(name)
+    for kind in ("cells", "unfinished"):
+        for folder in (about.folder / kind).glob("*/*"):
+            assert folder.name in about.cell_names(folder.parent.name), f"{folder} is none of the sweep's cells"
+            sessions = json.loads((folder / "config.json").read_text())["sessions"]
+            assert {session["commit"] for session in sessions} == {about.commit}
+            assert sum(file.stat().st_size for file in folder.rglob("*")) < 1_000_000
+            names = {file.name for file in folder.iterdir()}
+            assert names <= {*study.KEPT, "checkpoints"}
+            assert ("summary.json" in names) == (kind == "cells")
+
+
+def small(folder: Path, generations: int = 2, steps: str = "[main]", **more: str) -> object:
+    """A study of CartPole with two seeds in `folder/studies/small`."""
+    place = folder / "studies" / "small"
+    place.mkdir(parents=True)
+    lines = [f"commit: '{COMMIT}'", "packages: []", f"steps: {steps}", *(f"{name}: {value}" for name, value in more.items())]
+    (place / "study.yaml").write_text("\n".join(lines))
+    sweep = "task: CartPole-v1\nsimulator: gymnasium\nhidden: [3]\npopulation: 4\nmax_episode_steps: {most}\ngenerations: {n}\n"
+    sweep += "grid: {{optimizer: [adam]}}\nseeds: 2\n"
+    (place / "main.yaml").write_text(sweep.format(n=generations, most=20))
+    (place / "long.yaml").write_text(sweep.format(n=generations + 2, most=20))
+    (place / "page.py").write_text("def tables(study):\n    return {'count': str(len(study.cells('main')))}\n")
+    (folder / "docs").mkdir()
+    return study.read_study("small", folder)
+
+
+def program(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with `nchl` as it is tested here, said to be of the study's commit."""
+    folder.mkdir()
+    (folder / "nchl").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m nchl "$@"\n')
+    (folder / "nchl").chmod(0o755)
+    monkeypatch.setenv("PYTHONPATH", str(Path(nchl.__file__).parents[1]))
+    made_with = study.foreign
+    monkeypatch.setattr(study, "foreign", lambda run, commit: made_with(run, commit) and set())
+    return folder
+
+
+def cell(folder: Path, *, commit: str = COMMIT, dirty: bool = False, ended: bool = True) -> Path:
+    """What a run leaves, as far as `study.py` looks at it."""
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"sessions": [{"commit": commit, "dirty": dirty}]}))
+    for number in (3, 4):
+        (folder / "checkpoints" / f"generation-{number:06}.safetensors").write_bytes(b"x" * number)
+    (folder / "metrics.csv").write_text("generation\n")
+    (folder / "events").write_text("large")
+    if ended:
+        (folder / "summary.json").write_text("{}")
+    return folder
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_study_file_that_cannot_be_used_says_why(tmp_path: Path) -> None:
+    about = small(tmp_path)
+    with pytest.raises(study.StudyError, match="the studies are small"):
+        study.read_study("smal", tmp_path)
+    for text, message in [
+        ("commit: x\npackages: []\nstep: [main]", "expected commit, packages, steps"),
+        ("commit: x\npackages: []\nsteps: [mian]", "no sweep mian.yaml"),
+    ]:
+        (about.folder / "study.yaml").write_text(text)
+        with pytest.raises(study.StudyError, match=message):
+            study.read_study("small", tmp_path)
+
+
+def test_finished_cells_are_kept_without_what_is_large_and_only_of_the_commit(tmp_path: Path) -> None:
+    about, work = small(tmp_path), tmp_path / "work"
+    cell(work / "main" / "optimizer-adam_seed-0")
+    cell(work / "main" / "optimizer-adam_seed-1", ended=False)
+    assert study.keep_finished(about, "main", work) == ["optimizer-adam_seed-0"]
+    assert study.keep_finished(about, "main", work) == []
+    assert files(about.folder / "cells") == [
+        f"main/optimizer-adam_seed-0/{name}" for name in ("config.json", "metrics.csv", "summary.json")
+    ]
+    assert about.missing() == {"main": ["optimizer-adam_seed-1"]}
+    for wrong in ({"commit": "f" * 40}, {"dirty": True}):
+        shutil.rmtree(work)
+        cell(work / "main" / "optimizer-adam_seed-1", **wrong)
+        with pytest.raises(study.StudyError, match="not with the study's commit"):
+            study.keep_finished(about, "main", work)
+
+
+def test_unfinished_cells_travel_with_their_newest_checkpoint_and_leave_when_they_are_done(tmp_path: Path) -> None:
+    about = small(tmp_path)
+    run = cell(tmp_path / "work" / "main" / "optimizer-adam_seed-1", ended=False)
+    study.keep_unfinished(about, "main", tmp_path / "work")
+    kept = about.folder / "unfinished" / "main" / run.name
+    assert files(kept) == ["checkpoints/generation-000004.safetensors", "config.json", "metrics.csv"]
+    study.bring(about, "main", tmp_path / "elsewhere")
+    assert files(tmp_path / "elsewhere" / "main" / run.name) == files(kept)
+    (run / "summary.json").write_text("{}")
+    study.keep_finished(about, "main", tmp_path / "work")
+    assert not kept.exists()
+    large = cell(tmp_path / "work" / "main" / "optimizer-adam_seed-0", ended=False)
+    (large / "checkpoints" / "generation-000005.safetensors").write_bytes(bytes(study.LARGEST_CHECKPOINT + 1))
+    study.keep_unfinished(about, "main", tmp_path / "work")
+    assert not (about.folder / "unfinished" / "main" / large.name).exists()
+
+
+def test_a_longer_sweep_goes_on_with_the_cells_of_the_shorter_one(tmp_path: Path) -> None:
+    about = small(tmp_path, steps="[main, long]", continues="{long: main}")
+    run = cell(tmp_path / "work" / "main" / "optimizer-adam_seed-0")
+    study.keep_finished(about, "main", tmp_path / "work")
+    assert "checkpoints/generation-000004.safetensors" in files(about.folder / "cells" / "main" / run.name)
+    for work in (tmp_path / "work", tmp_path / "elsewhere"):
+        study.bring(about, "long", work)
+        assert "checkpoints/generation-000004.safetensors" in files(work / "long" / run.name)
+    plain = small(tmp_path / "other")  # nothing goes on with these
+    study.copy_cell(run, plain.folder / "cells" / "main" / run.name, checkpoint=False)
+    study.bring(plain, "main", tmp_path / "third")
+    assert "summary.json" in files(tmp_path / "third" / "main" / run.name)
+
+
+def test_the_first_seeds_of_a_sweep(tmp_path: Path) -> None:
+    about = small(tmp_path)
+    with study.first_seeds(about.file("main"), 1) as part:
+        assert part.parent == about.folder
+        assert 'seeds": [0]' in part.read_text()
+    assert not part.exists()
+    with study.first_seeds(about.file("main"), None) as whole:
+        assert whole == about.file("main")
+
+
+def test_a_page_has_a_place_for_each_table_and_says_that_it_is_partial(tmp_path: Path) -> None:
+    about = small(tmp_path)
+    text = "# Page\n<!-- table progress -->\n<!-- /table -->\nwords\n<!-- table count -->\nold\n<!-- /table -->\nend\n"
+    found = study.written(about, text)
+    assert "This page is partial: 2 cells" in found
+    assert "<!-- table count -->\n0\n<!-- /table -->\nend" in found
+    assert study.written(about, found) == found
+    for name in about.cell_names("main"):
+        cell(about.folder / "cells" / "main" / name)
+    assert "All cells are there" in study.written(about, found)
+    with pytest.raises(study.StudyError, match="has places for"):
+        study.written(about, text.replace("table count", "table cuont"))
+
+
+@pytest.mark.slow
+def test_a_study_that_is_stopped_goes_on_elsewhere_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "LOOK_SECONDS", 0.2)
+    programs = program(tmp_path / "bin", monkeypatch)
+    more = {"steps": "[{main: 1}, {long: 1}]", "continues": "{long: main}"}
+    whole = small(tmp_path / "whole", 30, **more, controls="true")
+    stopped = small(tmp_path / "stopped", 30, **more)
+    assert study.run(whole, tmp_path / "work-whole", programs, 1) == 0
+    assert whole.missing() == {sweep: ["optimizer-adam_seed-1"] for sweep in ("main", "long")}
+
+    work = tmp_path / "work-stopped"
+    first = work / "main" / "optimizer-adam_seed-0" / "metrics.csv"
+
+    def stop() -> None:
+        while not (first.exists() and first.read_text().count("\n") > 3):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    assert study.run(stopped, work, programs, 1) == 143
+    thread.join()
+    assert stopped.cells("main") == []
+    assert files(stopped.folder / "unfinished")
+    shutil.rmtree(work)
+    assert study.run(stopped, tmp_path / "work-elsewhere", programs, 2) == 0
+    assert stopped.missing() == whole.missing()
+    assert not files(stopped.folder / "unfinished")
+    for sweep in ("main", "long"):
+        for one, other in zip(whole.cells(sweep), stopped.cells(sweep), strict=True):
+            for name in ("best.safetensors", "centre.safetensors"):
+                assert (one / name).read_bytes() == (other / name).read_bytes()
+        assert {"plasticity_off", "frozen_half_way"} <= set(json.loads((one / "evaluation.json").read_text()))
+        assert read_run(one).evaluation["episodes"] == 100
