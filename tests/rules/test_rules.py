@@ -99,6 +99,13 @@ def test_a_file_is_run_once_until_it_changes(tmp_path: Path):
         (lambda pre, post: torch.zeros(5), r"got shape \(5,\)"),
         (lambda pre, post, eta_post: eta_post * pre.squeeze() * post.squeeze(), "RuntimeError.*; write it for one connection"),
         (lambda pre, post, eta_post: (eta_post * pre * post).sum(), r"to broadcast to shape \(2, 3, 5\), got shape \(\); write it for one"),
+        (lambda pre: pre * 1j, "the change as floating-point numbers, got torch.complex64"),
+        (
+            lambda pre, post: (pre * post).long(),
+            r"the change as floating-point numbers, got torch.int64; convert it, as in `.to\(pre.dtype\)`",
+        ),
+        (lambda pre, post: pre > post, "the change as floating-point numbers, got torch.bool; convert it"),
+        (lambda pre, n_pre_trace: (pre, (n_pre_trace > 0).int()), "the new n_pre_trace as floating-point numbers, got torch.int32"),
         (lambda pre: torch.tensor(0.1), r"got shape \(\).*write it for one connection"),
         (lambda pre, post: (pre - pre.mean(0)) * post, "to follow from that connection alone"),
         (lambda weight: weight - weight.mean(0), "to follow from that connection alone"),
@@ -128,6 +135,7 @@ def test_a_rule_may_make_anything_of_numbers():
         lambda A_pre: A_pre,
         lambda A_synapse: A_synapse,
         lambda pre: pre,
+        lambda pre: torch.full((1, 1), 0.1),
         lambda post: torch.sigmoid(post),
         lambda pre, post: torch.where(pre > 0.5, pre, 0.1 * post),
     ],
@@ -136,8 +144,10 @@ def test_a_rule_may_leave_anything_out(rule):
     net = nchl.PlasticMLP([3, 4, 2], rule, population=2)
     net.set_hrules(torch.ones(net.nparams))
     before = [weight.clone() for weight in net.weights]
-    net.step(torch.ones(2, 3))
-    assert not any(torch.equal(a, b) for a, b in zip(before, net.weights, strict=True))
+    for x in (torch.ones(2, 3), torch.ones(2, 6, 3)):  # a batch, too
+        net.reset(before)
+        net.step(x)
+        assert not any(torch.equal(a, b) for a, b in zip(before, net.weights, strict=True))
 
 
 def test_shapes_that_do_not_fit_are_named():

@@ -102,8 +102,11 @@ def _fitted(rule: Rule, what: str, value: object, shape: tuple[int, ...]) -> Ten
             f"rule {rule.name!r}: expected the {called} to be a tensor, got {type(value).__name__}"
             + ("; a return is missing" if value is None else "")
         )
-    if value.is_complex() or value.dtype == torch.bool:
-        raise InvalidArgument(f"rule {rule.name!r}: expected the {called} as real numbers, got {value.dtype}")
+    if not value.is_floating_point():  # over a batch, changes and states are averaged
+        raise InvalidArgument(
+            f"rule {rule.name!r}: expected the {called} as floating-point numbers, got {value.dtype}"
+            + ("" if value.is_complex() else "; convert it, as in `.to(pre.dtype)`")
+        )
     try:
         fits = value.ndim >= 2 and torch.broadcast_shapes(value.shape, shape) == shape
     except RuntimeError:
