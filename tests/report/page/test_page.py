@@ -102,6 +102,16 @@ def test_a_network_too_large_for_the_microscope_still_has_its_weights_followed(r
     assert '<section id="dynamics"' in (run / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_network_without_a_graph_has_a_page_that_says_why_it_has_no_microscope(tmp_path: Path) -> None:
+    folder = nchl.run("CartPole-v1", out=tmp_path / "gru", network="gru", hidden=[3], population=4, generations=1).folder
+    result = page.write(folder, episodes=0, film=False)
+    assert result["microscope"] is None
+    (note,) = result["notes"]
+    assert "There is no microscope: " in note
+    assert "StaticGRU has none" in note
+    assert "StaticGRU has none" in (folder / "report.html").read_text(encoding="utf-8")
+
+
 def test_no_request_can_leave_the_page(written: tuple[dict[str, Any], str]) -> None:
     _, text = written
     elements = Elements(text).found
