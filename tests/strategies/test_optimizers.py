@@ -72,6 +72,13 @@ def test_weight_decay_draws_to_zero():
     assert np.linalg.norm(centres[1].centre) < 0.8 * np.linalg.norm(centres[0].centre)
 
 
+def test_pgpe_settles_in_an_optimum_by_default():
+    strategy = strategies.make("pgpe", 10, 20, 1)
+    for _ in range(500):
+        strategy.tell(sphere(strategy.ask().rows()))
+    assert -sphere(strategy.centre[None])[0] < 1e-3
+
+
 def test_pgpe_and_snes_learn_a_sigma_for_each_coordinate():
     for name, generations in (("pgpe", 200), ("snes", 60)):
         strategy = strategies.make(name, 6, 40, 2, centre="zeros", sigma=0.3)

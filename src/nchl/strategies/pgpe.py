@@ -29,6 +29,8 @@ MOST_CHANGE = 0.2
 class PGPE(Strategy):
     """PGPE with mirrored pairs. Its attribute `sigma` is the mean of the sigmas, which are in `sigmas`.
 
+    ClipUp's steps have the length `lr` however near the optimum is, so `lr` falls unless told otherwise.
+
     Args:
         size: numbers in a vector.
         population: individuals per generation, even.
@@ -56,7 +58,7 @@ class PGPE(Strategy):
         sigma_lr: float = 0.1,
         lr: float = 0.15,
         lr_decay: float = 0.995,
-        lr_schedule: str = "constant",
+        lr_schedule: str = "exponential",
         optimizer: str = "clipup",
         weight_decay: float = 0.0,
     ) -> None:

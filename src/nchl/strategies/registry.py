@@ -138,7 +138,7 @@ STRATEGIES: dict[str, Entry] = {
     "pgpe": Entry(
         "nchl.strategies.pgpe:PGPE",
         (
-            *(SIGMA, SIGMA_LR, replace(LR, default=0.15), LR_DECAY, replace(LR_SCHEDULE, default="constant")),
+            *(SIGMA, SIGMA_LR, replace(LR, default=0.15), LR_DECAY, LR_SCHEDULE),
             *(replace(OPTIMIZER, default="clipup"), WEIGHT_DECAY),
         ),
     ),
