@@ -1,1 +1,1 @@
-"""Looking at runs: films, a page, comparisons. `nchl film`, `nchl report` and `nchl compare` are made of these."""
+"""Presents results: films, the page of a run, comparisons; behind `nchl film`, `nchl report` and `nchl compare`."""

@@ -1,4 +1,4 @@
-"""How results are put into words everywhere: why a run ended, settings, numbers, times and sizes."""
+"""Formats results for readers: reasons, settings, numbers, times and sizes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _REASONS = {
 
 
 def reason(name: object) -> str:
-    """Why a run ended, by the word that its summary has for it."""
+    """Description of the reason in a run's summary."""
     return _REASONS.get(str(name), "see summary.json")
 
 
 def setting(value: Any, between: str = " ") -> str:
-    """The value of an option, with `between` between the numbers of a list."""
+    """The value of an option; `between` separates the numbers of a list."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, Mapping):
@@ -30,14 +30,14 @@ def setting(value: Any, between: str = " ") -> str:
 
 
 def hashable(value: Any) -> Any:
-    """The value of an option as it is compared and shown: lists as tuples, settings by name as a tuple of `name=value`."""
+    """The value of an option in a hashable form: a list as a tuple, a mapping as a tuple of `name=value`."""
     if isinstance(value, Mapping):
         return tuple(f"{name}={json.dumps(value[name])}" for name in sorted(value))
     return tuple(value) if isinstance(value, list) else value
 
 
 def figure(value: float | None) -> str:
-    """A score in as few digits as tell it apart: 12,345, 512.3, 0.0123; a dash where there is none."""
+    """A score in few digits: 12,345, 512.3, 0.0123; a dash if there is none."""
     if value is None or not math.isfinite(value):
         return "-"
     size = abs(value)
@@ -45,7 +45,7 @@ def figure(value: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person would say them: 48 s, 12 min, 3 h 20 min; a dash where there are none."""
+    """Seconds as 48 s, 12 min or 3 h 20 min; a dash if not finite."""
     if not math.isfinite(seconds):
         return "-"
     whole = round(seconds)
@@ -58,6 +58,6 @@ def duration(seconds: float) -> str:
 
 
 def size(mebibytes: float) -> str:
-    """Bytes as a person would say them: 870 B, 34 kB, 12.0 MB."""
+    """Mebibytes as 870 B, 34 kB or 12.0 MB."""
     count = round(mebibytes * (1 << 20))
     return f"{count} B" if count < 1000 else f"{count / 1000:.0f} kB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"

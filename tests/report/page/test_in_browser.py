@@ -323,7 +323,7 @@ def test_every_network_can_be_looked_at(network: str, browser: Any, tmp_path: Pa
         canvas.focus()
         canvas.press("ArrowRight")
         said = opened.page.locator("[data-part=tip]").inner_text()
-        assert {"hl": "eta of this synapse", "wnchl": "eta", "static": "no rule moves it"}[network] in said
+        assert {"hl": "eta of this synapse", "wnchl": "eta", "static": "no rule changes it"}[network] in said
         assert opened.page.locator("[data-part=more-box]").is_visible() == (network == "wnchl")
         assert opened.page.locator("[data-part=terms-box]").is_visible() == (network != "static")
         assert opened.said == []
@@ -373,7 +373,7 @@ def test_a_recurrent_network_with_averages_and_a_trace(browser: Any, tmp_path: P
         canvas.focus()
         canvas.press("ArrowRight")
         tip = opened.page.locator("[data-part=tip]").inner_text()
-        for words in ("hidden0 0 → hidden0 0", "eligibility trace E", "(step before)", "the rule sees"):
+        for words in ("hidden0 0 → hidden0 0", "eligibility trace E", "(step before)", "input of the rule"):
             assert words in tip
 
         section = opened.page.locator("#dynamics")

@@ -1,7 +1,6 @@
-"""`nchl report RUN`: one self-contained `report.html` that opens from disk, on a phone, in the dark and on paper.
+"""`nchl report RUN`: one self-contained `report.html`, for any screen, for dark mode and for paper.
 
-Promise: no request leaves the page (its own policy forbids it), and whatever a user has named, a task, a folder, a file, is shown
-as text and never becomes part of the page.
+The page makes no request, which its Content-Security-Policy enforces. Names from users (tasks, folders, files) are escaped.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from nchl.errors import InvalidArgument, NchlError, RunError, require
 from nchl.report import formatting
 from nchl.report.page import facts, lifetime
 from nchl.report.page.inline_svg import svg
-from nchl.report.page.lifetime import Life, record_life
+from nchl.report.page.lifetime import Life, note_missing, record_life
 from nchl.report.page.snapshot import State, snapshot
 from nchl.report.plots import run as plots
 from nchl.runs.environment import notes_on_environment, of_settings
@@ -50,30 +49,30 @@ def write(
     rule: str | None = None,
     on_note: OnNote | None = None,
 ) -> dict[str, Any]:
-    """Make the page of a run, finished or still going on.
+    """Write the page of a run that has ended or is in progress.
 
     Args:
         run: the run folder.
         out: the page; None: `report.html` in the run folder.
-        episodes: unseen episodes to play, and again for each control; 0 leaves the evaluation out.
-        seed: of the evaluation; the film and the microscope show its first episode.
-        film: embed `film.mp4` of the run folder, or make one where there is none.
-        microscope: record one lifetime and embed it; with it goes what the weights do over that lifetime.
-        rule: another rule than the run's own, on purpose: "FILE.py:NAME"; `out` must then be given.
-        on_note: called with lines that tell how far it is.
+        episodes: number of unseen episodes, played again for each control; 0 leaves the evaluation out.
+        seed: seed of the evaluation; the film and the microscope show its first episode.
+        film: embed `film.mp4` of the run folder, or make one if it does not exist.
+        microscope: record one lifetime, embed it, and analyse the dynamics of its weights.
+        rule: "FILE.py:NAME" of a rule to use in place of the run's own; requires `out`.
+        on_note: called with lines about the progress.
 
     Returns:
         A JSON object: report (the path), bytes, task, status, generation, evaluation, microscope (steps and moments, or None),
-        dynamics (what the weights did in that lifetime, or None), film (whether there is one), notes.
+        dynamics (of the recorded lifetime, or None), film (whether there is one), notes.
 
     Raises:
-        NchlError: no such run, nothing found yet, or a page that cannot be written.
+        NchlError: the run does not exist or has no best individual yet, or the page cannot be written.
     """
     for name, value in (("episodes", episodes), ("seed", seed)):
         if value < 0:
             raise InvalidArgument(f"{name} must be at least 0, got {value}")
     if rule is not None and out is None:
-        raise InvalidArgument("a report with another rule than the run's own is none of the run's: say with --out where it is to lie")
+        raise InvalidArgument("with another rule, the report does not belong in the run folder: name a file with --out")
     jinja = require("jinja2", "report")
     tell = on_note or (lambda line: None)
     notes: list[str] = []
@@ -87,7 +86,7 @@ def write(
             tell(f"playing {episodes} unseen episodes, and if weights change, again with plasticity off and frozen")
             evaluated = evaluate(state.folder.path, episodes=episodes, seed=seed, controls=None, rule=rule)
             notes += evaluated["notes"]
-        else:  # what plays says this by itself
+        else:  # an evaluation has these notes already
             notes += _environment_notes(state)
         life = Life()
         if microscope:
@@ -96,7 +95,10 @@ def write(
         recording = life.recording
         embedded = None
         if film:
-            embedded = _tried("There is no film", notes, lambda: _film(Path(run), state, seed, rule, tell))
+            try:
+                embedded = _film(Path(run), state, seed, rule, tell)
+            except NchlError as error:
+                note_missing(notes, "There is no film", error)
         environment = jinja.Environment(
             loader=jinja.FileSystemLoader(_TEMPLATES),
             autoescape=True,
@@ -107,13 +109,14 @@ def write(
         script = _script(_SCRIPTS if recording is None else _MICROSCOPE)
         page = environment.get_template("report.html").render(
             **facts.facts(state, Path(run), evaluated),
-            **_pictures(state, evaluated, rule),
+            **_figures(state, evaluated),
+            genome=_genome(state, rule),
             evaluated=evaluated,
-            conditions=[] if evaluated is None else plots.conditions(evaluated),
+            conditions=plots.conditions(evaluated) if evaluated else [],
             recording=None if recording is None else _json(recording),
             life=recording,
             dynamics=life.dynamics,
-            dynamics_pictures=lifetime.pictures(life.dynamics, _trusted),
+            dynamics_pictures=lifetime.figures(life.dynamics, _trusted),
             film=embedded,
             notes=notes,
             seed=seed,
@@ -142,18 +145,18 @@ def write(
 
 
 def _environment_notes(state: State) -> list[str]:
-    """That the environment has changed since, where nothing is evaluated."""
+    """Notes about changes of the environment since the run."""
     if state.record.environment is None:
         return []
     try:
         record, _ = state.folder.read_record_to_run()
         return notes_on_environment(record, of_settings(record.settings))
     except NchlError as error:
-        return [f"Whether the environment has changed since is not known: {error}"]
+        return [f"It is not known whether the environment has changed since: {error}"]
 
 
 def _check_place(path: Path) -> None:
-    """Refuse, before anything is played, a place that the page could not be written to in the end."""
+    """Raise, before anything is played, if the page could not be written."""
     if path.is_dir():
         raise RunError(f"cannot write {path}: it is a folder; name a file in it, for example {path / 'report.html'}")
     folder = next(parent for parent in path.absolute().parents if parent.exists())
@@ -162,7 +165,7 @@ def _check_place(path: Path) -> None:
 
 
 def _film(run: Path, state: State, seed: int, rule: str | None, tell: OnNote) -> dict[str, str]:
-    """The film as a data URI and what to say of it."""
+    """The film as a data URI, and its description."""
     from nchl.report.film import film
 
     path = run / "film.mp4"
@@ -185,22 +188,12 @@ def _film(run: Path, state: State, seed: int, rule: str | None, tell: OnNote) ->
     return {"source": "data:video/mp4;base64," + base64.b64encode(data).decode(), "said": said}
 
 
-def _tried(otherwise: str, notes: list[str], make: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
-    """What `make` gives; where it cannot, None and a note that says why: the rest of the page is worth having."""
-    try:
-        return make()
-    except NchlError as error:
-        known = any(str(error) in note for note in notes)
-        notes.append(f"{otherwise}, for the same reason" if known else f"{otherwise}: {error}")
-        return None
-
-
-def _pictures(state: State, evaluated: dict[str, Any] | None, rule: str | None) -> dict[str, Any]:
+def _figures(state: State, evaluated: dict[str, Any] | None) -> dict[str, Any]:
     """The figures as SVG."""
     task, rows = state.record.settings.task, state.rows
     mean = plots.column(rows, "mean")
-    told = [f"{v:,.4g}" if math.isfinite(v) else "not finite" for v in (mean[0], mean[-1])]
-    alt = f"Learning curve over {len(rows)} generations: the mean fitness goes from {told[0]} to {told[1]}."
+    first, last = (f"{v:,.4g}" if math.isfinite(v) else "not finite" for v in (mean[0], mean[-1]))
+    alt = f"Learning curve over {len(rows)} generations: the mean fitness goes from {first} to {last}."
     curve = svg(lambda axes: plots.learning_curve(axes, rows), name="curve", alt=alt, size=(5.6, 3.6))
     picture = None
     if evaluated is not None:
@@ -211,11 +204,11 @@ def _pictures(state: State, evaluated: dict[str, Any] | None, rule: str | None) 
         alt = f"Mean return on {evaluated['episodes']} unseen episodes of {task}: {', '.join(parts)}."
         height = 0.9 + 0.55 * len(parts)
         picture = svg(lambda axes: plots.evaluation(axes, evaluated), name="evaluation", alt=alt, size=(4.6, height))
-    return {"curve": _trusted(curve), "evaluation_picture": _trusted(picture or ""), "genome": _genome(state, rule)}
+    return {"curve": _trusted(curve), "evaluation_picture": _trusted(picture or "")}
 
 
 def _genome(state: State, rule: str | None) -> list[Any]:
-    """One picture for each parameter: its distribution in each block of the best individual's genome."""
+    """One figure per parameter: its distribution in each block of the best individual's genome."""
     from nchl.runs.load import load
 
     agent, task = load(state.folder.path, rule=rule)
@@ -223,7 +216,7 @@ def _genome(state: State, rule: str | None) -> list[Any]:
         flat, layout = agent.genome.detach().cpu().numpy().reshape(-1), agent.layout
     finally:
         task.close()
-    # In the order of the richest block: an input neuron has no B, and B would come last.
+    # In the order of the block with the most parameters: input neurons have no B, and B would come last.
     richest = max(layout.blocks, key=lambda block: len(block.parameters))
     found: dict[str, dict[str, np.ndarray]] = {name: {} for name in richest.parameters}
     for block in layout.blocks:
@@ -251,11 +244,11 @@ def _script(names: Iterable[str]) -> str:
 
 
 def _json(value: Any) -> Any:
-    """JSON that can stand inside a script element: no character in it can end the element or begin another."""
+    """JSON for a script element: no character in it can end the element or start another."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return _trusted(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def _trusted(text: str) -> Any:
-    """Text of our own making, in which everything foreign is escaped already."""
+    """Markup in which everything from users is already escaped."""
     return require("markupsafe", "report").Markup(text)

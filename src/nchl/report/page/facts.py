@@ -1,10 +1,10 @@
-"""What the page of a run tells in words: settings, versions, figures, and the commands that repeat it."""
+"""Texts and numbers of the page: settings, versions, the last generation, and the commands that repeat the run."""
 
 from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from nchl.report.formatting import duration, setting
 from nchl.report.page.snapshot import State
-from nchl.report.plots import run as plots
+from nchl.report.plots.run import column
 from nchl.runs.command import evolve_command
 from nchl.runs.config import EvolveConfig, options
 from nchl.runs.metrics import COLUMNS
@@ -20,7 +20,13 @@ from nchl.runs.sessions import nchl_of
 
 
 def facts(state: State, run: Path, evaluated: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Everything that the page tells in words; `evaluated`: what `evaluate` gave, with controls where the network has some."""
+    """Texts for the template.
+
+    Args:
+        state: copy of the run.
+        run: the run folder.
+        evaluated: result of `evaluate`, with controls if the network has any, or None.
+    """
     record, last = state.record, state.rows[-1]
     config = record.settings
     controls = record.has_controls if evaluated is None else "plasticity_off" in evaluated
@@ -29,18 +35,21 @@ def facts(state: State, run: Path, evaluated: Mapping[str, Any] | None) -> dict[
         value = getattr(config, option.name)
         if option.name != "task" and value is not None:
             headings.setdefault(option.group, []).append((option.flag, setting(value), option.help))
-    best = plots.column(state.rows, "best_so_far")
+    best = column(state.rows, "best_so_far")
     finite = best[np.isfinite(best)]
+    steps, seconds = (float(column([last], name)[0]) for name in ("env_steps", "seconds"))
     numbers = [
         ("generations", f"{int(last['generation']):,}"),
-        ("environment steps", _whole(last.get("env_steps"))),
-        ("search time", _duration(last.get("seconds"))),
+        ("environment steps", f"{steps:,.0f}" if math.isfinite(steps) else "-"),
+        ("search time", duration(seconds)),
         ("highest fitness", f"{finite[-1]:,.5g}" if len(finite) else "none is finite"),
     ]
     folder = shlex.quote(str(run))
+    # When each session after the first started, and its version of nchl.
+    sessions = [(str(each.get("started")), nchl_of(each) or "not known") for each in (record.sessions or [])[1:]]
     return {
         "title": f"{config.task} · {config.network}",
-        "headings_network": network_words(config),
+        "headings_network": _network(config),
         "task": config.task,
         "name": run.resolve().name,
         "folder": str(run),
@@ -50,7 +59,7 @@ def facts(state: State, run: Path, evaluated: Mapping[str, Any] | None) -> dict[
         "best_generation": state.best_generation,
         "headings": headings,
         "versions": record.versions,
-        "sessions": sessions_words(record.sessions),
+        "sessions": sessions,
         "same_bits": record.same_bits,
         "files": record.files,
         "started": record.started,
@@ -63,15 +72,6 @@ def facts(state: State, run: Path, evaluated: Mapping[str, Any] | None) -> dict[
     }
 
 
-def sessions_words(sessions: Sequence[Mapping[str, Any]] | None) -> list[tuple[str, str]]:
-    """When each session after the first was started, and with which nchl; none where the run was not continued."""
-    return [(str(each.get("started")), nchl_of(each) or "not known") for each in (sessions or [])[1:]]
-
-
-def _whole(cell: str | None) -> str:
-    return f"{int(cell):,}" if cell and cell.isdigit() else "-"
-
-
 def _cell(cell: str | None) -> str:
     try:
         return f"{float(cell):,.6g}" if cell else "-"
@@ -79,14 +79,7 @@ def _cell(cell: str | None) -> str:
         return str(cell)
 
 
-def _duration(cell: str | None) -> str:
-    try:
-        return duration(float(cell or "nan"))
-    except ValueError:
-        return duration(math.nan)
-
-
-def network_words(config: EvolveConfig) -> str:
+def _network(config: EvolveConfig) -> str:
     """The network with its hidden layers."""
     hidden = "" if not config.hidden else f" {'-'.join(map(str, config.hidden))}"
     return f"{'recurrent ' if config.recurrent else ''}{config.network}{hidden}"

@@ -1,4 +1,4 @@
-"""Figures as SVG that stands in the page itself: it takes the page's colours, light or dark, on screen or on paper."""
+"""Figures as SVG elements of the page, in the page's colours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from nchl.errors import require
 from nchl.report.plots import style
 
-# Colour in the figure -> what the page's style sheet calls it.
+# Colour in the figure -> colour of the page's style sheet.
 _INK, _GRID = "#010203", "#040506"
 _NAMES = {
     _INK: "currentColor",
@@ -25,7 +25,7 @@ _NAMES = {
     style.YELLOW: "var(--yellow)",
     style.GREY: "var(--grey)",
 }
-_TASTE = {
+_STYLE = {
     "svg.fonttype": "none",
     "font.size": 10,
     "text.color": _INK,
@@ -41,19 +41,19 @@ _TASTE = {
 
 
 def svg(draw: Callable[[Any], Any], *, name: str, alt: str, size: tuple[float, float]) -> str:
-    """Draw on an Axes and give the SVG, safe to stand in HTML: texts in it are escaped.
+    """Draw a figure as SVG; texts in it are escaped.
 
     Args:
-        draw: takes an Axes.
-        name: tells the figure's ids from those of others in the page.
-        alt: what the picture shows, for those who do not see it.
-        size: width and height in inches of 72 units.
+        draw: draws on an Axes.
+        name: prefix of the ids in the figure, unique in the page.
+        alt: description of the figure for screen readers.
+        size: (width, height) in inches.
 
     Raises:
         MissingExtra: matplotlib is not installed.
     """
     matplotlib, figures = require("matplotlib", "report"), require("matplotlib.figure", "report")
-    with matplotlib.rc_context({**_TASTE, "svg.hashsalt": name}):
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
         figure = figures.Figure(figsize=size)
         draw(figure.subplots())
         buffer = io.StringIO()
@@ -63,7 +63,6 @@ def svg(draw: Callable[[Any], Any], *, name: str, alt: str, size: tuple[float, f
     text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
     for colour, meaning in _NAMES.items():
         text = re.sub(re.escape(colour), meaning, text, flags=re.IGNORECASE)
-    # Ids of two figures in one page must differ.
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r"url\(#", f"url(#{name}-", text)
     text = re.sub(r'xlink:href="#', f'xlink:href="#{name}-', text)

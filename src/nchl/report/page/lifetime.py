@@ -1,4 +1,4 @@
-"""One lifetime of a run's best individual for its page: under the microscope, and what its weights did, with their pictures."""
+"""One lifetime of a run's best individual: recorded for the microscope, and the dynamics of its weights with figures."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from nchl.rollout.dynamics import Dynamics, WeightPath, plastic_weights
 from nchl.rollout.watch import never
 from nchl.runs.dynamics import static
 from nchl.runs.watch import open_run
+from nchl.tasks.render import DRAWN_BY_ENVPOOL
 
 _FRAME = (320, 240)
 
 
 @dataclass(frozen=True)
 class Life:
-    """What there is to tell of a lifetime.
+    """One lifetime.
 
     Attributes:
-        recording: of the microscope, or None where there is none.
-        dynamics: what the weights did, or None where no lifetime could be played.
+        recording: data of the microscope, or None.
+        dynamics: dynamics of the weights, or None if no lifetime could be played.
     """
 
     recording: dict[str, Any] | None = None
@@ -34,67 +35,61 @@ class Life:
 
 
 def record_life(state: State, seed: int, notes: list[str], rule: str | None) -> Life:
-    """Play the first episode of the evaluation and look at it; what there cannot be is told by a line in `notes`.
-
-    A task that has no pictures is played without.
-    """
+    """Record the first episode of the evaluation, without frames if the task cannot be drawn; adds a note for anything missing."""
     try:
         try:
-            return _look(state, seed, notes, rule, draw=True)
+            return _record(state, seed, notes, rule, draw=True)
         except DrawingError as error:
             notes.append(f"The microscope is without pictures of the task: {error}")
-            return _look(state, seed, notes, rule, draw=False)
+            return _record(state, seed, notes, rule, draw=False)
     except NchlError as error:
-        _without(notes, error)
+        note_missing(notes, "There is no microscope", error)
         return Life()
 
 
-def _without(notes: list[str], error: NchlError) -> None:
+def note_missing(notes: list[str], missing: str, error: NchlError) -> None:
+    """Add a note that a part of the page is missing; a reason that another note has already is not repeated."""
     known = any(str(error) in note for note in notes)
-    notes.append("There is no microscope, for the same reason" if known else f"There is no microscope: {error}")
+    notes.append(f"{missing}, for the same reason" if known else f"{missing}: {error}")
 
 
-def _look(state: State, seed: int, notes: list[str], rule: str | None, *, draw: bool) -> Life:
-    with open_run(state.folder.path, seed, size=_size(state) if draw else None, draw=draw, rule=rule) as scene:
-        scope, failed = None, None
+def _record(state: State, seed: int, notes: list[str], rule: str | None, *, draw: bool) -> Life:
+    # EnvPool draws in its own size.
+    size = None if not draw or state.record.settings.task in DRAWN_BY_ENVPOOL else _FRAME
+    with open_run(state.folder.path, seed, size=size, draw=draw, rule=rule) as scene:
+        microscope, failure = None, None
         try:
-            scope = Microscope(scene.network)
-        except InvalidArgument as error:  # the weights can be followed all the same
-            failed = error
+            microscope = Microscope(scene.network)
+        except InvalidArgument as error:  # a network that is too large still has dynamics
+            failure = error
         path = WeightPath()
         path.look(plastic_weights(scene.network))
-        for moment in scene.watch(draw=scope.wants_frame if draw and scope is not None else never):
-            if scope is not None:
-                scope.look(moment)
+        for moment in scene.watch(draw=microscope.wants_frame if draw and microscope is not None else never):
+            if microscope is not None:
+                microscope.look(moment)
             path.look(plastic_weights(scene.network))
         notes += [note for note in scene.stage.notes if note not in notes]
-        did = path.dynamics() if scene.network.plastic else static()
+        dynamics = path.dynamics() if scene.network.plastic else static()
         recording = None
         try:
-            recording = None if scope is None else scope.recording()
+            recording = None if microscope is None else microscope.recording()
         except InvalidArgument as error:
-            failed = error
-        if failed is not None:
-            _without(notes, failed)
-        return Life(recording, did)
+            failure = error
+        if failure is not None:
+            note_missing(notes, "There is no microscope", failure)
+        return Life(recording, dynamics)
 
 
-def _size(state: State) -> tuple[int, int] | None:
-    from nchl.tasks.render import DRAWN_BY_ENVPOOL
-
-    return None if state.record.settings.task in DRAWN_BY_ENVPOOL else _FRAME
-
-
-def pictures(life: Dynamics | None, trusted: Callable[[str], Any]) -> list[tuple[str, Any]]:
-    """The path of the weights and the size of their changes as (title, SVG); none where nothing changed."""
+def figures(life: Dynamics | None, trusted: Callable[[str], Any]) -> list[tuple[str, Any]]:
+    """Figures of the path of the weights and of the size of their changes, as (title, SVG); empty if nothing changed."""
     if life is None or not life.changes:
         return []
-    shown = f"{life.explained[0]:.0%} and {life.explained[1]:.0%} of the variance"
-    drawn = (
-        ("path", weight_path, f"Path of the weights in their first two principal components ({shown}). {life.words}."),
+    share = f"{life.explained[0]:.0%} and {life.explained[1]:.0%} of the variance"
+    found = (
+        ("path", weight_path, f"Path of the weights in their first two principal components ({share}). {life.words}."),
         ("change per step", weight_changes, f"Size of each of {life.changes} changes of the weights, log scale. {life.words}."),
     )
     return [
         (title, trusted(svg(partial(draw, life=life), name=f"dynamics-{k}", alt=alt, size=(5.2, 3.6))))
-        for k, (title, draw, alt) in enumerate(drawn)
+        for k, (title, draw, alt) in enumerate(found)
     ]

@@ -1,7 +1,6 @@
-"""What a run folder holds at one moment, also while a live process writes to it.
+"""A copy of a run folder, so that the whole page describes one moment of a run in progress.
 
-Files are replaced whole while a run goes on, so each is read whole; but two of them may be of different generations. A copy of
-all, taken at once, is what the page tells of.
+A run replaces its files as a whole, but one after the other: files that are read at different times may be of different generations.
 """
 
 from __future__ import annotations
@@ -23,20 +22,20 @@ from nchl.runs.folder import Record, RunFolder
 from nchl.runs.lock import in_use
 from nchl.runs.metrics import read_metrics
 
-_FRESH_SECONDS = 120.0  # who has written so lately may well be alive, even where there are no locks
+_FRESH_SECONDS = 120.0  # after so recent a write the run may be in progress, even on a file system without locks
 
 
 @dataclass(frozen=True)
 class State:
-    """A run as it was when the copy was taken.
+    """A run at the time of the copy.
 
     Attributes:
         folder: the copy.
         record: settings, versions, command.
-        rows: of `metrics.csv`.
-        status: in words: running, stopped or ended.
-        running: whether it seems to go on.
-        best_generation: the generation that the best individual is from.
+        rows: rows of `metrics.csv`.
+        status: "running ...", "stopped ..." or "ended ...".
+        running: whether it seems to be in progress.
+        best_generation: generation of the best individual, or None.
     """
 
     folder: RunFolder
@@ -49,10 +48,10 @@ class State:
 
 @contextlib.contextmanager
 def snapshot(run: Path | str) -> Iterator[State]:
-    """A copy of what a report needs, in a temporary folder that goes when the block is left.
+    """A copy of the files that a report needs, in a temporary folder that is deleted at the end of the block.
 
     Raises:
-        RunError: no run folder, an altered one, or one without a best individual yet.
+        RunError: it is no run folder, a file was altered, or there is no best individual yet.
     """
     source = RunFolder.open(run)
     record = source.read_record()
@@ -72,7 +71,7 @@ def snapshot(run: Path | str) -> Iterator[State]:
             if record.code is not None:
                 shutil.copytree(source.path / FOLDER, copy.path / FOLDER)
         except OSError as error:
-            raise RunError(f"cannot copy {source.path} to look at it: {error.strerror or error}") from error
+            raise RunError(f"cannot copy {source.path}: {error.strerror or error}") from error
         rows = read_metrics(copy.metrics)
         if not rows:
             raise RunError(f"{source.metrics} has no whole row yet: wait until the first generation is saved")

@@ -116,11 +116,12 @@ def wanted(config: EvolveConfig) -> list[str]:
 
 
 def check(config: EvolveConfig) -> None:
-    """Check that the packages of the trackers in a configuration are installed.
+    """Check, before a run begins, that TensorBoard and the packages of the trackers in a configuration are installed.
 
     Raises:
         MissingExtra: one is not; names the package and its extra.
     """
+    require("tensorboard", "sim")
     for name in wanted(config):
         require(KNOWN[name][0], "tracking")
 

@@ -1,4 +1,4 @@
-// The microscope: one lifetime, moment by moment.
+// The microscope: one recorded episode, step by step.
 
 const COLOURS = ["--blue", "--orange", "--green", "--purple", "--sky", "--vermillion", "--yellow", "--grey"];
 
@@ -10,9 +10,9 @@ class LayerView {
     this.place = placement(layer.shape);
     const { width, height, places, postAcross, kernels } = this.place;
     const [across, down] = postAcross ? [this.post, this.pre] : [this.pre, this.post];
-    this.map = new HeatMap(width, height, places, `Heat map of ${layer.name}, ${layer.label}; arrow keys look at single weights`);
+    this.map = new HeatMap(width, height, places, `Heat map of ${layer.name}, ${layer.label}; arrow keys select single weights`);
     this.mine = recording.held.filter((held) => held.layer === index);
-    this.states = this.mine.filter((held) => held.group === null); // one number for each weight
+    this.states = this.mine.filter((held) => held.group === null); // one value per weight
     this.earlier = layer.delay ? heldOf(recording, "earlier", layer.pre) : undefined;
     this.largest = new Map();
     this.shown = make("span");
@@ -25,7 +25,7 @@ class LayerView {
     this.bar = make("i");
     const legend = make("span", { className: "scale" }, this.bounds[0], this.bar, this.bounds[1]);
     const sizes = kernels ? `${layer.shape[0]} \u00d7 ${layer.shape[1]} kernels of ${layer.shape[2]} \u00d7 ${layer.shape[3]}` : `${this.pre.size} \u00d7 ${this.post.size}`;
-    const title = make("figcaption", {}, make("b", { textContent: layer.label }), ` ${sizes}${layer.plastic ? "" : ", does not move"}`, this.shown, " ", legend);
+    const title = make("figcaption", {}, make("b", { textContent: layer.label }), ` ${sizes}${layer.plastic ? "" : ", static"}`, this.shown, " ", legend);
     const body = make("div", { className: kernels ? "matrix kernels" : "matrix" });
     const most = Math.min(width * 56, (420 * width) / height);
     body.style.maxWidth = `${Math.max(most, 120) + 26}px`;
@@ -34,7 +34,7 @@ class LayerView {
     } else {
       const top = new HeatMap(across.size, 1, range(across.size), `Activations of ${across.name}`);
       const left = new HeatMap(1, down.size, range(down.size), `Activations of ${down.name}`);
-      // Two groups may be the same one: which side is which is told by the place.
+      // The two groups may be the same; the position distinguishes them.
       this.strips = postAcross ? [[across, top, null], [down, left, this.earlier]] : [[across, top, this.earlier], [down, left, null]];
       const called = this.strips.map(([group, , earlier]) => group.name + (earlier ? ", step before" : ""));
       const side = make("span", { className: "axis down", textContent: called[1] });
@@ -54,7 +54,7 @@ class LayerView {
     return layer.plastic ? [recording.arrays.weights, moment * recording.moving + layer.start] : [recording.arrays.still, layer.start];
   }
 
-  // `what`: the name of a state to show in place of the weights, where this layer has it.
+  // `what`: name of a state to show in place of the weights, if this layer has it.
   draw(moment, wholeLife, what = "") {
     const state = this.state = this.states.find((held) => held.name === what) ?? null;
     const mine = this.scale(moment, state);
@@ -74,7 +74,7 @@ class LayerView {
     return codes[start + k] === -128 ? NaN : (codes[start + k] / 127) * this.scale(moment);
   }
 
-  // What stands beside the pointer: the two neurons of a weight, their activations and their rules.
+  // Contents of the tooltip: the two neurons of a weight, their activations and their rules.
   describe(moment, k) {
     const { recording, layer, pre, post } = this;
     const step = recording.kept[moment], weight = number(this.weight(moment, k));
@@ -87,7 +87,7 @@ class LayerView {
       lines.push(make("b", { textContent: `kernel element: output channel ${o}, input channel ${i}, row ${y}, column ${x}` }));
       lines.push(make("div", { textContent: `weight ${weight} after step ${step}` }));
       for (const state of this.states) lines.push(make("div", { textContent: `${state.name} ${number(heldValue(recording, state, moment, k))}` }));
-      if (!layer.synapses) lines.push(make("div", { textContent: "shared by many pairs of neurons: no single two rules" }));
+      if (!layer.synapses) lines.push(make("div", { textContent: "shared by many pairs of neurons, so there is no single pair of rules" }));
     } else {
       const ins = layer.shape[1], i = k % ins, o = Math.floor(k / ins);
       lines.push(make("b", { textContent: `${pre.name} ${i} \u2192 ${post.name} ${o}` }));
@@ -97,7 +97,7 @@ class LayerView {
       table.append(row("activation", this.earlier ? `${number(before)} (step before)` : number(before), number(activation(recording, post, moment, o))));
       if (layer.plastic) {
         const seen = [(layer.delay && heldOf(recording, "before", layer.pre)) || heldOf(recording, "seen", layer.pre), heldOf(recording, "seen", layer.post)];
-        if (seen[0] && seen[1]) table.append(row("the rule sees", number(heldValue(recording, seen[0], moment, i)), number(heldValue(recording, seen[1], moment, o))));
+        if (seen[0] && seen[1]) table.append(row("input of the rule", number(heldValue(recording, seen[0], moment, i)), number(heldValue(recording, seen[1], moment, o))));
       }
       for (const state of this.mine) {
         if (state.group === null) lines.push(make("div", { textContent: `${state.name} ${number(heldValue(recording, state, moment, k))}` }));
@@ -109,7 +109,7 @@ class LayerView {
       }
     }
     if (layer.synapses) for (const name of layer.synapses.parameters) table.append(row(`${name} of this synapse`, parameter(recording, layer.synapses, k, name)));
-    if (!layer.plastic) lines.push(make("div", { textContent: "evolved; no rule moves it" }));
+    if (!layer.plastic) lines.push(make("div", { textContent: "evolved; no rule changes it" }));
     return [...lines, table];
   }
 }
@@ -124,13 +124,13 @@ function activation(recording, group, moment, n) {
   return (arrays.activations[moment * neurons + group.start + n] / 127) * arrays.activation_scales[moment * groups.length + groups.indexOf(group)];
 }
 
-// Activations in [-1, 1] are shown on that scale, larger ones on the moment's own.
+// Activations in [-1, 1] are shown on that scale, larger ones on the scale of their step.
 function drawGroup(recording, group, map, moment) {
   const scale = recording.arrays.activation_scales[moment * recording.groups.length + recording.groups.indexOf(group)];
   map.draw(recording.arrays.activations, moment * recording.neurons + group.start, Math.min(1, scale));
 }
 
-// What the network keeps beside weights and activations: of a group, or of a layer.
+// State beside weights and activations, of a group or of a layer.
 function heldOf(recording, kind, group) {
   return recording.held.find((held) => held.kind === kind && held.group === group && held.layer === null);
 }
@@ -142,7 +142,7 @@ function heldValue(recording, held, moment, n) {
 
 function drawHeld(recording, held, map, moment) {
   const scale = recording.arrays.held_scales[moment * recording.held.length + held.index];
-  // What is like an activation is shown as activations are, a state of a rule on the moment's own scale.
+  // Averages and the like are shown as activations are, a state of a rule on the scale of its step.
   const full = held.kind === "memory" ? scale : Math.max(1, scale);
   map.draw(recording.arrays.held, moment * recording.kept_numbers + held.start, full > 0 ? scale / full : 0);
   return full;
@@ -314,7 +314,7 @@ async function microscope(root) {
     button.setAttribute("aria-pressed", "false");
   }
 
-  // Looking at one weight: under the pointer, under a finger, or by arrow keys.
+  // Selecting one weight with pointer, finger or arrow keys.
   let selected = null;
   function point(view, k, x, y) {
     selected = { view, k, x, y };
@@ -366,7 +366,7 @@ async function microscope(root) {
   addEventListener("afterprint", () => { printing = false; all(); });
   new ResizeObserver(() => everyChart.forEach((chart) => chart.paint())).observe(root);
 
-  // Where the weights grow a lot, one scale for the whole life would hide their beginning.
+  // If the weights grow a lot, one scale for the whole episode would hide the first steps.
   const spread = views.some((view) => { const all = range(moments).map((m) => view.scale(m)).filter((s) => s > 0); return Math.max(...all) > 10 * Math.min(...all); });
   scale.value = spread ? "moment" : "life";
   part("state").hidden = true;
@@ -380,7 +380,7 @@ const section = document.getElementById("microscope");
 if (section && document.getElementById("recording")) {
   microscope(section).catch((error) => {
     section.querySelector('[data-part="state"]').textContent = typeof DecompressionStream === "undefined"
-      ? "This browser is too old to unpack the recording; any of the last years will do (Chromium 80, Firefox 113, Safari 16.4)."
+      ? "This browser is too old to unpack the recording; it needs a newer one (Chromium 80, Firefox 113, Safari 16.4)."
       : `The recording cannot be shown: ${error.message}`;
   });
 }

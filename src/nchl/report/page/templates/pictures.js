@@ -13,7 +13,7 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 let printing = false;
 const isDark = () => dark.matches && !printing;
 
-// Blue for negative, orange for positive; the middle is the page's own ground, so that zeros vanish.
+// Blue for negative, orange for positive; the middle is the background of the page, so that zeros are invisible.
 const STOPS = {
   light: [[0, 38, 66], [0, 114, 178], [120, 190, 232], [250, 250, 248], [240, 176, 70], [213, 94, 0], [92, 32, 0]],
   dark: [[214, 239, 255], [86, 180, 233], [0, 84, 134], [22, 25, 31], [140, 66, 0], [230, 159, 0], [255, 236, 190]],
@@ -35,7 +35,7 @@ let palette = colourMap();
 const NOT_FINITE = pack32(204, 121, 167);
 const repaint = () => (palette = colourMap());
 
-// Codes -128..127 -> colours, where a code counts `factor` times: 1 when the scale is that of the moment.
+// Codes -128..127 -> colours, with each code multiplied by `factor` (1 for the scale of the step).
 function shades(factor) {
   const table = new Uint32Array(256);
   table[0] = NOT_FINITE;
@@ -43,7 +43,7 @@ function shades(factor) {
   return table;
 }
 
-// A picture of codes: `places[k]` is the pixel of number k; pixels without a number stay clear.
+// A heat map of codes: `places[k]` is the pixel of value k; pixels without a value stay transparent.
 class HeatMap {
   constructor(width, height, places, label) {
     this.canvas = make("canvas", { width, height, className: "heat" });
@@ -63,7 +63,7 @@ class HeatMap {
     this.context.putImageData(this.image, 0, 0);
   }
 
-  // Which number lies under a point of the page, or -1.
+  // Index of the value at a point of the page, or -1.
   at(x, y) {
     const box = this.canvas.getBoundingClientRect(), { width, height } = this.canvas;
     const column = Math.floor(((x - box.left) / box.width) * width), row = Math.floor(((y - box.top) / box.height) * height);
@@ -73,7 +73,7 @@ class HeatMap {
 
 const range = (n) => Array.from({ length: n }, (_, i) => i);
 
-// Where the weights of a layer lie: the larger of its two sides across; kernels as tiles, outputs down, inputs across.
+// Pixels of the weights of a layer: the larger side across; kernels as tiles, outputs down, inputs across.
 function placement(shape) {
   const [outs, ins, rows = 1, columns = 1] = shape;
   if (shape.length > 2) {
@@ -102,7 +102,7 @@ function tiles([channels, rows, columns]) {
   return { width, height, places };
 }
 
-// A figure with curves over the steps of the life, a legend that tells the values of the moment, and a cursor.
+// A chart of curves over the steps of the episode, with a legend that shows the current values, and a cursor.
 class Chart {
   constructor({ title, points, steps, series, stacked = false, percent = false, onSeek }) {
     Object.assign(this, { title, points, steps, series, stacked, percent });
@@ -115,7 +115,7 @@ class Chart {
     if (!(this.high > this.low)) this.high = this.low + 1;
     this.canvas = make("canvas", { className: "curves" });
     this.canvas.setAttribute("role", "img");
-    this.canvas.setAttribute("aria-label", `${title}, over the steps of the life`);
+    this.canvas.setAttribute("aria-label", `${title}, over the steps of the episode`);
     this.canvas.vector = (width, height) => this.paths(width, height, 1).map(({ d, tone, filled }) => `<path d="${d}" ${filled ? "fill" : 'fill="none" stroke-width="1.6" stroke'}="${colour(tone)}"/>`).join("");
     this.cursor = make("div", { className: "cursor" });
     this.top = make("span", { className: "bound top" });

@@ -1,4 +1,4 @@
-// Unpacking: base64 -> deflated bytes -> typed arrays. Nothing is fetched; everything stands in the page.
+// Unpacks the recording in the page: base64 -> deflated bytes -> typed arrays.
 
 function bytesOf(base64) {
   const text = atob(base64);
@@ -41,7 +41,7 @@ async function openRecording(element) {
   return recording;
 }
 
-// The film's frames: decoded a little ahead of the moment that is shown, forgotten a little behind it.
+// The frames: decoded shortly before they are shown, released shortly after.
 class Frames {
   constructor(packed, ahead = 24) {
     this.bytes = bytesOf(packed.data);

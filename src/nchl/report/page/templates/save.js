@@ -1,11 +1,11 @@
-// Saving a picture as SVG or PNG. Nothing is sent or fetched: the file is made here, of what the page shows at that moment.
+// Saves a figure as SVG or PNG, as the page shows it at the moment; nothing is sent or fetched.
 
 const escaped = (text) => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
-// Named colours of the page's style become plain ones, so that the file can be shown elsewhere.
+// Replaces colours of the style sheet by their values, so that the file does not need it.
 const plainColours = (text) => text.replaceAll(/var\((--[a-z]+)\)/g, (_, name) => colour(name)).replaceAll("currentColor", colour("--ink"));
 const svgOf = (width, height, body, view = `0 0 ${width} ${height}`) => `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="${view}">${body}</svg>\n`;
 
-// A figure of the page that is SVG already: made whole, with the ground on which it stands.
+// A figure that is an SVG element, with its background.
 function svgOfDrawing(svg) {
   const { x, y, width, height } = svg.viewBox.baseVal, copy = svg.cloneNode(true);
   for (const [name, value] of Object.entries({ x, y, width, height })) copy.setAttribute(name, value);
@@ -13,10 +13,10 @@ function svgOfDrawing(svg) {
   return plainColours(svgOf(width, height, ground + new XMLSerializer().serializeToString(copy), `${x} ${y} ${width} ${height}`));
 }
 
-// A figure of canvases and words: curves as paths, maps of weights as pictures with a pixel for each number, words as text.
+// A figure of canvases and text: curves as paths, heat maps as images with one pixel per value, text as text.
 function svgOfFigure(figure) {
   const whole = figure.getBoundingClientRect(), parts = [], margin = 6;
-  let right = whole.left, bottom = whole.top; // of what there is to see
+  let right = whole.left, bottom = whole.top; // of the visible parts
   const box = (element) => {
     const { left, top, width, height } = element.getBoundingClientRect();
     [right, bottom] = [Math.max(right, left + width), Math.max(bottom, top + height)];
@@ -44,7 +44,7 @@ function svgOfFigure(figure) {
   return plainColours(svgOf(width, height, [ground, ...parts, ...words.map((word) => word.text)].join("\n"), `${-margin} ${-margin} ${width} ${height}`));
 }
 
-// Each word where it stands, as wide as it stands there, whatever fonts another machine has.
+// Every word at its position and with its width, so that other fonts do not change the layout.
 function wordsOf(figure, whole) {
   const found = [], range = document.createRange();
   const walker = document.createTreeWalker(figure, NodeFilter.SHOW_TEXT);
@@ -82,7 +82,7 @@ function download(name, blob) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
-// Two buttons below a figure. `name` and, where the picture moves, `moment` make the file's name; `svg` gives the picture.
+// Adds two buttons below a figure. The file is named by `name` and, if the figure changes, `moment`; `svg` makes its content.
 function savable(figure, name, svg, moment = () => "") {
   const button = (kind) => {
     const made = make("button", { type: "button", textContent: kind });
