@@ -17,25 +17,22 @@ from concurrent.futures import ThreadPoolExecutor
 
 PROGRAM = """
 import sys
-import numpy as np
+import torch
 from nchl import tasks
 from nchl.errors import NchlError
+from nchl.simulators.base import Seeds
 
 id, simulator = sys.argv[1:]
 try:
     task = tasks.make(id, simulator, threads=1)
-    lives, raw = task.separate([1, 2])
-    rows = np.arange(2, dtype=np.int32)
-    generator = np.random.default_rng(0)
+    raw, active = task.reset(Seeds.of([1, 2])), torch.ones(2, dtype=torch.bool)
+    generator = torch.Generator().manual_seed(0)
     for _ in range(10):
-        assert np.isfinite(task.map_observations(raw)).all(), "an observation is not finite"
-        outputs = generator.standard_normal((len(rows), task.action_size), dtype=np.float32)
-        raw, rewards, terminated, truncated, _ = lives.step(task.map_actions(outputs, False), rows)
-        assert np.isfinite(rewards).all(), "a reward is not finite"
-        stay = ~(terminated | truncated)
-        rows, raw = rows[stay], raw[stay]
-        if not len(rows):
-            break
+        assert torch.isfinite(task.map_observations(raw)[active]).all(), "an observation is not finite"
+        outputs = torch.randn(2, task.action_size, generator=generator)
+        raw, rewards, terminated, truncated, _ = task.step(task.map_actions(outputs, False), active)
+        assert torch.isfinite(rewards).all(), "a reward is not finite"
+        active = active & ~(terminated | truncated)
     task.close()
 except (NchlError, AssertionError) as error:
     print(" ".join(str(error).split())[:300])
@@ -59,7 +56,7 @@ def tried(id: str, simulator: str) -> str:
 
 def main() -> None:
     """Try what the command line names."""
-    from nchl.tasks import families
+    from nchl.simulators import families
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--simulator", default="envpool", choices=("envpool", "gymnasium"))

@@ -26,23 +26,24 @@ from nchl.seeds import Purpose
 from nchl.strategies import GaussianPopulation
 from nchl.workers import LocalWorkers, Recipe, process_workers
 
-# Plays the bare simulator with fixed random actions when told to: "lives steps" -> seconds.
+# Plays the bare simulator with fixed random actions when told to: "environments steps" -> seconds.
 BARE = """
 import sys, time
 import numpy as np
+import torch
 from nchl import tasks
 from nchl.seeds import Purpose
-from nchl.tasks import Start
-lives, steps = int(sys.argv[2]), int(sys.argv[3])
-task = tasks.make(sys.argv[1], threads=1)
-actions = np.random.default_rng(0).uniform(-0.5, 0.5, (steps, lives, *task.back_end.action_space.shape))
-rows = np.arange(lives, dtype=np.int32)
-pool, _ = task.back_end.common(lives, Start(0, Purpose.TRAINING, 0))
+from nchl.simulators.base import Seeds, Start
+size, steps = int(sys.argv[2]), int(sys.argv[3])
+simulator = tasks.make(sys.argv[1], threads=1).simulator
+actions = torch.from_numpy(np.random.default_rng(0).uniform(-0.5, 0.5, (steps, size, *simulator.action_space.shape)))
+active = torch.ones(size, dtype=torch.bool)
+simulator.reset(Seeds.shared(size, Start(0, Purpose.TRAINING, 0)))
 for generation, _ in enumerate(sys.stdin, 1):
-    pool, _ = task.back_end.common(lives, Start(0, Purpose.TRAINING, generation))
+    simulator.reset(Seeds.shared(size, Start(0, Purpose.TRAINING, generation)))
     begin = time.perf_counter()
     for action in actions:
-        pool.step(action.astype(task.back_end.action_space.dtype), rows)
+        simulator.step(action, active)
     print(time.perf_counter() - begin, flush=True)
 """
 
@@ -71,11 +72,11 @@ def processes(task: str, population: int, repetitions: int) -> dict[str, Any]:
     # The same generation each time: the same lives.
     noise = GaussianPopulation(np.zeros(nparams), 0.5, population, seed=0, generation=0, antithetic=True)
     for crew in crews.values():  # starts them
-        crew.play(noise.rows(0, 1), generation=0, purpose=Purpose.VALIDATION, episodes=2)
+        crew.evaluate(noise.rows(0, 1), generation=0, purpose=Purpose.VALIDATION, episodes=2)
     for repetition in range(repetitions + 1):
         for count in (1, 2):
             begin = time.perf_counter()
-            scores = crews[count].evaluate(noise, generation=0)
+            scores = crews[count].rollout(noise, generation=0)
             worked = scores.env_steps / (time.perf_counter() - begin)
             begin = time.perf_counter()
             for process in bare[:count]:
@@ -119,7 +120,7 @@ def traffic() -> dict[str, Any]:
             for generation in range(2):  # the second: LM-MA-ES has a first vector to send by then
                 sent, received = workers.sent_bytes, workers.received_bytes
                 population = strategy.ask()
-                strategy.tell(workers.evaluate(population, generation=generation).fitness)
+                strategy.tell(workers.rollout(population, generation=generation).fitness)
             sent, received = workers.sent_bytes - sent, workers.received_bytes - received
             description = sum(v.nbytes for v in population.describe().values() if isinstance(v, np.ndarray))
             lines.append(
@@ -143,7 +144,7 @@ class Constant(LocalWorkers):
     def __init__(self, nparams: int) -> None:
         self.nparams = nparams
 
-    def evaluate(self, population: Any, **_: Any) -> Rollout:
+    def rollout(self, population: Any, **_: Any) -> Rollout:
         scores = np.random.default_rng(0).standard_normal(len(population))
         return Rollout(scores, scores[:, None], np.ones((len(population), 1), dtype=np.int64), 0)
 

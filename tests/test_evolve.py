@@ -33,7 +33,7 @@ class Sphere:
         self.played: list[tuple[int, Purpose, int]] = []
         self.spoil: dict[int, Any] = {}
 
-    def evaluate(self, population: Any, *, generation: int, episodes: int = 1, statistics: ObservationStatistics | None = None) -> Rollout:
+    def rollout(self, population: Any, *, generation: int, episodes: int = 1, statistics: ObservationStatistics | None = None) -> Rollout:
         rows = population.rows().astype(np.float64)
         fitness = -np.square(rows).sum(axis=1)
         fitness[self.spoil.get(generation, [])] = np.nan
@@ -43,7 +43,7 @@ class Sphere:
             sums = ObservationSums(np.full(len(rows), 5), rows[:, :2], np.zeros((len(rows), 2)), np.full((len(rows), 2), 1.0 + generation))
         return Rollout(fitness, np.repeat(fitness[:, None], episodes, axis=1), lengths, int(np.isnan(fitness).sum()), sums)
 
-    def play(self, genomes: np.ndarray, *, generation: int, purpose: Purpose, episodes: int, statistics: Any = None) -> np.ndarray:
+    def evaluate(self, genomes: np.ndarray, *, generation: int, purpose: Purpose, episodes: int, statistics: Any = None) -> np.ndarray:
         self.played += [(generation, purpose, episodes)] * len(genomes)
         return np.repeat(self.bonus - np.square(genomes).sum(axis=1, keepdims=True), episodes, axis=1)
 
@@ -193,15 +193,15 @@ def test_a_generation_that_was_interrupted_in_its_validation_is_played_again(
     whole = nchl.evolution(task, strategy=strategy, **options)
     wanted = [(generation.generation, generation.mean, generation.validation_centre) for generation in whole]
     search = nchl.evolution(task, strategy=strategy, **options)
-    play = search.workers.play
+    evaluate = search.workers.evaluate
 
     def interrupted(*given: Any, generation: int, **named: Any) -> np.ndarray:
         if generation == 1:
             monkeypatch.undo()
             raise KeyboardInterrupt
-        return play(*given, generation=generation, **named)
+        return evaluate(*given, generation=generation, **named)
 
-    monkeypatch.setattr(search.workers, "play", interrupted)
+    monkeypatch.setattr(search.workers, "evaluate", interrupted)
     first = search.step()
     seen = [(first.generation, first.mean, first.validation_centre)]
     with pytest.raises(KeyboardInterrupt):

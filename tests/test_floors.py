@@ -28,6 +28,7 @@ FLOORS = (
     "unroll",
     "networks",
     "testing",
+    "simulators",
     "tasks",
     "rollout",
     "strategies",

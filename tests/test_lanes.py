@@ -22,10 +22,10 @@ from nchl.networks.build import NetworkSpec
 from nchl.rollout import Lanes, ObservationStatistics
 from nchl.rollout.play import Interrupted
 from nchl.seeds import Purpose
+from nchl.simulators.base import Seeds, Start
+from nchl.simulators.envpool import Pool
+from nchl.simulators.host import Rows
 from nchl.strategies import GaussianPopulation
-from nchl.tasks import Start
-from nchl.tasks.base import Step
-from nchl.tasks.envpool import Pool
 from nchl.workers import LocalWorkers, Recipe
 
 needs_compiler = pytest.mark.skipif(step.missing_compiler(torch.device("cpu")) is not None, reason="no C++ compiler")
@@ -166,32 +166,32 @@ def test_what_was_left_playing_is_ended(end: Callable[[Lanes], Any]) -> None:
 
 
 def shorten(workers: LocalWorkers, steps: int) -> None:
-    """Let no life be longer than that."""
-    for task in (workers.task, *(lane.task for lane in workers._player._lanes)):
+    """Let no episode be longer than that."""
+    for task in (workers.task, *(lane.task for lane in workers._lanes)):
         task.step_limit = steps
 
 
-def test_lives_end_at_the_step_at_which_they_are_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_episodes_end_at_the_step_at_which_they_are_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
     workers = LocalWorkers(Recipe("HalfCheetah-v5", NetworkSpec(hidden=(8,)), seed=0, population=8, threads=2))
     shorten(workers, 30)
     population = GaussianPopulation(np.zeros(workers.nparams), 1.0, 8, seed=0, generation=0)
-    whole = workers.evaluate(population, generation=0)
-    stop, step, steps = workers._player._threads.stop, Pool._step, dict[int, int]()
+    whole = workers.rollout(population, generation=0)
+    stop, step, steps = workers._threads.stop, Pool.step, dict[int, int]()
 
-    def counted(pool: Pool, actions: np.ndarray, rows: np.ndarray) -> Step:
+    def counted(pool: Pool, actions: np.ndarray, rows: np.ndarray) -> Rows:
         steps[id(pool)] = steps.get(id(pool), 0) + 1
         if max(steps.values()) == 5:
             stop.set()
         return step(pool, actions, rows)
 
-    monkeypatch.setattr(Pool, "_step", counted)
+    monkeypatch.setattr(Pool, "step", counted)
     with pytest.raises(Interrupted):
-        workers.evaluate(population, generation=0)
+        workers.rollout(population, generation=0)
     assert len(steps) == 2
     assert max(steps.values()) == 5
     monkeypatch.undo()
     # What was dropped leaves nothing behind.
-    np.testing.assert_array_equal(workers.evaluate(population, generation=0).returns, whole.returns)
+    np.testing.assert_array_equal(workers.rollout(population, generation=0).returns, whole.returns)
     workers.close()
 
 
@@ -203,10 +203,9 @@ def test_what_is_worth_two_threads_is_divided(task: str, divided: bool) -> None:
         assert len(parts) == 1 + (divided and threads > 1)
         assert all(part.observation_shape == whole.observation_shape and part.step_limit == whole.step_limit for part in parts)
         if len(parts) == 2:
-            assert sum(part.back_end._threads for part in parts) == threads  # type: ignore[attr-defined]
+            assert sum(part.simulator._threads for part in parts) == threads  # type: ignore[attr-defined]
         for part in parts:
-            lives, first = part.back_end.common(2, Start(0, Purpose.TRAINING, 0))
-            assert len(first) == lives.size == 2
+            assert len(part.reset(Seeds.shared(2, Start(0, Purpose.TRAINING, 0)))) == 2
             part.close()
 
 
@@ -222,7 +221,7 @@ def test_lanes_leave_nobody_without_warnings(network: NetworkSpec) -> None:
     """Both lanes make their first compiled step, and their pools, at the same time."""
     workers = LocalWorkers(Recipe("HalfCheetah-v5", network, seed=0, population=4, threads=2, backend="compiled"))
     shorten(workers, 5)
-    workers.evaluate(GaussianPopulation(np.zeros(workers.nparams), 1.0, 4, seed=0, generation=0), generation=0)
+    workers.rollout(GaussianPopulation(np.zeros(workers.nparams), 1.0, 4, seed=0, generation=0), generation=0)
     assert workers.backend == "compiled"
     workers.close()
     assert ("ignore", None, Warning, None, 0) not in warnings.filters
@@ -233,7 +232,7 @@ def test_who_asks_for_one_thread_gets_one_lane() -> None:
     for threads in (1, 2):
         torch.set_num_threads(threads)
         workers = LocalWorkers(recipe)
-        assert [lane.largest for lane in workers._player._lanes] == [workers.task.largest_slice // threads] * threads
+        assert [lane.largest for lane in workers._lanes] == [workers.task.largest_slice // threads] * threads
         workers.close()
 
 
@@ -253,20 +252,20 @@ def test_lanes_change_no_bit(task: str, network: NetworkSpec, size: int, backend
         workers = LocalWorkers(Recipe(task, network, seed=1, population=size, threads=threads, backend=backend))
         assert backend in ("auto", workers.backend)
         shorten(workers, 25)
-        for lane in workers._player._lanes:
-            lane.largest = 4 // len(workers._player._lanes)  # so that it has several slices, each with a pool of its own
+        for lane in workers._lanes:
+            lane.largest = 4 // len(workers._lanes)  # so that it has several slices, each with a pool of its own
         statistics = ObservationStatistics(workers.observation_shape)
         population = GaussianPopulation(np.zeros(workers.nparams), 1.0, size, seed=1, generation=0, antithetic=size % 2 == 0)
         outcome = []
         for generation in (0, 1):
-            played = workers.evaluate(population, generation=generation, episodes=2, statistics=statistics)
+            played = workers.rollout(population, generation=generation, episodes=2, statistics=statistics)
             sums = played.observation_sums
             assert sums is not None
             statistics.update(sums)
             outcome += [played.returns, played.lengths, sums.count, sums.first, sums.total, sums.squares, statistics.mean]
         rows = population.rows(0, 2)
         for episodes in (1, 5):
-            outcome.append(workers.play(rows, generation=1, purpose=Purpose.VALIDATION, episodes=episodes, statistics=statistics))
+            outcome.append(workers.evaluate(rows, generation=1, purpose=Purpose.VALIDATION, episodes=episodes, statistics=statistics))
         outcomes.append(outcome)
         workers.close()
     for other in outcomes[1:]:

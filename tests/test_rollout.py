@@ -109,7 +109,7 @@ def test_fitness_is_the_sum_of_rewards_and_the_dead_are_not_stepped(counter: tas
     assert (scores.env_steps, scores.non_finite) == (9, 0)
     # The fourth row of the network has nobody in it; the second dies at once.
     np.testing.assert_array_equal(network.stepped, [[True, True, True, False]] + [[True, False, True, False]] * 3)
-    assert [rows.tolist() for rows, _ in recorder.steps] == [[0, 1, 2]] + [[0, 2]] * 3
+    assert [active.tolist() for _, active in recorder.steps] == [[True] * 3] + [[True, False, True]] * 3
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_envpool_gives_the_same_life_as_its_evaluation(tmp_path: Path) -> None:
     nchl.run("LunarLander-v3", out=tmp_path / "run", hidden=(4,), population=6, generations=1, simulator="envpool")
     told = nchl.evaluate(tmp_path / "run", episodes=2, which="centre")["returns"]
     with open_run(tmp_path / "run", which="centre", episode=1) as scene:
-        assert (scene.stage.simulator, scene.stage.notes) == ("envpool", [])
+        assert (scene.stage.name, scene.stage.notes) == ("envpool", [])
         moments = list(scene.watch(draw=lambda step: step in (0, 5)))
         assert moments[-1].total == told[1]
         first, later = moments[0].frame, moments[5].frame

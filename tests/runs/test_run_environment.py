@@ -87,7 +87,7 @@ import nchl, numpy as np
 for run in sys.argv[1:]:
     net, task = nchl.load(run)
     net.reset(seed=1)
-    print([np.asarray(net.act(np.full(task.back_end.observation_space.shape, t // 4))).tolist() for t in range(8)])
+    print([np.asarray(net.act(np.full(task.simulator.observation_space.shape, t // 4))).tolist() for t in range(8)])
 """
 
 
@@ -228,7 +228,7 @@ def test_a_loaded_network_needs_neither_simulator_nor_environment(code: Path, tm
         for folder, line in zip(runs, alone, strict=True):
             net, task = load(folder, simulator="gymnasium")
             net.reset(seed=1)
-            shape = task.back_end.observation_space.shape
+            shape = task.simulator.observation_space.shape
             assert line == str([np.asarray(net.act(np.full(shape, t // 4))).tolist() for t in range(8)])
             task.close()
 
@@ -239,7 +239,7 @@ def test_a_record_of_an_earlier_version_makes_the_task(tmp_path: Path) -> None:
     whole = json.loads(config.read_text())
     config.write_text(json.dumps({name: value for name, value in whole.items() if name not in ("task", "environment")}))
     _, task = load(tmp_path / "run")
-    assert type(task.back_end).__name__ == "EnvPool"
+    assert type(task.simulator).__name__ == "EnvPool"
     task.close()
     space = whole["task"]["action_space"]
     for wrong in (

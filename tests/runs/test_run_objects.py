@@ -351,7 +351,7 @@ def test_a_task_made_by_name_is_that_name_and_stays_open(tmp_path: Path) -> None
 
 
 def test_a_task_put_together_by_hand_is_played_as_it_is_and_given_again(tmp_path: Path) -> None:
-    from nchl.tasks.base import EarlyStop
+    from nchl.tasks import EarlyStop
 
     plain = nchl.tasks.make("Pendulum-v1", "gymnasium", max_episode_steps=30)
     task = dataclasses.replace(plain, early_stop=EarlyStop(in_a_row=3))

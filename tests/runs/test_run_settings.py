@@ -114,7 +114,7 @@ def test_what_has_evolved_acts_on_dicts_without_its_environment(reach: Path) -> 
     assert (task.observation_shape, task.action_size) == ((3,), 5)
     action = net.act({"observation": np.zeros(2), "desired_goal": np.array([0.3])})
     assert action.shape == (2,)
-    assert task.back_end.action_space.contains(action)
+    assert task.simulator.action_space.contains(action)
     with pytest.raises(InvalidArgument, match="'desired_goal', got one without it"):
         net.act({"observation": np.zeros(2)})
 

@@ -32,6 +32,7 @@ from nchl.runs.folder import RunFolder
 from nchl.runs.load import load
 from nchl.runs.metrics import read_metrics
 from nchl.runs.session import resume, run
+from nchl.simulators.base import Seeds
 from reference.runs import SMALL
 
 GIGABYTE = 1 << 30
@@ -225,7 +226,7 @@ def test_a_run_of_somebody_else_cannot_choose_code(
             _, task = load(copy)
             if "task" in changes:
                 with pytest.raises(RunError, match="runs the code of"):
-                    task.back_end.separate([0])
+                    task.reset(Seeds.of([0]))
                 with pytest.raises(RunError, match="runs the code of"):
                     load(copy, simulator="gymnasium")
         assert not witness.exists()

@@ -1,17 +1,17 @@
-"""The published rule that ends hopeless lives."""
+"""The published rule that ends hopeless episodes."""
 
 from __future__ import annotations
 
-import numpy as np
+import torch
 
 from nchl.tasks import EarlyStop
 
 
 def stop_step(rule: EarlyStop, rewards: list[float]) -> int | None:
-    """The published loop, one life."""
-    negative = np.zeros(1, dtype=np.int64)
+    """The published loop, one episode."""
+    negative = torch.zeros(1, dtype=torch.int64)
     for steps, reward in enumerate(rewards, start=1):
-        negative = rule.count(negative, np.array([reward]))
+        negative = rule.count(negative, torch.tensor([reward]))
         if rule.stops(negative, steps)[0]:
             return steps
     return None

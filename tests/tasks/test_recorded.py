@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from nchl import tasks
-from nchl.seeds import Purpose
+from nchl.simulators.base import Seeds
 from nchl.sources import with_imports
 from nchl.tasks import recorded
 from nchl.tasks.fingerprint import _plain
@@ -27,17 +28,17 @@ def test_a_recorded_task_maps_and_plays_as_the_task_itself(id: str, size: tuple[
     task = tasks.make(id, image_size=size, threads=1)
     data = json.loads(json.dumps(recorded.to_record(task), allow_nan=False))
     assert len(json.dumps(data)) < 1000
-    back = recorded.from_record(data, size, lambda: tasks.make(id, image_size=size, threads=1).back_end, file="config.json")
-    for name in ("id", "simulator", "observation_shape", "action_size", "early_stop", "step_limit", "largest_slice", "pictures"):
+    back = recorded.from_record(data, size, lambda: tasks.make(id, image_size=size, threads=1).simulator, file="config.json")
+    assert back.simulator.name == task.simulator.name
+    for name in ("id", "observation_shape", "action_size", "early_stop", "step_limit", "largest_slice", "pictures"):
         assert getattr(back, name) == getattr(task, name), name
-    outputs = np.random.default_rng(0).normal(size=(5, task.action_size)).astype(np.float32)
+    outputs = torch.from_numpy(np.random.default_rng(0).normal(size=(5, task.action_size)).astype(np.float32))
     for bounded in (False, True):
-        mine, theirs = (each.map_actions(outputs if not bounded else np.tanh(outputs), bounded) for each in (back, task))
+        mine, theirs = (each.map_actions(outputs if not bounded else outputs.tanh(), bounded) for each in (back, task))
         np.testing.assert_array_equal(mine, theirs)
         assert mine.dtype == theirs.dtype
-        assert all(back.back_end.action_space.contains(action) for action in mine)
-    start = tasks.Start(3, Purpose.TRAINING, 0)
-    first = [each.back_end.common(2, start)[1] for each in (back, task)]
+        assert all(back.simulator.action_space.contains(action) for action in mine.numpy())
+    first = [each.reset(Seeds.of([3, 4])) for each in (back, task)]
     np.testing.assert_array_equal(*first)
     np.testing.assert_array_equal(*(each.map_observations(raw) for each, raw in zip((back, task), first, strict=True)))
     assert recorded.to_record(back) == data

@@ -8,15 +8,16 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+import torch
 
 from nchl import tasks
 from nchl.cli import main
 from nchl.errors import InvalidArgument, MissingExtra, TaskError, UnknownName
-from nchl.tasks import families
-from nchl.tasks.envpool import hidden
-from nchl.tasks.flatten import packing
+from nchl.simulators import families
+from nchl.simulators.base import Seeds
+from nchl.simulators.envpool import hidden
+from nchl.simulators.flatten import packing
 from nchl.tasks.spaces import action_map
 
 pytest.importorskip("envpool")
@@ -35,7 +36,7 @@ def hide(monkeypatch: pytest.MonkeyPatch, *hidden: str) -> None:
 @pytest.mark.parametrize("name", ["CarRacing", "CarRacing-v2", "CarRacing-v3"])
 def test_car_racing_goes_by_three_names(name: str) -> None:
     task = tasks.make(name, image_size=(64, 64), max_episode_steps=5)
-    assert (task.id, task.simulator, task.observation_shape, task.action_size) == ("CarRacing-v3", "envpool", (3, 64, 64), 3)
+    assert (task.id, task.simulator.name, task.observation_shape, task.action_size) == ("CarRacing-v3", "envpool", (3, 64, 64), 3)
     assert task.early_stop == tasks.EarlyStop(in_a_row=20)
 
 
@@ -62,7 +63,7 @@ def test_unknown_simulators_and_numbers_that_cannot_be_are_refused() -> None:
 def test_where_envpool_is_missing_gymnasium_plays_and_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     hide(monkeypatch, "envpool")
     task = tasks.make("CartPole-v1")
-    assert task.simulator == "gymnasium"
+    assert task.simulator.name == "gymnasium"
     assert task.notes == ["EnvPool is not available here, so CartPole-v1 runs on Gymnasium (slower)"]
     with pytest.raises(MissingExtra, match=r"nchl\[sim\]"):
         tasks.make("CartPole-v1", simulator="envpool")
@@ -102,7 +103,7 @@ def test_a_task_without_a_limit_gets_one_and_says_so() -> None:
 @pytest.mark.parametrize("info", [info for info in tasks.known() if info.simulators == "envpool, gymnasium"], ids=lambda info: info.id)
 def test_the_table_says_what_is(info: tasks.TaskInfo) -> None:
     task = tasks.make(info.id, max_episode_steps=3, threads=1)
-    assert info.simulators.split(", ")[0] == task.simulator == "envpool"
+    assert info.simulators.split(", ")[0] == task.simulator.name == "envpool"
     count = info.observation.split()[0]
     assert task.observation_shape == ((96 * 96 * 3,) if count == "picture" else (int(count),))
     assert int(info.action.split()[0]) == task.action_size
@@ -134,18 +135,14 @@ def test_one_task_of_each_family_plays_ten_steps(family: str, tmp_path: Path, mo
         if family == "procgen" and "Qt 5" in str(error):
             pytest.skip(str(error))
         raise
-    rows = np.arange(2, dtype=np.int32)
-    lives, raw = task.separate([1, 2])
-    generator = np.random.default_rng(0)
+    raw, active = task.reset(Seeds.of([1, 2])), torch.ones(2, dtype=torch.bool)
+    generator = torch.Generator().manual_seed(0)
     for _ in range(10):
-        assert task.map_observations(raw).shape == (len(rows), *task.observation_shape)
-        actions = task.map_actions(generator.standard_normal((len(rows), task.action_size), dtype=np.float32), False)
-        raw, rewards, terminated, truncated, _ = lives.step(actions, rows)
-        assert np.isfinite(rewards).all()
-        stay = ~(terminated | truncated)
-        rows, raw = rows[stay], raw[stay]
-        if not len(rows):
-            break
+        assert task.map_observations(raw).shape == (2, *task.observation_shape)
+        actions = task.map_actions(torch.randn(2, task.action_size, generator=generator), False)
+        raw, rewards, terminated, truncated, _ = task.step(actions, active)
+        assert torch.isfinite(rewards).all()
+        active = active & ~(terminated | truncated)
 
 
 def test_families_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,7 +11,32 @@ import torch
 from gymnasium import spaces
 
 from nchl.errors import InvalidArgument, TaskError
-from nchl.tasks.spaces import action_map, observation_map
+from nchl.simulators.flatten import packing
+from nchl.simulators.host import in_space, tensor_of
+from nchl.tasks import spaces as maps
+
+
+def action_map(space: spaces.Space, task: str) -> Callable[[np.ndarray, bool], np.ndarray]:
+    """The map of a space, in NumPy, with the actions in the space's type as a simulator gets them."""
+    mapped = maps.action_map(space, task)
+
+    def act(outputs: np.ndarray, bounded: bool) -> np.ndarray:
+        return in_space(mapped(torch.from_numpy(outputs), bounded).numpy(), space)
+
+    act.size = mapped.size  # type: ignore[attr-defined]
+    return act
+
+
+def observation_map(space: spaces.Space, image_size: tuple[int, int] | None, task: str) -> Callable[[np.ndarray], np.ndarray]:
+    """The map of a space, in NumPy."""
+    pack = packing(space, None, task)
+    mapped = maps.observation_map(pack, space, image_size, task)
+
+    def observe(raw: np.ndarray) -> np.ndarray:
+        return mapped(tensor_of(pack(raw))).numpy()
+
+    observe.shape = mapped.shape  # type: ignore[attr-defined]
+    return observe
 
 
 def test_bounded_outputs_are_scaled_to_the_bounds() -> None:

@@ -76,11 +76,11 @@ def test_a_note_of_a_cluster_that_is_gone_is_not_believed(tmp_path: Path, monkey
 def test_a_cluster_gives_the_bits_of_this_process_though_an_actor_dies(ray: Any) -> None:
     here = LocalWorkers(RECIPE)
     population = GaussianPopulation(np.linspace(-1, 1, here.nparams), 0.5, 10, seed=2, generation=0, antithetic=True)
-    wanted = here.evaluate(population, generation=0)
+    wanted = here.rollout(population, generation=0)
     there = cluster_workers(RECIPE, "auto")
     try:
         for k in range(2):
-            got = there.evaluate(population, generation=0)
+            got = there.rollout(population, generation=0)
             np.testing.assert_array_equal(wanted.fitness, got.fitness)
             np.testing.assert_array_equal(wanted.lengths, got.lengths)
             if k == 0:

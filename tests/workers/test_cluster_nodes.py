@@ -28,7 +28,7 @@ from nchl.workers import LocalWorkers, Recipe, cluster_workers
 recipe = Recipe("CartPole-v1", NetworkSpec(hidden=(8,)), seed=2, population=24)
 here = LocalWorkers(recipe)
 population = GaussianPopulation(np.zeros(here.nparams), 0.5, 24, seed=2, generation=0, antithetic=True)
-wanted = here.evaluate(population, generation=0).returns
+wanted = here.rollout(population, generation=0).returns
 there, until = None, time.monotonic() + 100
 while there is None:
     try:
@@ -42,7 +42,7 @@ def play_until(hands):
     until = time.monotonic() + 100
     while True:
         there._crew._looked = float("-inf")  # at once, instead of every few seconds
-        np.testing.assert_array_equal(there.evaluate(population, generation=0).returns, wanted)
+        np.testing.assert_array_equal(there.rollout(population, generation=0).returns, wanted)
         names = [hand.name for hand in there._crew.hands if hand.ready]
         if len(names) == hands:
             break

@@ -24,9 +24,9 @@ def population(workers: LocalWorkers) -> GaussianPopulation:
 
 
 def test_scores_are_a_function_of_the_generation(workers: LocalWorkers) -> None:
-    first = workers.evaluate(population(workers), generation=0)
-    other = workers.evaluate(population(workers), generation=1)
-    again = LocalWorkers(RECIPE).evaluate(population_from(population(workers).describe()), generation=0)
+    first = workers.rollout(population(workers), generation=0)
+    other = workers.rollout(population(workers), generation=1)
+    again = LocalWorkers(RECIPE).rollout(population_from(population(workers).describe()), generation=0)
     np.testing.assert_array_equal(first.fitness, again.fitness)
     assert (first.fitness != other.fitness).any()
     assert first.env_steps == first.lengths.sum() == first.fitness.sum()
@@ -34,7 +34,7 @@ def test_scores_are_a_function_of_the_generation(workers: LocalWorkers) -> None:
 
 def test_everyone_meets_the_same_starts(workers: LocalWorkers) -> None:
     row = np.random.default_rng(0).normal(size=workers.nparams).astype(np.float32)
-    alike = workers.evaluate(MatrixPopulation(np.repeat(row[None], 10, axis=0)), generation=3)
+    alike = workers.rollout(MatrixPopulation(np.repeat(row[None], 10, axis=0)), generation=3)
     assert len(set(alike.fitness)) == 1
 
 
@@ -42,7 +42,7 @@ def test_validation_meets_starts_of_its_own(workers: LocalWorkers) -> None:
     rows = np.random.default_rng(1).normal(size=(2, workers.nparams)).astype(np.float32)
 
     def play(rows: np.ndarray, generation: int = 0) -> np.ndarray:
-        return workers.play(rows, generation=generation, purpose=Purpose.VALIDATION, episodes=6)
+        return workers.evaluate(rows, generation=generation, purpose=Purpose.VALIDATION, episodes=6)
 
     first = play(rows)
     assert first.shape == (2, 6)
@@ -54,9 +54,9 @@ def test_validation_meets_starts_of_its_own(workers: LocalWorkers) -> None:
 
 def test_a_failed_individual_hurts_nobody_else(workers: LocalWorkers) -> None:
     rows = population(workers).rows()
-    sound = workers.evaluate(MatrixPopulation(rows), generation=0)
+    sound = workers.rollout(MatrixPopulation(rows), generation=0)
     rows[3] = np.nan
-    spoilt = workers.evaluate(MatrixPopulation(rows), generation=0)
+    spoilt = workers.rollout(MatrixPopulation(rows), generation=0)
     assert np.isnan(spoilt.fitness[3])
     assert spoilt.non_finite == 1
     others = np.arange(10) != 3

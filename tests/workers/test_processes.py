@@ -59,9 +59,9 @@ def test_a_crew_of_nobody_for_a_moment_is_waited_for(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(processes.Processes, "size", property(lambda crew: sizes.pop() if sizes else size(crew)))
         rows = generation(here.nparams, 26).rows(0, 2)
         how: dict[str, Any] = {"generation": 3, "purpose": Purpose.VALIDATION, "episodes": 5}
-        np.testing.assert_array_equal(here.play(rows, **how), there.play(rows, **how))
+        np.testing.assert_array_equal(here.evaluate(rows, **how), there.evaluate(rows, **how))
         sizes = [0]
-        all_equal(here.evaluate(generation(here.nparams, 26), generation=0), there.evaluate(generation(here.nparams, 26), generation=0))
+        all_equal(here.rollout(generation(here.nparams, 26), generation=0), there.rollout(generation(here.nparams, 26), generation=0))
     finally:
         here.close()
         there.close()
@@ -72,8 +72,8 @@ def test_two_processes_give_the_bits_of_this_one() -> None:
     try:
         statistics = ObservationStatistics(here.observation_shape)
         for _ in range(2):
-            one = here.evaluate(generation(here.nparams, 26), generation=0, episodes=2, statistics=statistics)
-            other = there.evaluate(generation(here.nparams, 26), generation=0, episodes=2, statistics=statistics)
+            one = here.rollout(generation(here.nparams, 26), generation=0, episodes=2, statistics=statistics)
+            other = there.rollout(generation(here.nparams, 26), generation=0, episodes=2, statistics=statistics)
             all_equal(one, other)
             assert one.observation_sums is not None
             assert other.observation_sums is not None
@@ -81,10 +81,10 @@ def test_two_processes_give_the_bits_of_this_one() -> None:
                 np.testing.assert_array_equal(getattr(one.observation_sums, name), getattr(other.observation_sums, name))
             statistics.update(other.observation_sums)
         rows = generation(here.nparams, 26).rows(0, 2)
-        played = [w.play(rows, generation=3, purpose=Purpose.VALIDATION, episodes=5, statistics=statistics) for w in (here, there)]
+        played = [w.evaluate(rows, generation=3, purpose=Purpose.VALIDATION, episodes=5, statistics=statistics) for w in (here, there)]
         np.testing.assert_array_equal(*played)
         matrix = MatrixPopulation(np.random.default_rng(0).normal(size=(5, here.nparams)))
-        all_equal(here.evaluate(matrix, generation=4), there.evaluate(matrix, generation=4))
+        all_equal(here.rollout(matrix, generation=4), there.rollout(matrix, generation=4))
         assert len(workers_of()) == 2
     finally:
         there.close()
@@ -130,12 +130,12 @@ def test_the_compiled_step_gives_the_same_bits_with_any_number_of_workers_and_th
     here = LocalWorkers(recipe)
     assert here.backend == "compiled"
     population = generation(here.nparams, 22)
-    wanted = here.evaluate(population, generation=1)
+    wanted = here.rollout(population, generation=1)
     for count in (1, 2, 3, 4) if network == "nchl" else (3,):
         there = process_workers(recipe, count)
         try:
-            all_equal(wanted, there.evaluate(population, generation=1))
-            all_equal(wanted, there.evaluate(population, generation=1))  # slices may have gone to others
+            all_equal(wanted, there.rollout(population, generation=1))
+            all_equal(wanted, there.rollout(population, generation=1))  # slices may have gone to others
         finally:
             there.close()
 
@@ -189,11 +189,11 @@ def test_a_suspended_worker_is_replaced() -> None:
     there = process_workers(recipe, 2, Patience(floor=2, factor=2))
     try:
         population = generation(here.nparams, 16)
-        wanted = here.evaluate(population, generation=0)
-        all_equal(wanted, there.evaluate(population, generation=0))
+        wanted = here.rollout(population, generation=0)
+        all_equal(wanted, there.rollout(population, generation=0))
         suspended = workers_of()[0]
         suspended.send_signal(signal.SIGSTOP)
-        all_equal(wanted, there.evaluate(population, generation=0))
+        all_equal(wanted, there.rollout(population, generation=0))
         assert "no answer within" in there.notes[-1]
         assert not suspended.is_running()
     finally:

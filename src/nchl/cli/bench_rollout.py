@@ -17,12 +17,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nchl.cli.parser import Once, Parser, at_least, one_of
+from nchl.simulators import CHOICES
 
 if TYPE_CHECKING:
     from nchl.networks.base import PlasticNetwork
     from nchl.tasks import Task
 
-_SIMULATORS = ("auto", "envpool", "gymnasium")
 EPILOG = "example: nchl bench rollout HalfCheetah-v5 --json"
 
 
@@ -40,8 +40,8 @@ def add_arguments(parser: Parser) -> None:
         "--simulator",
         default="auto",
         action=Once,
-        type=one_of("simulator", _SIMULATORS),
-        metavar="|".join(_SIMULATORS),
+        type=one_of("simulator", CHOICES),
+        metavar="|".join(CHOICES),
         help="what plays the task (default: auto)",
     )
     parser.add_argument("--threads", type=at_least(1), metavar="N", help="threads of the simulator (default: one per processor)")
@@ -58,8 +58,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from nchl.networks.build import NetworkSpec
     from nchl.rollout import LANES
     from nchl.workers import Recipe
-    from nchl.workers.player import network_of
-    from nchl.workers.slices import cut
+    from nchl.workers.build import network_of
+    from nchl.workers.slices import edges
 
     size = args.image_size or {"conv-thesis": (64, 64), "conv-hml": (84, 84)}.get(args.network)
     task = tasks.make(args.task, args.simulator, max_episode_steps=args.steps, image_size=size, threads=args.threads)
@@ -72,11 +72,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         termwise=args.termwise,
     )
     parts = task.divided(LANES)
-    slices = cut(population, len(parts))
+    cuts = edges(population, len(parts))
+    sizes = [last - first for first, last in itertools.pairwise(cuts)]
     recipe = Recipe(task.id, spec, seed=args.seed, population=population, image_size=size)
-    networks = [network_of(recipe, part, len(slice_)) for part, slice_ in zip(parts[: len(slices)], slices, strict=True)]
+    networks = [network_of(recipe, part, rows) for part, rows in zip(parts[: len(sizes)], sizes, strict=True)]
     network = networks[0]
-    full, bare, steps = _measure(networks, parts[: len(slices)], task, args.seed, args.repetitions)
+    full, bare, steps = _measure(networks, parts[: len(sizes)], task, args.seed, args.repetitions)
     waiting = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ}
     result = {
         "full_steps_per_s": statistics.median(full),
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "ratio": statistics.median(full) / statistics.median(bare),
         "population": population,
         "task": task.id,
-        "simulator": task.simulator,
+        "simulator": task.simulator.name,
         "network": args.network,
         "network_back_end": network.backend,
         "lanes": len(networks),
@@ -110,12 +111,13 @@ def _measure(
     import dataclasses
 
     import numpy as np
+    import torch
 
     from nchl.rollout import Lanes, Recorder
     from nchl.rollout.play import Played, play
     from nchl.rollout.scores import begin, check
     from nchl.seeds import Purpose
-    from nchl.tasks import Start
+    from nchl.simulators.base import Seeds, Start
 
     lanes = Lanes(len(parts))
     sizes = [int(network.population or 1) for network in networks]
@@ -129,23 +131,24 @@ def _measure(
         recorders, jobs = [Recorder() for _ in parts], []
         for network, part, size, recorder in zip(networks, parts, sizes, recorders, strict=True):
             begin(network, [seed])
-            lives, first = part.common(size, start)
             limited = dataclasses.replace(part, step_limit=limit)
-            jobs.append(functools.partial(play, network, limited, lives, first, np.ones(size, dtype=np.bool_), recorder=recorder))
+            first = limited.reset(Seeds.shared(size, start))
+            jobs.append(functools.partial(play, network, limited, first, np.ones(size, dtype=np.bool_), recorder=recorder))
         clock = time.perf_counter()
         played: list[Played] = lanes.run(jobs)
         seconds = time.perf_counter() - clock
         return seconds, sum(int(p.lengths.sum()) for p in played), float(sum(np.nansum(p.returns) for p in played)), recorders
 
     def bare(recorders: list[Recorder]) -> tuple[float, float]:
-        lives, _ = whole.common(sum(sizes), start)
+        whole.reset(Seeds.shared(sum(sizes), start))
+        idle = [(torch.zeros_like(recorder.steps[0][0]), torch.zeros_like(recorder.steps[0][1])) for recorder in recorders]
         steps = []
         for together in itertools.zip_longest(*(recorder.steps for recorder in recorders)):
-            acted = [(step[0] + first, step[1]) for step, first in zip(together, np.cumsum([0, *sizes]), strict=False) if step is not None]
-            steps.append((np.concatenate([rows for rows, _ in acted]).astype(np.int32), np.concatenate([actions for _, actions in acted])))
+            acted = [none if step is None else step for step, none in zip(together, idle, strict=True)]
+            steps.append(whole.simulator.ready(torch.cat([actions for actions, _ in acted]), torch.cat([active for _, active in acted])))
         total, clock = 0.0, time.perf_counter()
-        for rows, actions in steps:
-            total += float(lives.replay(actions, rows).rewards.sum(dtype=np.float64))
+        for step in steps:
+            total += float(step().sum(dtype=torch.float64))
         return time.perf_counter() - clock, total
 
     full(min(5, whole.step_limit))  # compiles, where that is done

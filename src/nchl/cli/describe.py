@@ -152,7 +152,7 @@ def _network(name: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple
 
 def _of_config(config: EvolveConfig, code: Code, objects: Objects | None = None) -> tuple[NetworkSpec, tuple[int, ...], int, Code]:
     from nchl.runs.build import recipe
-    from nchl.workers.player import task_of
+    from nchl.workers.build import task_of
 
     about = recipe(config, code=code, objects=objects)
     task = task_of(about)

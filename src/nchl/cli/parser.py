@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from nchl.errors import InvalidArgument, UnknownName
 from nchl.report.formatting import setting
+from nchl.simulators import CHOICES
 
 if TYPE_CHECKING:
     from nchl.runs.options import Option
@@ -155,8 +156,8 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--simulator",
         action=Once,
-        type=one_of("simulator", ("auto", "envpool", "gymnasium")),
-        metavar="auto|envpool|gymnasium",
+        type=one_of("simulator", CHOICES),
+        metavar="|".join(CHOICES),
         help="another simulator than the run's own",
     )
     add_rule_option(parser)

@@ -60,7 +60,7 @@ def text(result: dict[str, Any]) -> str:
 
 def _families() -> dict[str, set[str]]:
     """The ids of the simulators that are installed, by family."""
-    from nchl.tasks import families
+    from nchl.simulators import families
 
     found = {name: set(ids) for name, ids in families.of_gymnasium().items()}
     try:

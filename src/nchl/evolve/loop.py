@@ -121,7 +121,7 @@ class Evolution:
         sent, received = self.workers.sent_bytes, self.workers.received_bytes
         population = self.strategy.ask()
         asked = self._clock()
-        scores = self.workers.evaluate(population, generation=number, episodes=episodes, statistics=statistics)
+        scores = self.workers.rollout(population, generation=number, episodes=episodes, statistics=statistics)
         evaluated = self._clock()
         self.strategy.tell(scores.fitness)
         told = self._clock()
@@ -180,7 +180,7 @@ class Evolution:
         together = [[champion, centre]] if champion.statistics is centre.statistics else [[champion], [centre]]
         means: list[float] = []
         for candidates in together:
-            returns = self.workers.play(
+            returns = self.workers.evaluate(
                 np.stack([candidate.genome for candidate in candidates]),
                 generation=champion.generation - 1,
                 purpose=Purpose.VALIDATION,
@@ -207,7 +207,7 @@ class Evolution:
         def mean(purpose: Purpose, episodes: int) -> float:
             genomes, number = best.genome[np.newaxis], best.generation - 1
             return float(
-                self.workers.play(genomes, generation=number, purpose=purpose, episodes=episodes, statistics=best.statistics).mean()
+                self.workers.evaluate(genomes, generation=number, purpose=purpose, episodes=episodes, statistics=best.statistics).mean()
             )
 
         fitness = None if best.fitness is None else mean(Purpose.TRAINING, self._count(best.generation - 1))

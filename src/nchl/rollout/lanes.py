@@ -64,7 +64,7 @@ class Lanes:
             self.close()
             raise
         finally:
-            # Whoever sets it for his own thread also sets what threads that begin later will have.
+            # Setting it for one thread also changes the default of threads that begin later.
             torch.set_num_threads(before)
         failures = [failure for failure in (future.exception() for future in futures) if failure is not None]
         for failure in sorted(failures, key=lambda failure: isinstance(failure, Interrupted)):
@@ -96,7 +96,7 @@ class Lanes:
 
     def _watched(self, job: Callable[[], _T], over: threading.Event) -> _T:
         me = object()
-        self._playing.add(me)  # before the look at `over`: whoever has set that either sees this job, or is seen by it
+        self._playing.add(me)  # before the look at `over`: what sets that either sees this job, or is seen by it
         try:
             if over.is_set():
                 raise Interrupted

@@ -1,11 +1,13 @@
-"""One life for each row of a network: observe, act and rewire, collect the reward, until everyone is done.
+"""One episode for each row of a network: observe, act and rewire, collect the reward, until all are finished.
 
-Finished individuals are masked in the network and not stepped in the simulator. A life whose action, reward or weight
-is not finite ends there, and hurts nobody else.
+One loop for every device, on tensors of fixed shape with a mask of the rows that are active. The host looks at the mask every
+`simulator.look_every` steps, and reads nothing else in between. An episode whose action, reward or weight is not finite ends there,
+and changes no other.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,29 +15,30 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
 
-from nchl.rollout.statistics import ObservationStatistics, ObservationSums
-from nchl.tasks import Lives, Task
+from nchl.rollout.statistics import Accumulator, ObservationStatistics
+from nchl.tasks import Task
 
 
 class Interrupted(Exception):
-    """Lives were ended from another thread; who asked for it knows why."""
+    """Episodes were ended from another thread: `stop` was set."""
 
 
 @dataclass
 class Recorder:
     """Keeps the actions of each step, so that the bare simulator can replay them."""
 
-    steps: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    steps: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
-    def keep(self, rows: Int[np.ndarray, " k"], actions: Shaped[np.ndarray, "k ..."]) -> None:
-        """One step: who acted, and how."""
-        self.steps.append((rows, actions))
+    def keep(self, actions: Shaped[Tensor, "n ..."], active: Bool[Tensor, " n"]) -> None:
+        """One step: the actions, and which of them were taken."""
+        self.steps.append((actions, active))
 
 
 @dataclass
 class Played:
-    """What n lives gave; lengths are steps of the simulator."""
+    """What n episodes gave; lengths are steps of the simulator."""
 
     returns: Float[np.ndarray, " n"]
     lengths: Int[np.ndarray, " n"]
@@ -45,25 +48,23 @@ class Played:
 def play(
     network: Any,
     task: Task,
-    lives: Lives,
-    first: Shaped[np.ndarray, "n ..."],
+    first: Shaped[Tensor, "n ..."],
     playing: Bool[np.ndarray, " n"],
     *,
     statistics: ObservationStatistics | None = None,
-    sums: ObservationSums | None = None,
+    sums: Accumulator | None = None,
     recorder: Recorder | None = None,
     freeze_after: int | None = None,
     stop: threading.Event | None = None,
 ) -> Played:
-    """Play one life for each of the first n rows of a network that was reset already.
+    """Play one episode for each of the first n rows of a network that was reset already.
 
     Args:
         network: a population of at least n individuals, with its rules set and its weights drawn.
-        task: observation map, action map and early stop.
-        lives: n lives that were just begun.
-        first: their first observations.
-        playing: who takes part; the others get no step.
-        statistics: normalisation of the observations, fixed during the lives.
+        task: a batch of n episodes of it was just begun with `task.reset`.
+        first: its first observations.
+        playing: which rows take part; the others get no step.
+        statistics: normalisation of the observations, fixed during the episodes.
         sums: where to add what was observed (before normalisation), row by row.
         recorder: keeps the actions.
         freeze_after: number of the network's steps after which the weights stay as they are; None: they never do.
@@ -72,83 +73,136 @@ def play(
     Raises:
         Interrupted: `stop` was set.
     """
-    n = len(first)
+    n, look_every = len(first), task.simulator.look_every
     dtype, device = kind(network)
-    inputs = torch.zeros((network.population, *task.observation_shape), dtype=dtype)
-    active = torch.zeros(network.population, dtype=torch.bool)
-    input_rows, active_rows = inputs.numpy(), active.numpy()
-    on_device = device.type != "cpu"
-    mask = active.to(device)
-
-    played = Played(np.zeros(n), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.bool_))
-    rows = np.flatnonzero(playing).astype(np.int32)
-    active_rows[rows] = True
-    mask.copy_(active)
-    raw = first if len(rows) == n else first[rows]
-    negative = np.zeros(len(rows), dtype=np.int64)
-    was_plastic = network.plastic
+    batch = _Batch(network, playing, first.device, looks=look_every == 1)
+    inputs = torch.zeros((network.population, *task.observation_shape), dtype=dtype, device=device)
     # What each individual's last action earned, for networks that learn from it.
-    earned = torch.zeros(network.population, dtype=dtype) if network.needs_reward else None
-
-    def bury(dead: np.ndarray) -> np.ndarray:
-        """Take the dead (positions within `rows`) out; returns who stays."""
-        nonlocal rows, negative
-        stay = ~dead
-        # A weight that is not finite stays so: looking once, before the network forgets the dead, finds them all.
-        played.non_finite[rows[dead]] |= ~network.finite(torch.from_numpy(rows[dead])).cpu().numpy()
-        active_rows[rows[dead]] = False
-        mask.copy_(active)
-        rows, negative = rows[stay], negative[stay]
-        return stay
-
+    earned = torch.zeros(network.population, dtype=dtype, device=device) if network.needs_reward else None
+    negative = torch.zeros(n, dtype=torch.int64, device=first.device)
+    raw, was_plastic = first, network.plastic
     try:
-        for steps in range(1, task.decisions + 1):
-            if not len(rows):
+        for step in range(1, task.decisions + 1):
+            if (step - 1) % look_every == 0 and not batch.look():
                 break
             if stop is not None and stop.is_set():
                 raise Interrupted
-            if freeze_after is not None and steps > freeze_after:
+            if freeze_after is not None and step > freeze_after:
                 network.plastic = False
-            observations = task.map_observations(raw)
+            observations = task.map_observations(raw, batch.active)
             if sums is not None:
-                sums.add(rows, observations)
+                sums.add(observations, batch.active, fresh=step == 1)
             if statistics is not None:
                 observations = statistics.normalise(observations)
-            input_rows[slice(n) if len(rows) == n else rows] = observations
-            reward = None if earned is None or steps == 1 else earned.to(device)
-            outputs = network.step(inputs.to(device) if on_device else inputs, active=mask, reward=reward).detach().cpu().numpy()
-            outputs = outputs[:n] if len(rows) == n else outputs[rows]
-            if not np.isfinite(outputs.sum()):
-                bad = ~np.isfinite(outputs).all(axis=1)
-                if bad.any():
-                    played.non_finite[rows[bad]] = True
-                    outputs = outputs[bury(bad)]
-                    if not len(rows):
-                        break
+            batch.show(observations, inputs)
+            outputs = network.step(inputs, active=batch.mask, reward=earned if step > 1 else None).detach()
+            outputs = batch.finite(outputs[:n].to(first.device))
             actions = task.map_actions(outputs, network.output_bounded)
             if recorder is not None:
-                recorder.keep(rows, actions)
-            raw, rewards, terminated, truncated, taken = lives.step(actions, rows)
+                recorder.keep(actions, batch.active)
+            raw, rewards, terminated, truncated, taken = task.step(actions, batch.active)
             if earned is not None:
-                earned[torch.from_numpy(rows).long()] = torch.from_numpy(np.asarray(rewards)).to(dtype)
-            played.returns[rows] += rewards
-            played.lengths[rows] += taken
-            dead = terminated | truncated
+                earned[:n] = rewards
+            finished = terminated | truncated
             if task.early_stop is not None:
                 negative = task.early_stop.count(negative, rewards)
-                dead |= task.early_stop.stops(negative, steps)
-            if not np.isfinite(rewards.sum()):
-                bad = ~np.isfinite(rewards)
-                played.non_finite[rows[bad]] = True
-                dead |= bad
-            if dead.any():
-                raw = raw[bury(dead)]
+                finished |= task.early_stop.stops(negative, step)
+            batch.take(rewards, taken, finished)
     finally:
         network.plastic = was_plastic
-    if len(rows):  # who is alive at the limit of steps
-        bury(np.ones(len(rows), dtype=np.bool_))
-    played.returns[played.non_finite | ~playing] = np.nan
-    return played
+    return batch.played()
+
+
+class _Batch:
+    """Which rows are active, and what they have gained.
+
+    Attributes:
+        active: (n,) on the simulator's device; the same object as long as no row has finished, where that is known.
+        mask: (population,) on the network's device: the individuals whose output is needed. None, which is all of them, where the host
+            does not look at each step: there, leaving some out would take a look.
+    """
+
+    mask: Tensor | None
+
+    def __init__(self, network: Any, playing: Bool[np.ndarray, " n"], device: torch.device, *, looks: bool) -> None:
+        self._network, self._looks, self._playing = network, looks, playing
+        n = len(playing)
+        self.active = torch.from_numpy(playing.copy()).to(device)
+        self._held = self.active  # as the host saw it last
+        self._going = int(playing.sum())
+        self._returns = torch.zeros(n, dtype=torch.float64, device=device)
+        self._lengths = torch.zeros(n, dtype=torch.int64, device=device)
+        self._non_finite = torch.zeros(n, dtype=torch.bool, device=device)
+        self._set_mask()
+
+    def look(self) -> bool:
+        """Let the host see which rows have finished since it looked last; whether any is still active."""
+        if self.active is not self._held:
+            self._going = int(self.active.count_nonzero())
+            self._retire(self._held & ~self.active)
+            self._held = self.active
+            self._set_mask()
+        return self._going > 0
+
+    def show(self, observations: Shaped[Tensor, "n ..."], inputs: Float[Tensor, "population ..."]) -> None:
+        """Give the active rows' observations to the network; the others keep their last ones."""
+        rows = inputs[: len(observations)]
+        if not (self._looks and self._going == len(rows)):
+            observations = torch.where(_column(self.active, rows).to(rows.device), observations.to(rows.device), rows)
+        rows.copy_(observations)
+
+    def finite(self, outputs: Float[Tensor, "n size"]) -> Float[Tensor, "n size"]:
+        """The outputs, zeros where they are not finite; active rows with such an output finish without acting."""
+        if self._looks and math.isfinite(float(outputs.sum())):
+            return outputs
+        sound = (outputs * 0).sum(1) == 0  # infinity times 0 is no number
+        self._end(~sound, failed=True)
+        return torch.where(sound[:, None], outputs, 0)
+
+    def take(self, rewards: Float[Tensor, " n"], taken: Int[Tensor, " n"] | int, finished: Bool[Tensor, " n"]) -> None:
+        """Add a step's rewards; end the rows that have finished, and those whose reward is not finite."""
+        self._returns += rewards
+        self._lengths += self.active * taken
+        if not (self._looks and math.isfinite(float(rewards.sum()))):
+            self._end(~torch.isfinite(rewards), failed=True)
+        self._end(finished)
+
+    def played(self) -> Played:
+        """What was gained, once no row is to take another step."""
+        if self._going:  # what the limit of steps has ended, too
+            self._retire(self._held)
+        returns, lengths, non_finite = (t.cpu().numpy() for t in (self._returns, self._lengths, self._non_finite))
+        returns[non_finite | ~self._playing] = np.nan
+        return Played(returns, lengths, non_finite)
+
+    def _end(self, rows: Bool[Tensor, " n"], *, failed: bool = False) -> None:
+        if self._looks and not rows.any():
+            return
+        if failed:
+            self._non_finite |= self.active & rows
+        self.active = self.active & ~rows
+
+    def _retire(self, finished: Bool[Tensor, " n"]) -> None:
+        """Note the rows that have finished whose weights are not finite.
+
+        A weight that is not finite stays so: one look at a row, before the network forgets it, finds them all.
+        """
+        rows = finished.nonzero().squeeze(1)
+        if len(rows):
+            self._non_finite[rows] |= ~self._network.finite(rows).to(rows.device)
+
+    def _set_mask(self) -> None:
+        if not self._looks:
+            self.mask = None
+            return
+        mask = torch.zeros(self._network.population, dtype=torch.bool, device=self.active.device)
+        mask[: len(self.active)] = self.active
+        self.mask = mask.to(kind(self._network)[1])
+
+
+def _column(active: Bool[Tensor, " n"], like: Shaped[Tensor, "n ..."]) -> Bool[Tensor, "n ..."]:
+    """A mask that stretches over the other axes."""
+    return active.reshape(-1, *[1] * (like.ndim - 1))
 
 
 def kind(network: Any) -> tuple[torch.dtype, torch.device]:

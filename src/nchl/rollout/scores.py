@@ -1,6 +1,6 @@
 """From genomes to scores: the population in slices, episodes averaged, seeds by name, NaN for what went wrong.
 
-Nothing here depends on how the population is cut, on threads or on processes: the start of a life and the initial
+Nothing here depends on how the population is cut, on threads or on processes: the start of an episode and the initial
 weights are functions of (run seed, purpose, generation, episode), and each individual's numbers come from it alone.
 """
 
@@ -16,9 +16,10 @@ from jaxtyping import Bool, Float, Int
 
 from nchl.errors import InvalidArgument, ShapeError
 from nchl.rollout.play import Played, Recorder, kind, play
-from nchl.rollout.statistics import ObservationStatistics, ObservationSums
+from nchl.rollout.statistics import Accumulator, ObservationStatistics, ObservationSums
 from nchl.seeds import Purpose, environment_seed, weights_seed
-from nchl.tasks import Start, Task
+from nchl.simulators.base import Seeds, Start
+from nchl.tasks import Task
 
 
 @dataclass
@@ -71,7 +72,7 @@ def rollout(
     slot: int = 0,
     stop: threading.Event | None = None,
 ) -> Rollout:
-    """Score a population: everyone meets the same starts and the same initial weights.
+    """Score a population: all individuals meet the same starts and the same initial weights.
 
     Args:
         network: a plastic network with a population; a larger population is played in slices of that size. It is
@@ -81,11 +82,11 @@ def rollout(
         run_seed: the run's seed.
         purpose: training, validation or evaluation; their seeds never meet.
         generation: starts and initial weights are new in each.
-        episodes: lives of each individual; weights begin anew in each.
+        episodes: of each individual; weights begin anew in each.
         statistics: normalisation of observations. They are not changed here: give `observation_sums` to `update` afterwards.
         recorder: keeps the actions.
         slot: tells apart what one process plays in the same generation, call by call (see `Start`); it changes no score.
-        stop: set by another thread, it ends the lives at the next step.
+        stop: set by another thread, it ends the episodes at the next step.
 
     Raises:
         Interrupted: `stop` was set.
@@ -101,15 +102,16 @@ def rollout(
         end = min(start + network.population, population)
         rows = np.asarray(genomes.rows(start, end) if hasattr(genomes, "rows") else genomes[start:end])
         sound = _set_rules(network, rows)
-        sums = None if statistics is None else ObservationSums.zeros(end - start, task.observation_shape)
+        sums: Accumulator | None = None
         played = []
         for episode in range(episodes):
             begin(network, [weights_seed(run_seed, purpose, generation, episode)])
             named = Start(run_seed, purpose, generation, episode, episodes, slot=slot + start)
-            lives, first = task.common(end - start, named)
-            played.append(play(network, task, lives, first, sound, statistics=statistics, sums=sums, recorder=recorder, stop=stop))
-            del lives, first  # a pool that is made anew each time goes before the next one comes
-        parts.append(_scores(played, sound, sums))
+            first = task.reset(Seeds.shared(end - start, named))
+            if statistics is not None and sums is None:
+                sums = Accumulator(end - start, task.observation_shape, first.device)
+            played.append(play(network, task, first, sound, statistics=statistics, sums=sums, recorder=recorder, stop=stop))
+        parts.append(_scores(played, sound, None if sums is None else sums.sums()))
     return Rollout.concatenate(parts)
 
 
@@ -128,10 +130,10 @@ def evaluate(
     first_episode: int = 0,
     stop: threading.Event | None = None,
 ) -> Rollout:
-    """Score one individual or a few on many starts, all lives side by side: each episode has a start and initial weights of its own.
+    """Score one individual or a few on many starts, all episodes side by side: each has a start and initial weights of its own.
 
     Args:
-        network: a plastic network with a population; so many lives are played at a time.
+        network: a plastic network with a population; so many episodes are played at a time.
         task: what to play.
         genomes: (nparams,) or (k, nparams); all k meet the same starts.
         run_seed: seed of the evaluation.
@@ -141,8 +143,8 @@ def evaluate(
         statistics: normalisation of observations.
         freeze_after: number of steps after which the weights stay as they are.
         recorder: keeps the actions.
-        first_episode: index of the first episode, for whoever plays the later part of an evaluation.
-        stop: set by another thread, it ends the lives at the next step.
+        first_episode: index of the first episode; above 0 for the later part of an evaluation.
+        stop: set by another thread, it ends the episodes at the next step.
 
     Returns:
         Scores of the k individuals: `returns` is (k, episodes).
@@ -154,16 +156,17 @@ def evaluate(
     if episodes < 1:
         raise InvalidArgument(f"an evaluation needs at least one episode, got {episodes}")
     genomes = np.atleast_2d(np.asarray(genomes))
-    lives_of = [(individual, episode) for individual in range(len(genomes)) for episode in range(first_episode, first_episode + episodes)]
+    episodes_of = [
+        (individual, episode) for individual in range(len(genomes)) for episode in range(first_episode, first_episode + episodes)
+    ]
     parts = []
-    for start in range(0, len(lives_of), network.population):
-        chunk = lives_of[start : start + network.population]
+    for start in range(0, len(episodes_of), network.population):
+        chunk = episodes_of[start : start + network.population]
         sound = _set_rules(network, genomes[[individual for individual, _ in chunk]])
         begin(network, [weights_seed(run_seed, purpose, generation, episode) for _, episode in chunk])
-        lives, first = task.separate([environment_seed(run_seed, purpose, generation, episode) for _, episode in chunk])
-        played = play(network, task, lives, first, sound, statistics=statistics, freeze_after=freeze_after, recorder=recorder, stop=stop)
+        first = task.reset(Seeds.of(environment_seed(run_seed, purpose, generation, episode) for _, episode in chunk))
+        played = play(network, task, first, sound, statistics=statistics, freeze_after=freeze_after, recorder=recorder, stop=stop)
         parts.append(played)
-        del lives, first
     shape = (len(genomes), episodes)
     returns = np.concatenate([part.returns for part in parts]).reshape(shape)
     lengths = np.concatenate([part.lengths for part in parts]).reshape(shape)
@@ -188,7 +191,7 @@ def check_sizes(network: Any, task: Task) -> None:
     Raises:
         ShapeError: names both.
     """
-    # Before any other thread is started, so that all inherit it; see nchl.tasks.arithmetic.
+    # Before any other thread is started, so that all inherit it; see nchl.simulators.arithmetic.
     torch.set_flush_denormal(True)
     if tuple(network.input_shape) != task.observation_shape:
         raise ShapeError(f"{task.id} gives observations of shape {task.observation_shape}, the network takes {tuple(network.input_shape)}")
@@ -197,7 +200,7 @@ def check_sizes(network: Any, task: Task) -> None:
 
 
 def _set_rules(network: Any, rows: Float[np.ndarray, "n nparams"]) -> Bool[np.ndarray, " n"]:
-    """Give rules to the first n individuals, zeros to the rest; who has finite ones in the network's precision."""
+    """Give rules to the first n individuals, zeros to the rest; which of them have finite ones in the network's precision."""
     if rows.ndim != 2 or rows.shape[1] != network.nparams:
         raise ShapeError(f"genomes: expected (population, {network.nparams}), got {rows.shape}")
     with np.errstate(over="ignore"):  # strategies compute in double precision
@@ -213,7 +216,7 @@ def _set_rules(network: Any, rows: Float[np.ndarray, "n nparams"]) -> Bool[np.nd
 
 
 def begin(network: Any, seeds: list[int]) -> None:
-    """A new lifetime for everyone: one seed for all, or one for each of the first rows (the rest get the last one's)."""
+    """A new lifetime for all individuals: one seed for all, or one for each of the first rows (the rest get the last one's)."""
     drawn = [network.draw_weights(torch.Generator().manual_seed(seed)) for seed in seeds]
     with torch.no_grad():
         if not drawn[0]:
@@ -226,7 +229,7 @@ def begin(network: Any, seeds: list[int]) -> None:
 
 
 def _scores(played: list[Played], sound: Bool[np.ndarray, " n"], sums: ObservationSums | None) -> Rollout:
-    returns = np.stack([life.returns for life in played], axis=1)
-    lengths = np.stack([life.lengths for life in played], axis=1)
-    bad = ~sound | np.any([life.non_finite for life in played], axis=0)
+    returns = np.stack([episode.returns for episode in played], axis=1)
+    lengths = np.stack([episode.lengths for episode in played], axis=1)
+    bad = ~sound | np.any([episode.non_finite for episode in played], axis=0)
     return Rollout(returns.mean(axis=1), returns, lengths, int(bad.sum()), sums)

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
 
 from nchl.errors import CheckpointError, ShapeError
 
@@ -45,17 +47,35 @@ class ObservationSums:
         """Put slices of a population together, in the order of the individuals."""
         return cls(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(cls)))
 
-    def add(self, rows: Int[np.ndarray, " k"], observations: Shaped[np.ndarray, "k ..."]) -> None:
-        """One more observation for each of `rows` (all different)."""
-        values = observations.astype(np.float64)
-        new = self.count[rows] == 0
-        if new.any():
-            self.first[rows[new]] = values[new]
-        with np.errstate(over="ignore", invalid="ignore"):  # `update` leaves out what is not finite
-            values -= self.first[rows]
-            self.count[rows] += 1
-            self.total[rows] += values
-            self.squares[rows] += np.square(values)
+
+class Accumulator:
+    """Sums what each environment of a batch observes, on its device.
+
+    Args:
+        size: environments.
+        shape: of one observation.
+        device: of the observations.
+    """
+
+    def __init__(self, size: int, shape: tuple[int, ...], device: torch.device | str = "cpu") -> None:
+        self._count = torch.zeros(size, dtype=torch.int64, device=device)
+        self._first, self._total, self._squares = (torch.zeros(size, *shape, dtype=torch.float64, device=device) for _ in range(3))
+
+    def add(self, observations: Shaped[Tensor, "size ..."], active: Bool[Tensor, " size"], *, fresh: bool) -> None:
+        """One more observation of each active environment; `fresh`: for some it may be the first."""
+        values = observations.to(torch.float64)
+        axes = (-1, *[1] * (values.ndim - 1))
+        if fresh:
+            self._first = torch.where((active & (self._count == 0)).reshape(axes), values, self._first)
+        # `update` leaves out what is not finite.
+        differences = torch.where(active.reshape(axes), values - self._first, 0)
+        self._count += active
+        self._total += differences
+        self._squares += differences * differences
+
+    def sums(self) -> ObservationSums:
+        """What was summed."""
+        return ObservationSums(*(t.cpu().numpy() for t in (self._count, self._first, self._total, self._squares)))
 
 
 class ObservationStatistics:
@@ -78,6 +98,7 @@ class ObservationStatistics:
 
     def _prepare(self) -> None:
         self._scale = 1 / np.sqrt(self.variance + _EPSILON)
+        self._on: dict[torch.device, tuple[Tensor, Tensor]] = {}  # mean and scale by device
 
     def update(self, sums: ObservationSums) -> None:
         """Take in what a generation saw; individuals that saw something that is not finite are left out.
@@ -111,12 +132,15 @@ class ObservationStatistics:
         self.count = whole
         self._prepare()
 
-    def normalise(self, observations: Shaped[np.ndarray, "k ..."]) -> Float[np.ndarray, "k ..."]:
-        """k observations -> k network inputs in [-5, 5]; unchanged as long as nothing was seen."""
+    def normalise(self, observations: Shaped[Tensor, "k ..."]) -> Shaped[Tensor, "k ..."]:
+        """k observations -> k network inputs in [-5, 5], in double precision; unchanged as long as nothing was seen."""
         if not self.count:
             return observations
-        scaled: np.ndarray = (observations - self.mean) * self._scale
-        return np.clip(scaled, -CLIP, CLIP, out=scaled)
+        device = observations.device
+        if device not in self._on:
+            self._on[device] = torch.tensor(self.mean, device=device), torch.tensor(self._scale, device=device)
+        mean, scale = self._on[device]
+        return ((observations.to(torch.float64) - mean) * scale).clamp_(-CLIP, CLIP)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything, as arrays, exactly."""

@@ -1,6 +1,6 @@
-"""One life, step by step, for whoever wants to look: a film, a microscope.
+"""One episode, step by step, to be looked at: for a film, a microscope.
 
-Promise: it is the life that a rollout plays. Observation, normalisation, freezing, early stop and the end by a number that is
+Promise: it is the episode that a rollout plays. Observation, normalisation, freezing, early stop and the end by a number that is
 not finite follow `rollout.play`, and a test holds the two together.
 """
 
@@ -22,7 +22,7 @@ from nchl.tasks.render import Stage
 
 @dataclass(frozen=True)
 class Moment:
-    """One step of a life.
+    """One step of an episode.
 
     Attributes:
         step: how many steps came before it: the first moment has 0.
@@ -32,7 +32,7 @@ class Moment:
         reward: for this step.
         total: rewards so far, this one included; NaN once a number was not finite, as in a rollout.
         frame: the world before the action, (height, width, 3); None where it was not to be drawn.
-        done: whether the life ended with this step.
+        done: whether the episode ended with this step.
         plastic: whether the network rewired itself in this step.
     """
 
@@ -65,20 +65,20 @@ def watch(
     draw: Callable[[int], bool] = always,
     freeze_after: int | None = None,
 ) -> Iterator[Moment]:
-    """Let one individual live on a stage, and show each step.
+    """Let one individual play an episode on a stage, and show each step.
 
     Between two moments the network stands after the first one's update, by that moment's reward if it needs one: its `weights` may
     be read then.
 
     Args:
         network: one individual (population 1, or None), with its rules set and its weights drawn.
-        stage: it is reset first: equal stages give equal lives.
+        stage: its episode is begun first: equal stages give equal episodes.
         statistics: normalisation of the observations.
         draw: which steps, counted from 0, are drawn.
         freeze_after: number of steps after which the weights stay as they are; 0: they never move; None: they always do.
 
     Yields:
-        The moments up to the end of the life; the last one is `done`. Only where an output of the network is not finite does a life
+        The moments up to the end of the episode; the last one is `done`. Only where an output of the network is not finite does it
         end without such a moment: its return is NaN.
 
     Raises:
@@ -90,8 +90,8 @@ def watch(
     check_sizes(network, stage.task)
     task, was_plastic = stage.task, network.plastic
     lead = network.population is not None
-    raw = stage.reset()
-    total, negative, done = 0.0, np.zeros(1, dtype=np.int64), False
+    raw = stage.begin()
+    total, negative, done = 0.0, torch.zeros(1, dtype=torch.int64), False
     try:
         for step in range(task.decisions):
             if freeze_after is not None and step >= freeze_after:
@@ -101,12 +101,13 @@ def watch(
             observation = task.map_observations(raw)
             if statistics is not None:
                 observation = statistics.normalise(observation)
-            seen = torch.as_tensor(np.array(observation if lead else observation[0]), dtype=network.dtype, device=network.device)
-            outputs = network.step(seen).detach().cpu().numpy().reshape(1, -1)
-            if not np.isfinite(outputs).all():
+            shown = observation[0].numpy().copy()
+            seen = observation.to(network.device, network.dtype, copy=True)
+            outputs = network.step(seen if lead else seen[0]).detach().cpu().reshape(1, -1)
+            if not torch.isfinite(outputs).all():
                 return
             action = task.map_actions(outputs, network.output_bounded)
-            raw, rewards, terminated, truncated, _ = stage.step(action)
+            raw, rewards, terminated, truncated, _ = stage.act(action)
             reward = float(rewards[0])
             total += reward
             done = bool(terminated[0] or truncated[0]) or not np.isfinite(reward) or step + 1 == task.decisions
@@ -118,7 +119,7 @@ def watch(
             if network.needs_reward and plastic and np.isfinite(reward):
                 # A rollout tells the reward with the next step; told at once, the moment shows the weights that it made.
                 network.update(reward=reward)
-            yield Moment(step, np.array(observation[0]), outputs[0].copy(), np.array(action[0]), reward, total, frame, done, plastic)
+            yield Moment(step, shown, outputs[0].numpy().copy(), action[0].numpy().copy(), reward, total, frame, done, plastic)
             if done:
                 return
     finally:
@@ -126,6 +127,6 @@ def watch(
 
 
 def _finite(network: PlasticNetwork) -> bool:
-    """Whether the weights are finite at the end of the life; to ask for the weights first does an update that waits, once."""
+    """Whether the weights are finite at the end of the episode; to ask for the weights first does an update that waits, once."""
     _ = network.weights
     return bool(network.finite(torch.tensor([0])))

@@ -25,7 +25,7 @@ from nchl.runs.recorder import recorded_constants, statistics_from
 from nchl.runs.strategy import make_strategy
 from nchl.tasks import Task
 from nchl.workers import LocalWorkers, Recipe, Workers, cluster_workers, process_workers
-from nchl.workers.player import task_of
+from nchl.workers.build import task_of
 
 
 def evolution(task: str | Task | None = None, **options: Any) -> Evolution:

@@ -32,6 +32,7 @@ from nchl.runs.options import (
 )
 from nchl.runs.options import OBJECT as _OBJECT
 from nchl.runs.presets import preset_settings
+from nchl.simulators import CHOICES
 from nchl.strategies.registry import STRATEGIES, settings_of
 
 INITIAL_GENOMES = ("normal", "zeros", "uniform")
@@ -65,7 +66,7 @@ class EvolveConfig:
         "auto",
         "what plays the task; auto: EnvPool where it has the task, else Gymnasium",
         _TASK,
-        choices=("auto", "envpool", "gymnasium"),
+        choices=CHOICES,
     )
     image_size: tuple[int, ...] | None = option(
         "ints",

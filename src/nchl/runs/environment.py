@@ -51,7 +51,7 @@ def of_settings(config: EvolveConfig) -> dict[str, Any] | None:
     """
     from nchl.runs.build import recipe
     from nchl.tasks import fingerprint
-    from nchl.workers.player import task_of
+    from nchl.workers.build import task_of
 
     task = task_of(recipe(config, code=Code()), threads=1)
     try:

@@ -20,7 +20,7 @@ from nchl.runs.objects import Objects
 from nchl.runs.recorder import statistics_from, unrecorded
 from nchl.seeds import Purpose
 from nchl.tasks import Task, fingerprint
-from nchl.workers.player import network_of, task_of
+from nchl.workers.build import network_of, task_of
 
 
 def evaluate(
@@ -97,7 +97,13 @@ def evaluate(
         if controls and not acting.plastic:
             raise never_changes(config)
         plastic = play()
-        result: dict[str, Any] = {"task": config.task, "simulator": played.simulator, "which": which, "episodes": episodes, "seed": seed}
+        result: dict[str, Any] = {
+            "task": config.task,
+            "simulator": played.simulator.name,
+            "which": which,
+            "episodes": episodes,
+            "seed": seed,
+        }
         result |= {**figures(plastic), "returns": plastic.returns[0].tolist()}
         environment = fingerprint(played)
         result["environment"] = digest(environment)

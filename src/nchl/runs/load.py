@@ -25,10 +25,11 @@ from nchl.runs.files import read_tensors
 from nchl.runs.folder import Record, RunFolder
 from nchl.runs.objects import Objects, of_record
 from nchl.runs.recorder import recorded_constants, statistics_from, unrecorded
+from nchl.simulators.host import in_space, tensor_of
 from nchl.tasks import Task, recorded
 from nchl.user_code import is_place, using
 from nchl.workers.base import Recipe
-from nchl.workers.player import task_of
+from nchl.workers.build import task_of
 
 WHICH = ("best", "centre")
 
@@ -78,20 +79,20 @@ class Agent:
             OrderError: a reward on the first step; the network was not stepped.
             NchlError: the network's outputs are no longer finite.
         """
-        raw = self._task.back_end.packing.of_one(observation)
+        raw = self._task.simulator.packing.of_one(observation)
         _refuse_not_finite(raw, "finite")
-        seen = self._task.map_observations(raw)
+        seen = self._task.map_observations(tensor_of(raw))
         if self.statistics is not None:
             seen = self.statistics.normalise(seen)
-        inputs = torch.as_tensor(np.asarray(seen[0]), dtype=self.network.dtype, device=self.network.device)
+        inputs = seen[0].to(self.network.device, self.network.dtype)
         if not torch.isfinite(inputs).all():  # 1e300 is finite, until it is given to a network of single precision
             _refuse_not_finite(inputs.cpu().numpy(), "within what the network's precision holds")
         if reward is not None and not np.isfinite(reward):
             raise InvalidArgument(f"reward: expected a finite number, got {reward}; the network was not stepped")
-        outputs = self.network.step(inputs, reward=reward).detach().cpu().numpy()[None]
-        if not np.isfinite(outputs).all():
+        outputs = self.network.step(inputs, reward=reward).detach().cpu()[None]
+        if not torch.isfinite(outputs).all():
             raise NchlError("the network's outputs are not finite: its weights have grown beyond all bounds; reset() begins a new life")
-        action = self._task.map_actions(outputs, self.network.output_bounded)[0]
+        action = in_space(self._task.map_actions(outputs, self.network.output_bounded).numpy(), self._task.simulator.action_space)[0]
         # EnvPool's spaces are of double precision where Gymnasium's, which an own loop uses, are of single.
         return action.astype(np.float32) if action.dtype == np.float64 else action
 
@@ -170,7 +171,7 @@ def load(
         task = make(about.simulator if simulator is None else simulator)
     else:
         name = str(record.task.get("simulator"))  # what `auto` stood for
-        task = recorded.from_record(record.task, about.image_size, lambda: make(name).back_end, file=folder.config)
+        task = recorded.from_record(record.task, about.image_size, lambda: make(name).simulator, file=folder.config)
     with using(about.code):
         acting = build(
             about.network,

@@ -18,11 +18,10 @@ from urllib.request import url2pathname
 
 import nchl
 from nchl.errors import RunError
+from nchl.simulators import SIMULATORS
 from nchl.strategies.registry import packages
 
 _PACKAGES = ("nchl", "torch", "numpy", "safetensors", "gymnasium", "envpool", "mujoco", "pybullet", "cma", "evosax", "jax", "jaxlib", "ray")
-# Whose version may change a result, beside torch's and numpy's; nchl's own and safetensors' do not, by promise.
-_BY_SIMULATOR = {"envpool": ("envpool",), "gymnasium": ("gymnasium", "mujoco", "pybullet")}
 
 
 def versions() -> dict[str, str]:
@@ -104,7 +103,8 @@ def same_bits(*, backend: str, simulator: str, strategy: str) -> dict[str, str]:
     installed = versions()
     # A strategy of the user's own, given as an object, is in no list.
     searching = packages(strategy)
-    matter = ("torch", "numpy", *_BY_SIMULATOR.get(simulator, ()), *searching)
+    # nchl's own version and that of safetensors change no result, by promise.
+    matter = ("torch", "numpy", *(SIMULATORS[simulator].packages if simulator in SIMULATORS else ()), *searching)
     return {
         "backend": backend,
         "simulator": simulator,

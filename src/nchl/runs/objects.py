@@ -151,7 +151,7 @@ def resolved(objects: Objects, config: EvolveConfig, shapes: tuple[tuple[int, ..
             constants = {name: tensor.detach().cpu().numpy().copy() for name, tensor in template.constants().items()}
             objects = replace(objects, network=None, written=json.dumps(about), constants=constants or None)
     if objects.task is not None:
-        record["task"] = {"class": _name(type(objects.task.back_end)), "id": objects.task.id}
+        record["task"] = {"class": _name(type(objects.task.simulator)), "id": objects.task.id}
     if objects.strategy is not None and str(config.strategy).startswith(OBJECT):
         strategy = objects.strategy
         record["strategy"] = {"class": _name(type(strategy)), "settings": strategy.settings, **_source([type(strategy)])}

@@ -14,7 +14,7 @@ from nchl.runs.strategy import make_strategy
 from nchl.runs.sweep import Cell
 from nchl.strategies.registry import STRATEGIES
 from nchl.tasks import Task
-from nchl.workers.player import network_of, task_of
+from nchl.workers.build import network_of, task_of
 
 _PLAYED = ("task", "simulator", "image_size", "max_episode_steps", "env", "observe", "action_repeat", "wrap")
 

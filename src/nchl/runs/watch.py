@@ -24,7 +24,7 @@ from nchl.runs.load import check_length, read_result
 from nchl.runs.recorder import statistics_from, unrecorded
 from nchl.seeds import Purpose, environment_seed, weights_seed
 from nchl.tasks.render import Stage, open_stage
-from nchl.workers.player import network_of
+from nchl.workers.build import network_of
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""From a network's outputs to actions, `y` being the outputs.
+"""From a network's outputs to actions, on any device, `y` being the outputs.
 
 A Box coordinate with two bounds gets `low + (high - low) (1 + y) / 2`, where linear outputs are squashed by tanh first; a coordinate
 without two bounds gets `y`; one of whole numbers is scaled to half a step beyond its bounds and rounded. Discrete gets the index of the
@@ -12,20 +12,22 @@ import math
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int, Shaped
+from torch import Tensor
 
 from nchl.errors import TaskError
-from nchl.tasks.plain_spaces import kind
+from nchl.simulators.plain_spaces import kind
 
 _WIDEST = 1 << 24  # values of a whole number, which single precision tells apart
 
 
 class ActionMap(Protocol):
-    """Turns k rows of network outputs into k actions."""
+    """Turns rows of network outputs into actions."""
 
     size: int
 
-    def __call__(self, outputs: Float[np.ndarray, "k size"], bounded: bool) -> Shaped[np.ndarray, "k ..."]:
+    def __call__(self, outputs: Float[Tensor, "k size"], bounded: bool) -> Shaped[Tensor, "k ..."]:
         """Map k rows of finite outputs; `bounded` says that they lie in [-1, 1] already."""
         ...
 
@@ -36,44 +38,39 @@ class Argmax:
     def __init__(self, space: Any) -> None:
         self.size = int(space.n)
         self._start = int(getattr(space, "start", 0))
-        self._dtype = np.int32 if space.dtype == np.int32 else np.int64
+        self._dtype = torch.int32 if space.dtype == np.int32 else torch.int64
 
-    def __call__(self, outputs: Float[np.ndarray, "k size"], bounded: bool) -> Shaped[np.ndarray, " k"]:
+    def __call__(self, outputs: Float[Tensor, "k size"], bounded: bool) -> Int[Tensor, " k"]:
         """(k, n) -> (k,) whole numbers."""
-        actions: np.ndarray = (outputs.argmax(axis=1) + self._start).astype(self._dtype)
-        return actions
+        return (outputs.argmax(1) + self._start).to(self._dtype)
 
 
 class Blocks:
     """MultiDiscrete: of each number the index of the largest output in its block, the first among equals."""
 
     def __init__(self, space: Any) -> None:
-        self._counts = np.asarray(space.nvec).reshape(-1)
-        self._starts = np.broadcast_to(np.asarray(getattr(space, "start", 0)), space.nvec.shape).reshape(-1)
-        self.size = int(self._counts.sum())
-        self._edges = np.concatenate([[0], np.cumsum(self._counts)])
-        self._shape, self._dtype = tuple(space.nvec.shape), space.dtype
+        counts = np.asarray(space.nvec).reshape(-1)
+        starts = np.broadcast_to(np.asarray(getattr(space, "start", 0)), space.nvec.shape).reshape(-1)
+        self._counts, self._starts = counts.tolist(), torch.tensor(starts.tolist())
+        self.size = sum(self._counts)
+        self._shape, self._dtype = tuple(space.nvec.shape), whole_numbers(space.dtype)
 
-    def __call__(self, outputs: Float[np.ndarray, "k size"], bounded: bool) -> Int[np.ndarray, "k ..."]:
+    def __call__(self, outputs: Float[Tensor, "k size"], bounded: bool) -> Int[Tensor, "k ..."]:
         """(k, size) -> (k, *axes) whole numbers."""
-        actions = np.empty((len(outputs), len(self._counts)), dtype=np.int64)
-        for place, (first, after) in enumerate(zip(self._edges[:-1], self._edges[1:], strict=True)):
-            actions[:, place] = outputs[:, first:after].argmax(axis=1)
-        chosen: np.ndarray = (actions + self._starts).astype(self._dtype).reshape(len(outputs), *self._shape)
-        return chosen
+        actions = torch.stack([block.argmax(1) for block in outputs.split(self._counts, 1)], 1)
+        return (actions + self._starts.to(outputs.device)).to(self._dtype).reshape(len(outputs), *self._shape)
 
 
 class Signs:
     """MultiBinary: 1 where the output is positive, else 0."""
 
     def __init__(self, space: Any) -> None:
-        self._shape, self._dtype = tuple(space.shape), space.dtype
+        self._shape, self._dtype = tuple(space.shape), whole_numbers(space.dtype)
         self.size = math.prod(self._shape)
 
-    def __call__(self, outputs: Float[np.ndarray, "k size"], bounded: bool) -> Int[np.ndarray, "k ..."]:
+    def __call__(self, outputs: Float[Tensor, "k size"], bounded: bool) -> Int[Tensor, "k ..."]:
         """(k, size) -> (k, *axes) zeros and ones."""
-        bits: np.ndarray = (outputs > 0).astype(self._dtype).reshape(len(outputs), *self._shape)
-        return bits
+        return (outputs > 0).to(self._dtype).reshape(len(outputs), *self._shape)
 
 
 class Scaled:
@@ -82,43 +79,44 @@ class Scaled:
     def __init__(self, space: Any) -> None:
         self.size = math.prod(space.shape)
         self._shape = tuple(space.shape)
-        self._dtype = space.dtype
-        self.low = space.low.reshape(-1).astype(np.float64)
-        self.high = space.high.reshape(-1).astype(np.float64)
-        self._two = np.isfinite(self.low) & np.isfinite(self.high)
-        low, high = np.where(self._two, self.low, -1), np.where(self._two, self.high, 1)
-        self._half, self._middle = (high - low) / 2, (high + low) / 2
+        self._dtype = torch.float32 if space.dtype == np.float32 else torch.float64
+        low, high = (bound.reshape(-1).astype(np.float64) for bound in (space.low, space.high))
+        two = np.isfinite(low) & np.isfinite(high)
+        from_, to = np.where(two, low, -1), np.where(two, high, 1)
+        half, middle = (to - from_) / 2, (to + from_) / 2
         # Most robots use [-1, 1]: then there is nothing to scale.
-        self._unit = bool((self._half == 1).all() and (self._middle == 0).all())
+        self._unit = bool((half == 1).all() and (middle == 0).all())
+        self._numbers = {torch.device("cpu"): tuple(torch.from_numpy(each) for each in (low, high, half, middle, two))}
 
-    def __call__(self, outputs: Float[np.ndarray, "k size"], bounded: bool) -> Shaped[np.ndarray, "k ..."]:
+    def __call__(self, outputs: Float[Tensor, "k size"], bounded: bool) -> Shaped[Tensor, "k ..."]:
         """(k, size) -> (k, *axes), within the bounds."""
-        y = self._scaled(outputs, bounded)
-        np.clip(y, self.low, self.high, out=y)
-        return y.reshape(len(y), *self._shape).astype(self._dtype, copy=False)
+        low, high, *scale = self._on(outputs.device)
+        y = torch.clamp(self._scaled(outputs, bounded, *scale), low, high)
+        return y.reshape(len(y), *self._shape).to(self._dtype)
 
-    def _scaled(self, outputs: Float[np.ndarray, "k size"], bounded: bool) -> Float[np.ndarray, "k size"]:
+    def _on(self, device: torch.device) -> tuple[Tensor, ...]:
+        """Low and high bounds, half the width, the middle, and which coordinates have two bounds."""
+        if device not in self._numbers:
+            self._numbers[device] = tuple(each.to(device) for each in self._numbers[torch.device("cpu")])
+        return self._numbers[device]
+
+    def _scaled(self, outputs: Tensor, bounded: bool, half: Tensor, middle: Tensor, two: Tensor) -> Float[Tensor, "k size"]:
         # Squashing in double precision: the rounding to single precision then hides which kernel the machine has.
-        y = outputs.astype(np.float64)
+        y = outputs.to(torch.float64)
         if not bounded:
-            y = np.where(self._two, self._squash(y), y)
-        if not self._unit:
-            y = y * self._half + self._middle
-        return y
+            y = torch.where(two, self._squash(y), y)
+        return y if self._unit else y * half + middle
 
-    def _squash(self, y: Float[np.ndarray, "k size"]) -> Float[np.ndarray, "k size"]:
-        squashed: np.ndarray = np.tanh(y)
-        return squashed
+    def _squash(self, y: Float[Tensor, "k size"]) -> Float[Tensor, "k size"]:
+        return tanh(y)
 
 
 class Driver(Scaled):
     """CarRacing: linear outputs become steering by tanh, gas and brake by sigmoid (the published experiments)."""
 
-    def _squash(self, y: Float[np.ndarray, "k size"]) -> Float[np.ndarray, "k size"]:
-        squashed: np.ndarray = np.tanh(y)
+    def _squash(self, y: Float[Tensor, "k size"]) -> Float[Tensor, "k size"]:
         # sigmoid(y) = (1 + tanh(y / 2)) / 2, and the scaling from [-1, 1] to [0, 1] adds the outer half.
-        squashed[:, 1:] = np.tanh(y[:, 1:] / 2)
-        return squashed
+        return torch.cat([tanh(y[:, :1]), tanh(y[:, 1:] / 2)], 1)
 
 
 class Rounded(Scaled):
@@ -126,13 +124,24 @@ class Rounded(Scaled):
 
     def __init__(self, space: Any) -> None:
         super().__init__(space)
-        self._half = self._half + 0.5
-        self._unit = False
+        self._unit, self._whole = False, whole_numbers(space.dtype)
 
-    def __call__(self, outputs: Float[np.ndarray, "k size"], bounded: bool) -> Shaped[np.ndarray, "k ..."]:
+    def __call__(self, outputs: Float[Tensor, "k size"], bounded: bool) -> Int[Tensor, "k ..."]:
         """(k, size) -> (k, *axes), within the bounds."""
-        y = np.clip(np.floor(self._scaled(outputs, bounded) + 0.5), self.low, self.high)
-        return y.reshape(len(y), *self._shape).astype(self._dtype)
+        low, high, half, *rest = self._on(outputs.device)
+        y = torch.clamp(torch.floor(self._scaled(outputs, bounded, half + 0.5, *rest) + 0.5), low, high)
+        return y.to(self._whole).reshape(len(y), *self._shape)
+
+
+def tanh(y: Float[Tensor, ...]) -> Float[Tensor, ...]:
+    """On a CPU NumPy's, whose last digit is another one than torch's: runs of earlier versions go on with the same bits."""
+    return torch.from_numpy(np.tanh(y.numpy())) if y.device.type == "cpu" else torch.tanh(y)
+
+
+def whole_numbers(dtype: Any) -> torch.dtype:
+    """A type of torch for whole numbers of one of NumPy's; simulators on the CPU give it back NumPy's own."""
+    names = {"bool": torch.int8, "int8": torch.int8, "uint8": torch.uint8, "int16": torch.int16, "int32": torch.int32}
+    return names.get(str(np.dtype(dtype)), torch.int64)
 
 
 def action_map(space: Any, task: str) -> ActionMap:

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from nchl.simulators import bullet
 from nchl.sources import digests, is_installed, with_imports
-from nchl.tasks import bullet
 from nchl.tasks.task import Task
 
 _DEEPEST = 4  # levels of a keyword argument that are looked at
@@ -35,7 +35,7 @@ def fingerprint(task: Task) -> dict[str, Any] | None:
     Returns:
         `entry_point`, `kwargs`, `max_episode_steps`, `wrappers`, `files` (name -> SHA-256), `packages` (name -> version).
     """
-    if task.simulator != "gymnasium":
+    if task.simulator.name != "gymnasium":
         return None
     if task.id == bullet.ID:
         return {"packages": _package(bullet.MODULE)}
@@ -46,7 +46,7 @@ def fingerprint(task: Task) -> dict[str, Any] | None:
         spec = sys.modules["gymnasium"].spec(name)
     entry = spec.entry_point
     maker = entry.partition(":")[0] if isinstance(entry, str) else str(getattr(entry, "__module__", ""))
-    wrappers = [place.rpartition(":")[0] for place in getattr(task.back_end, "recipe", {}).get("wrap", ()) if ".py:" not in place]
+    wrappers = [place.rpartition(":")[0] for place in getattr(task.simulator, "recipe", {}).get("wrap", ()) if ".py:" not in place]
     modules = [each for each in dict.fromkeys((module, maker, *wrappers)) if each and each.partition(".")[0] != "gymnasium"]
     if not modules:
         return None

@@ -11,12 +11,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from nchl.errors import RunError, TaskError
-from nchl.tasks.base import EarlyStop, Lives, Simulator, Start
-from nchl.tasks.flatten import LEAVES, PARTS, Packing, packing
-from nchl.tasks.plain_spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple, Unseen, kind
-from nchl.tasks.spaces import action_map, map_of_packed
+from nchl.simulators.base import Seeds, Simulator, Step
+from nchl.simulators.flatten import LEAVES, PARTS, Packing, packing
+from nchl.simulators.plain_spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple, Unseen, kind
+from nchl.tasks.early_stop import EarlyStop
+from nchl.tasks.spaces import action_map, observation_map
 from nchl.tasks.task import Task
 
 _INFINITE = {"inf": math.inf, "-inf": -math.inf}
@@ -28,7 +30,7 @@ class Deferred(Simulator):
     """A simulator that is known from the record and made when it is first asked to play.
 
     Args:
-        name: "envpool" or "gymnasium".
+        name: of the simulator.
         spaces: observation space and action space.
         pack: how observations become arrays.
         step_limit: steps after which it truncates an episode.
@@ -46,13 +48,15 @@ class Deferred(Simulator):
             self._real = self._make()
         return self._real
 
-    def common(self, size: int, start: Start) -> tuple[Lives, np.ndarray]:
-        """See `Simulator.common`."""
-        return self.real().common(size, start)
+    def reset(self, seeds: Seeds) -> Tensor:
+        """See `Simulator.reset`."""
+        real = self.real()
+        self.device, self.look_every = real.device, real.look_every
+        return real.reset(seeds)
 
-    def separate(self, seeds: list[int]) -> tuple[Lives, np.ndarray]:
-        """See `Simulator.separate`."""
-        return self.real().separate(seeds)
+    def step(self, actions: Tensor, active: Tensor) -> Step:
+        """See `Simulator.step`."""
+        return self.real().step(actions, active)
 
     def divided(self, count: int) -> list[Simulator]:
         """See `Simulator.divided`."""
@@ -66,17 +70,17 @@ class Deferred(Simulator):
 
 def to_record(task: Task) -> dict[str, Any]:
     """What a run records of its task, as JSON; `from_record` is the inverse."""
-    stop, back_end = task.early_stop, task.back_end
-    seen = [leaf.name for leaf in back_end.packing.leaves]
+    stop, simulator = task.early_stop, task.simulator
+    seen = [leaf.name for leaf in simulator.packing.leaves]
     # Keys that earlier versions did not know are written only where they say something.
     more: dict[str, Any] = {"action_repeat": task.action_repeat} if task.action_repeat > 1 else {}
-    if kind(back_end.observation_space) in PARTS:
+    if kind(simulator.observation_space) in PARTS:
         more["observe"] = seen
     return {
         "id": task.id,
-        "simulator": task.simulator,
-        "observation_space": _space_to_json(task.back_end.observation_space),
-        "action_space": _space_to_json(task.back_end.action_space),
+        "simulator": simulator.name,
+        "observation_space": _space_to_json(simulator.observation_space),
+        "action_space": _space_to_json(simulator.action_space),
         "step_limit": task.step_limit,
         "early_stop": None if stop is None else {"in_a_row": stop.in_a_row, "after": stop.after},
         "largest_slice": task.largest_slice,
@@ -103,8 +107,8 @@ def from_record(data: Mapping[str, Any], image_size: tuple[int, int] | None, mak
         pack = packing(spaces[0], data.get("observe"), name)
         return Task(
             id=name,
-            back_end=Deferred(str(data["simulator"]), spaces, pack, step_limit, make),
-            observation=map_of_packed(pack, spaces[0], image_size, name),
+            simulator=Deferred(str(data["simulator"]), spaces, pack, step_limit, make),
+            observation=observation_map(pack, spaces[0], image_size, name),
             action=action_map(spaces[1], name),
             early_stop=None if stop is None else EarlyStop(_count(stop["in_a_row"]), _count(stop["after"], 0)),
             step_limit=step_limit,

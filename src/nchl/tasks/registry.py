@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nchl import cores
-from nchl.errors import InvalidArgument, MissingExtra, TaskError, UnknownName
-from nchl.tasks import bullet, envpool, gym, suites
-from nchl.tasks.base import EarlyStop, Simulator
-from nchl.tasks.spaces import action_map, map_of_packed
+from nchl import cores, simulators
+from nchl.errors import InvalidArgument, UnknownName
+from nchl.simulators import Wanted, bullet
+from nchl.tasks import suites
+from nchl.tasks.early_stop import PUBLISHED
+from nchl.tasks.spaces import action_map, observation_map
 from nchl.tasks.task import FALLBACK_LIMIT, Task
 
 _ALIASES = {
@@ -19,7 +19,8 @@ _ALIASES = {
     "AntBulletEnv": bullet.ID,
     f"{bullet.MODULE}:{bullet.ID}": bullet.ID,
 }
-_SIMULATORS = ("auto", "envpool", "gymnasium")
+# A car needs 3 MB in its network (and as much again in the simulator); PyBullet has room for a limited number of worlds.
+_LARGEST_SLICE = {"CarRacing-v3": 64, bullet.ID: 256}
 
 
 class TaskInfo(NamedTuple):
@@ -75,6 +76,7 @@ def make(
     action_repeat: int = 1,
     wrap: Sequence[str] | None = None,
     texts: Mapping[str, bytes] | None = None,
+    device: str = "cpu",
 ) -> Task:
     """Make a task by name.
 
@@ -90,6 +92,7 @@ def make(
         action_repeat: steps of the simulator for each action, whose rewards are added.
         wrap: wrappers for a Gymnasium environment, as `MODULE:NAME` or `FILE.py:NAME`, the innermost first.
         texts: the user's files that `wrap` names, by path; None: as they lie on the disk.
+        device: of a simulator that computes on one; EnvPool and Gymnasium compute on the CPU.
 
     Raises:
         UnknownName: no such task, simulator, part or setting; the message offers the nearest.
@@ -97,19 +100,23 @@ def make(
         TaskError: a task that cannot be used, for example for its spaces.
         InvalidArgument: a number that cannot be.
     """
-    if simulator not in _SIMULATORS:
-        raise UnknownName("simulator", simulator, _SIMULATORS)
     limit = _positive("max_episode_steps", max_episode_steps)
     if image_size is not None and len(image_size) != 2:
         raise InvalidArgument(f"image_size: expected two numbers (height, width), got {image_size}")
     name = _ALIASES.get(id, id)
-    notes: list[str] = []
     repeat = _positive("action_repeat", action_repeat) or 1
     observe, wrap, env = _texts("observe", observe), _texts("wrap", wrap), _settings(env)
-    made = _Words(limit, _positive("threads", threads) or len(cores.available()), observe, env, wrap, texts)
-    back_end = _back_end(name, simulator, made, notes)
+    most = _positive("threads", threads) or len(cores.available())
+    wanted = Wanted(name, most, limit, observe, env, wrap, texts, device)
+    try:
+        made = simulators.make(simulator, wanted)
+    except UnknownName as error:
+        if error.name != name or simulator != "auto":
+            raise
+        raise UnknownName("task", name, sorted({*error.choices, *(row.id for row in _KNOWN)})) from None
     size = None if image_size is None else (int(image_size[0]), int(image_size[1]))
-    step_limit = limit or back_end.step_limit
+    step_limit = limit or made.step_limit
+    notes = wanted.notes
     if step_limit is None:
         step_limit = FALLBACK_LIMIT
         notes.append(
@@ -117,13 +124,12 @@ def make(
         )
     task = Task(
         id=name,
-        back_end=back_end,
-        observation=map_of_packed(back_end.packing, back_end.observation_space, size, name),
-        action=action_map(back_end.action_space, name),
-        early_stop=_early_stop(name),
+        simulator=made,
+        observation=observation_map(made.packing, made.observation_space, size, name),
+        action=action_map(made.action_space, name),
+        early_stop=PUBLISHED.get(name),
         step_limit=step_limit,
-        # A car needs 3 MB in its network (and as much again in the simulator); PyBullet has room for a limited number of worlds.
-        largest_slice={"CarRacing-v3": 64, bullet.ID: bullet.LARGEST_SLICE}.get(name, 1024),
+        largest_slice=_LARGEST_SLICE.get(name, 1024),
         action_repeat=repeat,
         notes=notes,
     )
@@ -137,17 +143,6 @@ def make(
         action_repeat=repeat if repeat > 1 else None,
         wrap=list(wrap) or None,
     )
-
-
-class _Words(NamedTuple):
-    """What `make` was given beside the name and the simulator, checked."""
-
-    limit: int | None
-    threads: int
-    observe: tuple[str, ...]
-    env: dict[str, Any]
-    wrap: tuple[str, ...]
-    texts: Mapping[str, bytes] | None
 
 
 def _texts(name: str, given: Sequence[str] | None) -> tuple[str, ...]:
@@ -166,73 +161,3 @@ def _positive(name: str, value: int | None) -> int | None:
     if value is not None and (isinstance(value, bool) or int(value) != value or not 1 <= value < 2**31):
         raise InvalidArgument(f"{name}: expected a positive whole number, got {value!r}")
     return None if value is None else int(value)
-
-
-def _early_stop(name: str) -> EarlyStop | None:
-    if name == bullet.ID:
-        return bullet.EARLY_STOP
-    return EarlyStop(in_a_row=20) if name == "CarRacing-v3" else None
-
-
-def _back_end(name: str, simulator: str, made: _Words, notes: list[str]) -> Simulator:
-    if made.wrap and simulator == "envpool":
-        raise TaskError(f"--wrap {made.wrap[0]}: wrappers are Gymnasium's; use the simulator 'gymnasium' or 'auto'")
-    if name == bullet.ID:
-        if simulator == "envpool":
-            raise TaskError(f"EnvPool does not have {name}; use the simulator 'gymnasium' or 'auto'")
-        return bullet.make(made.threads, made.limit, made.observe, made.env, made.wrap)
-    if simulator == "gymnasium" or ":" in name or made.wrap:
-        if simulator == "envpool":
-            raise TaskError(f"{name!r} names a module of Gymnasium environments; use the simulator 'gymnasium' or 'auto'")
-        return _gymnasium(name, made, notes)
-    problem = _envpool_problem()
-    if problem is None:
-        if name in envpool.known_ids():
-            back_end = envpool.EnvPool(name, made.threads, made.limit, made.observe or None, made.env)
-            notes.extend(_hidden_parts(name, back_end, made.observe))
-            return back_end
-        if simulator == "envpool":
-            raise UnknownName("EnvPool task", name, envpool.known_ids())
-    elif simulator == "envpool":
-        raise MissingExtra(problem)
-    try:
-        other = _gymnasium(name, made, notes)
-    except UnknownName as error:
-        if error.name != name:
-            raise
-        choices = sorted({*error.choices, *([] if problem else envpool.known_ids()), *(row.id for row in _KNOWN)})
-        raise UnknownName("task", name, choices) from None
-    if problem is not None:
-        notes.append(f"EnvPool is not available here, so {name} runs on Gymnasium (slower)")
-    return other
-
-
-def _gymnasium(name: str, made: _Words, notes: list[str]) -> Simulator:
-    how: dict[str, Any] = {"observe": made.observe or None, "settings": made.env, "wrap": made.wrap, "texts": made.texts}
-    return gym.make(name, made.threads, made.limit, notes, **how)
-
-
-def _hidden_parts(name: str, back_end: Simulator, observe: Sequence[str]) -> list[str]:
-    """A line where parts of the observations are left out that were not named."""
-    parts = getattr(back_end.observation_space, "spaces", {})
-    left = [] if observe else sorted(str(key) for key in parts if key in envpool.hidden(name))
-    if not left:
-        return []
-    others = " ".join(str(key) for key in parts if key not in left)
-    return [
-        f"{name} also gives {' '.join(left)}, which only the simulator knows: the network does not see it; "
-        f"--observe {others} {' '.join(left)} shows it"
-    ]
-
-
-def _envpool_problem() -> str | None:
-    """Why EnvPool cannot be used, or None."""
-    if importlib.util.find_spec("envpool") is None:
-        return (
-            "'envpool' is needed here but is not installed; install it with: pip install 'nchl[sim]' (there is no wheel for some machines)"
-        )
-    try:
-        envpool.known_ids()
-    except MissingExtra as error:
-        return str(error)
-    return None

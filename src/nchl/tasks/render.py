@@ -1,33 +1,36 @@
 """A stage: one environment of a task that can also draw itself, without a display.
 
 Promise: the world that is drawn is the one that is stepped, and where its simulator is the run's it steps as it does in a
-rollout, so the rewards of a life on a stage add up to the return that an evaluation tells of the same start.
-Who draws: EnvPool its classic and Box2D tasks, Gymnasium's renderers all else, PyBullet's software renderer the Bullet ant.
+rollout, so the rewards of an episode on a stage add up to the return that an evaluation tells of the same start.
+What draws: EnvPool its classic and Box2D tasks, Gymnasium's renderers all else, PyBullet's software renderer the Bullet ant.
 EnvPool's own MuJoCo renderer is never called: where it finds no OpenGL it ends the process (see `render_mujoco`).
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Shaped, UInt8
+from torch import Tensor
 
 from nchl import tasks
 from nchl.errors import DrawingError, InvalidArgument, NchlError, TaskError
-from nchl.tasks import bullet, gym_worker, render_mujoco
-from nchl.tasks.arithmetic import simulator_arithmetic
-from nchl.tasks.base import Lives, Step
-from nchl.tasks.envpool import EnvPool
-from nchl.tasks.gym import Gymnasium, plain
-from nchl.tasks.repeat import Repeated
+from nchl.simulators import bullet, gym_worker
+from nchl.simulators.arithmetic import simulator_arithmetic
+from nchl.simulators.base import Seeds, Step
+from nchl.simulators.envpool import EnvPool
+from nchl.simulators.gym import Gymnasium, plain
+from nchl.simulators.host import HostSimulator, Rows
+from nchl.tasks import render_mujoco
 from nchl.tasks.task import Task
 
 SIZE = (480, 360)
 _NOT_DRAWN = "this stage was opened without pictures; open it with draw=True"
-_ROW = np.zeros(1, dtype=np.int32)
 # What EnvPool draws without OpenGL (tried one by one), and the steps per second that Gymnasium's metadata tell of them.
 DRAWN_BY_ENVPOOL = {
     "CartPole-v1": 50,
@@ -43,66 +46,40 @@ DRAWN_BY_ENVPOOL = {
 }
 
 
-class Stage(ABC):
-    """One environment of a task. `reset` begins the life that the seed names, the same at every call.
+class Stage(HostSimulator):
+    """A simulator of one environment, which it can draw. `begin` begins the episode that the seed names, the same at every call.
 
     Attributes:
-        task: observation map, action map and early stop.
+        task: observation map, action map and early stop, played by this stage.
         seed: of the environment.
-        simulator: "envpool" or "gymnasium": who steps the world.
-        drawn_by: who draws it, in words.
+        drawn_by: what draws it, in words.
         steps_per_second: of the simulated time; where actions are repeated, how many actions.
         notes: lines that a viewer should know, for example that this is not the run's simulator.
     """
 
     def __init__(self, task: Task, seed: int, drawn_by: str, steps_per_second: float, notes: list[str]) -> None:
-        self.task = task
+        played = task.simulator
+        self.name, self.packing, self.step_limit = played.name, played.packing, played.step_limit
+        self.observation_space, self.action_space = played.observation_space, played.action_space
+        self.recipe = getattr(played, "recipe", {})
+        self.task = replace(task, simulator=self)
         self.seed = seed
-        self.simulator = task.simulator
         self.drawn_by = drawn_by
         self.steps_per_second = float(steps_per_second) / task.action_repeat
         self.notes = notes
-        self._repeated: Repeated | None = None
+        self._active = torch.ones(1, dtype=torch.bool)
 
-    @abstractmethod
-    def reset(self) -> Shaped[np.ndarray, "1 ..."]:
-        """Begin the life; its first observation, as the simulator gives it."""
+    def begin(self) -> Shaped[Tensor, "1 ..."]:
+        """Begin the episode; its first observation, as the simulator gives it."""
+        return self.task.reset(Seeds.of([self.seed]))
 
-    def step(self, actions: Shaped[np.ndarray, "1 ..."]) -> Step:
-        """One action, as often as the task repeats it, with a leading axis of one life everywhere."""
-        if self.task.action_repeat == 1:
-            return self._step(actions)
-        if self._repeated is None:
-            self._repeated = Repeated(_Life(self), self.task.action_repeat, self.task.step_limit)
-        return self._repeated.replay(actions, _ROW)
-
-    def begun(self, first: Shaped[np.ndarray, "1 ..."]) -> Shaped[np.ndarray, "1 ..."]:
-        """The first observation of a life, whose steps are counted anew."""
-        self._repeated = None
-        return first
-
-    @abstractmethod
-    def _step(self, actions: Shaped[np.ndarray, "1 ..."]) -> Step:
-        """One step of the simulator."""
+    def act(self, actions: Shaped[Tensor, "1 ..."]) -> Step:
+        """One action, as often as the task repeats it, with a leading axis of one environment everywhere."""
+        return self.task.step(actions, self._active)
 
     @abstractmethod
     def frame(self) -> UInt8[np.ndarray, "height width 3"]:
         """The world as it is now, red, green and blue."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Give back what the simulator and the renderer hold."""
-
-
-class _Life(Lives):
-    """The one life on a stage."""
-
-    def __init__(self, stage: Stage) -> None:
-        super().__init__(1, stage.task.back_end.packing.space, stage.task.back_end.action_space)
-        self._stage = stage
-
-    def _step(self, actions: np.ndarray, rows: np.ndarray) -> Step:
-        return self._stage._step(actions)
 
 
 class GymnasiumStage(Stage):
@@ -112,8 +89,8 @@ class GymnasiumStage(Stage):
     """
 
     def __init__(self, task: Task, seed: int, size: tuple[int, int], notes: list[str], draw: bool = True) -> None:
-        assert isinstance(task.back_end, Gymnasium)
-        recipe, self._pack = dict(task.back_end.recipe), task.back_end.packing
+        assert isinstance(task.simulator, Gymnasium)
+        recipe = dict(task.simulator.recipe)
         mode = {} if task.id == bullet.ID or not draw else {"render_mode": _render_mode(task.id)}
         recipe["options"] = {**recipe.get("options", {}), **mode}
         try:
@@ -133,17 +110,17 @@ class GymnasiumStage(Stage):
         self._size, self._draw = size, draw
         super().__init__(task, seed, drawn_by, plainly.metadata.get("render_fps") or 30, notes)
 
-    def reset(self) -> Shaped[np.ndarray, "1 ..."]:
-        """See `Stage`."""
+    def _reset(self, seeds: Seeds) -> np.ndarray:
+        """See `HostSimulator`."""
         with simulator_arithmetic():
-            return self.begun(self._pack.put_together(self._environments.reset([self.seed])))
+            return self.packing.put_together(self._environments.reset(seeds.each))
 
-    def _step(self, actions: Shaped[np.ndarray, "1 ..."]) -> Step:
-        """See `Stage`."""
+    def _step(self, actions: np.ndarray, rows: np.ndarray) -> Rows:
+        """See `HostSimulator`."""
         try:
             with simulator_arithmetic():
                 *seen, rewards, terminated, truncated = self._environments.step([0], actions)
-                return Step(self._pack.put_together(seen), rewards, terminated, truncated)
+                return Rows(self.packing.put_together(seen), rewards, terminated, truncated)
         except Exception as error:
             raise TaskError(f"the environment failed in a step: {type(error).__name__}: {error}") from error
 
@@ -182,21 +159,21 @@ class EnvPoolStage(Stage):
     """An environment of EnvPool that draws itself without OpenGL; with `draw=False` any of them, without pictures."""
 
     def __init__(self, task: Task, seed: int, size: tuple[int, int] | None, notes: list[str], draw: bool = True) -> None:
-        assert isinstance(task.back_end, EnvPool)
-        self._back_end, self._draw = task.back_end, draw
+        assert isinstance(task.simulator, EnvPool)
+        self._simulator, self._draw = task.simulator, draw
         self._options: dict[str, Any] = {"render_mode": "rgb_array"} if draw else {}
         if draw and size is not None:
             self._options |= {"render_width": size[0], "render_height": size[1]}
         super().__init__(task, seed, "EnvPool" if draw else "nothing", DRAWN_BY_ENVPOOL.get(task.id, 30), notes)
 
-    def reset(self) -> Shaped[np.ndarray, "1 ..."]:
-        """See `Stage`. EnvPool takes a seed only when it is made, so this makes it anew."""
-        self._pool = self._back_end.one(self.seed, **self._options)
-        return self.begun(self._pool.reset())
+    def _reset(self, seeds: Seeds) -> np.ndarray:
+        """See `HostSimulator`. EnvPool takes a seed only when it is made, so this makes it anew."""
+        self._pool = self._simulator.one(seeds.each[0], **self._options)
+        return self._pool.reset()
 
-    def _step(self, actions: Shaped[np.ndarray, "1 ..."]) -> Step:
-        """See `Stage`."""
-        return self._pool.step(actions, _ROW)
+    def _step(self, actions: np.ndarray, rows: np.ndarray) -> Rows:
+        """See `HostSimulator`."""
+        return self._pool.step(actions, rows)
 
     def frame(self) -> UInt8[np.ndarray, "height width 3"]:
         """See `Stage`."""
@@ -217,31 +194,31 @@ class TwinStage(Stage):
     """
 
     def __init__(self, task: Task, seed: int, size: tuple[int, int], notes: list[str]) -> None:
-        assert isinstance(task.back_end, EnvPool)
-        self._back_end = task.back_end
+        assert isinstance(task.simulator, EnvPool)
+        self._simulator = task.simulator
         with simulator_arithmetic(), gym_worker.quiet():
             self._model = plain(task.id, render_mode="rgb_array")
             drawn_by = render_mujoco.prepare(self._model.unwrapped, size)
             self._model.reset(seed=0)
         super().__init__(task, seed, drawn_by, self._model.metadata["render_fps"], notes)
 
-    def reset(self) -> Shaped[np.ndarray, "1 ..."]:
-        """See `Stage`."""
-        self._pool = self._back_end.one(self.seed)
-        self._twin = self._back_end.one(self.seed, exclude_current_positions_from_observation=False)
-        self._whole = self._twin.reset()
-        return self.begun(self._pool.reset())
+    def _reset(self, seeds: Seeds) -> np.ndarray:
+        """See `HostSimulator`."""
+        self._pool = self._simulator.one(seeds.each[0])
+        self._twin = self._simulator.one(seeds.each[0], exclude_current_positions_from_observation=False)
+        self._positions = self._twin.reset()
+        return self._pool.reset()
 
-    def _step(self, actions: Shaped[np.ndarray, "1 ..."]) -> Step:
-        """See `Stage`."""
-        self._whole = self._twin.step(actions, _ROW).observations
-        return self._pool.step(actions, _ROW)
+    def _step(self, actions: np.ndarray, rows: np.ndarray) -> Rows:
+        """See `HostSimulator`."""
+        self._positions = self._twin.step(actions, rows).observations
+        return self._pool.step(actions, rows)
 
     def frame(self) -> UInt8[np.ndarray, "height width 3"]:
         """See `Stage`."""
         world = self._model.unwrapped
         with simulator_arithmetic():
-            world.set_state(self._whole[0][: world.model.nq], np.zeros(world.model.nv))
+            world.set_state(self._positions[0][: world.model.nq], np.zeros(world.model.nv))
         return render_mujoco.picture(self._model, self.task.id)
 
     def close(self) -> None:
@@ -282,7 +259,7 @@ def open_stage(
     wished = None if size is None else (int(size[0]), int(size[1]))
     task = tasks.make(id, simulator, max_episode_steps, image_size, threads=1, **more)
     notes: list[str] = list(task.notes)
-    if isinstance(task.back_end, EnvPool):
+    if isinstance(task.simulator, EnvPool):
         if not draw:
             return EnvPoolStage(task, seed, None, notes, draw=False)
         if task.id in DRAWN_BY_ENVPOOL:

@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from nchl.errors import DrawingError
-from nchl.tasks import gym_worker
-from nchl.tasks.arithmetic import simulator_arithmetic
+from nchl.simulators import gym_worker
+from nchl.simulators.arithmetic import simulator_arithmetic
 
 # MuJoCo tasks of EnvPool whose observations begin with all positions, once they are asked not to hide the body's (tried one by one).
 TWINS = frozenset(

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
 
 from nchl.rules.kernels.build import library
 
@@ -30,36 +31,37 @@ class Resize:
         self.channels, self.before, self.after, self.channels_last = channels, before, after, channels_last
         self._axes: list[tuple[np.ndarray, np.ndarray]] | None = None
 
-    def __call__(self, pictures: UInt8[np.ndarray, "k a b c"]) -> Float[np.ndarray, "k channels height width"]:
-        """(k, ...) -> (k, channels, height, width), float32 in [0, 1]."""
-        pictures, kernels = np.ascontiguousarray(pictures), library("resize")
-        return self._by_torch(pictures) if isinstance(kernels, str) else self._by_kernel(pictures, kernels)
+    def __call__(
+        self, pictures: UInt8[Tensor, "k a b c"], active: Bool[Tensor, " k"] | None = None
+    ) -> Float[Tensor, "k channels height width"]:
+        """(k, ...) -> (k, channels, height, width), float32 in [0, 1]; pictures that are not active may come back as zeros."""
+        kernels = library("resize") if pictures.device.type == "cpu" else ""
+        return self._by_torch(pictures) if isinstance(kernels, str) else self._by_kernel(pictures.contiguous(), active, kernels)
 
-    def _by_kernel(self, pictures: np.ndarray, kernels: ctypes.CDLL) -> np.ndarray:
+    def _by_kernel(self, pictures: Tensor, active: Tensor | None, kernels: ctypes.CDLL) -> Tensor:
         if self._axes is None:
             self._axes = [_taps(old, new) for old, new in zip(self.before, self.after, strict=True)]
         rows, columns = (_axis(first, weights, old) for (first, weights), old in zip(self._axes, self.before, strict=True))
-        out = np.empty((len(pictures), self.channels, *self.after), dtype=np.float32)
+        made = torch.empty if active is None else torch.zeros
+        out = made(len(pictures), self.channels, *self.after, dtype=torch.float32)
         kernels.resize_pictures(
-            ctypes.c_void_p(pictures.ctypes.data),
+            ctypes.c_void_p(pictures.data_ptr()),
+            ctypes.c_void_p(None if active is None else active.data_ptr()),
             len(pictures),
             torch.get_num_threads(),
             self.channels,
             int(self.channels_last),
             ctypes.byref(rows),
             ctypes.byref(columns),
-            ctypes.c_void_p(out.ctypes.data),
+            ctypes.c_void_p(out.data_ptr()),
         )
         return out
 
-    def _by_torch(self, pictures: np.ndarray) -> np.ndarray:
-        frames = torch.from_numpy(pictures)
-        if self.channels_last:
-            frames = frames.permute(0, 3, 1, 2)
+    def _by_torch(self, pictures: Tensor) -> Tensor:
+        frames = pictures.permute(0, 3, 1, 2) if self.channels_last else pictures
         # Contiguous, so that one kernel does the work whatever the number of frames: equal bits for every slice.
         frames = _interpolate(frames.to(torch.float32, memory_format=torch.contiguous_format), self.after)
-        resized: np.ndarray = frames.mul_(1 / 255).clamp_(0, 1).numpy()
-        return resized
+        return frames.mul_(1 / 255).clamp_(0, 1)
 
 
 class _Axis(ctypes.Structure):

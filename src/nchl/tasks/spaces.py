@@ -1,38 +1,43 @@
-"""From a simulator's observations to a network's inputs; the way from outputs to actions is in `actions`.
+"""From a simulator's observations to a network's inputs, on any device; the way from outputs to actions is in `actions`.
 
-Box of one axis as it is, Box of several axes flattened, Discrete and MultiDiscrete one-hot, MultiBinary as it is; what has parts was
-made one vector before (`flatten`). Pictures (Box, uint8, three axes) as (channels, height, width) in [0, 1] where an image size is
-given. The smaller of the first and the last axis is the channels: three of a colour picture, twelve of four that are stacked.
+Simulators have made one array of each observation (`simulators.flatten`). A Box of one axis stays as it is, a Box of several axes is
+flattened. Pictures (Box, uint8, three axes) become (channels, height, width) in [0, 1] where an image size is given. The smaller of the
+first and the last axis is the channels: three of a colour picture, twelve of four that are stacked.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, Protocol
 
-import numpy as np
-from jaxtyping import Float, Shaped
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
 
 from nchl.errors import InvalidArgument, TaskError
+from nchl.simulators.flatten import PARTS, Packing, leaves, pictures
+from nchl.simulators.plain_spaces import is_picture as is_picture
+from nchl.simulators.plain_spaces import kind
 from nchl.tasks.actions import ActionMap as ActionMap
 from nchl.tasks.actions import action_map as action_map
-from nchl.tasks.flatten import LEAVES, PARTS, Packing, flat, leaves, packing, pictures
-from nchl.tasks.plain_spaces import is_picture as is_picture
-from nchl.tasks.plain_spaces import kind
 from nchl.tasks.resize import Resize
 
 
 class ObservationMap(Protocol):
-    """Turns k raw observations into k network inputs of shape `shape`."""
+    """Turns a batch of raw observations into network inputs of shape `shape`."""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one network input."""
         ...
 
-    def __call__(self, raw: Shaped[np.ndarray, "k ..."]) -> Shaped[np.ndarray, "k ..."]:
-        """Map k observations; the result may share memory with `raw`."""
+    def __call__(self, raw: Shaped[Tensor, "size ..."], active: Bool[Tensor, " size"] | None = None) -> Shaped[Tensor, "size ..."]:
+        """Map a batch; the result may share memory with `raw`.
+
+        Args:
+            raw: (size, *observation).
+            active: the rows that are needed, None for all; the others may come back as any numbers.
+        """
         ...
 
 
@@ -43,22 +48,10 @@ class Flat:
         self.shape = (math.prod(space.shape),)
         self._picture = is_picture(space)
 
-    def __call__(self, raw: Shaped[np.ndarray, "k ..."]) -> Shaped[np.ndarray, "k n"]:
-        """(k, *axes) -> (k, n)."""
+    def __call__(self, raw: Shaped[Tensor, "size ..."], active: Bool[Tensor, " size"] | None = None) -> Shaped[Tensor, "size n"]:
+        """(size, *axes) -> (size, n)."""
         vectors = raw.reshape(len(raw), -1)
-        return vectors.astype(np.float32) / np.float32(255) if self._picture else vectors
-
-
-class Vector:
-    """A Discrete, MultiDiscrete or MultiBinary observation as a vector, see `flatten.flat`."""
-
-    def __init__(self, space: Any, task: str) -> None:
-        size, self._flat = flat(space, task)
-        self.shape = (size,)
-
-    def __call__(self, raw: Shaped[np.ndarray, "k ..."]) -> Float[np.ndarray, "k n"]:
-        """(k, *axes) -> (k, n)."""
-        return self._flat(raw)
+        return vectors.to(torch.float32) / 255 if self._picture else vectors
 
 
 class Picture:
@@ -76,74 +69,42 @@ class Picture:
         self.shape = (channels, *image_size)
         self._resize = Resize(channels, (height, width), image_size, channels_last=channels_last)
 
-    def __call__(self, raw: Shaped[np.ndarray, "k ..."]) -> Float[np.ndarray, "k c h w"]:
-        """(k, height, width, channels) or (k, channels, height, width), uint8 -> (k, channels, *image_size)."""
-        return self._resize(raw)
+    def __call__(self, raw: Shaped[Tensor, "size ..."], active: Bool[Tensor, " size"] | None = None) -> Float[Tensor, "size c h w"]:
+        """(size, height, width, channels) or (size, channels, height, width), uint8 -> (size, channels, *image_size)."""
+        return self._resize(raw, active)
 
 
-class Packed:
-    """Observations with parts, as arrays within dicts and tuples, as network inputs."""
-
-    def __init__(self, pack: Packing, mapped: ObservationMap) -> None:
-        self._pack, self._mapped = pack, mapped
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one network input."""
-        return self._mapped.shape
-
-    def __call__(self, raw: Any) -> Shaped[np.ndarray, "k ..."]:
-        """k observations, within dicts and tuples -> k network inputs."""
-        return self._mapped(self._pack(raw))
-
-
-def observation_map(space: Any, image_size: tuple[int, int] | None, task: str, observe: Sequence[str] | None = None) -> ObservationMap:
-    """The map that fits a Gymnasium observation space.
+def observation_map(pack: Packing, space: Any, image_size: tuple[int, int] | None, task: str) -> ObservationMap:
+    """The map of what a packing gives.
 
     Args:
-        space: the space of one observation.
+        pack: how observations become arrays.
+        space: the whole observation's, whose pictures the message names.
         image_size: (height, width) that the network wants, or None for a vector.
         task: name for the message.
-        observe: parts of a Dict or Tuple, see `flatten.packing`; None: all.
 
     Raises:
         TaskError: a space that is not supported, or an image size for something that is no picture.
     """
-    if kind(space) in PARTS:
-        pack = packing(space, observe, task)
-        return Packed(pack, map_of_packed(pack, space, image_size, task))
-    if observe:
-        packing(space, observe, task)
-    return _map(space, image_size, task, "")
-
-
-def map_of_packed(pack: Packing, space: Any, image_size: tuple[int, int] | None, task: str) -> ObservationMap:
-    """The map of what a packing gives; `space` is the whole one, whose pictures the message names."""
     hint, found = "", pictures(list(leaves(space)))
     if found and kind(space) in PARTS:
         hint = f". Its observations have parts, and of these {', '.join(found)} can be chosen for it: --observe {found[0]}"
-    return _map(pack.space, image_size, task, hint)
-
-
-def _map(space: Any, image_size: tuple[int, int] | None, task: str, hint: str) -> ObservationMap:
-    name = kind(space)
-    if name == "Box" and space.dtype.kind in "fiub":
+    seen = pack.space
+    name = kind(seen)
+    if name == "Box" and seen.dtype.kind in "fiub":
         if image_size is None:
-            return Flat(space)
-        if is_picture(space):
+            return Flat(seen)
+        if is_picture(seen):
             height, width = (int(side) for side in image_size)
             if min(height, width) < 1:
                 raise InvalidArgument(f"image size: expected two positive numbers (height, width), got {image_size}")
-            return Picture(space, (height, width))
-    if image_size is not None:
+            return Picture(seen, (height, width))
         raise TaskError(
-            f"{task} has no pictures, which a convolutional network needs: its observations have shape {space.shape}; "
+            f"{task} has no pictures, which a convolutional network needs: its observations have shape {seen.shape}; "
             f"choose another network, and leave out the image size{hint}"
         )
-    if name in LEAVES and name != "Box":
-        return Vector(space, task)
     raise TaskError(
-        f"{task}: observations of type {name} are not supported ({space}); expected Box, Discrete, MultiDiscrete or MultiBinary, or a Dict "
+        f"{task}: observations of type {name} are not supported ({seen}); expected Box, Discrete, MultiDiscrete or MultiBinary, or a Dict "
         f"or Tuple of these{_wrapped(task)}"
     )
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
 
-from nchl.tasks.base import EarlyStop, Lives, Simulator, Start
+from nchl.simulators.base import Seeds, Simulator, Step
+from nchl.tasks.early_stop import EarlyStop
 from nchl.tasks.repeat import Repeated
 from nchl.tasks.spaces import ActionMap, ObservationMap, is_picture
 
-# A life must end. Where neither the task nor the user sets a limit, this one holds (and a note says so).
+# An episode must end. Where neither the task nor the user sets a limit, this one holds (and a note says so).
 FALLBACK_LIMIT = 10_000
 
 
@@ -23,21 +24,22 @@ class Task:
 
     Attributes:
         id: the task's name.
-        simulator: "envpool" or "gymnasium".
-        back_end: makes lives.
+        simulator: plays it, see `nchl.simulators.base`.
+        observation: from its observations to a network's inputs.
+        action: from a network's outputs to its actions.
         observation_shape: of what a network gets: (n,) or (channels, height, width).
         action_size: number of outputs that a network needs.
-        early_stop: rule that ends hopeless lives, or None.
-        step_limit: no life is longer, in steps of the simulator.
+        early_stop: rule that ends hopeless episodes, or None.
+        step_limit: no episode is longer, in steps of the simulator.
         action_repeat: steps of the simulator for each action: the network observes and acts once for all of them, and gets the sum of
             their rewards.
         largest_slice: individuals that are stepped side by side at most; a larger population is cut. It bounds the memory of networks,
-            not of simulators, which may be kept for each slice (see `nchl.tasks.envpool`).
+            not of simulators, which may be kept for each slice (see `nchl.simulators.envpool`).
         notes: lines that the user should see once.
     """
 
     id: str
-    back_end: Simulator
+    simulator: Simulator
     observation: ObservationMap
     action: ActionMap
     early_stop: EarlyStop | None = None
@@ -46,6 +48,7 @@ class Task:
     action_repeat: int = 1
     notes: list[str] = field(default_factory=list)
     _made: tuple[dict[str, Any], tuple[Any, ...]] | None = field(default=None, init=False, compare=False, repr=False)
+    _repeated: Repeated | None = field(default=None, init=False, compare=False, repr=False)
 
     def made_by(self, **said: Any) -> Task:
         """The task itself, which now knows by which words of `tasks.make` it was made."""
@@ -61,12 +64,7 @@ class Task:
 
     @property
     def _parts(self) -> tuple[Any, ...]:
-        return self.back_end, self.observation, self.action, self.early_stop, self.step_limit, self.largest_slice, self.action_repeat
-
-    @property
-    def simulator(self) -> str:
-        """Name of the simulator."""
-        return self.back_end.name
+        return self.simulator, self.observation, self.action, self.early_stop, self.step_limit, self.largest_slice, self.action_repeat
 
     @property
     def observation_shape(self) -> tuple[int, ...]:
@@ -76,11 +74,11 @@ class Task:
     @property
     def pictures(self) -> bool:
         """Whether an observation is a picture, also where networks get it as a vector."""
-        return is_picture(self.back_end.packing.space)
+        return is_picture(self.simulator.packing.space)
 
     @property
     def decisions(self) -> int:
-        """No life has more actions of a network."""
+        """No episode has more actions of a network."""
         return -(-self.step_limit // self.action_repeat)
 
     @property
@@ -88,24 +86,27 @@ class Task:
         """Number of network outputs."""
         return self.action.size
 
-    def map_observations(self, raw: Shaped[np.ndarray, "k ..."]) -> Shaped[np.ndarray, "k ..."]:
-        """k raw observations -> k network inputs."""
-        return self.observation(raw)
+    def map_observations(self, raw: Shaped[Tensor, "size ..."], active: Bool[Tensor, " size"] | None = None) -> Shaped[Tensor, "size ..."]:
+        """Raw observations -> network inputs; rows that are not active may come back as any numbers."""
+        return self.observation(raw, active)
 
-    def map_actions(self, outputs: Float[np.ndarray, "k size"], bounded: bool) -> Shaped[np.ndarray, "k ..."]:
+    def map_actions(self, outputs: Float[Tensor, "k size"], bounded: bool) -> Shaped[Tensor, "k ..."]:
         """k rows of finite network outputs -> k actions within the space; `bounded`: the outputs lie in [-1, 1] already."""
         return self.action(outputs, bounded)
 
-    def common(self, size: int, start: Start) -> tuple[Lives, Shaped[np.ndarray, "size ..."]]:
-        """Lives that all begin in the same state, see `Simulator.common`; their actions are repeated where the task does so."""
-        return self._repeated(*self.back_end.common(size, start))
+    def reset(self, seeds: Seeds) -> Shaped[Tensor, "size ..."]:
+        """Begin a batch of episodes; their first raw observations, see `Simulator.reset`."""
+        self._repeated = None
+        return self.simulator.reset(seeds)
 
-    def separate(self, seeds: list[int]) -> tuple[Lives, Shaped[np.ndarray, "size ..."]]:
-        """Lives with a start of their own each, see `Simulator.separate`; their actions are repeated where the task does so."""
-        return self._repeated(*self.back_end.separate(seeds))
-
-    def _repeated(self, lives: Lives, first: np.ndarray) -> tuple[Lives, np.ndarray]:
-        return (lives if self.action_repeat == 1 else Repeated(lives, self.action_repeat, self.step_limit)), first
+    def step(self, actions: Shaped[Tensor, "size ..."], active: Bool[Tensor, " size"]) -> Step:
+        """One action of each active environment, see `Simulator.step`; the action is repeated where the task does so."""
+        if self.action_repeat == 1:
+            return self.simulator.step(actions, active)
+        if self._repeated is None:
+            simulator = self.simulator
+            self._repeated = Repeated(simulator.step, self.action_repeat, self.step_limit, simulator.look_every == 1)
+        return self._repeated(actions, active)
 
     def divided(self, count: int) -> list[Task]:
         """Tasks like this one, `count` at most, that threads of this process may play side by side; see `Simulator.divided`.
@@ -114,8 +115,8 @@ class Task:
         """
         if torch.get_num_threads() < count:
             return [self]
-        return [replace(self, back_end=back_end) for back_end in self.back_end.divided(count)]
+        return [replace(self, simulator=simulator) for simulator in self.simulator.divided(count)]
 
     def close(self) -> None:
         """Give back memory, threads and processes."""
-        self.back_end.close()
+        self.simulator.close()

@@ -1,6 +1,6 @@
-"""The protocol between the loop and whoever evaluates.
+"""The protocol between the loop and what evaluates populations.
 
-The loop hands over a population and gets scores; it does not know who computed them. What a worker needs beside the
+The loop hands over a population and gets scores; it does not know where they are computed. What a worker needs beside the
 population is a `Recipe`, plain data from which it builds task and network by itself, so that later per generation only
 the population's description (`Population.describe`) has to travel.
 
@@ -33,7 +33,7 @@ class Recipe:
         network: what network.
         seed: the run's seed.
         population: individuals in a generation.
-        simulator: "auto", "envpool" or "gymnasium".
+        simulator: its name, or "auto".
         image_size: (height, width) for networks that see pictures.
         max_episode_steps: another limit of an episode than the task's own.
         observe: parts of the observations that networks see, see `tasks.make`; None: all.
@@ -75,14 +75,14 @@ class Recipe:
 
 
 class Workers(Protocol):
-    """Whoever evaluates.
+    """Evaluates populations.
 
     Attributes:
         nparams: length of a genome.
         layout: its named blocks.
         observation_shape: of what the network gets.
         backend: "eager" or "compiled": how the networks' step is computed.
-        simulator: what plays the task.
+        simulator: the name of what plays the task.
         plastic: whether the networks rewire themselves.
         constants: of the networks, equal wherever they are evaluated; most networks have none.
         task: the task, as this process knows it.
@@ -112,13 +112,13 @@ class Workers(Protocol):
         """Lines that the user should see once; there may be more after a generation than before it."""
         ...
 
-    def evaluate(
+    def rollout(
         self, population: Population, *, generation: int, episodes: int = 1, statistics: ObservationStatistics | None = None
     ) -> Rollout:
         """Score every individual on the training starts of a generation (counted from 0)."""
         ...
 
-    def play(
+    def evaluate(
         self,
         genomes: Float[np.ndarray, "k nparams"],
         *,
@@ -127,7 +127,7 @@ class Workers(Protocol):
         episodes: int,
         statistics: ObservationStatistics | None = None,
     ) -> Float[np.ndarray, "k episodes"]:
-        """Returns of a few individuals, who all meet the same starts, one per episode; NaN for an episode that was not finite."""
+        """Returns of a few individuals, which all meet the same starts, one per episode; NaN for an episode that was not finite."""
         ...
 
     def close(self) -> None:

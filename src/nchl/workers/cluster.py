@@ -23,8 +23,8 @@ from typing import Any
 
 from nchl.errors import InvalidArgument, WorkerError, require
 from nchl.workers.base import Recipe
+from nchl.workers.local import LocalWorkers
 from nchl.workers.patience import Patience
-from nchl.workers.player import Player
 from nchl.workers.remote import RemoteWorkers
 from nchl.workers.requests import Servant, describe_recipe
 from nchl.workers.supervisor import Crew, Event, Hand, Job
@@ -262,6 +262,6 @@ def cluster_workers(recipe: Recipe, address: str, patience: Patience | None = No
         WorkerError: there is no such cluster.
         NchlError: the task or the network cannot be made.
     """
-    player = Player(replace(recipe, threads=recipe.threads or 1))
-    player.warm_up()
-    return RemoteWorkers(player, Cluster(describe_recipe(player.recipe), address), patience)
+    here = LocalWorkers(replace(recipe, threads=recipe.threads or 1))
+    here.warm_up()
+    return RemoteWorkers(here, Cluster(describe_recipe(here.recipe), address), patience)

@@ -15,11 +15,11 @@ from nchl.rollout import ObservationStatistics, Rollout
 from nchl.seeds import Purpose
 from nchl.strategies import Population
 from nchl.workers.base import Recipe
+from nchl.workers.local import LocalWorkers
 from nchl.workers.patience import Patience
-from nchl.workers.player import Player
 from nchl.workers.processes import Processes
 from nchl.workers.requests import describe_recipe, describe_shared, identity, parse_returns, parse_scores
-from nchl.workers.slices import SLICES_PER_WORKER, Slice, cut
+from nchl.workers.slices import SLICES_PER_WORKER, cut
 from nchl.workers.supervisor import Crew, Job, Supervisor, check_count
 from nchl.workers.wire import Message
 
@@ -31,25 +31,25 @@ class RemoteWorkers:
     would compute is what the others must compute.
 
     Args:
-        player: made from the recipe in this process.
-        crew: whom to ask.
+        here: made from the recipe in this process.
+        crew: what is asked.
         patience: how long they may take.
 
     Raises:
         WorkerError: the crew cannot be started.
     """
 
-    def __init__(self, player: Player, crew: Crew, patience: Patience | None = None) -> None:
-        self._player, self._crew = player, crew
-        self.nparams = player.nparams
-        self.layout = player.layout
-        self.observation_shape = player.task.observation_shape
-        self.backend = player.backend
-        self.simulator = player.task.simulator
-        self.plastic = player.plastic
-        self.constants: Mapping[str, np.ndarray] = player.constants
-        self.task = player.task
-        self._supervisor = Supervisor(crew, identity(player), patience)
+    def __init__(self, here: LocalWorkers, crew: Crew, patience: Patience | None = None) -> None:
+        self._here, self._crew = here, crew
+        self.nparams = here.nparams
+        self.layout = here.layout
+        self.observation_shape = here.task.observation_shape
+        self.backend = here.backend
+        self.simulator = here.simulator
+        self.plastic = here.plastic
+        self.constants: Mapping[str, np.ndarray] = here.constants
+        self.task = here.task
+        self._supervisor = Supervisor(crew, identity(here), patience)
         self._numbers = itertools.count()
         try:
             crew.muster()
@@ -60,7 +60,7 @@ class RemoteWorkers:
     @property
     def notes(self) -> list[str]:
         """See `Workers`; what has happened to workers is among them."""
-        return [*self._player.notes, *self._supervisor.notes]
+        return [*self._here.notes, *self._supervisor.notes]
 
     @property
     def sent_bytes(self) -> int:
@@ -72,20 +72,20 @@ class RemoteWorkers:
         """See `Workers`."""
         return self._crew.received_bytes
 
-    def evaluate(
+    def rollout(
         self, population: Population, *, generation: int, episodes: int = 1, statistics: ObservationStatistics | None = None
     ) -> Rollout:
-        """See `Workers.evaluate`.
+        """See `Workers.rollout`.
 
         Raises:
             WorkerError: workers were lost again and again.
         """
-        task, size = self._player.task, self._crew.size
-        slices = cut(len(population), 1 if size <= 1 else SLICES_PER_WORKER * size, task.largest_slice)
+        task, size = self._here.task, self._crew.size
+        slices = cut(population, 1 if size <= 1 else SLICES_PER_WORKER * size, task.largest_slice)
         key = self._share(describe_shared(population, statistics))
         jobs = [
             self._job(
-                {"do": "evaluate", "slice": [each.start, each.stop], "generation": generation, "episodes": episodes},
+                {"do": "rollout", "slice": [each.start, each.stop], "generation": generation, "episodes": episodes},
                 key,
                 len(each) * episodes * task.step_limit,
                 f"the slice of individuals {each.start} to {each.stop - 1} of generation {generation + 1}",
@@ -95,12 +95,13 @@ class RemoteWorkers:
         observation = None if statistics is None else task.observation_shape
 
         def parse(job: Job, answer: Message) -> tuple[Rollout, int]:
-            scores = parse_scores(answer, len(Slice(*job.request.header["slice"])), episodes, task.step_limit, observation)
+            start, stop = job.request.header["slice"]
+            scores = parse_scores(answer, stop - start, episodes, task.step_limit, observation)
             return scores, scores.env_steps
 
         return Rollout.concatenate(self._supervisor.run(jobs, parse))
 
-    def play(
+    def evaluate(
         self,
         genomes: Float[np.ndarray, "k nparams"],
         *,
@@ -109,7 +110,7 @@ class RemoteWorkers:
         episodes: int,
         statistics: ObservationStatistics | None = None,
     ) -> Float[np.ndarray, "k episodes"]:
-        """See `Workers.play`; each worker plays some of the episodes of everyone.
+        """See `Workers.evaluate`; each worker plays some of the episodes of every individual.
 
         Raises:
             WorkerError: workers were lost again and again.
@@ -120,9 +121,9 @@ class RemoteWorkers:
         key = self._share(describe_shared(None, statistics))
         jobs = [
             self._job(
-                {"do": "play", "generation": generation, "purpose": int(purpose), "first_episode": first, "episodes": last - first},
+                {"do": "evaluate", "generation": generation, "purpose": int(purpose), "first_episode": first, "episodes": last - first},
                 key,
-                len(genomes) * (last - first) * self._player.task.step_limit,
+                len(genomes) * (last - first) * self._here.task.step_limit,
                 f"validation episodes {first} to {last - 1} of generation {generation + 1}",
                 {"genomes": genomes},
             )
@@ -137,7 +138,7 @@ class RemoteWorkers:
     def close(self) -> None:
         """See `Workers.close`."""
         self._crew.close()
-        self._player.close()
+        self._here.close()
 
     def _share(self, message: Message) -> int:
         key = next(self._numbers)
@@ -164,6 +165,6 @@ def process_workers(recipe: Recipe, count: int, patience: Patience | None = None
     """
     check_count("workers", count)
     threads = recipe.threads or max(1, len(cores.available()) // count)
-    player = Player(replace(recipe, threads=threads))
-    player.warm_up()
-    return RemoteWorkers(player, Processes(describe_recipe(player.recipe), count, threads), patience)
+    here = LocalWorkers(replace(recipe, threads=threads))
+    here.warm_up()
+    return RemoteWorkers(here, Processes(describe_recipe(here.recipe), count, threads), patience)

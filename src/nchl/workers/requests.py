@@ -21,10 +21,11 @@ from nchl.errors import NchlError
 from nchl.networks.build import NetworkSpec
 from nchl.rollout import ObservationStatistics, ObservationSums, Rollout
 from nchl.seeds import Purpose
+from nchl.simulators import SIMULATORS
 from nchl.strategies import Population, population_from
 from nchl.tasks import fingerprint
 from nchl.workers.base import Recipe
-from nchl.workers.player import Player
+from nchl.workers.local import LocalWorkers
 from nchl.workers.slices import Slice
 from nchl.workers.wire import Message, Rubbish
 
@@ -83,15 +84,15 @@ class Shared:
             self.statistics.load_state_dict(state)
 
 
-def identity(player: Player) -> dict[str, Any]:
+def identity(workers: LocalWorkers) -> dict[str, Any]:
     """What must be equal for two workers to compute the same bits."""
-    packages = ("torch", "numpy", *(("envpool",) if player.task.simulator == "envpool" else ("gymnasium", "mujoco", "pybullet")))
+    packages = ("torch", "numpy", *SIMULATORS[workers.simulator].packages)
     return {
-        "nparams": player.nparams,
-        "constants": _digest(player.constants),
-        "backend": player.backend,
-        "simulator": player.task.simulator,
-        "environment": hashlib.sha256(json.dumps(fingerprint(player.task), sort_keys=True).encode()).hexdigest()[:12],
+        "nparams": workers.nparams,
+        "constants": _digest(workers.constants),
+        "backend": workers.backend,
+        "simulator": workers.simulator,
+        "environment": hashlib.sha256(json.dumps(fingerprint(workers.task), sort_keys=True).encode()).hexdigest()[:12],
         "instruction set": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         **{name: _version(name) for name in packages},
     }
@@ -112,20 +113,20 @@ def _version(name: str) -> str:
 
 
 class Servant:
-    """Answers requests with a player; what goes wrong is told, not raised."""
+    """Answers requests by its own `LocalWorkers`; what goes wrong is told, not raised."""
 
     def __init__(self) -> None:
-        self._player: Player | None = None
+        self._workers: LocalWorkers | None = None
         self._generation: tuple[int, int] | None = None
         self._slots = 0
         self._shared: tuple[int, Shared] | None = None
 
     def hello(self, recipe: Message) -> Message:
-        """Make the player; answers who it is."""
+        """Make task and networks; answers what computes them."""
         try:
-            self._player = Player(read_recipe(recipe))
-            self._player.warm_up()
-            return Message({"hello": identity(self._player)}, {})
+            self._workers = LocalWorkers(read_recipe(recipe))
+            self._workers.warm_up()
+            return Message({"hello": identity(self._workers)}, {})
         except Exception as error:  # a user's own rule may raise anything
             return _told(error)
 
@@ -134,27 +135,26 @@ class Servant:
         header = request.header
         try:
             held = self._take_up(header["shared"], shared)
-            played = self._evaluate(header, held) if header["do"] == "evaluate" else self._play(header, request.arrays, held)
+            played = self._rollout(header, held) if header["do"] == "rollout" else self._evaluate(header, request.arrays, held)
         except Exception as error:
             played = _told(error)
         return Message({**played.header, "id": header["id"]}, played.arrays)
 
     def _take_up(self, key: int, message: Message) -> Shared:
-        assert self._player is not None
+        assert self._workers is not None
         if self._shared is None or self._shared[0] != key:
-            self._shared = key, Shared(message, self._player.task.observation_shape)
+            self._shared = key, Shared(message, self._workers.task.observation_shape)
         return self._shared[1]
 
-    def _evaluate(self, header: dict[str, Any], shared: Shared) -> Message:
-        assert self._player is not None
+    def _rollout(self, header: dict[str, Any], shared: Shared) -> Message:
+        assert self._workers is not None
         assert shared.population is not None
         # The simulator's slot is the ordinal of the slice within the generation: whichever slice it is, it begins alike.
         when = (header["generation"], header["shared"])
         self._slots = self._slots + 1 if when == self._generation else 0
         self._generation = when
-        scores = self._player.evaluate(
-            shared.population,
-            Slice(*header["slice"]),
+        scores = self._workers.rollout(
+            Slice(shared.population, *header["slice"]),
             generation=header["generation"],
             episodes=header["episodes"],
             statistics=shared.statistics,
@@ -165,9 +165,9 @@ class Servant:
             arrays |= {name: getattr(scores.observation_sums, name) for name in _SUMS}
         return Message({"non_finite": scores.non_finite}, arrays)
 
-    def _play(self, header: dict[str, Any], arrays: dict[str, np.ndarray], shared: Shared) -> Message:
-        assert self._player is not None
-        returns = self._player.play(
+    def _evaluate(self, header: dict[str, Any], arrays: dict[str, np.ndarray], shared: Shared) -> Message:
+        assert self._workers is not None
+        returns = self._workers.evaluate(
             arrays["genomes"],
             generation=header["generation"],
             purpose=Purpose(header["purpose"]),
@@ -190,7 +190,7 @@ def parse_scores(answer: Message, count: int, episodes: int, step_limit: int, ob
         answer: what came.
         count: individuals of the slice.
         episodes: of each.
-        step_limit: no life is longer.
+        step_limit: no episode is longer.
         observation: shape of an observation where observations are to be summed, else None.
 
     Raises:

@@ -1,7 +1,7 @@
 """How a generation is cut: whole blocks of neighbours, handed out as slices of several blocks.
 
 Promise: a block follows from the size of the population alone, and no score depends on the cut. Every network steps an
-individual with the same bits whoever shares the population (see `networks.graph.step`), and starts, weights and noise are
+individual with the same bits whatever else is in the population (see `networks.graph.step`), and starts, weights and noise are
 functions of the individual's index and the generation; so slices may have any length, and a lost one may go elsewhere.
 """
 
@@ -9,27 +9,43 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float
 
-from nchl.strategies import Population
-
 _BLOCKS, _LARGEST_BLOCK = 64, 64
 
 SLICES_PER_WORKER = 2
-"""Two, so that who is done early takes over; more would make the slices small, and small slices waste the simulator."""
+"""Two, so that a worker that is done early takes over; more would make the slices small, and small slices waste the simulator."""
+
+
+class Rows(Protocol):
+    """A population, or a slice of one."""
+
+    def __len__(self) -> int:
+        """Individuals."""
+        ...
+
+    def rows(self, start: int, stop: int) -> Float[np.ndarray, "rows size"]:
+        """The individuals `start` to `stop`, the latter not included."""
+        ...
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Individuals `start` to `stop`, the latter not included."""
+    """Individuals `start` to `stop` of a population, the latter not included; its rows are counted from its own first individual."""
 
+    population: Rows
     start: int
     stop: int
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+    def rows(self, start: int, stop: int) -> Float[np.ndarray, "rows size"]:
+        """Individuals `start` to `stop` of the slice."""
+        return self.population.rows(self.start + start, self.start + stop)
 
 
 def block_size(population: int) -> int:
@@ -37,8 +53,13 @@ def block_size(population: int) -> int:
     return min(_LARGEST_BLOCK, max(2, 2 * round(population / _BLOCKS / 2)))
 
 
-def cut(population: int, pieces: int, largest: int | None = None) -> list[Slice]:
-    """The population in slices of whole blocks, as equal as blocks allow; nobody is left alone.
+def cut(population: Rows, pieces: int, largest: int | None = None) -> list[Slice]:
+    """The population in slices of whole blocks, see `edges`."""
+    return [Slice(population, *edge) for edge in pairwise(edges(len(population), pieces, largest))]
+
+
+def edges(population: int, pieces: int, largest: int | None = None) -> list[int]:
+    """Where slices of whole blocks begin and end, as equal as blocks allow; no slice has a single individual.
 
     Args:
         population: individuals.
@@ -50,19 +71,4 @@ def cut(population: int, pieces: int, largest: int | None = None) -> list[Slice]
     if largest is not None:
         pieces = max(pieces, -(-population // max(largest - block + 1, block)))
     pieces = min(blocks, pieces)
-    edges = [block * (blocks * piece // pieces) for piece in range(pieces)] + [population]
-    return [Slice(start, stop) for start, stop in pairwise(edges)]
-
-
-class Part:
-    """A slice of a population, with rows counted from its own first individual."""
-
-    def __init__(self, population: Population, slice_: Slice) -> None:
-        self._population, self._slice = population, slice_
-
-    def __len__(self) -> int:
-        return len(self._slice)
-
-    def rows(self, start: int, stop: int) -> Float[np.ndarray, "rows size"]:
-        """Individuals `start` to `stop` of the slice."""
-        return self._population.rows(self._slice.start + start, self._slice.start + stop)
+    return [block * (blocks * piece // pieces) for piece in range(pieces)] + [population]

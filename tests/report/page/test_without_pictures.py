@@ -88,7 +88,7 @@ def test_envpool_without_pictures(tmp_path: Path) -> None:
     for task in ("CartPole-v1", "HalfCheetah-v5"):
         stage = open_stage(task, "envpool", 3, draw=False)
         try:
-            assert stage.reset().shape[0] == 1
+            assert stage.begin().shape[0] == 1
             with pytest.raises(DrawingError, match="draw=True"):
                 stage.frame()
         finally:

@@ -29,6 +29,7 @@ from nchl.runs.load import read_result
 from nchl.runs.sinks import trackers
 from nchl.runs.sinks.tensorboard import EventFile
 from nchl.runs.watch import Scene, open_run
+from nchl.simulators import SIMULATORS
 from nchl.tasks import fingerprint
 from nchl.tasks.render import DRAWN_BY_ENVPOOL
 
@@ -164,7 +165,7 @@ def film(
         every = max(1, math.ceil(stage.steps_per_second / (fps or MOST_PER_SECOND) - 1e-9))
         rate = stage.steps_per_second / every
         subject = "best individual" if which == "best" else "centre of the search"
-        about = f"{stage.task.id}, {'EnvPool' if stage.simulator == 'envpool' else 'Gymnasium'}: {subject}, seed {seed}"
+        about = f"{stage.task.id}, {SIMULATORS[stage.name].title}: {subject}, seed {seed}"
         with video.Writer(path, rate) as writer:
             for episode in range(episodes):
                 footer = about + (f", episode {episode + 1} of {episodes}" if episodes > 1 else "")
@@ -183,7 +184,7 @@ def film(
             "film": str(path),
             "gif": None if made is None else str(made),
             "task": config.task,
-            "simulator": stage.simulator,
+            "simulator": stage.name,
             "drawn_by": stage.drawn_by,
             "which": which,
             "generation": generation,

@@ -31,12 +31,13 @@ static void resize(const uint8_t* in, int channels, const Axis& rows, const Axis
     }
 }
 
-// `interleaved`: pictures are (rows, columns, channels); otherwise (channels, rows, columns).
-extern "C" void resize_pictures(const uint8_t* in, int count, int threads, int channels, int interleaved, const Axis* rows, const Axis* columns, float* out) {
+// `interleaved`: pictures are (rows, columns, channels); otherwise (channels, rows, columns). `active`: the pictures that are wanted, or null.
+extern "C" void resize_pictures(const uint8_t* in, const uint8_t* active, int count, int threads, int channels, int interleaved, const Axis* rows, const Axis* columns, float* out) {
     const int maps = interleaved ? 1 : channels, together = interleaved ? channels : 1;
     const size_t before = static_cast<size_t>(rows->from) * columns->from * together, after = static_cast<size_t>(rows->to) * columns->to * together;
-#pragma omp parallel for schedule(static) num_threads(std::max(1, std::min(threads, count * maps)))
+#pragma omp parallel for schedule(static, 1) num_threads(std::max(1, std::min(threads, count * maps)))
     for (int k = 0; k < count * maps; ++k) {
+        if (active && !active[k / maps]) continue;
         static thread_local Buffer<float> line;
         line.grow(static_cast<size_t>(columns->from) * together);
         resize(in + k * before, together, *rows, *columns, line.data(), out + k * after);

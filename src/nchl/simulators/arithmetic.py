@@ -1,8 +1,8 @@
 """Simulators compute with IEEE numbers, networks without denormals: a promise about bits.
 
 Denormal numbers slow a plastic network down by twenty times, so rollouts flush them. The flag belongs to a thread and is
-inherited by the threads that it starts; a simulator that met it would depend on who started whom. So the flag is off while a
-simulator is made or stepped.
+inherited by the threads that it starts; a simulator that met it would depend on the order in which threads were started. So the
+flag is off while a simulator is made or stepped.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nchl.tasks.arithmetic import simulator_arithmetic
+from nchl.simulators.arithmetic import simulator_arithmetic
 
 
 @pytest.mark.parametrize("flushed", [False, True])

@@ -2,7 +2,7 @@
 
 Runs as a script of its own, so that a process costs numpy and Gymnasium, not torch, and so that the user's main module is
 not run a second time. It talks over its standard input and output: JSON headers and raw arrays, no pickle. When the
-parent dies, however suddenly, its input ends and so does the process: no orphans.
+parent ends, however suddenly, its input ends and so does the process: no orphans.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def make_environment(recipe: Mapping[str, Any]) -> Any:
     Args:
         recipe: `id`, and optionally `module` (imported first), `spec` (Gymnasium's own JSON, where the id may be unknown
             here), `options` (keywords of `gymnasium.make`), `wrap` (places of wrappers, the innermost first; those in files of the user's
-            stand with their texts in `texts`) and `warm_up` (reset once, because the first life of some simulators differs from all later
-            ones).
+            stand with their texts in `texts`) and `warm_up` (reset once, because the first episode of some simulators differs from
+            all later ones).
     """
     gymnasium = importlib.import_module("gymnasium")
     if recipe.get("module"):
@@ -138,7 +138,7 @@ class Environments:
         self._progress = recipe.get("reward") == "progress"
 
     def reset(self, seeds: Sequence[int]) -> list[np.ndarray]:
-        """Begin a life in the first `len(seeds)` environments; a life is a function of its seed. Each part that is seen, as an array.
+        """Begin an episode in the first `len(seeds)` environments, a function of its seed; each part that is seen, as an array.
 
         Raises:
             Unexpected: not a pair, or an observation that is not of the space.
@@ -249,7 +249,7 @@ def _one(value: Any, what: str) -> Any:
 
 
 def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
-    """Answer until the input ends, or nobody listens any more."""
+    """Answer until the input ends, or nothing reads the answers any more."""
     environments: Environments | None = None
     while True:
         try:
@@ -270,7 +270,7 @@ def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
                 answer = environments.step(arrays[0].tolist(), arrays[1])
         except Unexpected as error:
             header = {"unexpected": str(error)}
-        except Exception as error:  # of the user's environment: told to the parent, who ends the run with it
+        except Exception as error:  # of the user's environment: told to the parent, which ends the run with it
             header = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
         try:
             send(replies, header, answer)
@@ -287,7 +287,7 @@ def main() -> None:
     os.dup2(2, 1)
     serve(sys.stdin.buffer, replies)
     _flush()
-    # Python would complain of what nobody has read.
+    # Python would complain of answers that were not read.
     os._exit(0)
 
 

@@ -7,21 +7,24 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from nchl import tasks
 from nchl.cli import main
 from nchl.errors import TaskError
-from nchl.seeds import Purpose
-from nchl.tasks.gym import _InProcess
-from nchl.tasks.gym_processes import Processes
+from nchl.networks.mlp import StaticMLP
+from nchl.rollout import rollout
+from nchl.simulators.base import Seeds, Step
+from nchl.simulators.gym import _InProcess
+from nchl.simulators.gym_processes import Processes
 
 gymnasium = pytest.importorskip("gymnasium")
 
-START = tasks.Start(3, Purpose.TRAINING, 2)
+START = Seeds.of([3] * 8)
+EVERYONE = torch.ones(8, dtype=torch.bool)
 
 ROBOTS = """
     import gymnasium, numpy as np
@@ -91,9 +94,9 @@ def robots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         gymnasium.registry.pop(id)
 
 
-def step(task: tasks.Task, action: float = 0.25) -> Any:
-    lives, _ = task.back_end.common(8, START)
-    return lives.step(np.full((8, *lives.action_space.shape), action, np.float32), np.arange(8, dtype=np.int32))
+def step(task: tasks.Task, action: float = 0.25) -> Step:
+    task.reset(START)
+    return task.step(torch.full((8, *task.simulator.action_space.shape), action), EVERYONE)
 
 
 WRONG = {
@@ -113,7 +116,7 @@ def test_a_wrong_answer_is_named(robots: str, robot: str, threads: int, free: st
     task = tasks.make(f"{robots}:{free}{robot}-v0", threads=threads)
     with pytest.raises(TaskError, match=WRONG[robot]) as caught:
         step(task)
-    assert isinstance(task.back_end._lives, (_InProcess, Processes)[threads - 1])  # type: ignore[attr-defined]
+    assert isinstance(task.simulator._environments, (_InProcess, Processes)[threads - 1])  # type: ignore[attr-defined]
     assert "Traceback" not in str(caught.value)
     task.close()
 
@@ -140,7 +143,7 @@ def test_an_environment_without_spaces_is_told_what_it_lacks(robots: str) -> Non
 def test_an_action_without_axes_keeps_its_fraction(robots: str, threads: int) -> None:
     task = tasks.make(f"{robots}:Lever-v0", threads=threads)
     np.testing.assert_array_equal(step(task).rewards, np.full(8, 0.25))
-    np.testing.assert_array_equal(task.map_actions(np.full((2, 1), 0.25, np.float32), True), [0.25, 0.25])
+    np.testing.assert_array_equal(task.map_actions(torch.full((2, 1), 0.25), True), [0.25, 0.25])
     task.close()
 
 
@@ -202,7 +205,12 @@ LOOSE = """
                 time.sleep(1000)
             return 0.5, {}
 
-    for robot in (Loose, Goal, Lost, Nothing, Sleeping):
+    class Blind(Loose):
+        def step(self, action):
+            self.count += 1
+            return np.full(1, np.nan if action[0] > 0 and self.count == 3 else 0.5), 1.0, False, False, {}
+
+    for robot in (Loose, Goal, Lost, Nothing, Sleeping, Blind):
         gymnasium.register(f"{robot.__name__}-v0", entry_point=robot, max_episode_steps=9)
 """
 
@@ -223,9 +231,8 @@ def loose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_numbers_of_any_type_are_taken(loose: str, threads: int) -> None:
     task = tasks.make(f"{loose}:Loose-v0", threads=threads)
-    lives, first = task.common(8, START)
-    np.testing.assert_array_equal(task.map_observations(first), np.full((8, 1), 0.5))
-    steps = [lives.step(np.zeros((8, 1), np.float32), np.arange(8, dtype=np.int32)) for _ in range(8)]
+    np.testing.assert_array_equal(task.map_observations(task.reset(START)), np.full((8, 1), 0.5))
+    steps = [task.step(torch.zeros(8, 1), EVERYONE) for _ in range(8)]
     np.testing.assert_array_equal([step.observations[3, 0] for step in steps], [0.25, 2, 3, 1, 1, 0.25, 2, 3])
     np.testing.assert_array_equal([step.rewards[5] for step in steps], [0.5, 2, 3, 1, 0.5, 2, 3, 1])
     task.close()
@@ -236,9 +243,8 @@ def test_goals_and_what_else_an_observation_has_are_one_vector(loose: str, threa
     with pytest.raises(TaskError, match=r"words \(Text\); choose others: --observe observation desired_goal"):
         tasks.make(f"{loose}:Goal-v0", threads=threads)
     task = tasks.make(f"{loose}:Goal-v0", threads=threads, observe=["desired_goal", "observation"])
-    lives, first = task.common(8, START)
-    np.testing.assert_array_equal(task.map_observations(first), np.tile([0, 1, 0, 0, 1], (8, 1)))
-    taken = lives.step(np.zeros((8, 1), np.float32), np.arange(8, dtype=np.int32))
+    np.testing.assert_array_equal(task.map_observations(task.reset(START)), np.tile([0, 1, 0, 0, 1], (8, 1)))
+    taken = task.step(torch.zeros(8, 1), EVERYONE)
     np.testing.assert_array_equal(task.map_observations(taken.observations), np.tile([0.5, 0.25, 0, 1, 0], (8, 1)))
     task.close()
 
@@ -255,18 +261,29 @@ def test_a_missing_part_or_reward_is_told(loose: str, threads: int, robot: str, 
     task.close()
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_observation_that_is_no_number_ends_its_episode_alone(loose: str, threads: int) -> None:
+    task = tasks.make(f"{loose}:Blind-v0", threads=threads)
+    genomes = np.array([[-1], [2], [-3], [4], [-5], [6], [-7], [8]], np.float32)
+    scores = rollout(StaticMLP([1, 1], population=8), task, genomes, run_seed=0)
+    np.testing.assert_array_equal(scores.fitness, [9, np.nan] * 4)
+    np.testing.assert_array_equal(scores.lengths[:, 0], [9, 3] * 4)
+    assert scores.non_finite == 4
+    task.close()
+
+
 def test_an_environment_that_does_not_come_back_is_ended(loose: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NCHL_ENVIRONMENT_SECONDS", "20")
     task = tasks.make(f"{loose}:Sleeping-v0", threads=2)
-    task.back_end.separate([999] * 8)  # they are made, and come back
-    children = list(task.back_end._lives._children)  # type: ignore[attr-defined]
+    task.reset(Seeds.of([999] * 8))  # they are made, and come back
+    children = list(task.simulator._environments._children)  # type: ignore[attr-defined]
     monkeypatch.setenv("NCHL_ENVIRONMENT_SECONDS", "0.5")
     with pytest.raises(TaskError, match=r"has not come back from reset within 0\.5 seconds.*NCHL_ENVIRONMENT_SECONDS=SECONDS"):
-        task.back_end.separate([999] * 7 + [1])
+        task.reset(Seeds.of([999] * 7 + [1]))
     assert all(child.poll() is not None for child in children)
     monkeypatch.setenv("NCHL_ENVIRONMENT_SECONDS", "20")
-    np.testing.assert_array_equal(task.back_end.separate([999] * 8)[1], np.full((8, 1), 0.5))
+    np.testing.assert_array_equal(task.reset(Seeds.of([999] * 8)), np.full((8, 1), 0.5))
     task.close()
     monkeypatch.setenv("NCHL_ENVIRONMENT_SECONDS", "soon")
     with pytest.raises(TaskError, match="must be a number of seconds above 0, got 'soon'"):
-        task.back_end.separate([999] * 8)
+        task.reset(Seeds.of([999] * 8))

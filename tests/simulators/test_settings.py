@@ -8,17 +8,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from nchl import tasks
 from nchl.errors import InvalidArgument, NchlError, TaskError, UnknownName
 from nchl.runs.config import EvolveConfig
 from nchl.runs.config_environment import read
-from nchl.seeds import Purpose
+from nchl.simulators import gym_worker
+from nchl.simulators.base import Seeds
 
 gymnasium = pytest.importorskip("gymnasium")
 pytest.importorskip("envpool")
 
-START = tasks.Start(3, Purpose.TRAINING, 2)
+
+def everyone(size: int) -> torch.Tensor:
+    return torch.ones(size, dtype=torch.bool)
 
 
 def test_words_are_read_as_json_where_they_are_json() -> None:
@@ -71,8 +75,8 @@ def test_a_wrong_setting_is_told(simulator: str, env: dict[str, Any], message: s
 
 def test_a_whole_number_is_a_number() -> None:
     task = tasks.make("Ant-v5", threads=1, env={"healthy_reward": 0, "ctrl_cost_weight": 0, "contact_cost_weight": 0})
-    lives, _ = task.common(2, START)
-    assert (lives.step(np.zeros((2, 8)), np.arange(2, dtype=np.int32)).rewards != 1).all()
+    task.reset(Seeds.of([3, 3]))
+    assert (task.step(torch.zeros(2, 8), everyone(2)).rewards != 1).all()
 
 
 def test_an_environment_that_takes_any_keyword_gets_what_is_given() -> None:
@@ -94,21 +98,19 @@ def test_an_environment_that_takes_any_keyword_gets_what_is_given() -> None:
 @pytest.mark.parametrize("simulator", ["envpool", "gymnasium"])
 def test_a_repeated_action_adds_rewards_and_counts_steps(simulator: str) -> None:
     once, thrice = (tasks.make("CartPole-v1", simulator, threads=1, max_episode_steps=20, action_repeat=k) for k in (1, 3))
-    rows = np.arange(4, dtype=np.int32)
-    actions = np.array([0, 1, 0, 1])
-    plain, first = once.common(4, START)
-    repeated, same = thrice.common(4, START)
-    np.testing.assert_array_equal(first, same)
-    taken = repeated.step(actions, rows)
+    active, actions = everyone(4), torch.tensor([0, 1, 0, 1])
+    np.testing.assert_array_equal(*(each.reset(Seeds.of([3] * 4)) for each in (once, thrice)))
+    taken = thrice.step(actions, active)
     for _ in range(3):
-        step = plain.step(actions, rows)
+        step = once.step(actions, active)
     np.testing.assert_array_equal(taken.observations, step.observations)
     np.testing.assert_array_equal(taken.rewards, [3, 3, 3, 3])
     np.testing.assert_array_equal(taken.taken, [3, 3, 3, 3])
-    while len(rows):  # the same way on until it falls: no step of the simulator after its end
-        taken = repeated.step(actions[rows], rows)
+    while active.any():  # the same way on until it falls: no step of the simulator after its end
+        taken = thrice.step(actions, active)
         np.testing.assert_array_equal(taken.rewards, taken.taken)
-        rows = rows[~(taken.terminated | taken.truncated)]
+        assert not taken.taken[~active].any()  # type: ignore[index]
+        active = active & ~(taken.terminated | taken.truncated)
     assert thrice.decisions == 7
     for task in (once, thrice):
         task.close()
@@ -116,10 +118,9 @@ def test_a_repeated_action_adds_rewards_and_counts_steps(simulator: str) -> None
 
 def test_a_limit_of_steps_is_met_in_the_middle_of_a_repetition() -> None:
     task = tasks.make("Pendulum-v1", threads=1, max_episode_steps=10, action_repeat=4)
-    lives, _ = task.common(2, START)
-    rows = np.arange(2, dtype=np.int32)
-    steps = [lives.step(np.zeros((2, 1), np.float32), rows) for _ in range(task.decisions)]
-    assert [int(np.max(step.taken)) for step in steps] == [4, 4, 2]
+    task.reset(Seeds.of([3, 3]))
+    steps = [task.step(torch.zeros(2, 1), everyone(2)) for _ in range(task.decisions)]
+    assert [step.taken.tolist() for step in steps] == [[4, 4], [4, 4], [2, 2]]  # type: ignore[union-attr]
     assert [bool(step.truncated.all()) for step in steps] == [False, False, True]
 
 
@@ -150,14 +151,14 @@ def wrappers(tmp_path: Path) -> str:
 def test_wrappers_of_a_file_and_of_a_module_are_put_around_it(wrappers: str, threads: int) -> None:
     wrap = [f"{wrappers}:Scaled", f"{wrappers}:stacked", "gymnasium.wrappers:FlattenObservation"]
     task = tasks.make("Pendulum-v1", threads=threads, wrap=wrap)
-    task.back_end._where = "processes" if threads > 1 else "here"  # type: ignore[attr-defined]
-    assert task.simulator == "gymnasium"
+    task.simulator._where = "processes" if threads > 1 else "here"  # type: ignore[attr-defined]
+    assert task.simulator.name == "gymnasium"
     assert task.observation_shape == (9,)
     plain = tasks.make("Pendulum-v1", "gymnasium", threads=1)
     rewards = []
     for each in (task, plain):
-        lives, _ = each.common(8, START)
-        rewards.append(lives.step(np.zeros((8, 1), np.float32), np.arange(8, dtype=np.int32)).rewards)
+        each.reset(Seeds.of([3] * 8))
+        rewards.append(each.step(torch.zeros(8, 1), everyone(8)).rewards)
         each.close()
     np.testing.assert_array_equal(rewards[0], 10 * rewards[1])
 
@@ -185,7 +186,7 @@ def test_a_file_of_wrappers_does_not_load_torch_into_the_processes(wrappers: str
 import sys
 sys.path.insert(0, {str(Path(tasks.__file__).parents[2])!r})
 from importlib.util import module_from_spec, spec_from_file_location
-spec = spec_from_file_location("worker", {str(Path(tasks.__file__).with_name("gym_worker.py"))!r})
+spec = spec_from_file_location("worker", {gym_worker.__file__!r})
 worker = module_from_spec(spec)
 spec.loader.exec_module(worker)
 worker.Environments({{"id": "Pendulum-v1", "wrap": [{f"{wrappers}:Scaled"!r}]}}, 1)

@@ -10,16 +10,15 @@ import pytest
 
 from nchl import tasks
 from nchl.errors import InvalidArgument, ShapeError, TaskError, UnknownName
-from nchl.seeds import Purpose
+from nchl.simulators.base import Seeds
+from nchl.simulators.flatten import packing
+from nchl.simulators.host import tensor_of
 from nchl.tasks import recorded
-from nchl.tasks.flatten import packing
 from nchl.tasks.spaces import observation_map
 
 gymnasium = pytest.importorskip("gymnasium")
 from gymnasium import spaces  # noqa: E402
 from gymnasium.spaces.utils import flatten, flatten_space  # noqa: E402
-
-START = tasks.Start(3, Purpose.TRAINING, 2)
 
 NESTED = spaces.Dict(
     {
@@ -44,11 +43,12 @@ def batch(space: Any, samples: list[Any]) -> Any:
 def test_a_vector_is_what_gymnasium_makes_of_it(space: Any) -> None:
     space.seed(0)
     samples = [space.sample() for _ in range(7)]
-    observe = observation_map(space, None, "Any-v0")
-    assert observe.shape == flatten_space(space).shape
-    np.testing.assert_array_equal(observe(batch(space, samples)), np.stack([flatten(space, sample) for sample in samples]))
     pack = packing(space, None, "Any-v0")
-    np.testing.assert_array_equal(observation_map(pack.space, None, "Any-v0")(pack.of_one(samples[0]))[0], flatten(space, samples[0]))
+    observe = observation_map(pack, space, None, "Any-v0")
+    assert observe.shape == flatten_space(space).shape
+    seen = observe(tensor_of(pack(batch(space, samples))))
+    np.testing.assert_array_equal(seen, np.stack([flatten(space, sample) for sample in samples]))
+    np.testing.assert_array_equal(observe(tensor_of(pack.of_one(samples[0])))[0], flatten(space, samples[0]))
 
 
 def test_parts_are_chosen_by_key_and_path_in_the_order_of_the_space() -> None:
@@ -62,17 +62,18 @@ def test_parts_are_chosen_by_key_and_path_in_the_order_of_the_space() -> None:
         pack = packing(NESTED, observe, "Any-v0")
         by_space = {"count": 0, "goal": 1}  # Gymnasium sorts the keys of a dict
         parts = [part for _, part in sorted(zip(observe, parts, strict=True), key=lambda pair: by_space.get(pair[0].partition("/")[0], 2))]
-        got = observation_map(pack.space, None, "Any-v0")(pack.of_one(sample))
+        got = observation_map(pack, NESTED, None, "Any-v0")(tensor_of(pack.of_one(sample)))
         np.testing.assert_array_equal(got[0], np.concatenate(parts))
 
 
 def test_a_picture_among_the_parts_can_be_chosen_for_a_convolutional_network() -> None:
-    observe = observation_map(NESTED, (4, 5), "Any-v0", ["camera"])
+    pack = packing(NESTED, ["camera"], "Any-v0")
+    observe = observation_map(pack, NESTED, (4, 5), "Any-v0")
     assert observe.shape == (3, 4, 5)
     white = batch(NESTED, [NESTED.sample()]) | {"camera": np.full((1, 4, 5, 3), 255, np.uint8)}
-    np.testing.assert_array_equal(observe(white), np.ones((1, 3, 4, 5)))
+    np.testing.assert_array_equal(observe(tensor_of(pack(white))), np.ones((1, 3, 4, 5)))
     with pytest.raises(TaskError, match=r"no pictures.*of these camera can be chosen for it: --observe camera"):
-        observation_map(NESTED, (4, 5), "Any-v0")
+        observation_map(packing(NESTED, None, "Any-v0"), NESTED, (4, 5), "Any-v0")
 
 
 def test_a_wrong_choice_of_parts_is_told() -> None:
@@ -101,7 +102,7 @@ def test_an_observation_that_lacks_a_part_is_told() -> None:
 def test_a_choice_out_of_its_range_is_told_and_not_wrapped_around() -> None:
     for outside in (-1, 3):
         with pytest.raises(TaskError, match=rf"an observation of {outside}, but the space has whole numbers from 0 to 2"):
-            observation_map(spaces.Discrete(3), None, "Any-v0")(np.array([0, outside]))
+            packing(spaces.Discrete(3), None, "Any-v0")(np.array([0, outside]))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_envpools_parts_become_one_vector(id: str, observe: list[str] | None, si
     envpool = pytest.importorskip("envpool")
     task = tasks.make(id, threads=1, observe=observe)
     assert task.observation_shape == (size,)
-    space = task.back_end.observation_space
+    space = task.simulator.observation_space
     raw = envpool.make(id, env_type="gymnasium", num_envs=3, seed=[5, 6, 7], num_threads=1).reset()[0]
     rows = [{key: row_of(raw[key], k) for key in raw} for k in range(3)]
     seen = space if observe is None else spaces.Dict({key: space[key] for key in observe})
@@ -129,10 +130,10 @@ def test_envpools_parts_become_one_vector(id: str, observe: list[str] | None, si
         seen = spaces.Dict({key: space[key] for key in observe or ["state"]})
     order = [key for key in space if key in seen.spaces]
     wanted = [np.concatenate([flatten(space[key], row[key]) for key in order]) for row in rows]
-    np.testing.assert_array_equal(task.map_observations(task.separate([5, 6, 7])[1]), np.stack(wanted))
+    np.testing.assert_array_equal(task.map_observations(task.reset(Seeds.of([5, 6, 7]))), np.stack(wanted))
     data = json.loads(json.dumps(recorded.to_record(task), allow_nan=False))
-    back = recorded.from_record(data, None, lambda: task.back_end, file="config.json")
-    np.testing.assert_array_equal(back.map_observations(back.back_end.packing.of_one(rows[1]))[0], wanted[1])
+    back = recorded.from_record(data, None, lambda: task.simulator, file="config.json")
+    np.testing.assert_array_equal(back.map_observations(tensor_of(back.simulator.packing.of_one(rows[1])))[0], wanted[1])
     assert (back.observation_shape, back.action_size) == (task.observation_shape, task.action_size)
 
 

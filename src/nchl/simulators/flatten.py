@@ -1,7 +1,7 @@
 """Observations of several parts as one array: which parts are seen, and their order in a vector.
 
 The order and the numbers are those of `gymnasium.spaces.utils.flatten`: the parts of a Dict or Tuple one after another as the space
-lists them, a Box as it is, Discrete and MultiDiscrete one-hot, MultiBinary as zeros and ones. Where a single part is seen it stays what
+lists them, a Box as it is, Discrete and MultiDiscrete one-hot, MultiBinary as zeros and ones. Where a single Box is seen it stays what
 it is, so that a picture can reach a convolutional network.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from nchl.errors import InvalidArgument, ShapeError, TaskError, UnknownName
-from nchl.tasks.plain_spaces import brief, is_picture, kind, sole_box
+from nchl.simulators.plain_spaces import brief, is_picture, kind, sole_box
 
 Path = tuple[str | int, ...]
 PARTS = ("Dict", "Tuple")
@@ -58,7 +58,7 @@ class Packing:
 
     Attributes:
         leaves: the parts that are seen.
-        space: of what comes out: the part's own where there is one, else a Box of one axis.
+        space: of what comes out: the part's own where it is a single Box, else a Box of one axis.
 
     Raises:
         TaskError: a part that is no Box, Discrete, MultiDiscrete or MultiBinary.
@@ -67,13 +67,14 @@ class Packing:
     def __init__(self, seen: Sequence[Leaf], task: str) -> None:
         self.leaves, self._task = tuple(seen), task
         self._flat: list[tuple[int, Callable[[np.ndarray], np.ndarray]]] = []
-        if len(self.leaves) == 1:
-            self.space = self.leaves[0].space
+        sole = self.leaves[0].space if len(self.leaves) == 1 else None
+        if sole is not None and (kind(sole) == "Box" or kind(sole) not in LEAVES):  # what is no leaf is refused by the observation map
+            self.space = sole
             return
         for leaf in self.leaves:
             if kind(leaf.space) not in LEAVES or (kind(leaf.space) == "Box" and leaf.space.dtype.kind not in "fiub"):
                 raise TaskError(f"{task}: the part {leaf.name!r} of its observations is {kind(leaf.space)}, which is not supported")
-            self._flat.append(flat(leaf.space, f"{task}, part {leaf.name!r}"))
+            self._flat.append(flat(leaf.space, f"{task}, part {leaf.name!r}" if leaf.path else task))
         double = any(leaf.space.dtype == np.float64 for leaf in self.leaves)
         self.space = sole_box(sum(size for size, _ in self._flat), np.dtype(np.float64 if double else np.float32))
 
@@ -87,7 +88,7 @@ class Packing:
         return [reach(observations, path) for path in self.paths]
 
     def put_together(self, parts: Sequence[Shaped[np.ndarray, "k ..."]]) -> Shaped[np.ndarray, "k ..."]:
-        """The parts of k observations as one array; a single part as it is."""
+        """The parts of k observations as one array; a single Box as it is."""
         if not self._flat:
             return parts[0]
         return np.concatenate([flatten(part) for (_, flatten), part in zip(self._flat, parts, strict=True)], axis=1)

@@ -1,4 +1,4 @@
-"""Gymnasium environments in this process and in others: the same lives, no orphans, and the user's own environments."""
+"""Gymnasium environments in this process and in others: the same episodes, no orphans, and the user's own environments."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from nchl import tasks
 from nchl.errors import TaskError
 from nchl.seeds import Purpose
-from nchl.tasks import gym_worker
-from nchl.tasks.gym_processes import Processes
+from nchl.simulators import gym_worker
+from nchl.simulators.base import Seeds, Start
+from nchl.simulators.gym_processes import Processes
 
 gymnasium = pytest.importorskip("gymnasium")
 
-START = tasks.Start(3, Purpose.TRAINING, 2)
+START = Start(3, Purpose.TRAINING, 2)
 
 OWN = """
     import gymnasium, numpy as np
@@ -70,16 +72,14 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def play(task: tasks.Task, size: int, steps: int = 30) -> tuple[np.ndarray, np.ndarray]:
-    lives, first = task.back_end.common(size, START)
+    first = task.reset(Seeds.shared(size, START)).numpy().copy()
     generator = np.random.default_rng(0)
-    rows, returns = np.arange(size, dtype=np.int32), np.zeros(size)
+    active, returns = torch.ones(size, dtype=torch.bool), np.zeros(size)
     for _ in range(steps):
-        outputs = generator.uniform(-1, 1, (size, task.action_size))[rows]
-        step = lives.step(task.map_actions(outputs, True), rows)
-        returns[rows] += step.rewards
-        rows = rows[~(step.terminated | step.truncated)]
-        if not len(rows):
-            break
+        outputs = torch.from_numpy(generator.uniform(-1, 1, (size, task.action_size)))
+        step = task.step(task.map_actions(outputs, True), active)
+        returns += step.rewards.numpy()
+        active = active & ~(step.terminated | step.truncated)
     return first, returns
 
 
@@ -95,7 +95,7 @@ def test_the_number_of_processes_changes_nothing(own: str) -> None:
     for threads in (1, 2, 3):
         task = tasks.make(f"{own}:Drift-v0", threads=threads)
         kept.append(play(task, 13))
-        assert isinstance(task.back_end._lives, Processes) == (threads > 1)  # type: ignore[attr-defined]
+        assert isinstance(task.simulator._environments, Processes) == (threads > 1)  # type: ignore[attr-defined]
         task.close()
         assert children() == before
     for first, returns in kept[1:]:
@@ -108,7 +108,7 @@ def test_processes_serve_again_and_fewer_rows(own: str) -> None:
     whole, again, fewer = play(task, 9), play(task, 9), play(task, 1)
     np.testing.assert_array_equal(whole[1], again[1])
     np.testing.assert_array_equal(whole[0][:1], fewer[0])
-    separate = task.back_end.separate([4, 5, 4])[1]
+    separate = task.reset(Seeds.of([4, 5, 4]))
     np.testing.assert_array_equal(separate[0], separate[2])
     assert not np.array_equal(separate[0], separate[1])
     task.close()
@@ -130,15 +130,17 @@ def test_a_process_that_goes_away_is_an_error_and_not_a_wait(own: str) -> None:
 
 
 @pytest.mark.parametrize("interrupted", [1, 2])
-def test_a_step_that_was_interrupted_leaves_nothing_for_the_next_life(own: str, monkeypatch: pytest.MonkeyPatch, interrupted: int) -> None:
+def test_a_step_that_was_interrupted_leaves_nothing_for_the_next_episode(
+    own: str, monkeypatch: pytest.MonkeyPatch, interrupted: int
+) -> None:
     task = tasks.make(f"{own}:Drift-v0", threads=2)
     first, returns = play(task, 8)
     answer, answers = Processes._answer, itertools.count(1)
 
-    def hears(lives: Processes, k: int) -> list[np.ndarray]:
+    def hears(environments: Processes, k: int) -> list[np.ndarray]:
         if next(answers) == 2 + interrupted:  # two answer the reset
             raise KeyboardInterrupt
-        return answer(lives, k)
+        return answer(environments, k)
 
     with monkeypatch.context() as patched:
         patched.setattr(Processes, "_answer", hears)
@@ -174,9 +176,9 @@ def test_processes_that_cannot_be_started_are_an_error_that_says_how_many(own: s
 
     task = tasks.make(f"{own}:Drift-v0", threads=3)
     with monkeypatch.context() as patched:
-        patched.setattr("nchl.tasks.gym_processes.subprocess.Popen", popen)
+        patched.setattr("nchl.simulators.gym_processes.subprocess.Popen", popen)
         with pytest.raises(TaskError, match="only 2 of 3 processes"):
-            task.back_end.common(12, START)
+            task.reset(Seeds.shared(12, START))
     assert children() == before
 
 
@@ -220,7 +222,7 @@ def test_mistakes_in_the_users_own_module_are_told(mistake: str, said: str, tmp_
         monkeypatch.syspath_prepend(tmp_path)
     try:
         with pytest.raises(TaskError, match=said):
-            tasks.make(f"{name}:Robot-v0", threads=1).back_end.common(1, START)
+            tasks.make(f"{name}:Robot-v0", threads=1).reset(Seeds.shared(1, START))
     finally:
         sys.modules.pop(name, None)
         gymnasium.registry.pop("Robot-v0", None)
@@ -231,10 +233,10 @@ def test_no_orphans_when_the_parent_is_killed(own: str, tmp_path: Path) -> None:
     program = f"""
     import time
     from nchl import tasks
-    from nchl.seeds import Purpose
+    from nchl.simulators.base import Seeds
     task = tasks.make("{own}:Drift-v0", threads=2)
-    lives, _ = task.back_end.common(8, tasks.Start(0, Purpose.TRAINING, 0))
-    print(*(child.pid for child in lives._children), flush=True)
+    task.reset(Seeds.of([0] * 8))
+    print(*(child.pid for child in task.simulator._environments._children), flush=True)
     time.sleep(60)
     """
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
@@ -272,12 +274,12 @@ def test_classes_registered_in_this_process_are_played_here() -> None:
     gymnasium.register("Still-v0", entry_point=Still, max_episode_steps=4)
     try:
         task = tasks.make("Still-v0", threads=2)
-        assert task.simulator == "gymnasium"
+        assert task.simulator.name == "gymnasium"
         assert "share one processor" in task.notes[0]
         assert (task.observation_shape, task.action_size, task.step_limit) == ((3,), 2, 4)
-        lives, first = task.back_end.common(8, START)
+        first = task.reset(Seeds.shared(8, START))
         np.testing.assert_array_equal(task.map_observations(first)[0], [0, 1, 0])
-        step = lives.step(task.map_actions(np.tile([0.0, 1.0], (8, 1)), True), np.arange(8))
+        step = task.step(task.map_actions(torch.tensor([0.0, 1.0]).repeat(8, 1), True), torch.ones(8, dtype=torch.bool))
         np.testing.assert_array_equal(step.rewards, np.full(8, 5.0))
         assert tasks.make("Still-v0", max_episode_steps=2).step_limit == 2
     finally:

@@ -1,6 +1,6 @@
-"""Gymnasium as simulator: plain environments, of which only the living are stepped, spread over processes.
+"""Gymnasium as simulator: plain environments, of which only the active are stepped, spread over processes.
 
-A life is a function of its seed, so it does not matter which process plays it, nor how many there are. Light
+An episode is a function of its seed, so it does not matter which process plays it, nor how many there are. Light
 environments, and those that only this process knows, are played in this process.
 """
 
@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from nchl.errors import MissingExtra, NchlError, TaskError, UnknownName, require
-from nchl.seeds import environment_seed
-from nchl.tasks import gym_worker
-from nchl.tasks.arithmetic import simulator_arithmetic
-from nchl.tasks.base import Lives, Simulator, Start, Step
-from nchl.tasks.flatten import Packing, packing
-from nchl.tasks.gym_processes import NOT_AS_GYMNASIUM, Processes
-from nchl.tasks.settings import typed_for_gymnasium
+from nchl.simulators import bullet, gym_worker
+from nchl.simulators.arithmetic import simulator_arithmetic
+from nchl.simulators.base import Seeds, Simulator
+from nchl.simulators.flatten import Packing, packing
+from nchl.simulators.gym_processes import NOT_AS_GYMNASIUM, Processes
+from nchl.simulators.host import HostSimulator, Rows
+from nchl.simulators.registry import Wanted
+from nchl.simulators.settings import typed_for_gymnasium
 
 # A process must have some work to be worth its pipe.
 _ROWS_PER_PROCESS = 4
@@ -40,32 +41,31 @@ def _arithmetic_and_errors(where: str) -> Iterator[None]:
         raise TaskError(f"the environment failed {where}: {type(error).__name__}: {error}") from error
 
 
-class _InProcess(Lives):
+class _InProcess:
     """Environments in this process."""
 
     whole = True
 
-    def __init__(self, recipe: Mapping[str, Any], size: int, pack: Packing, action_space: Any) -> None:
-        super().__init__(size, pack.space, action_space)
-        self._pack = pack
+    def __init__(self, recipe: Mapping[str, Any], size: int, pack: Packing) -> None:
+        self.size, self._pack = size, pack
         with _arithmetic_and_errors("when it was made"):
             self._environments = gym_worker.Environments(recipe, size)
 
-    def reset(self, seeds: list[int]) -> np.ndarray:
+    def reset(self, seeds: Sequence[int]) -> np.ndarray:
         with _arithmetic_and_errors("in a reset"):
             return self._pack.put_together(self._environments.reset(seeds))
 
-    def _step(self, actions: np.ndarray, rows: np.ndarray) -> Step:
+    def step(self, actions: np.ndarray, rows: np.ndarray) -> Rows:
         with _arithmetic_and_errors("in a step"):
             *seen, rewards, terminated, truncated = self._environments.step(rows.tolist(), actions)
-            return Step(self._pack.put_together(seen), rewards, terminated, truncated)
+            return Rows(self._pack.put_together(seen), rewards, terminated, truncated)
 
     def close(self) -> None:
         self._environments.close()
 
 
-class Gymnasium(Simulator):
-    """Environments of one task, made once and reset with a seed for each life.
+class Gymnasium(HostSimulator):
+    """Environments of one task, made once and reset with a seed for each episode.
 
     Args:
         recipe: plain data from which an environment is made, see `gym_worker.make_environment`.
@@ -85,57 +85,50 @@ class Gymnasium(Simulator):
         self.observation_space, self.action_space = spaces
         self.packing = pack
         self.step_limit = step_limit
-        self._lives: _InProcess | Processes | None = None
+        self._environments: _InProcess | Processes | None = None
 
-    def common(self, size: int, start: Start) -> tuple[Lives, np.ndarray]:
-        """See `Simulator.common`."""
-        return self.separate([environment_seed(start.run_seed, start.purpose, start.generation, start.episode)] * size)
-
-    def separate(self, seeds: list[int]) -> tuple[Lives, np.ndarray]:
-        """See `Simulator.separate`."""
-        if self._lives is None or not self._lives.whole or self._lives.size < len(seeds):
+    def _reset(self, seeds: Seeds) -> np.ndarray:
+        """See `HostSimulator`."""
+        if self._environments is None or not self._environments.whole or self._environments.size < len(seeds):
             self.close()
-            self._lives = self._make(len(seeds))
-        return self._lives, self._lives.reset(seeds)
+            self._environments = self._made(len(seeds))
+        return self._environments.reset(seeds.each)
 
-    def _make(self, size: int) -> _InProcess | Processes:
+    def _step(self, actions: np.ndarray, rows: np.ndarray) -> Rows:
+        """See `HostSimulator`."""
+        assert self._environments is not None
+        return self._environments.step(actions, rows)
+
+    def _made(self, size: int) -> _InProcess | Processes:
         processes = min(self._threads, max(1, size // _ROWS_PER_PROCESS))
         if self._where == "processes" or (self._where == "auto" and processes > 1):
-            return Processes(self.recipe, size, self.packing, self.action_space, processes)
-        return _InProcess(self.recipe, size, self.packing, self.action_space)
+            return Processes(self.recipe, size, self.packing, processes)
+        return _InProcess(self.recipe, size, self.packing)
 
     def close(self) -> None:
         """See `Simulator.close`."""
-        if self._lives is not None:
-            self._lives.close()
-            self._lives = None
+        if self._environments is not None:
+            self._environments.close()
+            self._environments = None
 
 
-def make(
-    name: str,
-    threads: int,
-    max_episode_steps: int | None,
-    notes: list[str],
-    *,
-    observe: Sequence[str] | None = None,
-    settings: Mapping[str, Any] | None = None,
-    wrap: Sequence[str] = (),
-    texts: Mapping[str, bytes] | None = None,
-) -> Gymnasium:
-    """Gymnasium environments of `name`, an id or `module:Id`; Gymnasium's own warnings are added to `notes`.
+def make(wanted: Wanted) -> Simulator:
+    """Gymnasium environments of an id or `module:Id`; Gymnasium's own warnings are added to the notes.
 
-    Args:
-        name: an id or `module:Id`.
-        threads: most processes.
-        max_episode_steps: another limit than the task's own.
-        notes: get lines for the user.
-        observe: parts of the observations that are seen; None: all.
-        settings: keyword arguments of the environment.
-        wrap: wrappers, `MODULE:NAME` or `FILE.py:NAME`, the innermost first.
-        texts: the user's files by path.
+    Raises:
+        UnknownName: no such id, part or keyword argument.
+        MissingExtra: a package is not installed.
+        TaskError: an environment that cannot be made or used.
     """
+    name, notes, texts = wanted.id, wanted.notes, wanted.texts
+    if name == bullet.ID:
+        bullet.refuse_settings(wanted)
+        how = bullet.recipe(wanted.max_episode_steps)
+        return Gymnasium(how.recipe, how.spaces, how.pack, how.step_limit, wanted.threads, "processes")
+    limit = {} if wanted.max_episode_steps is None else {"max_episode_steps": wanted.max_episode_steps}
+    wrap = wanted.wrap
     module, _, plain_id = name.rpartition(":")
-    options = typed_for_gymnasium(name, settings or {}) | ({} if max_episode_steps is None else {"max_episode_steps": max_episode_steps})
+    options = typed_for_gymnasium(name, wanted.env) | limit
     files = {path: text.decode("latin-1") for path, text in (texts or {}).items()} if wrap else {}
     with warnings.catch_warnings(record=True) as caught, simulator_arithmetic():
         warnings.simplefilter("always")
@@ -174,7 +167,27 @@ def make(
     else:
         where = "here"
         notes.append(f"{name} was registered with a class of this process: its environments share one processor; 'module:Id' spreads them")
-    return Gymnasium(recipe, spaces, packing(spaces[0], observe, name), spec.max_episode_steps, threads, where)
+    pack = packing(spaces[0], wanted.observe or None, name)
+    return Gymnasium(recipe, spaces, pack, spec.max_episode_steps, wanted.threads, where)
+
+
+def plays(wanted: Wanted) -> bool:
+    """Whether the simulator `auto` is this one: for every task that the simulators before it do not have."""
+    return True
+
+
+def problem() -> str | None:
+    """Why Gymnasium cannot be used here, or None."""
+    try:
+        require("gymnasium", "sim")
+    except MissingExtra as error:
+        return str(error)
+    return None
+
+
+def known_ids() -> list[str]:
+    """All ids that are registered with Gymnasium."""
+    return sorted(require("gymnasium", "sim").registry)
 
 
 def _wrapped(environment: Any, place: str, texts: Mapping[str, str]) -> Any:

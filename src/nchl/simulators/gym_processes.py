@@ -15,24 +15,24 @@ from typing import Any
 import numpy as np
 
 from nchl.errors import TaskError
-from nchl.tasks import gym_worker
-from nchl.tasks.base import Lives, Step
-from nchl.tasks.flatten import Packing
+from nchl.simulators import gym_worker
+from nchl.simulators.flatten import Packing
+from nchl.simulators.host import Rows
 
 PATIENCE = "NCHL_ENVIRONMENT_SECONDS"
 NOT_AS_GYMNASIUM = "the environment does not answer as Gymnasium's do"
 
 
-class Processes(Lives):
-    """Environments in several processes; row `i` lives in process `i % processes`, so that those that end early spread.
+class Processes:
+    """Environments in several processes; row `i` is in process `i % processes`, so that those that end early spread.
 
     Attributes:
+        size: environments.
         whole: whether each process has answered what it was asked; one that a signal kept from it would be a message behind.
     """
 
-    def __init__(self, recipe: Mapping[str, Any], size: int, pack: Packing, action_space: Any, processes: int) -> None:
-        super().__init__(size, pack.space, action_space)
-        self._pack, self.whole = pack, False
+    def __init__(self, recipe: Mapping[str, Any], size: int, pack: Packing, processes: int) -> None:
+        self.size, self._pack, self.whole = size, pack, False
         self._asked = "make", 0.0  # what was asked, and until when the answers are waited for
         self._children: list[subprocess.Popen[bytes]] = []
         self._finalizer = weakref.finalize(self, _end, self._children)
@@ -51,20 +51,21 @@ class Processes(Lives):
             self.close()
             raise
 
-    def reset(self, seeds: list[int]) -> np.ndarray:
-        """Begin a life in the first `len(seeds)` rows."""
+    def reset(self, seeds: Sequence[int]) -> np.ndarray:
+        """Begin an episode in the first `len(seeds)` rows."""
         count = len(self._children)
         busy = [k for k in range(count) if seeds[k::count]]
         parts = self._exchange({k: ({"do": "reset"}, [np.array(seeds[k::count], dtype=np.int64)]) for k in busy})
         return self._pack.put_together(_merged(parts, [np.arange(k, len(seeds), count) for k in busy], len(seeds)))
 
-    def _step(self, actions: np.ndarray, rows: np.ndarray) -> Step:
+    def step(self, actions: np.ndarray, rows: np.ndarray) -> Rows:
+        """Step some environments."""
         count = len(self._children)
         places = [np.flatnonzero(rows % count == k) for k in range(count)]
         busy = [k for k in range(count) if len(places[k])]
         parts = self._exchange({k: ({"do": "step"}, [rows[places[k]] // count, actions[places[k]]]) for k in busy})
         *seen, rewards, terminated, truncated = _merged(parts, [places[k] for k in busy], len(rows))
-        return Step(self._pack.put_together(seen), rewards, terminated, truncated)
+        return Rows(self._pack.put_together(seen), rewards, terminated, truncated)
 
     def _exchange(self, questions: Mapping[int, tuple[dict[str, Any], list[np.ndarray]]]) -> list[list[np.ndarray]]:
         """Ask some of the processes, all before the first answer is waited for; their answers."""

@@ -1,0 +1,172 @@
+"""Simulators that compute with NumPy, at the edge to tensors: only active environments are stepped, memory is shared with torch."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+
+from nchl.errors import InvalidArgument, ShapeError, TaskError
+from nchl.simulators.base import Seeds, Simulator, Step
+from nchl.simulators.plain_spaces import kind
+
+# Numbers that torch hardly computes with -> numbers that hold the same values.
+_WIDER = {"u2": np.int32, "u4": np.int64, "u8": np.float64, "f16": np.float64}
+
+
+class Rows(NamedTuple):
+    """What k environments gave for a step, in the order in which they were asked for."""
+
+    observations: Shaped[np.ndarray, "k ..."]
+    rewards: Float[np.ndarray, " k"]
+    terminated: Bool[np.ndarray, " k"]
+    truncated: Bool[np.ndarray, " k"]
+
+
+class HostSimulator(Simulator):
+    """A simulator on the CPU. A subclass begins episodes with `_reset` and steps some of them with `_step`, both in NumPy.
+
+    What is wrong is refused here, because a simulator in C++ would end the process or read foreign memory.
+    """
+
+    _length = 0
+    _mask: Tensor | None = None  # the last mask, its version, and the rows that it names
+    _version = -1
+    _rows: Int[np.ndarray, " k"]
+    _observations: np.ndarray | None = None
+    _kept = False  # whether `_observations` is memory of this object's own
+
+    @abstractmethod
+    def _reset(self, seeds: Seeds) -> Shaped[np.ndarray, "size ..."]:
+        """Begin a batch; its first observations."""
+
+    @abstractmethod
+    def _step(self, actions: Shaped[np.ndarray, "k ..."], rows: Int[np.ndarray, " k"]) -> Rows:
+        """Step the environments `rows` (increasing, int32); everything is checked already."""
+
+    def reset(self, seeds: Seeds) -> Shaped[Tensor, "size ..."]:
+        """See `Simulator.reset`."""
+        self._mask, self._observations, self._kept, self._length = None, None, False, 0
+        observations = self._reset(seeds)
+        self._length, self._observations = len(seeds), observations
+        return tensor_of(observations)
+
+    def step(self, actions: Shaped[Tensor, "size ..."], active: Bool[Tensor, " size"]) -> Step:
+        """See `Simulator.step`."""
+        rows = self._rows_of(active)
+        shape = (self._length, *self.action_space.shape)
+        if not isinstance(actions, Tensor) or actions.shape != shape:
+            raise ShapeError(f"actions: expected a tensor of shape {shape}, got {_shape(actions)}")
+        everyone = len(rows) == self._length
+        chosen = actions.detach().numpy()
+        chosen = self._checked(chosen if everyone else chosen[rows])
+        if not len(rows):
+            return self._whole(rows, None)
+        return self._whole(rows, self._step(chosen, rows))
+
+    def ready(self, actions: Shaped[Tensor, "size ..."], active: Bool[Tensor, " size"]) -> Callable[[], Tensor]:
+        """See `Simulator.ready`."""
+        rows = self._rows_of(active)
+        return partial(self._replay, self._checked(actions.numpy()[rows]), rows)
+
+    def _replay(self, actions: np.ndarray, rows: np.ndarray) -> Tensor:
+        return torch.from_numpy(self._step(actions, rows).rewards)
+
+    def _rows_of(self, active: Tensor) -> Int[np.ndarray, " k"]:
+        """The active environments by index."""
+        # The same mask comes again until an episode ends.
+        if active is self._mask and active._version == self._version:
+            return self._rows
+        if not isinstance(active, Tensor) or active.dtype != torch.bool or active.shape != (self._length,):
+            held = f" {active.dtype}" if isinstance(active, Tensor) else ""
+            raise ShapeError(f"active: expected a tensor of {self._length} True or False, got {_shape(active)}{held}")
+        self._rows = np.flatnonzero(active.numpy()).astype(np.int32)
+        self._mask, self._version = active, active._version
+        return self._rows
+
+    def _checked(self, actions: np.ndarray) -> np.ndarray:
+        """The actions in the space's type.
+
+        Raises:
+            InvalidArgument: they are not of the space.
+        """
+        space, bounds = self.action_space, self._bounds
+        if bounds is not None:
+            low, high = bounds
+            if actions.dtype.kind not in "iu" or (actions < low).any() or (actions > high).any():
+                raise InvalidArgument(f"actions: expected whole numbers of {space}, got {actions.dtype} {actions[:8]}")
+            return in_space(actions, space)
+        if actions.dtype.kind != "f" or not np.isfinite(actions).all():
+            raise InvalidArgument(f"actions: expected finite floating point numbers, got {actions.dtype} {actions[:8]}")
+        return in_space(actions, space)
+
+    @property
+    def _bounds(self) -> tuple[Any, Any] | None:
+        """The smallest and the largest action of a space of whole numbers; None for a Box of floating point numbers."""
+        if "_found_bounds" not in self.__dict__:
+            self._found_bounds = _range(self.action_space)
+        return self._found_bounds
+
+    def _whole(self, rows: np.ndarray, found: Rows | None) -> Step:
+        """What some environments gave, as tensors of the batch."""
+        size = self._length
+        if found is not None and len(rows) == size:
+            self._observations, self._kept = found.observations, False
+            rewards = found.rewards.astype(np.float64, copy=False)
+            return Step(tensor_of(found.observations), *(torch.from_numpy(each) for each in (rewards, found.terminated, found.truncated)))
+        rewards, ends = np.zeros(size), np.zeros((2, size), dtype=np.bool_)
+        observations = self._observations
+        assert observations is not None
+        if found is not None:
+            wide = np.result_type(observations, found.observations)
+            if not self._kept or observations.dtype != wide:
+                observations = observations.astype(wide)
+                self._observations, self._kept = observations, True
+            observations[rows] = found.observations
+            rewards[rows] = found.rewards
+            ends[0, rows], ends[1, rows] = found.terminated, found.truncated
+        return Step(tensor_of(observations), *(torch.from_numpy(each) for each in (rewards, *ends)))
+
+
+def in_space(actions: Shaped[np.ndarray, ...], space: Any) -> Shaped[np.ndarray, ...]:
+    """Actions in the type of their space; a single choice as torch has it."""
+    return actions if kind(space) == "Discrete" else actions.astype(space.dtype, copy=False)
+
+
+def tensor_of(array: Shaped[np.ndarray, ...]) -> Tensor:
+    """A tensor of an array's numbers, in the same memory where torch computes with their type.
+
+    Raises:
+        TaskError: an array that holds no numbers.
+    """
+    if array.dtype.kind not in "fiub":
+        raise TaskError(f"a simulator must give numbers, got {array.dtype}")
+    wider = _WIDER.get(array.dtype.str[1:])
+    if wider is not None or not array.dtype.isnative:
+        array = array.astype(wider or array.dtype.newbyteorder("="))
+    if not array.flags.writeable or min(array.strides, default=0) < 0:
+        array = array.copy()
+    return torch.from_numpy(array)
+
+
+def _range(space: Any) -> tuple[Any, Any] | None:
+    name = kind(space)
+    if name == "Discrete":
+        first = int(getattr(space, "start", 0))
+        return first, first + int(space.n) - 1
+    if name == "MultiDiscrete":
+        first = getattr(space, "start", 0)
+        return first, first + space.nvec - 1
+    if name == "MultiBinary":
+        return 0, 1
+    return (space.low, space.high) if space.dtype.kind in "iu" else None
+
+
+def _shape(given: Any) -> Any:
+    return tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__

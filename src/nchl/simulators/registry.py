@@ -1,0 +1,112 @@
+"""The simulators by name. A new one is a file and a line here.
+
+Its module has these functions:
+
+    make(wanted: Wanted) -> Simulator     what `wanted` describes; its errors say what the simulator lacks
+    plays(wanted: Wanted) -> bool         whether `auto` chooses it, where no simulator of an earlier line does
+    problem() -> str | None               why it cannot be used on this machine; None where it can
+    known_ids() -> list[str]              the tasks that it has; a MissingExtra where it is not installed
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nchl.errors import MissingExtra, UnknownName
+
+if TYPE_CHECKING:  # brings torch, which the command line does without
+    from nchl.simulators.base import Simulator
+
+
+class Entry(NamedTuple):
+    """A line of the table of simulators.
+
+    Attributes:
+        module: where it is; imported when it is first asked for.
+        title: its name in texts.
+        packages: whose versions decide what it computes.
+    """
+
+    module: str
+    title: str
+    packages: tuple[str, ...]
+
+
+SIMULATORS = {
+    "envpool": Entry("nchl.simulators.envpool", "EnvPool", ("envpool",)),
+    "gymnasium": Entry("nchl.simulators.gym", "Gymnasium", ("gymnasium", "mujoco", "pybullet")),
+}
+CHOICES = ("auto", *SIMULATORS)
+
+
+@dataclass
+class Wanted:
+    """What a simulator is made from.
+
+    Attributes:
+        id: of the task.
+        threads: threads or processes at most; results do not depend on them.
+        max_episode_steps: another limit of steps than the task's own.
+        observe: parts of the observations that are seen; empty: the simulator's choice.
+        env: settings of the environment by name.
+        wrap: wrappers of the environment, `MODULE:NAME` or `FILE.py:NAME`, the innermost first.
+        texts: the user's files by path; None: as they lie on the disk.
+        device: of simulators that compute on one.
+        notes: gets lines for the user.
+    """
+
+    id: str
+    threads: int = 1
+    max_episode_steps: int | None = None
+    observe: tuple[str, ...] = ()
+    env: Mapping[str, Any] = field(default_factory=dict)
+    wrap: tuple[str, ...] = ()
+    texts: Mapping[str, bytes] | None = None
+    device: str = "cpu"
+    notes: list[str] = field(default_factory=list)
+
+
+def module(name: str) -> ModuleType:
+    """The module of a simulator.
+
+    Raises:
+        UnknownName: there is no such simulator.
+    """
+    if name not in SIMULATORS:
+        raise UnknownName("simulator", name, CHOICES)
+    return importlib.import_module(SIMULATORS[name].module)
+
+
+def make(name: str, wanted: Wanted) -> Simulator:
+    """The simulator of a name, or for `auto` the first that plays the task.
+
+    Raises:
+        UnknownName: no such simulator or task; names like it are offered.
+        MissingExtra: the simulator is not installed.
+        TaskError: a task that the simulator cannot play.
+    """
+    if name != "auto":
+        made: Simulator = module(name).make(wanted)
+        return made
+    chosen = next(each for each in map(module, SIMULATORS) if each.plays(wanted))
+    try:
+        made = chosen.make(wanted)
+    except UnknownName as error:
+        if error.name != wanted.id:
+            raise
+        raise UnknownName("task", wanted.id, sorted({*error.choices, *_ids()})) from None
+    return made
+
+
+def _ids() -> list[str]:
+    found: list[str] = []
+    for each in map(module, SIMULATORS):
+        try:
+            found += each.known_ids()
+        except MissingExtra:
+            continue
+    return found
