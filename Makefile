@@ -62,5 +62,5 @@ $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.torch pyproject.toml
-	$(PIP) --editable '.[sim,bullet,vision,cluster,report,tracking,dev]'
+	$(PIP) --editable '.[sim,bullet,vision,cluster,report,tracking,warp,dev]'
 	@touch $@ $(VENV)/.demo

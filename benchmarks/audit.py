@@ -34,6 +34,15 @@ KNOWN = {
     "datasets": ("parquet files, downloads", "scripts of data sets: `trust_remote_code` is never given"),
     "pillow": ("decoding images", "decoders in C of untrusted bytes; EPS starts a program. Seven plain formats are allowed, sizes limited"),
     "matplotlib": ("pictures", "none known; draws our own numbers and names"),
+    "evosax": ("more strategies", "none known; gets numbers from us alone"),
+    "jax": ("evosax's arrays", "compiles what evosax writes; its own formats are not read"),
+    "jupyterlab": ("the notebook", "a server: started by the user alone, on loopback by default"),
+    "ipykernel": ("the notebook", "runs the cells of a notebook, which is what it is for"),
+    "mujoco-warp": ("MuJoCo on the device of the networks", "none known; gets numbers from us alone, and models that the user names"),
+    "warp-lang": (
+        "kernels of mujoco-warp",
+        "compiles mujoco-warp's kernels and ours, and loads them from a cache folder of the user's own",
+    ),
     "ray": ("many machines", "pickles between nodes, no authentication: its ports must not be open (SECURITY.md)"),
     "imageio": ("films", "starts the ffmpeg of imageio-ffmpeg, with a list of words that we make"),
     "scipy": ("statistics", "none known"),
@@ -63,6 +72,8 @@ def main() -> int:
             continue
         for requirement in requirements:
             name = re.split(r"[\[<>=; ]", requirement)[0]
+            if name == "nchl":  # an extra that brings another
+                continue
             brought.setdefault(name, []).append(f"`{extra}`" if extra else "")
     missing = [name for name in brought if name not in KNOWN]
     if missing:

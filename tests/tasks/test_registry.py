@@ -100,7 +100,7 @@ def test_a_task_without_a_limit_gets_one_and_says_so() -> None:
     assert tasks.make("CliffWalking-v0", max_episode_steps=50).notes == []
 
 
-@pytest.mark.parametrize("info", [info for info in tasks.known() if info.simulators == "envpool, gymnasium"], ids=lambda info: info.id)
+@pytest.mark.parametrize("info", [info for info in tasks.known() if "envpool, gymnasium" in info.simulators], ids=lambda info: info.id)
 def test_the_table_says_what_is(info: tasks.TaskInfo) -> None:
     task = tasks.make(info.id, max_episode_steps=3, threads=1)
     assert info.simulators.split(", ")[0] == task.simulator.name == "envpool"

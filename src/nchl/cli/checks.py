@@ -30,6 +30,7 @@ EXTRAS = {
     "report": ("films, reports and sweeps", ("matplotlib", "imageio", "imageio-ffmpeg", "scipy", "networkx", "jinja2", "pyyaml")),
     "tracking": ("Weights & Biases, MLflow", ("wandb", "mlflow-skinny")),
     "evosax": ("--strategy evosax:NAME", ("evosax", "jax")),
+    "warp": ("--simulator warp", ("mujoco-warp", "warp-lang")),
 }
 
 

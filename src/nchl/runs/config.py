@@ -64,7 +64,7 @@ class EvolveConfig:
     simulator: str | None = option(
         "str",
         "auto",
-        "what plays the task; auto: EnvPool where it has the task, else Gymnasium",
+        "what plays the task; auto: EnvPool where it has the task, else Gymnasium; warp: MuJoCo on the device of --device, for six tasks",
         _TASK,
         choices=CHOICES,
     )

@@ -57,8 +57,9 @@ def check_values(config: EvolveConfig) -> None:
         value = getattr(config, name)
         if value is not None and value < bound:
             raise InvalidArgument(f"{name} must be at least {bound}, got {value}")
-    if config.wrap and config.simulator == "envpool":
-        raise InvalidArgument(f"--wrap {config.wrap[0]}: wrappers are Gymnasium's, and --simulator envpool asks for another; leave one out")
+    if config.wrap and config.simulator not in (None, "auto", "gymnasium"):
+        asked = f"--simulator {config.simulator}"
+        raise InvalidArgument(f"--wrap {config.wrap[0]}: wrappers are Gymnasium's, and {asked} asks for another; leave one out")
     if config.episodes_schedule is not None:
         read_episodes(config.episodes_schedule)
     settings = config.strategy_settings()

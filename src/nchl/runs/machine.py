@@ -21,7 +21,10 @@ from nchl.errors import RunError
 from nchl.simulators import SIMULATORS
 from nchl.strategies.registry import packages
 
-_PACKAGES = ("nchl", "torch", "numpy", "safetensors", "gymnasium", "envpool", "mujoco", "pybullet", "cma", "evosax", "jax", "jaxlib", "ray")
+_PACKAGES = (
+    *("nchl", "torch", "numpy", "safetensors", "gymnasium", "envpool", "mujoco", "mujoco-warp", "warp-lang", "pybullet"),
+    *("cma", "evosax", "jax", "jaxlib", "ray"),
+)
 
 
 def versions() -> dict[str, str]:

@@ -148,6 +148,11 @@ class Simulator(ABC):
         """
         return partial(_rewards, self, actions, active)
 
+    @property
+    def most(self) -> int:
+        """Environments in a batch at most; a larger population is cut."""
+        return 1024
+
     def divided(self, count: int) -> list[Simulator]:
         """Simulators of the same task, `count` at most, that threads of this process may step side by side.
 

@@ -39,6 +39,7 @@ class Entry(NamedTuple):
 SIMULATORS = {
     "envpool": Entry("nchl.simulators.envpool", "EnvPool", ("envpool",)),
     "gymnasium": Entry("nchl.simulators.gym", "Gymnasium", ("gymnasium", "mujoco", "pybullet")),
+    "warp": Entry("nchl.simulators.warp", "MuJoCo Warp", ("mujoco-warp", "warp-lang", "mujoco", "gymnasium")),
 }
 CHOICES = ("auto", *SIMULATORS)
 

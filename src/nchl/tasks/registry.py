@@ -35,6 +35,7 @@ class TaskInfo(NamedTuple):
 
 
 _BOTH = "envpool, gymnasium"
+_WARP_TOO = f"{_BOTH}, warp"
 _KNOWN = (
     TaskInfo("CartPole-v1", _BOTH, "4", "2 choices", "balance a pole; 500 is perfect", "classic_control"),
     TaskInfo("Acrobot-v1", _BOTH, "6", "3 choices", "swing up; fewer steps are better", "classic_control"),
@@ -43,12 +44,12 @@ _KNOWN = (
     TaskInfo("FrozenLake-v1", _BOTH, "16 (one-hot)", "4 choices", "walk over ice", "toy_text"),
     TaskInfo("LunarLander-v3", _BOTH, "8", "4 choices", "land; 200 is good", "box2d"),
     TaskInfo("BipedalWalker-v3", _BOTH, "24", "4 numbers", "walk; 300 is good", "box2d"),
-    TaskInfo("HalfCheetah-v5", _BOTH, "17", "6 numbers", "run", "mujoco"),
-    TaskInfo("Hopper-v5", _BOTH, "11", "3 numbers", "hop", "mujoco"),
-    TaskInfo("Walker2d-v5", _BOTH, "17", "6 numbers", "walk on two legs", "mujoco"),
-    TaskInfo("Swimmer-v5", _BOTH, "8", "2 numbers", "swim", "mujoco"),
-    TaskInfo("Ant-v5", _BOTH, "105", "8 numbers", "walk on four legs", "mujoco"),
-    TaskInfo("Humanoid-v5", _BOTH, "348", "17 numbers", "walk upright", "mujoco"),
+    TaskInfo("HalfCheetah-v5", _WARP_TOO, "17", "6 numbers", "run", "mujoco"),
+    TaskInfo("Hopper-v5", _WARP_TOO, "11", "3 numbers", "hop", "mujoco"),
+    TaskInfo("Walker2d-v5", _WARP_TOO, "17", "6 numbers", "walk on two legs", "mujoco"),
+    TaskInfo("Swimmer-v5", _WARP_TOO, "8", "2 numbers", "swim", "mujoco"),
+    TaskInfo("Ant-v5", _WARP_TOO, "105", "8 numbers", "walk on four legs", "mujoco"),
+    TaskInfo("Humanoid-v5", _WARP_TOO, "348", "17 numbers", "walk upright", "mujoco"),
     TaskInfo(
         "CarRacing-v3", _BOTH, "picture 96x96x3", "3 numbers", "drive; early stop after more than 20 negative rewards in a row", "box2d"
     ),
@@ -82,7 +83,7 @@ def make(
 
     Args:
         id: an id of EnvPool or Gymnasium, `module:Id` (the module is imported first), or an id that you registered.
-        simulator: "envpool", "gymnasium", or "auto": EnvPool for what it has, Gymnasium otherwise.
+        simulator: "envpool", "gymnasium", "warp", or "auto": EnvPool for what it has, Gymnasium otherwise.
         max_episode_steps: another limit of steps than the task's own.
         image_size: (height, width) for tasks with pictures; None gives the network a vector.
         threads: threads or processes of the simulator, by default one per processor. Results do not depend on them.
@@ -92,7 +93,7 @@ def make(
         action_repeat: steps of the simulator for each action, whose rewards are added.
         wrap: wrappers for a Gymnasium environment, as `MODULE:NAME` or `FILE.py:NAME`, the innermost first.
         texts: the user's files that `wrap` names, by path; None: as they lie on the disk.
-        device: of a simulator that computes on one; EnvPool and Gymnasium compute on the CPU.
+        device: of the simulator "warp"; the others compute on the CPU.
 
     Raises:
         UnknownName: no such task, simulator, part or setting; the message offers the nearest.
@@ -129,7 +130,7 @@ def make(
         action=action_map(made.action_space, name),
         early_stop=PUBLISHED.get(name),
         step_limit=step_limit,
-        largest_slice=_LARGEST_SLICE.get(name, 1024),
+        largest_slice=_LARGEST_SLICE.get(name, made.most),
         action_repeat=repeat,
         notes=notes,
     )

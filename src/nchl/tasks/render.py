@@ -277,6 +277,10 @@ def open_stage(
                 f"{name} cannot be drawn: EnvPool does not draw it here, and Gymnasium does not have it ({error})"
             ) from error
         notes += [*task.notes, f"EnvPool cannot draw {name}: it is played in Gymnasium, where the same seed is another start"]
+    if task.simulator.name == "warp":
+        from nchl.tasks.render_warp import WarpStage
+
+        return WarpStage(task, seed, wished or SIZE, notes, dict(more.get("env") or {}), draw)
     kind = BulletStage if draw and task.id == bullet.ID else GymnasiumStage
     return kind(task, seed, wished or SIZE, notes, draw)
 
