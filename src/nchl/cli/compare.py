@@ -1,8 +1,8 @@
 """Compare groups of runs: interquartile means with intervals, probability of improvement, tests, sample efficiency.
 
 Runs that differ only in their seed are one group. Give run folders, or a folder that holds some, such as a sweep's. All
-runs must play one task. The score of a run is, if not chosen: its mean return on unseen episodes where `--evaluate` has
-played them for all runs, else the centre's mean on validation starts where all have it, else the last generation's mean.
+runs must be of one task. The default score of a run is its mean return on unseen episodes if `--evaluate` has played them
+for all runs, else the centre's mean on validation starts if all have it, else the last generation's mean.
 """
 
 from __future__ import annotations
@@ -23,28 +23,33 @@ _SCORES = ("auto", "evaluation", "validation", "mean", "best")
 
 
 def add_arguments(parser: Parser) -> None:
-    """The runs, what to compare them by, and how to show it."""
+    """The runs, their score, and the output."""
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders, or folders that hold some up to two levels deep")
-    what = parser.add_argument_group("what is compared")
+    what = parser.add_argument_group("comparison")
     what.add_argument(
         "--score",
         type=one_of("score", _SCORES),
         default="auto",
         metavar="NAME",
         help="evaluation: the best individual on unseen episodes; validation: the centre in the last generation; mean: mean fitness of the "
-        "last generation; best: highest fitness of any generation, which flatters; auto: the first of these that all runs have (default)",
+        "last generation; best: highest fitness of any generation, biased upwards; auto: the first of these that all runs have (default)",
     )
     what.add_argument(
-        "--evaluate", action="store_true", help="let each best individual play unseen episodes, and keep the result in its run"
+        "--evaluate",
+        action="store_true",
+        help="play unseen episodes with each best individual, and keep the result in its folder",
     )
-    what.add_argument("--episodes", type=at_least(1), metavar="N", help="of --evaluate (default: 100)")
+    what.add_argument("--episodes", type=at_least(1), metavar="N", help="episodes of --evaluate (default: 100)")
     what.add_argument(
-        "--target", type=number, metavar="R", help="measure the cost of reaching R (default: nine tenths of the best group's way)"
+        "--target",
+        type=number,
+        metavar="R",
+        help="measure the cost of reaching R (default: nine tenths of the way to the best group's end)",
     )
     what.add_argument("--baseline", metavar="GROUP", help="test the pairs with this group only (default: all pairs)")
     what.add_argument("--finished-only", action="store_true", help="leave out runs that have not ended")
-    what.add_argument("--seed", type=at_least(0), default=0, metavar="SEED", help="of the bootstrap (default: 0)")
-    how = parser.add_argument_group("how it is shown")
+    what.add_argument("--seed", type=at_least(0), default=0, metavar="SEED", help="seed of the bootstrap (default: 0)")
+    how = parser.add_argument_group("output")
     form = how.add_mutually_exclusive_group()
     form.add_argument("--markdown", dest="form", action="store_const", const="markdown", default="text", help="tables in Markdown")
     form.add_argument("--latex", dest="form", action="store_const", const="latex", help="tables in LaTeX, for the package booktabs")
@@ -72,7 +77,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Read the runs, let them play if asked to, compare, draw."""
+    """Read the runs, evaluate them on request, compare, draw."""
     if args.episodes is not None and not args.evaluate:
         raise InvalidArgument("--episodes only applies to --evaluate; add it, or leave --episodes out")
     if args.json and args.table is not None:
@@ -103,16 +108,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def text(result: dict[str, Any]) -> str:
-    """The tables; around those for a person, what is compared and what may mislead."""
+    """The tables; in a terminal also the score, explanations and warnings."""
     if result["_form"] != "text":
         return str(result["_tables"])
     same = ", ".join(f"{name}={setting(value, 'x')}" for name, value in result["shared"].items())
-    lines = [f"{result['task']}: {result['score_text']}", f"the same for all: {same}", "", result["_tables"], ""]
+    lines = [f"{result['task']}: {result['score_text']}", f"same in all groups: {same}", "", result["_tables"], ""]
     lines += [
         "IQM: mean without the lowest and the highest quarter of the runs.",
         "95 %: percentile bootstrap over the runs of a group (one task: one stratum).",
         f"target: {result['target_text']}.",
-        "evaluations and steps to it: median over all runs; one that never reached it counts as infinite.",
+        "evaluations and steps to it: median over all runs; a run that never reached it counts as infinite.",
     ]
     if result["pairs"]:
         lines.append("P(improvement): a run of the first scores higher than one of the second, a tie counting one half.")
@@ -124,7 +129,7 @@ def text(result: dict[str, Any]) -> str:
 
 
 def _evaluate(comparison: Any, episodes: int | None) -> None:
-    """Let all runs of the comparison play that have not yet."""
+    """Evaluate the runs of the comparison that have no evaluation yet."""
     from nchl.report.compare.evaluations import EPISODES, evaluate_runs
 
     paths = [run.folder for scored in comparison.groups for run in scored.group.runs]

@@ -1,7 +1,7 @@
-"""Film what a run has found, playing an unseen episode, without a display.
+"""Film a run's result in an unseen episode; no display is needed.
 
-The film is an mp4 that browsers play, in real time of the simulated world. It shows an episode of `nchl evaluate` with the same
-seed. With `--controls` three copies begin the same episode side by side: as evolved, with the rule switched off, and with the
+The film is an mp4 that browsers play, in real time of the simulation. It shows an episode of `nchl evaluate` with the same
+seed. With `--controls` three copies start the same episode side by side: as evolved, with the rule switched off, and with the
 weights frozen half-way.
 """
 
@@ -21,28 +21,26 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 def add_arguments(parser: Parser) -> None:
     """The run folder, what to show, and how."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="the run folder that `nchl evolve` made")
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run folder")
     add_result_options(parser)
     parser.add_argument("--out", type=Path, metavar="FILE.mp4", help="the film (default: film.mp4 in the run folder)")
     parser.add_argument("--gif", action="store_true", help="also write a GIF beside it")
     parser.add_argument("--controls", action="store_true", help="plasticity on, off and frozen half-way, side by side")
     parser.add_argument("--episodes", type=at_least(1), default=1, metavar="N", help="episodes, one after the other (default: 1)")
     parser.add_argument(
-        "--width", type=at_least(64, most=4096), default=480, metavar="PIXELS", help="of one picture, up to 4096 (default: 480)"
+        "--width", type=at_least(64, most=4096), default=480, metavar="PIXELS", help="width of one frame, up to 4096 (default: 480)"
     )
     parser.add_argument(
         "--fps",
         type=at_least(0.1, float, most=60),
         metavar="N",
-        help="most pictures for a second of simulated time, up to 60 (default: one a step, at most 60)",
+        help="most frames per second of simulated time, up to 60 (default: one per step, at most 60)",
     )
-    parser.add_argument(
-        "--seconds", type=at_least(0.1, float), metavar="S", help="show no more than this much of each episode (default: all)"
-    )
+    parser.add_argument("--seconds", type=at_least(0.1, float), metavar="S", help="length of each episode to show (default: all)")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Look whether it is a run folder first, then load what is heavy, then film."""
+    """Check the run folder, import the heavy modules, film."""
     from nchl.runs.folder import RunFolder
 
     RunFolder.open(args.run).read_record()
@@ -66,13 +64,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def text(result: dict[str, Any]) -> str:
-    """Where the film is, and what it shows."""
-    who = "best individual" if result["which"] == "best" else "centre of the search"
+    """The path of the film, and its contents."""
+    subject = "best individual" if result["which"] == "best" else "centre of the search"
     length = result["frames"] / result["frames_per_second"]
     lines = [
-        f"{result['film']}: {result['frames']} pictures of {result['width']} x {result['height']}, {length:.1f} s"
+        f"{result['film']}: {result['frames']} frames of {result['width']} x {result['height']}, {length:.1f} s"
         + (f", and {result['gif']}" if result["gif"] else ""),
-        f"{result['task']} on {result['simulator']}, drawn by {result['drawn_by']}: the {who}, seed {result['seed']}",
+        f"{result['task']} on {result['simulator']}, drawn by {result['drawn_by']}: the {subject}, seed {result['seed']}",
     ]
     rows = {"return": result}
     if "plasticity_off" in result:
@@ -87,13 +85,13 @@ def text(result: dict[str, Any]) -> str:
 
 
 class _Progress:
-    """A line every few seconds: films of large worlds take minutes."""
+    """Prints a line every few seconds, because films of large simulations take minutes."""
 
     def __init__(self) -> None:
         self._said = time.monotonic()
 
     def show(self, step: int, most: int) -> None:
-        """Say how far it is, if it was not said just now."""
+        """Print the progress, unless it was printed a moment ago."""
         now = time.monotonic()
         if now - self._said >= _SECONDS_BETWEEN_LINES:
             self._said = now

@@ -1,7 +1,7 @@
-"""Make a page of a run: report.html, one file that opens from disk.
+"""Write the page of a run: report.html, one file that opens from disk.
 
-In it: the film, the learning curve, unseen episodes with and without plasticity, the genome, all settings, how to repeat the
-run, and the microscope: one lifetime, step by step, with every weight and what moves it. The run may still be going on.
+It has the film, the learning curve, unseen episodes with and without plasticity, the genome, all settings, the commands that repeat
+the run, and the microscope: one lifetime, step by step, with every weight and the terms of its changes. The run may be in progress.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from nchl.cli.parser import Parser, add_rule_option, at_least
 
 def add_arguments(parser: Parser) -> None:
     """The run folder, and what to leave out."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="the run folder that `nchl evolve` made or is writing")
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run folder")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the page (default: report.html in the run folder)")
     parser.add_argument(
         "--episodes", type=at_least(0), default=100, metavar="N", help="unseen episodes to play; 0: no evaluation (default: 100)"
     )
-    parser.add_argument("--seed", type=at_least(0), default=10000, metavar="SEED", help="of the unseen starts (default: 10000)")
-    parser.add_argument("--no-film", action="store_true", help="no film; else film.mp4 of the run folder, or a new one")
-    parser.add_argument("--no-microscope", action="store_true", help="no recording of a lifetime")
+    parser.add_argument("--seed", type=at_least(0), default=10000, metavar="SEED", help="seed of the unseen episodes (default: 10000)")
+    parser.add_argument("--no-film", action="store_true", help="leave the film out (default: film.mp4 of the run folder, or a new one)")
+    parser.add_argument("--no-microscope", action="store_true", help="leave the recording of a lifetime out")
     add_rule_option(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Look whether it is a run folder first, then load what is heavy, then make the page; progress goes to stderr."""
+    """Check the run folder, import the heavy modules, write the page; progress goes to stderr."""
     from nchl.runs.folder import RunFolder
 
     RunFolder.open(args.run).read_record()

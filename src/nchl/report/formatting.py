@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _REASONS = {
@@ -61,3 +61,8 @@ def size(mebibytes: float) -> str:
     """Mebibytes as 870 B, 34 kB or 12.0 MB."""
     count = round(mebibytes * (1 << 20))
     return f"{count} B" if count < 1000 else f"{count / 1000:.0f} kB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"
+
+
+def listed(names: Sequence[object], most: int = 5) -> str:
+    """The first names with commas between them, and the number of the others."""
+    return ", ".join(map(str, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -90,17 +90,23 @@ class Opened:
     def ask(self, expression: str) -> Any:
         return self.page.evaluate(expression)
 
-    def until(self, expression: str) -> None:
-        """Wait for it from outside: the page's policy forbids the polling that Playwright would do inside."""
+    def until(self, condition: str | Callable[[], bool]) -> None:
+        """Wait for a condition in the page or in Python; the page's policy forbids the polling that Playwright would do inside."""
         deadline = time.monotonic() + WAIT_MS / 1000
-        while not self.ask(expression):
-            assert time.monotonic() < deadline, f"{expression} has not become true"
-            self.page.wait_for_timeout(50)
+        while not (self.ask(condition) if isinstance(condition, str) else condition()):
+            assert time.monotonic() < deadline, f"{condition} has not become true"
+            self.page.wait_for_timeout(20)
+
+    def draw(self, frames: int = 2) -> None:
+        """Wait until the browser has drawn so many frames, and with them handled scrolling and resizing."""
+        script = "(n) => new Promise((done) => { const next = (k) => (k ? requestAnimationFrame(() => next(k - 1)) : done()); next(n); })"
+        self.page.evaluate(script, frames)
 
 
 def test_it_opens_from_disk_without_a_complaint_and_without_a_request(browser: Any, report: Path) -> None:
     with Opened(browser, report) as opened:
-        opened.page.wait_for_timeout(200)
+        opened.page.wait_for_load_state("networkidle")
+        opened.draw()
         assert opened.said == []
         assert [url for url in opened.asked if not url.startswith("data:")] == [report.as_uri()]
 
@@ -130,9 +136,8 @@ def test_the_slider_moves_the_pictures(browser: Any, report: Path) -> None:
         slider.focus()
         slider.press("End")
         opened.until("window.nchlMicroscope.current === window.nchlMicroscope.moments - 1")
-        opened.page.wait_for_timeout(300)  # the frame is decoded a little later
         assert opened.pixels() != before
-        assert opened.pixels(".frame") != frame
+        opened.until(lambda: opened.pixels(".frame") != frame)  # it is decoded in the background
         assert opened.page.locator("[data-part=now]").inner_text() != text
         assert opened.page.locator(".cursor").first.evaluate("c => c.style.left") == "100%"
 
@@ -146,9 +151,9 @@ def test_play_plays_to_the_end_and_stops(browser: Any, report: Path) -> None:
         assert "Pause" in button.inner_text()
         button.click()
         stopped = opened.ask("window.nchlMicroscope.current")
-        opened.page.wait_for_timeout(200)
-        assert opened.ask("window.nchlMicroscope.current") == stopped
         opened.page.select_option("[data-part=speed]", "60")
+        opened.draw(20)
+        assert opened.ask("window.nchlMicroscope.current") == stopped
         opened.ask("window.nchlMicroscope.show(window.nchlMicroscope.moments - 4)")
         button.click()
         opened.until("!window.nchlMicroscope.playing")
@@ -187,7 +192,7 @@ def test_arrow_keys_look_at_single_weights(browser: Any, report: Path) -> None:
         canvas = opened.page.locator(".layer .holder canvas").first
         canvas.scroll_into_view_if_needed()
         canvas.focus()
-        opened.page.wait_for_timeout(300)  # scrolling lets go of a weight, and is told late
+        opened.draw()  # the scroll event, which deselects weights
         keyboard = opened.page.keyboard
         keyboard.press("ArrowRight")
         tip = opened.page.locator("[data-part=tip]")
@@ -294,7 +299,7 @@ def test_a_rule_of_ones_own_and_a_world_without_pictures(browser: Any, tmp_path:
 def test_it_fits_the_screen(name: str, width: int, height: int, scheme: str, browser: Any, report: Path) -> None:
     with Opened(browser, report, width, height, scheme) as opened:
         opened.ask("window.nchlMicroscope.show(window.nchlMicroscope.moments >> 1)")
-        opened.page.wait_for_timeout(300)
+        opened.draw()
         assert opened.ask("document.documentElement.scrollWidth") <= width
         ground = opened.ask("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]")
         assert (ground < 60) == (scheme == "dark")

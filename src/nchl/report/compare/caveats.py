@@ -8,9 +8,9 @@ import numpy as np
 
 from nchl.report.compare.groups import Group
 from nchl.report.compare.runs import Run
+from nchl.report.formatting import listed
 
 FEWEST_RUNS = 5
-_NAMED = 5
 _TOLERANCE = 1.01  # budgets within one percent are equal
 
 
@@ -29,7 +29,9 @@ def _few(groups: Sequence[Group]) -> list[str]:
     few = [f"{group.name} has {len(group.runs)}" for group in groups if len(group.runs) < FEWEST_RUNS]
     if not few:
         return []
-    return [f"fewer than {FEWEST_RUNS} runs ({_list(few)}): the intervals of so few contain the true value in much less than 95 % of cases"]
+    return [
+        f"fewer than {FEWEST_RUNS} runs ({listed(few)}): the intervals of so few contain the true value in much less than 95 % of cases"
+    ]
 
 
 def _budgets(groups: Sequence[Group]) -> list[str]:
@@ -38,7 +40,7 @@ def _budgets(groups: Sequence[Group]) -> list[str]:
         return []
     told = [f"{name} {size:,.0f}" for name, size in sizes.items()]
     ended = " (some runs ended at their target)" if any(run.reason == "target" for group in groups for run in group.runs) else ""
-    return [f"the groups had unequal budgets{ended}; evaluations of a run: {_list(told)}"]
+    return [f"the groups had unequal budgets{ended}; evaluations of a run: {listed(told)}"]
 
 
 def _unfinished(groups: Sequence[Group]) -> list[str]:
@@ -48,7 +50,7 @@ def _unfinished(groups: Sequence[Group]) -> list[str]:
         for run in group.runs
         if run.reason is None
     ]
-    return [f"not ended, taken as far as they are (--finished-only leaves them out): {_list(found)}"] if found else []
+    return [f"not ended, taken as far as they are (--finished-only leaves them out): {listed(found)}"] if found else []
 
 
 def _simulators(groups: Sequence[Group]) -> list[str]:
@@ -70,7 +72,7 @@ def _environments(groups: Sequence[Group], score: str) -> list[str]:
         if score == "evaluation" and run.evaluation is not None and run.evaluation.get("environment", run.environment) != run.environment
     ]
     if edited:
-        lines.append(f"evaluated in an environment that has changed since the run: {_list(edited)}")
+        lines.append(f"evaluated in an environment that has changed since the run: {listed(edited)}")
     return lines
 
 
@@ -79,7 +81,3 @@ def _luck(groups: Sequence[Group], score: str) -> list[str]:
     if score != "best" or len(sizes) < 2:
         return []
     return ["the score best favours large populations and few episodes, and the groups differ in these; --evaluate is fair"]
-
-
-def _list(words: Sequence[str]) -> str:
-    return ", ".join(words[:_NAMED]) + (f" and {len(words) - _NAMED} more" if len(words) > _NAMED else "")

@@ -123,36 +123,7 @@ class Comparison:
 
 
 def compare(
-    places: Iterable[Path | str],
-    *,
-    score: str = "auto",
-    target: float | None = None,
-    baseline: str | None = None,
-    finished_only: bool = False,
-    seed: int = 0,
-) -> Comparison:
-    """Compare runs of one task.
-
-    Args:
-        places: run folders, or folders that hold some, up to two levels deep.
-        score: name of the score, see `SCORES`; auto takes the first that all runs have.
-        target: return to reach, for the cost of reaching it; None: nine tenths of the way from the start to the end of the best group.
-        baseline: name of the group that all others are tested against; None: all pairs, or with many groups those with the best.
-        finished_only: leave out runs that have not ended.
-        seed: seed of the bootstrap.
-
-    Raises:
-        RunError: there are no runs, they are of different tasks, or a folder cannot be read.
-        InvalidArgument: some runs do not have the score, or the baseline is unknown.
-    """
-    paths, left_out = find_runs(map(Path, places))
-    runs = [read_run(path) for path in paths]
-    return compare_runs(runs, left_out, score=score, target=target, baseline=baseline, finished_only=finished_only, seed=seed)
-
-
-def compare_runs(
-    read: Sequence[Run],
-    left_out: Sequence[str] = (),
+    places: Iterable[Path | str | Run],
     *,
     score: str = "auto",
     target: float | None = None,
@@ -161,17 +132,28 @@ def compare_runs(
     seed: int = 0,
     names: Callable[[Group], str] | None = None,
 ) -> Comparison:
-    """`compare` for runs that are already read.
+    """Compare runs of one task.
 
     Args:
-        read: the runs.
-        left_out: warnings about runs that were not read.
-        score, target, baseline, finished_only, seed: as for `compare`.
+        places: run folders, folders that hold some up to two levels deep, or runs that are already read.
+        score: name of the score, see `SCORES`; auto takes the first that all runs have.
+        target: return to reach, for the cost of reaching it; None: nine tenths of the way from the start to the end of the best group.
+        baseline: name of the group that all others are tested against; None: all pairs, or with many groups those with the best.
+        finished_only: leave out runs that have not ended.
+        seed: seed of the bootstrap.
         names: names the groups; None: the settings in which they differ.
+
+    Raises:
+        RunError: there are no runs, they are of different tasks, or a folder cannot be read.
+        InvalidArgument: some runs do not have the score, or the baseline is unknown.
     """
     if seed < 0:
         raise InvalidArgument(f"seed must be at least 0, got {seed}")
-    runs, unusable = _usable(read, finished_only)
+    read, folders = [], []
+    for place in places:
+        read.append(place) if isinstance(place, Run) else folders.append(Path(place))
+    paths, left_out = find_runs(folders) if folders or not read else ([], [])
+    runs, unusable = _usable([*read, *map(read_run, paths)], finished_only)
     groups, shared, twins = group_runs(runs)
     groups = groups if names is None else [replace(group, name=names(group)) for group in groups]
     runs = [run for group in groups for run in group.runs]

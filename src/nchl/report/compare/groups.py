@@ -8,12 +8,11 @@ from typing import Any
 
 from nchl.errors import RunError
 from nchl.report.compare.runs import Run
-from nchl.report.formatting import setting
+from nchl.report.formatting import listed, setting
 from nchl.runs.config import options
 
 _DEFAULTS = {option.name: option.default for option in options()}
 _ALWAYS_SHOWN = ("simulator", "population", "generations")
-_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def _refuse_mixed_tasks(runs: Sequence[Run]) -> None:
     for run in runs:
         by_task.setdefault(run.task, []).append(str(run.folder))
     if len(by_task) > 1:
-        lists = [f"{task}: {', '.join(found[:_SHOWN])}{_more(found)}" for task, found in sorted(by_task.items())]
+        lists = [f"{task}: {listed(found, 8)}" for task, found in sorted(by_task.items())]
         raise RunError(f"scores of different tasks cannot be compared; compare the runs of one task at a time. {'; '.join(lists)}")
 
 
@@ -94,7 +93,3 @@ def _shared(settings: Sequence[dict[str, Any]]) -> dict[str, Any]:
         for name in [*_DEFAULTS, "files"]
         if same.get(name) is not None and (name in _ALWAYS_SHOWN or same[name] != _DEFAULTS.get(name))
     }
-
-
-def _more(found: Sequence[str]) -> str:
-    return f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""

@@ -11,6 +11,7 @@ from nchl.errors import InvalidArgument, UnknownName
 from nchl.report.compare.groups import Group
 from nchl.report.compare.runs import Run
 from nchl.report.compare.statistics import iqm
+from nchl.report.formatting import listed
 
 # Ordered by how much they can be trusted; auto takes the first that every run has.
 SCORES = {
@@ -43,8 +44,7 @@ def choose_score(score: str, runs: Sequence[Run]) -> tuple[str, str]:
                 "validation": "were made without --validation-episodes; choose another --score, or --evaluate",
             }.get(kind, "have no such number")
             named = lacking or list(runs)
-            folders = ", ".join(str(run.folder) for run in named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
-            raise InvalidArgument(f"{len(named)} of {len(runs)} runs {what}: {folders}")
+            raise InvalidArgument(f"{len(named)} of {len(runs)} runs {what}: {listed([run.folder for run in named])}")
     raise AssertionError("runs without a score are left out before")
 
 

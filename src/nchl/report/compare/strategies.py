@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nchl.errors import require
-from nchl.report.compare.comparison import Comparison, compare_runs
+from nchl.report.compare.comparison import Comparison, compare
 from nchl.report.compare.groups import Group
 from nchl.report.compare.runs import Run
 from nchl.report.compare.scores import default_target, to_target
@@ -77,7 +77,7 @@ def summarise(
     """
     cut = [_within(run, budget) for run in runs]
     validated = all(np.isfinite(run.last("validation_centre")) for run in cut)
-    comparison = compare_runs(cut, score="validation" if validated else "mean", seed=seed, names=names)
+    comparison = compare(cut, score="validation" if validated else "mean", seed=seed, names=names)
     groups = [scored.group for scored in comparison.groups]
     wanted = tuple(targets) or tuple(default_target(groups, comparison.column, part)[0] for part in PARTS)
     steps = [[to_target(group.runs, comparison.column, target)[1] for target in wanted] for group in groups]

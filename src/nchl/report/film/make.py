@@ -175,7 +175,7 @@ def film(
         made = path.with_suffix(".gif") if gif else None
         if made is not None:
             video.to_gif(path, made)
-        generation = _generation(folder, which)
+        generation = read_tensors(folder.best if which == "best" else folder.centre)[1].get("generation")
         notes = [*stage.notes, *notes_on_environment(record, fingerprint(stage.task))]
         if rule is None:
             notes += [*_keep_for_tensorboard(folder, path, generation), *trackers.show_film(folder, generation or 0, path)]
@@ -240,13 +240,6 @@ def _episode(
         end = picture()
         for _ in range(max(1, round(_HOLD_SECONDS * rate))):
             yield end
-
-
-def _generation(folder: RunFolder, which: str) -> int | None:
-    """The generation of the individual, as recorded in its file."""
-    about = read_tensors(folder.best if which == "best" else folder.centre)[1]
-    generation = about.get("generation")
-    return None if generation is None else int(generation)
 
 
 def _keep_for_tensorboard(folder: RunFolder, film: Path, generation: int | None) -> list[str]:

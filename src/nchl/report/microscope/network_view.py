@@ -13,60 +13,10 @@ from jaxtyping import Float
 
 from nchl.errors import InvalidArgument
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.graph.structure import Graph
+from nchl.networks.graph.structure import Graph, GraphEdge
 from nchl.networks.plasticity import Plasticity
 from nchl.report.microscope.shares import BUILT_IN, Shares
-from nchl.rules import Rule
 from nchl.rules.declaration import side
-
-
-@dataclass(frozen=True)
-class Group:
-    """A group of neurons.
-
-    Attributes:
-        name: name of its block in the genome.
-        shape: (n,) or (channels, height, width).
-        size: number of neurons.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    size: int
-
-
-@dataclass(frozen=True)
-class Layer:
-    """The weights of one edge of the graph.
-
-    Attributes:
-        name: description for readers.
-        label: names of its two groups and the delay; unique in the network.
-        index: index of the edge among those with weights.
-        pre: index of the presynaptic group.
-        post: index of the postsynaptic group.
-        delay: 1 if it reads the activations of the step before, else 0.
-        shape: (out, in) or (out, in / groups, height, width).
-        size: number of weights.
-        rule: rule that changes it, or None.
-        synapses: genome block with one set of parameters per weight, or None.
-    """
-
-    name: str
-    label: str
-    index: int
-    pre: int
-    post: int
-    delay: int
-    shape: tuple[int, ...]
-    size: int
-    rule: Rule | None
-    synapses: str | None
-
-    @property
-    def plastic(self) -> bool:
-        """Whether a rule changes it."""
-        return self.rule is not None
 
 
 @dataclass(frozen=True)
@@ -99,7 +49,8 @@ class NetworkView:
 
     Attributes:
         groups: groups of neurons, input first.
-        layers: layers of weights, in the network's order.
+        layers: edges with weights.
+        labels: of each layer, the names of its two groups and the delay; unique in the network.
         plasticity: averages, trace, modulation, interval and normalisation.
         held: the other state.
         window: length of a weightless network's window in steps; 0 for other networks.
@@ -118,9 +69,11 @@ class NetworkView:
             )
         self.plasticity: Plasticity = getattr(network, "plasticity", Plasticity())
         self.window: int = getattr(network, "window", 0)
-        self.groups = [Group(group.name, group.shape, math.prod(group.shape)) for group in graph.groups]
-        self.layers = self._find_layers(graph)
-        self.held = self._find_held(graph)
+        self.groups, self.layers = graph.groups, graph.weighted
+        arrow = " \N{RIGHTWARDS ARROW} "
+        labels = [f"{self.groups[e.pre].name}{arrow}{self.groups[e.post].name}{' (delay 1)' * e.delay}" for e in self.layers]
+        self.labels = [label if labels.count(label) == 1 else f"{label} ({k})" for k, label in enumerate(labels)]
+        self.held = self._find_held()
         flat, layout = network.genome.detach().cpu().double().reshape(-1), network.layout
         blocks = {name: values.reshape(layout.block(name).shape) for name, values in layout.unpack(flat).items()}
         rules = dict.fromkeys(layer.rule for layer in self.layers if layer.rule is not None)
@@ -166,14 +119,19 @@ class NetworkView:
             found.append((pre, self._seen(layer.post)))
         return found
 
-    def term_names(self, layer: Layer) -> tuple[str, ...]:
+    def synapses(self, layer: GraphEdge) -> str | None:
+        """The genome block with one set of parameters per weight of a layer, or None."""
+        block = f"layer{layer.index}"
+        return block if layer.plastic and block in self.network.layout else None
+
+    def term_names(self, layer: GraphEdge) -> tuple[str, ...]:
         """The terms (A, B, C, D) or parameters that `terms` measures; empty if the layer's change cannot be split.
 
         The change of a kernel cannot: many connections share each of its elements.
         """
         return () if layer.rule is None or len(layer.shape) != 2 else self._shares[layer.rule].names
 
-    def why_no_terms(self, layer: Layer) -> str:
+    def why_no_terms(self, layer: GraphEdge) -> str:
         """The reason, as a sentence, if a plastic layer's change cannot be split; else empty."""
         if layer.rule is None or self.term_names(layer):
             return ""
@@ -200,40 +158,24 @@ class NetworkView:
                 found.append(None)
                 continue
             blocks = self.groups[layer.pre].name, self.groups[layer.post].name
-            found.append(self._shares[layer.rule].of(blocks, layer.synapses, pre, post, weight.reshape(layer.shape)))
+            found.append(self._shares[layer.rule].of(blocks, self.synapses(layer), pre, post, weight.reshape(layer.shape)))
         return found
 
-    def _find_layers(self, graph: Graph) -> list[Layer]:
-        labels = [
-            f"{graph.groups[edge.pre].name} \N{RIGHTWARDS ARROW} {graph.groups[edge.post].name}{' (delay 1)' if edge.delay else ''}"
-            for edge in graph.weighted
-        ]
+    def _find_held(self) -> list[Held]:
         found = []
-        for k, (edge, label) in enumerate(zip(graph.weighted, labels, strict=True)):
-            name = f"{'kernels' if edge.geometry else 'weights'} {edge.name}"
-            unique = label if labels.count(label) == 1 else f"{label} ({k})"
-            block = f"layer{edge.index}"
-            synapses = block if edge.plastic and block in self.network.layout else None
-            size = math.prod(edge.shape)
-            found.append(Layer(name, unique, edge.index, edge.pre, edge.post, edge.delay, edge.shape, size, edge.rule, synapses))
-        return found
-
-    def _find_held(self, graph: Graph) -> list[Held]:
-        found = []
-        for g, group in enumerate(graph.groups):
-            size = self.groups[g].size
+        for g, group in enumerate(self.groups):
             if self._has(f"seen_{g}"):
-                found.append(Held(f"seen_{g}", "seen", "input of the rule", g, None, size))
+                found.append(Held(f"seen_{g}", "seen", "input of the rule", g, None, group.size))
                 if self._has(f"before_{g}"):
-                    found.append(Held(f"before_{g}", "before", "input of the rule in the step before", g, None, size))
+                    found.append(Held(f"before_{g}", "before", "input of the rule in the step before", g, None, group.size))
             if group.delayed:
-                found.append(Held(f"earlier_{g}", "earlier", "activations of the step before", g, None, size))
+                found.append(Held(f"earlier_{g}", "earlier", "activations of the step before", g, None, group.size))
         for k, layer in enumerate(self.layers):
             if self._has(f"trace_{layer.index}"):
-                found.append(Held(f"trace_{layer.index}", "trace", "eligibility trace E", None, k, layer.size))
+                found.append(Held(f"trace_{layer.index}", "trace", "eligibility trace E", None, k, math.prod(layer.shape)))
             for name in () if layer.rule is None else layer.rule.memory:
                 owner = {"pre": layer.pre, "post": layer.post}.get(side(name))
-                size = layer.size if owner is None else self.groups[owner].size
+                size = math.prod(layer.shape) if owner is None else self.groups[owner].size
                 found.append(Held(f"memory_{layer.index}_{name}", "memory", name, owner, k, size))
         return found
 

@@ -65,7 +65,7 @@ class Microscope:
         self._genome = network.genome.detach().cpu().numpy().reshape(-1).astype(np.float32)
         self._layout = network.layout
         neurons = sum(group.size for group in self.view.groups)
-        each = sum(layer.size for layer in self.view.layers if layer.plastic) + neurons * (1 + self.view.window)
+        each = sum(math.prod(layer.shape) for layer in self.view.layers if layer.plastic) + neurons * (1 + self.view.window)
         each += sum(held.size for held in self.view.held)
         self._most = min(moments, BUDGET // max(each, 1))
         if self._most < FEWEST:
@@ -128,11 +128,13 @@ class Microscope:
             "groups": [{"name": g.name, "shape": g.shape, "block": self._block(g.name)} for g in view.groups],
             "layers": [
                 {
-                    **{name: getattr(layer, name) for name in ("name", "label", "pre", "post", "delay", "shape", "plastic")},
-                    "synapses": None if layer.synapses is None else self._block(layer.synapses),
+                    "name": f"{'kernels' if layer.geometry else 'weights'} {layer.name}",
+                    "label": label,
+                    **{name: getattr(layer, name) for name in ("pre", "post", "delay", "shape", "plastic")},
+                    "synapses": self._block(view.synapses(layer)),
                     "terms": view.term_names(layer),
                 }
-                for layer in view.layers
+                for layer, label in zip(view.layers, view.labels, strict=True)
             ],
             "held": [{"kind": h.kind, "name": h.name, "group": h.group, "layer": h.layer, "size": h.size} for h in view.held],
             "arrays": {name: pack(array) for name, array in arrays.items()},
@@ -191,8 +193,8 @@ class Microscope:
             self._kept = self._kept[::2]
             self._stride *= 2
 
-    def _block(self, name: str) -> dict[str, Any] | None:
-        if name not in self._layout:
+    def _block(self, name: str | None) -> dict[str, Any] | None:
+        if name is None or name not in self._layout:
             return None
         block = self._layout.block(name)
         return {"start": block.start, "parameters": block.parameters}
