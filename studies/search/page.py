@@ -13,12 +13,12 @@ from nchl.report.compare import tables as shown
 from nchl.report.compare.groups import Group, group_runs
 from nchl.report.compare.runs import Run, read_run
 from nchl.report.compare.statistics import estimate, mann_whitney
-from nchl.report.compare.tables import Table, ends, markdown
-from nchl.report.formatting import figure
+from nchl.report.compare.tables import Table, markdown
 from nchl.strategies.registry import settings as defaults_of
 
 LAST = 5  # generations over which the tuning looks at the centre
 BUDGET, LONG = 4_000_000, 10_000_000  # steps of a run
+MANY = 1e12  # evaluations, more than any run has
 NOTHING = "No cell of this table is there yet."
 
 
@@ -80,15 +80,16 @@ def cartpole(runs: Sequence[Run]) -> str:
     if not runs:
         return NOTHING
     groups, _, _ = group_runs(runs)
-    # A run that ends without having solved it needs more than any other: ranks and medians can be taken all the same.
+    # A run that ends without having solved it needs more than any other: medians and ranks can be taken all the same.
     needed = {name_of(g): np.array([r.columns["evaluations"][-1] if r.reason == "target" else np.inf for r in g.runs]) for g in groups}
     today = next(name_of(group) for group in groups if is_default(group))
     rows = []
     for name, each in sorted(needed.items(), key=lambda item: float(np.median(item[1]))):
-        p = "-" if name == today else shown.probability(mann_whitney(each, needed[today])[1])
-        interval = ends(estimate(each, np.median, 0)) if np.isfinite(each).all() else "-"
-        median = figure(float(np.median(each))) if np.isfinite(np.median(each)) else "not solved"
-        rows.append((name, str(len(each)), f"{np.isfinite(each).sum()}/{len(each)}", median, interval, p))
+        p = "-" if name == today else shown.probability(mann_whitney(*(np.minimum(either, MANY) for either in (each, needed[today])))[1])
+        interval = estimate(each, np.median, 0) if np.isfinite(each).all() else None
+        between = "-" if interval is None else f"[{interval.low:,.0f}, {interval.high:,.0f}]"
+        median = f"{np.median(each):,.0f}" if np.isfinite(np.median(each)) else "not solved"
+        rows.append((name, str(len(each)), f"{np.isfinite(each).sum()}/{len(each)}", median, between, p))
     return markdown(Table(("strategy", "runs", "solved", "evaluations, median", "95 %", "p, against the default"), rows, 1))
 
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 pytest.importorskip("yaml")
@@ -20,6 +21,7 @@ pytest.importorskip("scipy")
 
 import nchl
 from nchl.report.compare.runs import read_run
+from nchl.runs.sweep import read_sweep
 from reference.pages import ROOT
 
 
@@ -224,3 +226,33 @@ def test_a_study_that_is_stopped_goes_on_elsewhere_with_the_same_bits(tmp_path: 
                 assert (one / name).read_bytes() == (other / name).read_bytes()
         assert {"plasticity_off", "frozen_half_way"} <= set(json.loads((one / "evaluation.json").read_text()))
         assert read_run(one).evaluation["episodes"] == 100
+
+
+@pytest.mark.slow
+def test_the_page_of_the_search_has_all_its_tables_once_all_cells_are_there(tmp_path: Path) -> None:
+    """With made-up metrics: what the page's script does with sweeps that have not been run yet."""
+    pytest.importorskip("matplotlib")
+    about = study.read_study("search")
+    shutil.copytree(about.folder, tmp_path / "studies" / "search", ignore=shutil.ignore_patterns("cells", "unfinished"))
+    record = json.loads((about.cells("tuning")[0] / "config.json").read_text())
+    made_up = study.read_study("search", tmp_path)
+    for sweep in made_up.sweeps:
+        for each in read_sweep(made_up.file(sweep)):
+            folder = cell(made_up.folder / "cells" / sweep / each.name)
+            (folder / "config.json").write_text(json.dumps({**record, "settings": each.config.to_json()}))
+            solved = each.config.strategy == "openai-es"
+            summary = {"reason": "target" if solved and sweep == "cartpole" else "max_steps"}
+            (folder / "summary.json").write_text(json.dumps(summary))
+            rng, most = np.random.default_rng(len(each.name) + each.config.seed), each.config.max_steps or 500_000
+            rows = [f"{k},{200 * k},{most // 5 * k},{k + rng.normal()},{k + rng.normal()},{k},0.01" for k in range(1, 6)]
+            head = "generation,evaluations,env_steps,mean,validation_centre,best_so_far,search_seconds"
+            (folder / "metrics.csv").write_text("\n".join([head, *rows]) + "\n")
+    page = study.page_of(made_up)
+    tables = page.tables(made_up)
+    assert not [name for name, table in tables.items() if page.NOTHING in table]
+    assert {name: table.count("snes, sigma 1") > 0 for name, table in tables.items()} == dict.fromkeys(tables, True)
+    assert tables["cartpole"].count("| 5/5 | 1,000 |") == 3
+    assert tables["cartpole"].count("| 0/5 | not solved |") == 3
+    assert tables["halfcheetah-long"].count("/5)") == 2
+    page.pictures(made_up, tmp_path)
+    assert (tmp_path / "search-halfcheetah.png").stat().st_size > 10_000
