@@ -1,4 +1,4 @@
-"""The statistics against values by hand, plain loops and simulations whose truth is known."""
+"""The statistics against hand-computed values, plain loops and simulations with known answers."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_the_probability_of_improvement_counts_pairs() -> None:
 
 
 def exact_p(first: np.ndarray, second: np.ndarray) -> float:
-    """Share of all ways to deal the values into two groups whose U is at least as far from its mean."""
+    """Share of all splits of the values into two groups with U at least as far from its mean."""
     pooled = np.concatenate([first, second])
     everyone = range(len(pooled))
 

@@ -47,7 +47,7 @@ class Looked:
         self.arrays = {name: unpack(packed) for name, packed in self.data["arrays"].items()}
 
     def held(self, kind: str, group: int | None = None, layer: int | None = None, name: str | None = None) -> np.ndarray:
-        """What the page shows of something held: (moments, size)."""
+        """The recorded values of one entry of `held`: (steps, size)."""
         start = 0
         for k, held in enumerate(self.data["held"]):
             if (held["kind"], held["group"], held["layer"]) == (kind, group, layer) and name in (None, held["name"]):
@@ -201,7 +201,7 @@ def test_several_rules_and_several_edges_into_one_group() -> None:
     assert (terms[1:, 1, :2] > 0).all()
     assert (terms[:, 1, 2:] == 0).all()
     assert (terms[:, 3] == 0).all()
-    # At the first step there is nothing before: what depends on the presynaptic neuron is 0.
+    # Before the first step all activations are 0, and so are the terms with the presynaptic neuron.
     assert (terms[0, 2, [0, 2]] == 0).all()
     assert (terms[0, 2, [1, 3]] > 0).all()
     assert terms[0, 1, 0] == 0

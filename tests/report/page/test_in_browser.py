@@ -1,5 +1,5 @@
-"""The report in a real browser: it opens from disk and asks for nothing, the slider moves the picture, play plays, hovering tells the
-rules, names stay text. Screenshots for people are left in `build/screenshots`.
+"""The report in a real browser: no requests, slider, playback, tooltips, escaped names, saved figures. Screenshots are written to
+`build/screenshots`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small run whose individual lives for a while, with a name that would like to be an element."""
+    """A small run with episodes of some length, and with a name that looks like an element."""
     folder = tmp_path_factory.mktemp("browser") / "run <b>"
     nchl.run("CartPole-v1", out=folder, hidden=[6], population=20, generations=4, command=["nchl", "evolve", EVIL])
     config = json.loads((folder / "config.json").read_text())
@@ -57,7 +57,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Opened:
-    """A page that was opened from disk, with everything that it complained of or asked for."""
+    """A page opened from disk, with its console messages and requests."""
 
     def __init__(self, browser: Any, path: Path, width: int = 1280, height: int = 900, scheme: str = "light", touch: bool = False) -> None:
         self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, has_touch=touch)

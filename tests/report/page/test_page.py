@@ -1,4 +1,4 @@
-"""`nchl report`: what the page says, what it must never do, and every state in which a run can be found."""
+"""`nchl report`: contents of the page, escaping and requests, and all states of a run."""
 
 from __future__ import annotations
 
@@ -248,7 +248,7 @@ def test_what_cannot_be_drawn_is_left_out_with_its_reason(run: Path, monkeypatch
 def test_a_film_of_the_run_folder_is_embedded(run: Path) -> None:
     (run / "film.mp4").write_bytes(b"a film")
     text = quickly(run, film=True)
-    # `nchl film` may have shown the centre: only the film itself says whom.
+    # `nchl film` may have shown the centre: the film itself names the individual.
     assert "film.mp4 of the run folder; its last line says which individual and seed." in text
     assert "The best individual" not in text[text.index('<section id="film"') : text.index('<section id="learning"')]
     assert 'src="data:video/mp4;base64,YSBmaWxt"' in text

@@ -1,4 +1,4 @@
-"""The pictures of one run: labelled, honest about bands, and drawn whatever the numbers are."""
+"""Figures of one run: labels, legends of bands, and values that are not finite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights & Biases offline, and MLflow in a folder: what they get, how a resume finds them, and that they change nothing."""
+"""Weights & Biases offline, and MLflow in a folder: their figures, their records after a resume, and unchanged results."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Told:
 
 @pytest.fixture
 def sessions(monkeypatch: pytest.MonkeyPatch) -> list[Told]:
-    """What each session told; a session asks for its failure by the next number in `Told.failures`."""
+    """The trackers of all sessions, in order; `Module.fail_at` is the step at which the next one fails."""
     made: list[Told] = []
 
     class Module:
@@ -134,7 +134,7 @@ def test_a_film_goes_only_to_trackers_that_the_run_asks_for(sessions: list[Told]
 
 
 class Entity:
-    """What MLflow's client hands about."""
+    """An object of MLflow's client."""
 
     def __init__(self, *values: Any, **named: Any) -> None:
         self.values, self.info, self.experiment_id = values, self, "7"
