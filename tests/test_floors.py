@@ -29,6 +29,7 @@ FLOORS = (
     "networks",
     "testing",
     "simulators",
+    "perturbations",
     "tasks",
     "rollout",
     "strategies",

@@ -36,7 +36,7 @@ def test_a_configuration_is_cut_whatever_named_its_budgets_and_python_is_warned(
         assert (config.generations, config.population) == (2, 8)
     with pytest.warns(budget.BudgetCut):
         config = EvolveConfig.create("CartPole-v1", **LARGE)
-    assert (config.episodes, config.validation_episodes, config.workers, config.max_episode_steps) == (2, 2, 2, 100)
+    assert (config.episodes, config.validation_episodes, config.workers, config.max_episode_steps) == (2, 2, 2, 120)
     assert EvolveConfig.create("CartPole-v1", generations=1, population=4, max_episode_steps=50).population == 4  # small enough: no warning
     assert EvolveConfig.from_json(EvolveConfig("CartPole-v1").to_json()).generations == 100  # a record says what it said
 

@@ -41,6 +41,7 @@ VERBS = {
     "film": Verb("nchl.cli.film", "film what a run has found, on an unseen episode"),
     "report": Verb("nchl.cli.report", "make a page of a run, with one lifetime under the microscope"),
     "compare": Verb("nchl.cli.compare", "compare groups of runs, with intervals and tests"),
+    "adapt": Verb("nchl.cli.adapt", "break the body, the senses or the network, and measure the recovery"),
     "sweep": Verb("nchl.cli.sweep", "run a grid of settings and seeds"),
     "describe": Verb("nchl.cli.describe", "show the sizes and the genome of a network or a run"),
     "tasks": Verb("nchl.cli.tasks", "list the tasks that this machine can run"),

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nchl.cli.parser import Parser, add_result_options, at_least
+from nchl.cli.parser import Parser, add_perturb_option, add_result_options, at_least
 from nchl.report.formatting import figure
 
 _COLUMNS = ("mean", "std", "iqm", "min", "max", "length")
@@ -22,6 +22,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="the run folder that `nchl evolve` made")
     add_result_options(parser)
     parser.add_argument("--episodes", type=at_least(1), default=100, metavar="N", help="episodes to play (default: 100)")
+    add_perturb_option(parser)
     parser.add_argument("--controls", action="store_true", help="also play without the rule, and with weights frozen half-way")
     parser.add_argument("--dynamics", action="store_true", help="also say what the weights do over a lifetime: settle, cycle or drift")
 
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         controls=args.controls,
         dynamics=args.dynamics,
         rule=args.rule,
+        perturb=args.perturb,
     )
 
 
@@ -64,6 +66,8 @@ def text(result: dict[str, Any]) -> str:
     ]
     who = "best individual" if result["which"] == "best" else "centre of the search"
     title = f"{result['task']} on {result['simulator']}: the {who}, {result['episodes']} unseen episodes, seed {result['seed']}"
+    if result["perturbations"]:
+        title += f", perturbed: {' | '.join(result['perturbations'])}"
     lines = [title, "", *table, *explained]
     if result["non_finite"]:
         lines += ["", f"{result['non_finite']} episodes were not finite; they are in none of the figures"]

@@ -2,7 +2,7 @@
 
 The film is an mp4 that browsers play, in real time of the simulation. It shows an episode of `nchl evaluate` with the same
 seed. With `--controls` three copies start the same episode side by side: as evolved, with the rule switched off, and with the
-weights frozen half-way.
+weights frozen half-way; with `--perturb`, frozen when the perturbation comes, which is marked in the frames.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nchl.cli.parser import Parser, add_result_options, at_least
+from nchl.cli.parser import Parser, add_perturb_option, add_result_options, at_least
 from nchl.report.formatting import figure
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -23,7 +23,10 @@ def add_arguments(parser: Parser) -> None:
     """The run folder, what to show, and how."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the run folder")
     add_result_options(parser)
-    parser.add_argument("--out", type=Path, metavar="FILE.mp4", help="the film (default: film.mp4 in the run folder)")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE.mp4", help="the film (default: film.mp4 in the run folder; perturbed: film-perturbed.mp4)"
+    )
+    add_perturb_option(parser)
     parser.add_argument("--gif", action="store_true", help="also write a GIF beside it")
     parser.add_argument("--controls", action="store_true", help="plasticity on, off and frozen half-way, side by side")
     parser.add_argument("--episodes", type=at_least(1), default=1, metavar="N", help="episodes, one after the other (default: 1)")
@@ -59,6 +62,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         fps=args.fps,
         seconds=args.seconds,
         rule=args.rule,
+        perturb=args.perturb,
         on_progress=_Progress().show,
     )
 
@@ -74,7 +78,7 @@ def text(result: dict[str, Any]) -> str:
     ]
     rows = {"return": result}
     if "plasticity_off" in result:
-        rows = {"as evolved": result, "plasticity off": result["plasticity_off"], "frozen half-way": result["frozen_half_way"]}
+        rows = {"as evolved": result, "plasticity off": result["plasticity_off"], **_frozen(result)}
     for name, about in rows.items():
         each = [
             f"{'not finite' if value is None else figure(value)} in {steps} steps"
@@ -82,6 +86,13 @@ def text(result: dict[str, Any]) -> str:
         ]
         lines.append(f"{name}: {', '.join(each)}")
     return "\n".join([*lines, *(f"note: {note}" for note in result["notes"])])
+
+
+def _frozen(result: dict[str, Any]) -> dict[str, Any]:
+    """The third panel: frozen half-way, or when something went wrong."""
+    if "frozen" in result:
+        return {"frozen when perturbed": result["frozen"]}
+    return {"frozen half-way": result["frozen_half_way"]}
 
 
 class _Progress:

@@ -138,6 +138,7 @@ _CONVERTERS: dict[str, Callable[[str], Any]] = {
     "float": number,
     "str": str,
     "texts": str,
+    "specs": str,
     "settings": str,
     "places": _place,
 }
@@ -161,6 +162,17 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
         help="another simulator than the run's own",
     )
     add_rule_option(parser)
+
+
+def add_perturb_option(parser: argparse.ArgumentParser) -> None:
+    """What goes wrong in each episode."""
+    parser.add_argument(
+        "--perturb",
+        action="append",
+        metavar="SPEC",
+        help="what goes wrong in each episode, for example motor:3=0@500; may be given several times; none: nothing (default: as in "
+        "training)",
+    )
 
 
 def add_rule_option(parser: argparse.ArgumentParser) -> None:
@@ -196,7 +208,7 @@ def _add_option(group: Any, option: Option) -> None:
     more: dict[str, Any] = {"nargs": "*" if option.kind == "ints" else "+" if option.kind in ("texts", "settings") else None}
     if option.kind == "settings":
         more["action"] = _Settings
-    elif option.kind == "places":
+    elif option.kind in ("places", "specs"):
         more["action"] = "append"
     elif option.name == "simulator":
         more["action"] = Once

@@ -98,6 +98,7 @@ class StaticGRU(PlasticNetwork):
         if gives_weights(weights):
             raise InvalidArgument("a static network's weights are its genome; set them by set_hrules, not by reset")
         self._buffers["hidden"] = self.genome.new_empty(0)
+        self._genome_changed()  # what a lesion has changed in the last episode
 
     def draw_weights(self, generator: torch.Generator) -> list[Tensor]:
         """An empty list: nothing is drawn."""
@@ -109,6 +110,10 @@ class StaticGRU(PlasticNetwork):
         return [
             tensor.reshape(*self.lead, *tensor.shape[1:]) for name, tensor in self._numbers.items() if self.layout.block(name).shape[1:]
         ]
+
+    def hidden_groups(self) -> list[tuple[int, list[int], list[int]]]:
+        """The hidden neurons: how many, and which of `weights` lead to them and from them (as columns). Their gates count as one neuron."""
+        return [(self.nodes[1], [], [1, 2])]
 
     def forward(self, x: Shaped[Tensor, "*observations"]) -> Shaped[Tensor, "*outputs"]:
         """Outputs in [-1, 1] for `x` of shape `(inputs,)`, `(population, inputs)`, or with a batch axis before the inputs.
@@ -173,7 +178,8 @@ class StaticGRU(PlasticNetwork):
 
     def _genome_changed(self) -> None:
         named = self.layout.unpack(self.genome.reshape(self.population or 1, self.nparams))
-        self._numbers = {name: tensor.contiguous() for name, tensor in named.items()}
+        # Memory of its own: a lesion changes it for the rest of an episode, and never the genome.
+        self._numbers = {name: tensor.contiguous().clone() for name, tensor in named.items()}
 
     def _activation_axes(self) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
         return {"hidden": ((self.population or 1,), (self.nodes[1],))}

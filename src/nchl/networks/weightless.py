@@ -89,6 +89,9 @@ class WNcHL(PlasticNetwork):
         for k in range(len(self.nodes)):
             self.register_buffer(f"activations_{k}", self.genome.new_empty(0))
             self.register_buffer(f"activations_history_{k}", self.genome.new_empty(0))
+        # Which steps of the window count, where a lesion has dropped some; and which hidden neurons are silent. None: no lesion.
+        self._counting: Tensor | None = None
+        self._silent: list[Tensor] | None = None
         self._genome_changed()
         self.reset()
 
@@ -101,6 +104,7 @@ class WNcHL(PlasticNetwork):
         if gives_weights(weights):
             raise InvalidArgument("a weightless network has no initial weights, got some; call reset() without them, or use NcHL")
         self._steps = 0
+        self._counting, self._silent = None, None
         for k in range(len(self.nodes)):
             self._buffers[f"activations_{k}"] = self.genome.new_empty(0)
             self._buffers[f"activations_history_{k}"] = self.genome.new_empty(0)
@@ -127,7 +131,8 @@ class WNcHL(PlasticNetwork):
         self._make_room(a.shape[-2])
         groups = [a]
         for k in range(len(self.nodes) - 1):
-            groups.append(torch.tanh(self._product(k, groups[-1])))
+            made = torch.tanh(self._product(k, groups[-1]))
+            groups.append(made if self._silent is None or k + 2 == len(self.nodes) else made.masked_fill(self._silent[k], 0.0))
         for k, group in enumerate(groups):
             self._buffers[f"activations_{k}"] = group
         return groups[-1].clone() if batched else groups[-1].squeeze(-2).clone()
@@ -143,7 +148,48 @@ class WNcHL(PlasticNetwork):
             raise self._order_error()
         for k in range(len(self.nodes)):
             self.get_buffer(f"activations_history_{k}")[..., self._steps % self.window, :, :] = self.get_buffer(f"activations_{k}")
+        if self._counting is not None:
+            self._counting[..., self._steps % self.window] = 1.0
         self._steps += 1
+
+    @torch.no_grad()
+    def drop_steps(self, rows: Any, lost: Any) -> None:
+        """Forget steps of the window: their updates are no longer part of the weights. For lesions, see `nchl.perturbations`.
+
+        Args:
+            rows: indices of individuals.
+            lost: which places of the window, (rows, window) of True and False; a place that no step has filled yet holds nothing.
+        """
+        if not self._steps:
+            return
+        kept = 1.0 - torch.as_tensor(lost).to(self.genome)
+        people = self.population or 1
+        index = torch.as_tensor(rows).to(self.device)
+        filled = (torch.arange(self.window, device=self.device) < self._steps).to(self.dtype)
+        if self._counting is None:
+            self._counting = filled.expand(*self.lead, self.window).clone()
+        counting = self._counting.view(people, self.window)
+        counting[index] = counting[index] * kept
+        for k in range(len(self.nodes)):
+            history = self.get_buffer(f"activations_history_{k}")
+            flat = history.view(people, self.window, -1)
+            flat[index] = flat[index] * kept[:, :, None]
+
+    def silence(self, rows: Any, lost: Any) -> None:
+        """Silence hidden neurons of individuals until `reset`; `lost`: (rows, hidden neurons), the groups one behind the other."""
+        if self._silent is None:
+            self._silent = [torch.zeros(*self.lead, 1, n, dtype=torch.bool, device=self.device) for n in self.nodes[1:-1]]
+        index, parts = torch.as_tensor(rows).to(self.device), torch.as_tensor(lost).to(self.device).split(list(self.nodes[1:-1]), dim=1)
+        for silent, part in zip(self._silent, parts, strict=True):
+            silent.view(self.population or 1, -1)[index] |= part
+
+    def window_tensors(self) -> list[Tensor]:
+        """What the weights are made of: the activations of the window's steps, and which of the steps count. The tensors themselves."""
+        if self._counting is None:
+            filled = (torch.arange(self.window, device=self.device) < self._steps).to(self.dtype)
+            self._counting = filled.expand(*self.lead, self.window).clone()
+        held: list[Tensor] = [*(self.get_buffer(f"activations_history_{k}") for k in range(len(self.nodes))), self._counting]
+        return held
 
     @property
     @torch.no_grad()
@@ -155,7 +201,8 @@ class WNcHL(PlasticNetwork):
             for slot in range(min(self._steps, self.window)):
                 pre, post = (self.get_buffer(f"activations_history_{j}")[..., slot, :, :] for j in (k, k + 1))
                 pre_parameters, post_parameters = ({name: t.unsqueeze(-2) for name, t in self._neurons[j].items()} for j in (k, k + 1))
-                total += NCHL.delta(pre, post, pre, pre_parameters, post_parameters, {}).mean(-3)
+                moved = NCHL.delta(pre, post, pre, pre_parameters, post_parameters, {}).mean(-3)
+                total += moved if self._counting is None else moved * self._counting[..., slot, None, None]
             made.append(total)
         return made
 
@@ -163,7 +210,9 @@ class WNcHL(PlasticNetwork):
         """W(t) x of layer k for `x (*lead, batch, n_in)`, by the equation at the top; `(*lead, batch, n_out)`."""
         if self._steps == 0:  # an empty sum, also where `x` is not finite or overflows
             return x.new_zeros(*x.shape[:-1], self.nodes[k + 1])
-        steps = min(self._steps, self.window)
+        steps: int | Tensor = min(self._steps, self.window)
+        if self._counting is not None:
+            steps = self._counting.sum(-1)[..., None, None]
         pre, post = (self.get_buffer(f"activations_history_{j}") for j in (k, k + 1))
         # Steps and the samples of their batches are one long axis; a step's update is the mean over its batch.
         batch = pre.shape[-2]

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from nchl.perturbations.surgery import Surgery
 from nchl.rollout.statistics import Accumulator, ObservationStatistics
 from nchl.tasks import Task
 
@@ -55,6 +56,8 @@ def play(
     sums: Accumulator | None = None,
     recorder: Recorder | None = None,
     freeze_after: int | None = None,
+    surgery: Surgery | None = None,
+    rewards_of: list[Tensor] | None = None,
     stop: threading.Event | None = None,
 ) -> Played:
     """Play one episode for each of the first n rows of a network that was reset already.
@@ -68,6 +71,8 @@ def play(
         sums: where to add what was observed (before normalisation), row by row.
         recorder: keeps the actions.
         freeze_after: number of the network's steps after which the weights stay as they are; None: they never do.
+        surgery: lesions and freezing of single rows, between two steps.
+        rewards_of: gets the rewards of each step, (n,); 0 of rows that have finished.
         stop: looked at before each step.
 
     Raises:
@@ -95,7 +100,10 @@ def play(
             if statistics is not None:
                 observations = statistics.normalise(observations)
             batch.show(observations, inputs)
-            outputs = network.step(inputs, active=batch.mask, reward=earned if step > 1 else None).detach()
+            reward = earned if step > 1 else None
+            if surgery is not None:
+                reward = surgery.before((step - 1) * task.action_repeat, reward)
+            outputs = network.step(inputs, active=batch.mask, reward=reward).detach()
             outputs = batch.finite(outputs[:n].to(first.device))
             actions = task.map_actions(outputs, network.output_bounded)
             if recorder is not None:
@@ -103,6 +111,8 @@ def play(
             raw, rewards, terminated, truncated, taken = task.step(actions, batch.active)
             if earned is not None:
                 earned[:n] = rewards
+            if rewards_of is not None:
+                rewards_of.append(rewards.clone())
             finished = terminated | truncated
             if task.early_stop is not None:
                 negative = task.early_stop.count(negative, rewards)

@@ -7,6 +7,7 @@ weights are functions of (run seed, purpose, generation, episode), and each indi
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from nchl.errors import InvalidArgument, ShapeError
+from nchl.perturbations.surgery import Surgery
+from nchl.perturbations.surgery import check as check_lesions
 from nchl.rollout.play import Played, Recorder, kind, play
 from nchl.rollout.statistics import Accumulator, ObservationStatistics, ObservationSums
 from nchl.seeds import Purpose, environment_seed, weights_seed
@@ -32,6 +35,7 @@ class Rollout:
         lengths: steps of each episode (P, episodes).
         non_finite: number of individuals with an action, reward, weight or rule that was not finite.
         observation_sums: what was seen, for the next generation's normalisation; None without normalisation.
+        rewards: of each step of the network (P, episodes, steps), float64, 0 after the end of an episode; None where none were kept.
     """
 
     fitness: Float[np.ndarray, " p"]
@@ -39,6 +43,7 @@ class Rollout:
     lengths: Int[np.ndarray, "p episodes"]
     non_finite: int
     observation_sums: ObservationSums | None = None
+    rewards: Float[np.ndarray, "p episodes steps"] | None = None
 
     @property
     def env_steps(self) -> int:
@@ -107,10 +112,12 @@ def rollout(
         for episode in range(episodes):
             begin(network, [weights_seed(run_seed, purpose, generation, episode)])
             named = Start(run_seed, purpose, generation, episode, episodes, slot=slot + start)
-            first = task.reset(Seeds.shared(end - start, named))
+            seeds = Seeds.shared(end - start, named)
+            first = task.reset(seeds)
             if statistics is not None and sums is None:
                 sums = Accumulator(end - start, task.observation_shape, first.device)
-            played.append(play(network, task, first, sound, statistics=statistics, sums=sums, recorder=recorder, stop=stop))
+            how: dict[str, Any] = {"statistics": statistics, "sums": sums, "recorder": recorder, "stop": stop}
+            played.append(play(network, task, first, sound, surgery=_surgery(network, task, seeds), **how))
         parts.append(_scores(played, sound, None if sums is None else sums.sums()))
     return Rollout.concatenate(parts)
 
@@ -125,9 +132,10 @@ def evaluate(
     generation: int = 0,
     episodes: int = 100,
     statistics: ObservationStatistics | None = None,
-    freeze_after: int | None = None,
+    freeze_after: int | Sequence[int] | None = None,
     recorder: Recorder | None = None,
     first_episode: int = 0,
+    keep_rewards: bool = False,
     stop: threading.Event | None = None,
 ) -> Rollout:
     """Score one individual or a few on many starts, all episodes side by side: each has a start and initial weights of its own.
@@ -141,9 +149,10 @@ def evaluate(
         generation: validation after different generations meets different starts.
         episodes: number of episodes of each individual.
         statistics: normalisation of observations.
-        freeze_after: number of steps after which the weights stay as they are.
+        freeze_after: number of the network's steps after which the weights stay as they are; or one number for each episode.
         recorder: keeps the actions.
         first_episode: index of the first episode; above 0 for the later part of an evaluation.
+        keep_rewards: keep the reward of each step.
         stop: set by another thread, it ends the episodes at the next step.
 
     Returns:
@@ -159,18 +168,48 @@ def evaluate(
     episodes_of = [
         (individual, episode) for individual in range(len(genomes)) for episode in range(first_episode, first_episode + episodes)
     ]
-    parts = []
+    parts: list[Played] = []
+    kept: list[np.ndarray] = []
     for start in range(0, len(episodes_of), network.population):
         chunk = episodes_of[start : start + network.population]
         sound = _set_rules(network, genomes[[individual for individual, _ in chunk]])
         begin(network, [weights_seed(run_seed, purpose, generation, episode) for _, episode in chunk])
-        first = task.reset(Seeds.of(environment_seed(run_seed, purpose, generation, episode) for _, episode in chunk))
-        played = play(network, task, first, sound, statistics=statistics, freeze_after=freeze_after, recorder=recorder, stop=stop)
-        parts.append(played)
+        seeds = Seeds.of(environment_seed(run_seed, purpose, generation, episode) for _, episode in chunk)
+        first = task.reset(seeds)
+        frozen = _frozen(freeze_after, [episode - first_episode for _, episode in chunk])
+        each = frozen if isinstance(frozen, list) else None
+        how: dict[str, Any] = {"statistics": statistics, "recorder": recorder, "stop": stop}
+        how |= {"freeze_after": None if isinstance(frozen, list) else frozen, "surgery": _surgery(network, task, seeds, each)}
+        rewards: list[torch.Tensor] | None = [] if keep_rewards else None
+        parts.append(play(network, task, first, sound, rewards_of=rewards, **how))
+        if rewards is not None:
+            kept.append(torch.stack(rewards, 1).double().cpu().numpy())
     shape = (len(genomes), episodes)
     returns = np.concatenate([part.returns for part in parts]).reshape(shape)
     lengths = np.concatenate([part.lengths for part in parts]).reshape(shape)
-    return Rollout(returns.mean(axis=1), returns, lengths, int(np.isnan(returns).any(axis=1).sum()))
+    scores = Rollout(returns.mean(axis=1), returns, lengths, int(np.isnan(returns).any(axis=1).sum()))
+    if keep_rewards:
+        longest = max(part.shape[1] for part in kept)
+        padded = np.concatenate([np.pad(part, ((0, 0), (0, longest - part.shape[1]))) for part in kept])
+        scores.rewards = np.nan_to_num(padded, nan=0.0, posinf=0.0, neginf=0.0).reshape(*shape, longest)
+    return scores
+
+
+def _frozen(freeze_after: int | Sequence[int] | None, episodes: list[int]) -> int | list[int] | None:
+    """The step from which on weights stay: one number where it is the same for all of these episodes."""
+    if freeze_after is None or isinstance(freeze_after, int):
+        return freeze_after
+    each = [int(freeze_after[episode]) for episode in episodes]
+    return each[0] if len(set(each)) == 1 else each
+
+
+def _surgery(network: Any, task: Task, seeds: Seeds, freeze: list[int] | None = None) -> Surgery | None:
+    """Lesions and freezing of single rows; None where there is neither."""
+    lesions = task.plan.of_kind("network")
+    if not lesions and freeze is None:
+        return None
+    steps = None if freeze is None else [step * task.action_repeat for step in freeze]
+    return Surgery(network, lesions, seeds.each, steps, task.action_repeat)
 
 
 def check(network: Any, task: Task) -> None:
@@ -183,6 +222,7 @@ def check(network: Any, task: Task) -> None:
     if network.population is None:
         raise InvalidArgument("a rollout needs a network with a population: build it with population=N")
     check_sizes(network, task)
+    check_lesions(task.plan.all, network)
 
 
 def check_sizes(network: Any, task: Task) -> None:

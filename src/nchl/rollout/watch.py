@@ -15,6 +15,7 @@ from jaxtyping import Float, UInt8
 
 from nchl.errors import InvalidArgument
 from nchl.networks.base import PlasticNetwork
+from nchl.perturbations.surgery import Surgery
 from nchl.rollout.scores import check_sizes
 from nchl.rollout.statistics import ObservationStatistics
 from nchl.tasks.render import Stage
@@ -91,6 +92,8 @@ def watch(
     task, was_plastic = stage.task, network.plastic
     lead = network.population is not None
     raw = stage.begin()
+    lesions = task.plan.of_kind("network")
+    surgery = Surgery(network, lesions, [stage.seed], None, task.action_repeat) if lesions else None
     total, negative, done = 0.0, torch.zeros(1, dtype=torch.int64), False
     try:
         for step in range(task.decisions):
@@ -103,6 +106,8 @@ def watch(
                 observation = statistics.normalise(observation)
             shown = observation[0].numpy().copy()
             seen = observation.to(network.device, network.dtype, copy=True)
+            if surgery is not None:
+                surgery.before(step * task.action_repeat, None)
             outputs = network.step(seen if lead else seen[0]).detach().cpu().reshape(1, -1)
             if not torch.isfinite(outputs).all():
                 return

@@ -24,7 +24,7 @@ MOST = {
     "generations": 2,
     "generations of a resumed run": 3,
     "population": 8,
-    "steps of an episode": 100,
+    "steps of an episode": 120,
     "episodes": 2,
     "validation_episodes": 2,
     "workers": 2,

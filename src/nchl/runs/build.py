@@ -164,6 +164,8 @@ def recipe(
         env=config.env,
         action_repeat=config.action_repeat or 1,
         wrap=tuple(code.places.get(nth("wrap", k), place) for k, place in enumerate(config.wrap or ())),
+        perturb=config.perturb or (),
+        perturb_training=config.perturb_training or (),
         backend=config.backend or "auto",
         device=str(config.device),
         constants=objects.constants if constants is None else constants,

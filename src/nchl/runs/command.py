@@ -30,7 +30,7 @@ def option_words(option: Option, value: Any) -> list[str]:
         return [option.flag if value else option.flag.replace("--", "--no-", 1)]
     if option.kind in ("ints", "texts"):
         return [option.flag, *map(str, value)]
-    if option.kind == "places":
+    if option.kind in ("places", "specs"):
         return [word for place in value for word in (option.flag, place)]
     if option.kind == "settings":
         return [option.flag, *(f"{name}={json.dumps(each)}" for name, each in value.items())]

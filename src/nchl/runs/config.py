@@ -84,6 +84,8 @@ class EvolveConfig:
     observe: tuple[str, ...] | None = environment.OBSERVE
     action_repeat: int | None = environment.ACTION_REPEAT
     wrap: tuple[str, ...] | None = environment.WRAP
+    perturb: tuple[str, ...] | None = environment.PERTURB
+    perturb_training: tuple[str, ...] | None = environment.PERTURB_TRAINING
 
     network: str | None = option(
         "str",
@@ -200,8 +202,8 @@ class EvolveConfig:
         if about.kind in LISTS and isinstance(value, list):
             value = tuple(value)
             object.__setattr__(self, about.name, value)
-        if about.kind == "settings" and value is not None:
-            value = environment.settled(value)
+        if about.kind in ("settings", "specs") and value is not None:
+            value = environment.settled(value) if about.kind == "settings" else environment.PERTURBED[about.name](value)
             object.__setattr__(self, about.name, value)
         network, strategy = str(self.network), str(self.strategy)
         if value is not None:

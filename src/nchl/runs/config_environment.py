@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nchl.errors import InvalidArgument
+from nchl.runs.config_perturbations import PERTURBED as PERTURBED
 from nchl.runs.options import option
 
 _TASK = "task"
@@ -38,6 +39,23 @@ WRAP: Any = option(
     "the innermost first",
     _TASK,
     metavar="MODULE:NAME|FILE.py:NAME",
+)
+
+PERTURB: Any = option(
+    "specs",
+    None,
+    "what goes wrong in every episode, for example motor:3=0@500 or friction=x0.25; may be given several times; docs/adaptation.md has the "
+    "language",
+    _TASK,
+    metavar="SPEC",
+)
+PERTURB_TRAINING: Any = option(
+    "specs",
+    None,
+    "one of several sets of perturbations for each episode, by chance: a set (`none`, one, or 'A & B' together), or the sets of a suite by "
+    "its name or FILE.yaml; may be given several times",
+    _TASK,
+    metavar="SPEC|SUITE",
 )
 
 

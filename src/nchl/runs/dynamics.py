@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ def lifetimes(
     which: str = "best",
     simulator: str | None = None,
     rule: str | None = None,
+    perturb: Sequence[str] | str | None = None,
 ) -> list[Dynamics]:
     """Play the first episodes of an evaluation again, one at a time, and follow the weights; a static network plays none.
 
@@ -30,11 +32,12 @@ def lifetimes(
         which: "best" or "centre".
         simulator: None: the run's own.
         rule: another rule than the run's own, on purpose: "FILE.py:NAME".
+        perturb: what goes wrong, in place of what went wrong in training; None: as in training.
 
     Raises:
         NchlError: no such run or result.
     """
-    with open_run(run, seed, which, simulator=simulator, draw=False, rule=rule) as scene:
+    with open_run(run, seed, which, simulator=simulator, draw=False, rule=rule, perturb=perturb) as scene:
         found = []
         for episode in range(episodes if scene.network.plastic else 0):
             scene.to_episode(episode)

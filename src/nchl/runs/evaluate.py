@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def evaluate(
     rule: str | None = None,
     network: Any = None,
     task: Task | None = None,
+    perturb: Sequence[str] | str | None = None,
 ) -> dict[str, Any]:
     """Let a run's result play, each episode on a start and with initial weights of its own.
 
@@ -53,15 +55,16 @@ def evaluate(
         rule: another rule than the run's own, on purpose: "FILE.py:NAME".
         network: the run's, where it was begun with an object that its folder cannot hold.
         task: likewise.
+        perturb: what goes wrong in each episode, in place of what went wrong in training: texts, "none" for nothing; None: as in training.
 
     Returns:
         A JSON object: task, simulator, which, episodes, seed, then of the returns mean, std, iqm (interquartile mean), min, max,
         length (mean, in steps), non_finite (episodes that were not finite and are in none of the figures), and returns; with
         `controls` the same figures for `plasticity_off` and `frozen_half_way`. Then what it was computed with: `environment`, the digest of
         the Gymnasium environment (see `tasks.fingerprint`; None where the simulator's version says it), and `code`, the SHA-256 of each
-        file of the user's own; and `notes`, lines that a user should see. With `dynamics` also `dynamics`: verdict ("settles", "cycles",
-        "drifts" or None), number (late_share or period), why, late_share, autocorrelation, period, explained, counts and per_episode; see
-        `rollout.dynamics`.
+        file of the user's own; `perturbations`, the sets of which each episode had one (see `perturbations.plan`); and `notes`, lines that
+        a user should see. With `dynamics` also `dynamics`: verdict ("settles", "cycles", "drifts" or None), number (late_share or period),
+        why, late_share, autocorrelation, period, explained, counts and per_episode; see `rollout.dynamics`.
 
     Raises:
         NchlError: no such run or result, or controls for a network that never rewires itself.
@@ -75,7 +78,7 @@ def evaluate(
     found = read_result(run, which, rule=rule, given=Objects(network=network, task=task))
     record, genome, tensors = found.record, found.genome, found.tensors
     config = record.settings
-    about = found.recipe()
+    about = found.recipe(perturb)
     played = task_of(about, simulator)
     acting = network_of(about, played, min(episodes, played.largest_slice))
     check_length(genome, acting, found.folder)
@@ -108,7 +111,13 @@ def evaluate(
         environment = fingerprint(played)
         result["environment"] = digest(environment)
         result["code"] = found.code.digests
-        result["notes"] = [*found.notes, *unrecorded(acting, tensors), *notes_on_environment(record, environment)]
+        result["perturbations"] = played.plan.texts if played.plan else []
+        result["notes"] = [
+            *found.notes,
+            *found.notes_on_training(perturb),
+            *unrecorded(acting, tensors),
+            *notes_on_environment(record, environment),
+        ]
         if controls or (controls is None and acting.plastic):
             half = max(1, round(float(plastic.lengths.mean()) / 2))
             result["plasticity_off"] = figures(play(freeze_after=0))
@@ -117,7 +126,8 @@ def evaluate(
         if task is None:
             played.close()
     if dynamics:
-        result["dynamics"] = followed(run, episodes=episodes, seed=seed, which=which, simulator=simulator, rule=rule)
+        how: dict[str, Any] = {"seed": seed, "which": which, "simulator": simulator, "rule": rule, "perturb": perturb}
+        result["dynamics"] = followed(run, episodes=episodes, **how)
     return result
 
 

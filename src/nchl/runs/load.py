@@ -7,6 +7,7 @@ action = net.act(observation)       # the network also rewires itself here
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from nchl.rollout import ObservationStatistics
 from nchl.runs import trust
 from nchl.runs.build import recipe
 from nchl.runs.code import Code, collect_places
+from nchl.runs.config_perturbations import always
 from nchl.runs.files import read_tensors
 from nchl.runs.folder import Record, RunFolder
 from nchl.runs.objects import Objects, of_record
@@ -129,10 +131,29 @@ class Result:
     notes: list[str]
     objects: Objects = field(default_factory=Objects)
 
-    def recipe(self) -> Recipe:
-        """What builds its network and task; in this process, whatever played the run."""
+    def recipe(self, perturb: Sequence[str] | str | None = None) -> Recipe:
+        """What builds its network and task; in this process, whatever played the run.
+
+        Args:
+            perturb: what goes wrong in each episode, in place of what went wrong in training; None: as in training.
+
+        Raises:
+            InvalidArgument: no perturbations, or those of a task that was given as an object.
+        """
         settings = self.record.settings.replace(workers=None, cluster=None) if self.objects.cannot_travel else self.record.settings
-        return recipe(settings, recorded_constants(self.tensors), self.code, self.objects)
+        about = recipe(settings, recorded_constants(self.tensors), self.code, self.objects)
+        if perturb is None:
+            return about
+        if about.played is not None:
+            raise InvalidArgument("perturb: this run's task was given as an object; perturb that: nchl.tasks.make(..., perturb=[...])")
+        return replace(about, perturb=always(perturb) or (), perturb_training=())
+
+    def notes_on_training(self, perturb: Sequence[str] | str | None) -> list[str]:
+        """A line where an episode has the perturbations of training because no others were named."""
+        told = [*(self.record.settings.perturb or ()), *(self.record.settings.perturb_training or ())]
+        if perturb is not None or not told:
+            return []
+        return [f"perturbed as in training ({', '.join(told)}); --perturb none plays intact episodes"]
 
 
 def load(

@@ -30,9 +30,10 @@ ADDED = frozenset(
     | {"sigma_schedule", "lr_schedule", "optimizer", "weight_decay"}
     | {"recurrent", "average", "every", "trace", "modulate"}
     | {"env", "observe", "action_repeat", "wrap"}
+    | {"perturb", "perturb_training"}
 )
 
-LISTS = ("ints", "texts", "places")  # kinds whose values are tuples
+LISTS = ("ints", "texts", "places", "specs")  # kinds whose values are tuples
 
 # Options of earlier versions -> what is said of them.
 FORMER = {"diagonal": "--diagonal is a strategy of its own now: write --strategy sep-cma-es (in Python, strategy='sep-cma-es')"}
@@ -44,8 +45,8 @@ class Option:
 
     Attributes:
         name: field of `EvolveConfig`.
-        kind: `str`, `int`, `float`, `bool` (a flag), `ints` (one number or more), `texts`, `places` (given once for each) or `settings`
-            (named values).
+        kind: `str`, `int`, `float`, `bool` (a flag), `ints` (one number or more), `texts`, `places` and `specs` (given once
+            for each) or `settings` (named values).
         default: the value that it takes where it has a meaning and is not given; None: no value.
         help: one sentence, with units and source where there are any; ends with the default.
         group: heading under which the help shows it.
@@ -185,6 +186,7 @@ def check_kind(option: Option, value: Any) -> None:
         "ints": isinstance(value, tuple) and all(isinstance(item, int) and not isinstance(item, bool) for item in value),
         "texts": isinstance(value, tuple) and all(isinstance(item, str) and item for item in value),
         "places": isinstance(value, tuple) and all(isinstance(item, str) and ":" in item for item in value),
+        "specs": isinstance(value, tuple) and all(isinstance(item, str) and item for item in value),
         "settings": isinstance(value, dict),
     }[option.kind]
     if not fits:
@@ -196,6 +198,7 @@ def check_kind(option: Option, value: Any) -> None:
             "ints": "a list of whole numbers",
             "texts": "a list of texts",
             "places": "a list of MODULE:NAME or FILE.py:NAME",
+            "specs": "a list of texts",
             "settings": "settings by name",
         }[option.kind]
         # A run is repeated from its record, which can name code and not hold it.

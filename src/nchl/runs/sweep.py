@@ -127,7 +127,7 @@ def _value(name: str, value: Any, path: Path) -> Any:
             return float(value)
         except ValueError:
             return value
-    if kind in ("texts", "places") and value is not None:
+    if kind in ("texts", "places", "specs") and value is not None:
         values = tuple(value) if isinstance(value, list) else (value,)
         return tuple(_beside(each, path) if kind == "places" and is_place(each) else each for each in values)
     if not isinstance(value, str):

@@ -85,6 +85,7 @@ def open_run(
     backend: str | None = None,
     draw: bool = True,
     rule: str | None = None,
+    perturb: Sequence[str] | str | None = None,
 ) -> Scene:
     """Put what a run has found on a stage.
 
@@ -100,6 +101,7 @@ def open_run(
         size: (width, height) of a picture; None: what suits the task.
         backend: how the network's step is computed; None: as in the run.
         rule: another rule than the run's own, on purpose: "FILE.py:NAME".
+        perturb: what goes wrong, in place of what went wrong in training; None: as in training.
         draw: False: a stage without pictures, which every task has; `watch` then needs `draw=never`.
 
     Raises:
@@ -110,7 +112,7 @@ def open_run(
         if value < 0:
             raise InvalidArgument(f"{name} must be at least 0, got {value}")
     found = read_result(run, which, rule=rule)
-    config, genome, tensors, about = found.record.settings, found.genome, found.tensors, found.recipe()
+    config, genome, tensors, about = found.record.settings, found.genome, found.tensors, found.recipe(perturb)
     stage = open_stage(
         about.task,
         about.simulator if simulator is None else simulator,
@@ -127,7 +129,7 @@ def open_run(
             about = replace(about, backend=backend)
         network = network_of(about, task, 1)
         check_length(genome, network, found.folder)
-        stage.notes += [*found.notes, *unrecorded(network, tensors)]
+        stage.notes += [*found.notes, *found.notes_on_training(perturb), *unrecorded(network, tensors)]
         network.set_hrules(np.asarray(genome))
         scene = Scene(config, which, seed, episode, network, stage, statistics_from(tensors, task.observation_shape))
         scene.draw_weights()

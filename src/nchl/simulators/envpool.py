@@ -150,10 +150,10 @@ class EnvPool(HostSimulator):
     ) -> None:
         self._task, self._threads = task, 1 if task.startswith(_LIGHT) else threads
         self._most = MOST_ENVIRONMENTS
-        self._options = typed_for_envpool(task, settings or {}) | (
+        self.options = typed_for_envpool(task, settings or {}) | (
             {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
         )
-        probe = Pool(task, [0], 1, self._options, lambda space: packing(space, observe, task, hidden(task)))
+        probe = Pool(task, [0], 1, self.options, lambda space: packing(space, observe, task, hidden(task)))
         self.packing = probe.pack
         self.observation_space, self.action_space, self.step_limit = probe.whole_space, probe.action_space, probe.step_limit
         self._pool: Pool | None = None  # of the batch that is played
@@ -195,7 +195,7 @@ class EnvPool(HostSimulator):
         return pool, observations
 
     def _made(self, seeds: Sequence[int]) -> Pool:
-        return Pool(self._task, seeds, self._threads, self._options, self.packing)
+        return Pool(self._task, seeds, self._threads, self.options, self.packing)
 
     def _make_room(self, size: int) -> None:
         """Drop the pools that were not used for the longest time until so many environments more may be kept."""
@@ -219,7 +219,7 @@ class EnvPool(HostSimulator):
 
     def one(self, seed: int, **options: Any) -> Pool:
         """A pool of one environment, made with more of EnvPool's options, for example to be drawn."""
-        return Pool(self._task, [seed], 1, {**self._options, **options}, self.packing)
+        return Pool(self._task, [seed], 1, {**self.options, **options}, self.packing)
 
     def close(self) -> None:
         """See `Simulator.close`."""

@@ -154,6 +154,8 @@ def make(wanted: Wanted) -> Simulator:
     recipe: dict[str, Any] = {"id": plain_id, "module": module, "options": options}
     if wrap:
         recipe |= {"wrap": list(wrap), "texts": files}
+    if wanted.changes:
+        recipe["changes"] = list(wanted.changes)
     where = "auto"
     if isinstance(spec.entry_point, str) and spec.entry_point.startswith(_LIGHT):
         where = "here"

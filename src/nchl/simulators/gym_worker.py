@@ -67,8 +67,8 @@ def make_environment(recipe: Mapping[str, Any]) -> Any:
     Args:
         recipe: `id`, and optionally `module` (imported first), `spec` (Gymnasium's own JSON, where the id may be unknown
             here), `options` (keywords of `gymnasium.make`), `wrap` (places of wrappers, the innermost first; those in files of the user's
-            stand with their texts in `texts`) and `warm_up` (reset once, because the first episode of some simulators differs from
-            all later ones).
+            stand with their texts in `texts`), `changes` (the place of a wrapper around these, then its texts) and `warm_up` (reset
+            once, because the first episode of some simulators differs from all later ones).
     """
     gymnasium = importlib.import_module("gymnasium")
     if recipe.get("module"):
@@ -78,6 +78,9 @@ def make_environment(recipe: Mapping[str, Any]) -> Any:
     environment = gymnasium.make(what, disable_env_checker=True, **recipe.get("options", {}))
     for place in recipe.get("wrap", ()):
         environment = wrapper(place, recipe.get("texts", {}))(environment)
+    if recipe.get("changes"):
+        place, *texts = recipe["changes"]
+        environment = wrapper(place, {})(environment, texts)
     if recipe.get("warm_up"):
         environment.reset(seed=0)
     return environment

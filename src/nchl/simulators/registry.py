@@ -57,6 +57,7 @@ class Wanted:
         wrap: wrappers of the environment, `MODULE:NAME` or `FILE.py:NAME`, the innermost first.
         texts: the user's files by path; None: as they lie on the disk.
         device: of simulators that compute on one.
+        changes: what alters a Gymnasium environment while it runs: the place of a wrapper around all others, and the texts that it gets.
         notes: gets lines for the user.
     """
 
@@ -68,6 +69,7 @@ class Wanted:
     wrap: tuple[str, ...] = ()
     texts: Mapping[str, bytes] | None = None
     device: str = "cpu"
+    changes: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from nchl.errors import RunError, TaskError
+from nchl.perturbations.plan import plan_of_texts
 from nchl.simulators.base import Seeds, Simulator, Step
 from nchl.simulators.flatten import LEAVES, PARTS, Packing, packing
 from nchl.simulators.plain_spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple, Unseen, kind
@@ -76,6 +77,8 @@ def to_record(task: Task) -> dict[str, Any]:
     more: dict[str, Any] = {"action_repeat": task.action_repeat} if task.action_repeat > 1 else {}
     if kind(simulator.observation_space) in PARTS:
         more["observe"] = seen
+    if task.plan:
+        more["perturbations"] = task.plan.texts
     return {
         "id": task.id,
         "simulator": simulator.name,
@@ -114,6 +117,7 @@ def from_record(data: Mapping[str, Any], image_size: tuple[int, int] | None, mak
             step_limit=step_limit,
             largest_slice=_count(data["largest_slice"]),
             action_repeat=_count(data.get("action_repeat", 1)),
+            plan=plan_of_texts(data.get("perturbations", [])),
         )
     except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, TaskError) as error:
         raise RunError(f"{file}: key 'task' was altered or written by another version of nchl ({type(error).__name__}: {error})") from error

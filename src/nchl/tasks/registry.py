@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nchl import cores, simulators
+from nchl import cores
 from nchl.errors import InvalidArgument, UnknownName
+from nchl.perturbations import Perturbation, parse_all, plan, signals
+from nchl.perturbations.language import check_moments
 from nchl.simulators import Wanted, bullet
-from nchl.tasks import suites
+from nchl.tasks import perturbed, suites
 from nchl.tasks.early_stop import PUBLISHED
 from nchl.tasks.spaces import action_map, observation_map
 from nchl.tasks.task import FALLBACK_LIMIT, Task
@@ -78,6 +80,8 @@ def make(
     wrap: Sequence[str] | None = None,
     texts: Mapping[str, bytes] | None = None,
     device: str = "cpu",
+    perturb: Sequence[str | Perturbation] | str | None = None,
+    perturb_training: Sequence[str] | None = None,
 ) -> Task:
     """Make a task by name.
 
@@ -94,6 +98,8 @@ def make(
         wrap: wrappers for a Gymnasium environment, as `MODULE:NAME` or `FILE.py:NAME`, the innermost first.
         texts: the user's files that `wrap` names, by path; None: as they lie on the disk.
         device: of the simulator "warp"; the others compute on the CPU.
+        perturb: what goes wrong in every episode, as `"motor:3=0@500"`; see `nchl.perturbations.language`.
+        perturb_training: sets of further perturbations, one of which each episode has, by its seed.
 
     Raises:
         UnknownName: no such task, simulator, part or setting; the message offers the nearest.
@@ -107,10 +113,11 @@ def make(
     name = _ALIASES.get(id, id)
     repeat = _positive("action_repeat", action_repeat) or 1
     observe, wrap, env = _texts("observe", observe), _texts("wrap", wrap), _settings(env)
+    wrong = plan(perturb, perturb_training)
     most = _positive("threads", threads) or len(cores.available())
     wanted = Wanted(name, most, limit, observe, env, wrap, texts, device)
     try:
-        made = simulators.make(simulator, wanted)
+        made = perturbed.make(simulator, wanted, wrong)
     except UnknownName as error:
         if error.name != name or simulator != "auto":
             raise
@@ -132,8 +139,12 @@ def make(
         step_limit=step_limit,
         largest_slice=_LARGEST_SLICE.get(name, made.most),
         action_repeat=repeat,
+        plan=wrong,
         notes=notes,
     )
+    if wrong:
+        check_moments(wrong.all, step_limit)
+        signals.check(wrong.all, name, task.observation_shape, made.action_space)
     return task.made_by(
         task=id,
         simulator=simulator,
@@ -143,6 +154,8 @@ def make(
         env=env or None,
         action_repeat=repeat if repeat > 1 else None,
         wrap=list(wrap) or None,
+        perturb=[str(each) for each in parse_all(perturb)] or None,
+        perturb_training=list(perturb_training or ()) or None,
     )
 
 

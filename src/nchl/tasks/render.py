@@ -27,6 +27,7 @@ from nchl.simulators.envpool import EnvPool
 from nchl.simulators.gym import Gymnasium, plain
 from nchl.simulators.host import HostSimulator, Rows
 from nchl.tasks import render_mujoco
+from nchl.tasks.perturbed import Variants, body_of
 from nchl.tasks.task import Task
 
 SIZE = (480, 360)
@@ -197,7 +198,7 @@ class TwinStage(Stage):
         assert isinstance(task.simulator, EnvPool)
         self._simulator = task.simulator
         with simulator_arithmetic(), gym_worker.quiet():
-            self._model = plain(task.id, render_mode="rgb_array")
+            self._model = plain(task.id, render_mode="rgb_array", **body_of(task.simulator))
             drawn_by = render_mujoco.prepare(self._model.unwrapped, size)
             self._model.reset(seed=0)
         super().__init__(task, seed, drawn_by, self._model.metadata["render_fps"], notes)
@@ -259,6 +260,10 @@ def open_stage(
     wished = None if size is None else (int(size[0]), int(size[1]))
     task = tasks.make(id, simulator, max_episode_steps, image_size, threads=1, **more)
     notes: list[str] = list(task.notes)
+    if isinstance(task.simulator, Variants):
+        task.close()
+        task = tasks.make(id, "gymnasium", max_episode_steps, image_size, threads=1, **more)
+        notes = [*task.notes, f"{task.id} is played in Gymnasium here, where one environment has the bodies of all episodes"]
     if isinstance(task.simulator, EnvPool):
         if not draw:
             return EnvPoolStage(task, seed, None, notes, draw=False)

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
+from nchl.perturbations.plan import Plan
+from nchl.perturbations.signals import Signals
 from nchl.simulators.base import Seeds, Simulator, Step
 from nchl.tasks.early_stop import EarlyStop
 from nchl.tasks.repeat import Repeated
@@ -35,6 +37,8 @@ class Task:
             their rewards.
         largest_slice: individuals that are stepped side by side at most; a larger population is cut. It bounds the memory of networks,
             not of simulators, which may be kept for each slice (see `nchl.simulators.envpool`).
+        plan: what goes wrong in its episodes. The simulator has changed bodies already; motors and sensors are changed here, between
+            simulator and network; lesions of networks are the rollout's.
         notes: lines that the user should see once.
     """
 
@@ -46,9 +50,12 @@ class Task:
     step_limit: int = FALLBACK_LIMIT
     largest_slice: int = 1024
     action_repeat: int = 1
+    plan: Plan = field(default_factory=Plan)
     notes: list[str] = field(default_factory=list)
     _made: tuple[dict[str, Any], tuple[Any, ...]] | None = field(default=None, init=False, compare=False, repr=False)
     _repeated: Repeated | None = field(default=None, init=False, compare=False, repr=False)
+    _signals: Signals | None = field(default=None, init=False, compare=False, repr=False)
+    _decisions: int = field(default=0, init=False, compare=False, repr=False)
 
     def made_by(self, **said: Any) -> Task:
         """The task itself, which now knows by which words of `tasks.make` it was made."""
@@ -64,7 +71,8 @@ class Task:
 
     @property
     def _parts(self) -> tuple[Any, ...]:
-        return self.simulator, self.observation, self.action, self.early_stop, self.step_limit, self.largest_slice, self.action_repeat
+        limits = self.early_stop, self.step_limit, self.largest_slice, self.action_repeat
+        return self.simulator, self.observation, self.action, *limits, self.plan
 
     @property
     def observation_shape(self) -> tuple[int, ...]:
@@ -87,8 +95,9 @@ class Task:
         return self.action.size
 
     def map_observations(self, raw: Shaped[Tensor, "size ..."], active: Bool[Tensor, " size"] | None = None) -> Shaped[Tensor, "size ..."]:
-        """Raw observations -> network inputs; rows that are not active may come back as any numbers."""
-        return self.observation(raw, active)
+        """Raw observations -> network inputs, once for each step; rows that are not active may come back as any numbers."""
+        seen = self.observation(raw, active)
+        return seen if self._signals is None else self._signals.observe(seen, self._decisions * self.action_repeat)
 
     def map_actions(self, outputs: Float[Tensor, "k size"], bounded: bool) -> Shaped[Tensor, "k ..."]:
         """k rows of finite network outputs -> k actions within the space; `bounded`: the outputs lie in [-1, 1] already."""
@@ -96,11 +105,17 @@ class Task:
 
     def reset(self, seeds: Seeds) -> Shaped[Tensor, "size ..."]:
         """Begin a batch of episodes; their first raw observations, see `Simulator.reset`."""
-        self._repeated = None
-        return self.simulator.reset(seeds)
+        self._repeated, self._decisions = None, 0
+        first = self.simulator.reset(seeds)
+        signals = self.plan.of_kind("motor", "sensor")
+        self._signals = Signals(signals, seeds.each, self.simulator.action_space, first.device) if signals else None
+        return first
 
     def step(self, actions: Shaped[Tensor, "size ..."], active: Bool[Tensor, " size"]) -> Step:
         """One action of each active environment, see `Simulator.step`; the action is repeated where the task does so."""
+        if self._signals is not None:
+            actions = self._signals.act(actions, self._decisions * self.action_repeat)
+        self._decisions += 1
         if self.action_repeat == 1:
             return self.simulator.step(actions, active)
         if self._repeated is None:

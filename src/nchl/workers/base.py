@@ -40,6 +40,8 @@ class Recipe:
         env: settings of the environment.
         action_repeat: steps of the environment for each action.
         wrap: wrappers for a Gymnasium environment, the innermost first.
+        perturb: what goes wrong in every episode, see `tasks.make`.
+        perturb_training: sets of perturbations, one of which each episode has.
         backend: "auto", "eager" or "compiled".
         device: of the networks.
         threads: of the simulator; None: one per processor. Scores do not depend on it.
@@ -60,6 +62,8 @@ class Recipe:
     env: Mapping[str, Any] | None = field(default=None, hash=False)
     action_repeat: int = 1
     wrap: tuple[str, ...] = ()
+    perturb: tuple[str, ...] = ()
+    perturb_training: tuple[str, ...] = ()
     backend: str = "auto"
     device: str = "cpu"
     threads: int | None = None
@@ -71,7 +75,15 @@ class Recipe:
     @property
     def task_words(self) -> dict[str, Any]:
         """The words of `tasks.make` beside the task's id, the simulator, sizes and limits."""
-        return {"observe": self.observe, "env": self.env, "action_repeat": self.action_repeat, "wrap": self.wrap, "texts": self.code}
+        wrong = {"perturb": self.perturb, "perturb_training": self.perturb_training}
+        return {
+            "observe": self.observe,
+            "env": self.env,
+            "action_repeat": self.action_repeat,
+            "wrap": self.wrap,
+            "texts": self.code,
+            **wrong,
+        }
 
 
 class Workers(Protocol):

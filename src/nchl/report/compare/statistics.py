@@ -114,6 +114,30 @@ def band(
     return _band(values, iqm, seed)
 
 
+def mean_band(
+    values: Float[np.ndarray, "n points"], seed: int
+) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"], Float[np.ndarray, " points"]]:
+    """As `band`, of means."""
+    return _band(values, np.mean, seed)
+
+
+def ratio(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"], seed: int) -> Interval:
+    """The mean of the first by the mean of the second, number by number of one another's twins, with its bootstrap interval."""
+    first, second = _finite(first), _finite(second)
+    twins = np.stack([first, second], axis=-1)  # resampled together
+
+    def share(pairs: np.ndarray, axis: int = -1) -> Any:
+        means = pairs.mean(axis=axis)
+        return means[..., 0] / means[..., 1]
+
+    if len(twins) < 2:
+        return Interval(float(share(twins, axis=0)), float("nan"), float("nan"))
+    random = np.random.default_rng(seed)
+    drawn = [share(twins[random.integers(len(twins), size=len(twins))], axis=0) for _ in range(RESAMPLES_OF_A_BAND)]
+    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(float(share(twins, axis=0)), float(low), float(high))
+
+
 def _band(values: np.ndarray, statistic: Statistic, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     by_point = np.ascontiguousarray(values.T)
     low, high = _interval((by_point,), statistic, seed, RESAMPLES_OF_A_BAND)

@@ -16,6 +16,7 @@ from nchl.errors import require
 
 ON, OFF, FROZEN = "#56b4e9", "#bbbbbb", "#e69f00"
 _BACKGROUND, _TEXT, _FAINT = "#12161c", "#f5f7fa", "#aab4c0"
+_WRONG, _PLATE = "#d55e00", "#ffffff"
 _GAP = 4  # pixels between two frames
 _DIM = 0.45  # brightness of a frame after the episode has ended
 
@@ -28,12 +29,14 @@ class Caption(NamedTuple):
         line: time and return.
         colour: colour of the mark beside the title.
         ended: whether the episode has ended; the frame is then dimmed.
+        mark: what has gone wrong by now, written on the frame; empty: nothing.
     """
 
     title: str
     line: str
     colour: str
     ended: bool = False
+    mark: str = ""
 
 
 def compose(
@@ -58,6 +61,12 @@ def compose(
     for column, (picture, (_, caption)) in enumerate(zip(pictures, panels, strict=True)):
         left = column * width + _GAP // 2
         canvas.paste(picture.point(lambda value: round(_DIM * value)) if caption.ended else picture, (left, top))
+        if caption.mark:
+            sign = _fitting(caption.mark, inner - 12, small)
+            pen.rectangle((left, top, left + inner - 1, top + 3), fill=_WRONG)
+            pen.text(
+                (left + inner - 6, top + 0.75 * small + 4), caption.mark, _WRONG, sign, anchor="rm", stroke_width=2, stroke_fill=_PLATE
+            )
         if caption.ended:
             over = _fitting("the episode has ended", inner, title)
             pen.text((left + inner / 2, top + tallest / 2), "the episode has ended", _TEXT, over, anchor="mm")

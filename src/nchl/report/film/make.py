@@ -17,6 +17,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from nchl.errors import InvalidArgument, NchlError
+from nchl.perturbations.draws import moment_of
+from nchl.perturbations.language import together
 from nchl.report.film import video
 from nchl.report.film.captions import FROZEN, OFF, ON, Caption, compose
 from nchl.rollout.watch import Moment, never
@@ -62,6 +64,13 @@ class _Panel:
     def __post_init__(self) -> None:
         self.plastic = self.scene.network.plastic
 
+    @property
+    def moment(self) -> int | None:
+        """The network's step at which the first thing goes wrong in the present episode; None where nothing does."""
+        task, seed = self.scene.stage.task, self.scene.stage.seed
+        steps = [moment_of(each, seed) for each in task.plan.of(seed)]
+        return -(-min(steps) // task.action_repeat) if steps else None
+
     def begin(self, freeze_after: int | None, every: int, last: float) -> None:
         """Begin an episode in which every `every`-th step is drawn, and none after `last`."""
         self.freeze_after, self._last = freeze_after, last
@@ -100,7 +109,10 @@ class _Panel:
             title = f"weights frozen {'since' if frozen else 'from'} {self.freeze_after / per_second:.1f} s{'' if frozen else ' on'}"
             colour = FROZEN if frozen else ON
         total = f"{self.total:,.1f}" if math.isfinite(self.total) else "not finite"
-        return Caption(title, f"{self.steps / per_second:.2f} s   reward {total}", colour, ended=not self.running)
+        moment, mark = self.moment, ""
+        if moment is not None and self.steps >= moment:
+            mark = together(self.scene.stage.task.plan.of(self.scene.stage.seed))
+        return Caption(title, f"{self.steps / per_second:.2f} s   reward {total}", colour, ended=not self.running, mark=mark)
 
 
 def film(
@@ -117,6 +129,7 @@ def film(
     fps: float | None = None,
     seconds: float | None = None,
     rule: str | None = None,
+    perturb: Sequence[str] | str | None = None,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Film a run's result.
@@ -133,12 +146,14 @@ def film(
         width: width of one frame in pixels, rounded up to even.
         fps: most frames per second of simulated time, up to 60; None: one per step, at most 60. The film runs in real time.
         seconds: length of each episode to show; the return is still that of the whole episode.
+        perturb: what goes wrong, in place of what went wrong in training; with controls, the third copy is frozen when it comes.
         rule: "FILE.py:NAME" of a rule to use in place of the run's own; requires `out`.
         on_progress: called with the number of steps played and the largest possible number.
 
     Returns:
         A JSON object: film, gif, task, simulator, drawn_by, which, generation, seed, episodes, returns, lengths, frames,
-        frames_per_second, width, height, notes; with controls `plasticity_off` and `frozen_half_way`, each with returns and lengths.
+        frames_per_second, width, height, notes; with controls `plasticity_off` and `frozen_half_way`
+        (perturbed: `frozen`), each with returns and lengths.
 
     Raises:
         NchlError: the run or result does not exist, the task cannot be drawn here, ffmpeg is missing, or `out` cannot be written.
@@ -148,7 +163,8 @@ def film(
     folder = RunFolder.open(run)
     if rule is not None and out is None:
         raise InvalidArgument("with another rule, the film does not belong in the run folder: name a file with --out")
-    path = folder.path / "film.mp4" if out is None else Path(out)
+    # `film.mp4` is the run's own, which its report shows.
+    path = folder.path / ("film.mp4" if perturb is None else "film-perturbed.mp4") if out is None else Path(out)
     video.check(path)
     record = read_result(run, which, rule=rule).record
     config = record.settings
@@ -157,7 +173,7 @@ def film(
         size = None if config.task in DRAWN_BY_ENVPOOL else (width, round(width * _ASPECT))
         panels: list[_Panel] = []
         for control in ("", "off", "frozen") if controls else ("",):
-            scene = open_run(run, seed, which, simulator=simulator, size=size, rule=rule)
+            scene = open_run(run, seed, which, simulator=simulator, size=size, rule=rule, perturb=perturb)
             panels.append(_Panel(stack.enter_context(scene), control))
             if controls and not panels[0].plastic:
                 raise never_changes(config)
@@ -177,7 +193,7 @@ def film(
             video.to_gif(path, made)
         generation = read_tensors(folder.best if which == "best" else folder.centre)[1].get("generation")
         notes = [*stage.notes, *notes_on_environment(record, fingerprint(stage.task))]
-        if rule is None:
+        if rule is None and perturb is None:
             notes += [*_keep_for_tensorboard(folder, path, generation), *trackers.show_film(folder, generation or 0, path)]
         shown, *others = panels
         result: dict[str, Any] = {
@@ -196,7 +212,8 @@ def film(
         if others:
             off, frozen = others
             result["plasticity_off"] = {"returns": off.returns, "lengths": off.lengths}
-            result["frozen_half_way"] = {"after_steps": frozen.freezes, "returns": frozen.returns, "lengths": frozen.lengths}
+            key = "frozen" if stage.task.plan else "frozen_half_way"
+            result[key] = {"after_steps": frozen.freezes, "returns": frozen.returns, "lengths": frozen.lengths}
         result |= {"frames": writer.frames, "frames_per_second": rate, "width": writer.size[0], "height": writer.size[1], "notes": notes}
         return result
 
@@ -217,7 +234,9 @@ def _episode(
     for panel in panels:
         after = {"": None, "off": 0}.get(panel.control)
         if panel.control == "frozen":
-            after = max(1, round(sum(1 for _ in panels[0].scene.watch(draw=never)) / 2))  # as `nchl evaluate --controls` does
+            after = panel.moment
+            if after is None:
+                after = max(1, round(sum(1 for _ in panels[0].scene.watch(draw=never)) / 2))  # as `nchl evaluate --controls` does
             panel.freezes.append(after)
         panel.begin(after, every, last)
 

@@ -21,7 +21,7 @@ import numpy as np
 from nchl import __version__
 from nchl.errors import InvalidArgument, NchlError, RunError, require
 from nchl.report import formatting
-from nchl.report.page import facts, lifetime
+from nchl.report.page import adaptation, facts, lifetime
 from nchl.report.page.inline_svg import svg
 from nchl.report.page.lifetime import Life, note_missing, record_life
 from nchl.report.page.snapshot import State, snapshot
@@ -93,6 +93,7 @@ def write(
             tell("recording one lifetime for the microscope")
             life = record_life(state, seed, notes, rule)
         recording = life.recording
+        adapted = adaptation.section(Path(run), state.folder.path, notes, _trusted) if rule is None else None
         embedded = None
         if film:
             try:
@@ -116,6 +117,7 @@ def write(
             recording=None if recording is None else _json(recording),
             life=recording,
             dynamics=life.dynamics,
+            adaptation=adapted,
             dynamics_pictures=lifetime.figures(life.dynamics, _trusted),
             film=embedded,
             notes=notes,

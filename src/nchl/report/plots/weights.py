@@ -26,12 +26,13 @@ _SHADES = 12
 _POINTS = 1000  # of the curve of changes
 
 
-def weight_path(axes: Axes, life: Dynamics) -> Axes:
+def weight_path(axes: Axes, life: Dynamics, moment: int | None = None) -> Axes:
     """The path of the weights in its first two principal components, coloured by time.
 
     Args:
         axes: axes to draw on.
         life: dynamics of one lifetime.
+        moment: step of a perturbation, which is marked; None: there was none.
     """
     x, y = life.path.T
     steps = life.path_steps
@@ -42,6 +43,9 @@ def weight_path(axes: Axes, life: Dynamics) -> Axes:
     if len(x):
         axes.plot(x[0], y[0], "o", color=BLUE, markersize=8, linestyle="none", label=f"start (step {steps[0]})")
         axes.plot(x[-1], y[-1], "s", color=ORANGE, markersize=8, linestyle="none", label=f"end (step {steps[-1]})")
+    if len(x) and moment is not None:
+        near = int(np.argmin(np.abs(steps - moment)))
+        axes.plot(x[near], y[near], "X", color=VERMILLION, markersize=9, linestyle="none", label=f"perturbed (step {moment})")
     first_share, second_share = life.explained
     axes.set_xlabel(f"first principal component ({first_share:.0%} of the variance)")
     axes.set_ylabel(f"second ({second_share:.0%})")

@@ -1,0 +1,200 @@
+"""Bodies and grounds that differ from the task's own: a model's XML, changed by MuJoCo's `MjSpec`.
+
+Promise: what a change does not name stays. A model whose total mass its XML fixes gets the densities that this total stands for, so that a
+lighter limb makes no other part heavier; after that MuJoCo computes masses, inertias and all that follows from the shapes.
+
+A slope is gravity that is tilted: on an endless plane the two are the same, and heights are then measured from the ground.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nchl.errors import InvalidArgument, TaskError, nearest, require
+from nchl.perturbations.objects import Attribute, Perturbation, Push, Scaled, Slope
+from nchl.simulators.gym_worker import quiet
+
+# A perturbation with the number that it stands for in one episode.
+Change = tuple[Perturbation, float]
+
+
+def spec_of(path: Path | str) -> Any:
+    """The `MjSpec` of an XML file, with the masses that its total stands for.
+
+    Raises:
+        MissingExtra: MuJoCo is not installed.
+        TaskError: MuJoCo cannot read the file.
+    """
+    mujoco = require("mujoco", "sim")
+    try:
+        with quiet():  # MuJoCo calls an attribute of Gymnasium's own files deprecated, on standard error
+            spec = mujoco.MjSpec.from_file(str(path))
+    except (ValueError, RuntimeError, OSError) as error:
+        raise TaskError(f"MuJoCo cannot read the body in {path}: {error}") from error
+    if spec.compiler.settotalmass > 0:
+        wanted = float(spec.compiler.settotalmass)
+        spec.compiler.settotalmass = -1
+        share = wanted / float(spec.compile().body_mass.sum())
+        for geom in spec.geoms:
+            geom.density *= share
+            if math.isfinite(geom.mass):
+                geom.mass *= share
+    return spec
+
+
+def changed(path: Path | str, changes: Sequence[Change]) -> str:
+    """The XML of a body with changes.
+
+    Args:
+        path: of the task's own XML.
+        changes: what is changed, each with its number; pushes and attributes are no part of a body.
+
+    Raises:
+        InvalidArgument: a body or joint that is not there; lists those that are.
+        TaskError: a shape that cannot be changed.
+    """
+    spec = spec_of(path)
+    for each, value in changes:
+        _apply(spec, each, value)
+    try:
+        spec.compile()
+        xml: str = spec.to_xml()
+    except (ValueError, RuntimeError) as error:
+        raise TaskError(f"MuJoCo cannot make the body with {', '.join(str(each) for each, _ in changes)}: {error}") from error
+    return xml
+
+
+def differences(path: Path | str, changes: Sequence[Change]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What changes do to a compiled model: name of an array -> where it differs (True), and the new numbers.
+
+    Raises:
+        NchlError: as `changed`.
+    """
+    before, after = (_compiled(changed(path, some), Path(path)) for some in ((), changes))
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for part, (mine, other) in {"": (before, after), "opt.": (before.opt, after.opt)}.items():
+        for name in dir(mine):
+            old = None if name.startswith("_") else getattr(mine, name)
+            if isinstance(old, np.ndarray) and old.dtype.kind in "fiub":
+                new = getattr(other, name)
+                if old.shape == new.shape and not np.array_equal(old, new, equal_nan=True):
+                    found[part + name] = (old != new, new.copy())
+    return found
+
+
+def check(path: Path | str, perturbations: Sequence[Perturbation]) -> None:
+    """Refuse names that the body does not have.
+
+    Raises:
+        InvalidArgument: a body or joint that is not there; lists those that are.
+    """
+    spec = spec_of(path)
+    for each in perturbations:
+        if isinstance(each, Push | Scaled) and each.place:
+            _body(spec, each, each.place)
+
+
+def body_index(model: Any, each: Perturbation, place: str) -> int:
+    """The index of a body in a compiled model, by its name or that of its joint.
+
+    Raises:
+        InvalidArgument: neither is there.
+    """
+    mujoco = require("mujoco", "sim")
+    found = int(mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, place))
+    if found >= 0:
+        return found
+    joint = int(mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, place))
+    if joint >= 0:
+        return int(model.jnt_bodyid[joint])
+    names = [model.body(k).name for k in range(1, model.nbody)], [model.joint(k).name for k in range(model.njnt)]
+    raise _missing(each, place, *names)
+
+
+def _compiled(xml: str, path: Path) -> Any:
+    mujoco = require("mujoco", "sim")
+    # Meshes and textures are named relative to the XML's own folder.
+    files = {each.name: each.read_bytes() for each in path.parent.iterdir() if each.suffix.lower() in (".stl", ".obj", ".png", ".msh")}
+    return mujoco.MjModel.from_xml_string(xml, files)
+
+
+def _apply(spec: Any, each: Perturbation, value: float) -> None:
+    if isinstance(each, Slope):
+        angle, gravity = math.radians(value), np.array(spec.option.gravity)
+        cos, sin = math.cos(angle), math.sin(angle)
+        spec.option.gravity = [cos * gravity[0] + sin * gravity[2], gravity[1], cos * gravity[2] - sin * gravity[0]]
+    elif isinstance(each, Scaled):
+        _CHANGES[each.quantity](spec, each, value)
+    else:
+        assert isinstance(each, Push | Attribute), each
+
+
+def _friction(spec: Any, each: Scaled, factor: float) -> None:
+    for geom in spec.geoms:
+        geom.friction = np.array(geom.friction) * factor
+
+
+def _gravity(spec: Any, each: Scaled, factor: float) -> None:
+    spec.option.gravity = np.array(spec.option.gravity) * factor
+
+
+def _mass(spec: Any, each: Scaled, factor: float) -> None:
+    body = _body(spec, each, each.place)
+    body.mass = body.mass * factor
+    body.inertia = np.array(body.inertia) * factor
+    body.fullinertia = np.array(body.fullinertia) * factor
+    for geom in body.geoms:
+        geom.density *= factor
+        if math.isfinite(geom.mass):
+            geom.mass *= factor
+
+
+def _limb(spec: Any, each: Scaled, factor: float) -> None:
+    """Everything that is fixed to the body comes nearer to where the body hangs; capsules and cylinders keep their radius."""
+    kinds = require("mujoco", "sim").mjtGeom
+    body = _body(spec, each, each.place)
+    if body.explicitinertial:
+        raise TaskError(f"{str(each)!r}: the mass of {each.place!r} is given as a number in its XML, and follows from no shape")
+    for geom in body.geoms:
+        if geom.type not in (kinds.mjGEOM_CAPSULE, kinds.mjGEOM_CYLINDER, kinds.mjGEOM_BOX, kinds.mjGEOM_SPHERE, kinds.mjGEOM_ELLIPSOID):
+            raise TaskError(f"{str(each)!r}: a shape of kind {geom.type} cannot be made shorter; capsules, boxes and the like can")
+        if np.isfinite(geom.fromto[0]):
+            geom.fromto = np.array(geom.fromto) * factor
+            continue
+        geom.pos = np.array(geom.pos) * factor
+        size = np.array(geom.size)
+        if geom.type in (kinds.mjGEOM_CAPSULE, kinds.mjGEOM_CYLINDER):
+            size[1] *= factor
+        elif geom.type in (kinds.mjGEOM_BOX, kinds.mjGEOM_ELLIPSOID):
+            size[int(np.argmax(size))] *= factor
+        geom.size = size
+    for fixed in (*body.bodies, *body.sites, *body.cameras, *body.lights, *body.joints):
+        fixed.pos = np.array(fixed.pos) * factor
+
+
+def _body(spec: Any, each: Perturbation, place: str) -> Any:
+    """The body of a name, or the one that the joint of that name moves."""
+    bodies = [body for body in spec.bodies if body.name != "world"]
+    found = next((body for body in bodies if body.name == place), None)
+    joint = next((joint for joint in spec.joints if joint.name == place), None)
+    if found is not None:
+        return found
+    if joint is not None:
+        return joint.parent
+    raise _missing(each, place, [body.name for body in bodies], [joint.name for joint in spec.joints])
+
+
+def _missing(each: Perturbation, place: str, bodies: Sequence[str], joints: Sequence[str]) -> InvalidArgument:
+    """The error for a name that is not there, with all that are: they are what a user must choose from."""
+    names = [name for name in dict.fromkeys([*bodies, *joints]) if name]
+    near = nearest(place, names)
+    hint = "" if near is None else f"did you mean {near!r}? "
+    return InvalidArgument(f"{str(each)!r}: there is no body or joint {place!r}: {hint}there are {', '.join(names)}")
+
+
+_CHANGES: Mapping[str, Any] = {"friction": _friction, "gravity": _gravity, "mass": _mass, "limb": _limb}

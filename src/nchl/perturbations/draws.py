@@ -1,0 +1,28 @@
+"""What of a perturbation is drawn for an episode: a function of the episode's seed, the same wherever it is computed."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+from nchl.perturbations.objects import Perturbation, Range
+
+_MOMENT, _VALUE, _STREAM = 0, 1, 2
+
+
+def generator(seed: int, name: str, kind: int = _STREAM) -> np.random.Generator:
+    """A Philox generator of its own for each (episode's seed, name, kind)."""
+    key = (zlib.crc32(name.encode()), kind)
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy=seed, spawn_key=key)))
+
+
+def moment_of(each: Perturbation, seed: int) -> int:
+    """The step at which it comes in the episode of a seed. Equal ranges give equal moments."""
+    low, high = each.moment
+    return int(low if low == high else generator(seed, str(each.moment), _MOMENT).integers(int(low), int(high), endpoint=True))
+
+
+def value_of(each: Perturbation, of: Range, seed: int) -> float:
+    """The number that a range stands for in the episode of a seed."""
+    return of.low if of.low == of.high else float(generator(seed, str(each), _VALUE).uniform(of.low, of.high))

@@ -1,0 +1,276 @@
+"""Perturbations as objects: what goes wrong, when, and by how much. `str()` of each is its text, see `perturbations.language`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+
+class Range(NamedTuple):
+    """A number, or the ends of a range that one is drawn from for each episode, both included."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return plain(self.low) if self.low == self.high else f"{plain(self.low)}..{plain(self.high)}"
+
+
+START = Range(0, 0)
+_ONCE = Range(1, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perturbation:
+    """One thing that goes wrong; `str()` gives its text.
+
+    Attributes:
+        moment: the step at which it comes, or the first and last of those that it is drawn from.
+    """
+
+    moment: Range = START
+    kind: ClassVar[str]  # what it changes: "motor", "sensor", "network" or "body"
+
+    @property
+    def what(self) -> str:
+        """What is changed, in front of the `=`: two of the same cannot be given together."""
+        raise NotImplementedError
+
+    @property
+    def how(self) -> str:
+        """What stands behind the `=`."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        when = "" if self.moment == START else f"@{self.moment}"
+        return f"{self.what}={self.how}{when}" if self.how else f"{self.what}{when}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channels(Perturbation):
+    """Components of an action or an observation.
+
+    Attributes:
+        which: their indices; empty: all.
+        gain: they are multiplied by it; drawn from a range for each episode.
+        stuck: they have this value instead, in their own units; None: they do not.
+    """
+
+    which: tuple[int, ...] = ()
+    gain: Range = _ONCE
+    stuck: float | None = None
+    name: ClassVar[str]
+
+    @property
+    def what(self) -> str:
+        """See `Perturbation`."""
+        return f"{self.name}:{_runs(self.which) or '*'}"
+
+    @property
+    def how(self) -> str:
+        """See `Perturbation`."""
+        return str(self.gain) if self.stuck is None else f"stuck:{plain(self.stuck)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Motor(Channels):
+    """Components of an action have another gain, or are stuck at a value."""
+
+    kind: ClassVar[str] = "motor"
+    name: ClassVar[str] = "motor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensor(Channels):
+    """Components of an observation have another gain, or are stuck at a value."""
+
+    kind: ClassVar[str] = "sensor"
+    name: ClassVar[str] = "sensor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise(Perturbation):
+    """Normal noise on actions or observations; `deviation` is its standard deviation in their units."""
+
+    deviation: Range
+
+    @property
+    def what(self) -> str:
+        """See `Perturbation`."""
+        return f"{self.kind.replace('motor', 'action')}-noise"
+
+    @property
+    def how(self) -> str:
+        """See `Perturbation`."""
+        return str(self.deviation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensorNoise(Noise):
+    """Noise on what the network observes."""
+
+    kind: ClassVar[str] = "sensor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionNoise(Noise):
+    """Noise on actions."""
+
+    kind: ClassVar[str] = "motor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensorDelay(Perturbation):
+    """The network sees what was observed `steps` of its own steps before."""
+
+    steps: int
+    kind: ClassVar[str] = "sensor"
+
+    @property
+    def what(self) -> str:
+        """See `Perturbation`."""
+        return "sensor-delay"
+
+    @property
+    def how(self) -> str:
+        """See `Perturbation`."""
+        return str(self.steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesion(Perturbation):
+    """A share of the weights is set to 0, or of the hidden neurons silenced for good; `part` is "weights" or "neurons"."""
+
+    part: str
+    share: float
+    kind: ClassVar[str] = "network"
+
+    @property
+    def what(self) -> str:
+        """See `Perturbation`."""
+        return f"lesion:{self.part}"
+
+    @property
+    def how(self) -> str:
+        """See `Perturbation`."""
+        return plain(self.share)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shuffle(Perturbation):
+    """The weights are drawn anew, as at the beginning of an episode."""
+
+    kind: ClassVar[str] = "network"
+
+    @property
+    def what(self) -> str:
+        """See `Perturbation`."""
+        return "shuffle:weights"
+
+    @property
+    def how(self) -> str:
+        """See `Perturbation`."""
+        return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaled(Perturbation):
+    """Something of the body or the ground times a factor.
+
+    Attributes:
+        quantity: "friction", "gravity", "mass" or "limb".
+        factor: what it is multiplied by.
+        place: of a mass or a limb: the name of a body or joint; else empty.
+    """
+
+    quantity: str
+    factor: Range
+    place: str = ""
+    kind: ClassVar[str] = "body"
+
+    @property
+    def what(self) -> str:
+        """See `Perturbation`."""
+        return f"{self.quantity}:{self.place}" if self.place else self.quantity
+
+    @property
+    def how(self) -> str:
+        """See `Perturbation`."""
+        return f"x{self.factor}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slope(Perturbation):
+    """The ground rises towards +x by so many degrees."""
+
+    degrees: Range
+    kind: ClassVar[str] = "body"
+
+    @property
+    def what(self) -> str:
+        """See `Perturbation`."""
+        return "slope"
+
+    @property
+    def how(self) -> str:
+        """See `Perturbation`."""
+        return f"{self.degrees}deg"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Push(Perturbation):
+    """A force along +x on a body, in newtons, for some steps."""
+
+    place: str
+    newtons: Range
+    steps: int
+    kind: ClassVar[str] = "body"
+
+    @property
+    def what(self) -> str:
+        """See `Perturbation`."""
+        return f"push:{self.place}"
+
+    @property
+    def how(self) -> str:
+        """See `Perturbation`."""
+        return f"{self.newtons}N"
+
+    def __str__(self) -> str:
+        return f"{self.what}={self.how}@{self.moment}+{self.steps}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribute(Perturbation):
+    """An attribute of a Gymnasium environment times a factor, or set to a value."""
+
+    place: str
+    value: Range
+    times: bool
+    kind: ClassVar[str] = "body"
+
+    @property
+    def what(self) -> str:
+        """See `Perturbation`."""
+        return f"attribute:{self.place}"
+
+    @property
+    def how(self) -> str:
+        """See `Perturbation`."""
+        return f"{'x' if self.times else ''}{self.value}"
+
+
+def plain(number: float) -> str:
+    """A number as it is written: 3 for 3.0, and as many digits as tell it apart."""
+    return str(int(number)) if number == int(number) and abs(number) < 1e15 else repr(float(number))
+
+
+def _runs(indices: tuple[int, ...]) -> str:
+    """Indices as they are written: 0-2,5."""
+    parts: list[list[int]] = []
+    for index in indices:
+        if parts and parts[-1][1] == index - 1:
+            parts[-1][1] = index
+        else:
+            parts.append([index, index])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in parts)

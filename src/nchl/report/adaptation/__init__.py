@@ -1,0 +1,5 @@
+"""What `nchl adapt` says: recovery, tables, pictures, and a section of a run's page."""
+
+from nchl.report.adaptation.study import Study, adapt
+
+__all__ = ["Study", "adapt"]

@@ -1,0 +1,134 @@
+"""How an individual fares after a perturbation: what it keeps of its return, its reward around the moment, and the time to recover.
+
+**Time to recover**: the first k at which the mean reward of the 50 steps M + k .. M + k + 49 is back to 90 % of the intact twin's mean over
+the same steps (M the moment; 90 % of m is m - 0.1 |m|, so that negative rewards are judged alike). Only steps that the individual has
+lived count. One that is never worse has recovered at k = 0. One that never gets there is censored at the last k that the twin's episode has
+room for. An episode whose twin ends within 50 steps of the moment cannot be judged.
+
+Shares of recovery over time are Kaplan and Meier's estimate, and two of them are compared by the log-rank test, both by scipy.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from nchl.errors import require
+from nchl.runs.adapt import Trial
+
+WINDOW = 50
+SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """When the episodes of a trial have recovered.
+
+    Attributes:
+        steps: until then, of the network; of a censored episode, until it was last looked at.
+        recovered: whether it has.
+        left_out: episodes that cannot be judged.
+    """
+
+    steps: Int[np.ndarray, " judged"]
+    recovered: Bool[np.ndarray, " judged"]
+    left_out: int = 0
+
+    @property
+    def share(self) -> float | None:
+        """Of the judged episodes that have recovered."""
+        return float(self.recovered.mean()) if len(self.recovered) else None
+
+    @property
+    def median(self) -> float | None:
+        """Kaplan and Meier's median of the steps; None where fewer than half recover."""
+        if self.share is None or self.share < 0.5:
+            return None
+        times, open_share = self.curve()
+        below = np.flatnonzero(open_share <= 0.5)
+        return float(times[below[0]]) if len(below) else None
+
+    def curve(self) -> tuple[Float[np.ndarray, " times"], Float[np.ndarray, " times"]]:
+        """Kaplan and Meier's estimate: steps after the moment, and the share that has not recovered by then."""
+        if not len(self.steps):
+            return np.zeros(0), np.zeros(0)
+        survival = require("scipy.stats", "report").ecdf(self._censored()).sf
+        return np.asarray(survival.quantiles, dtype=np.float64), np.asarray(survival.probabilities, dtype=np.float64)
+
+    def _censored(self) -> Any:
+        stats = require("scipy.stats", "report")
+        return stats.CensoredData.right_censored(self.steps.astype(np.float64), ~self.recovered)
+
+
+def recovery(trials: list[Trial]) -> Recovery:
+    """The times to recover of all episodes of some trials."""
+    found = [_episode(trial, episode) for trial in trials for episode in range(len(trial.moments))]
+    judged = [each for each in found if each is not None]
+    steps, recovered = np.array([each[0] for each in judged], dtype=np.int64), np.array([each[1] for each in judged], dtype=np.bool_)
+    return Recovery(steps, recovered, len(found) - len(judged))
+
+
+def log_rank(first: Recovery, second: Recovery) -> float | None:
+    """Two-sided p-value of the log-rank test; None where there is nothing to compare, 1 where both are alike to the last step."""
+    if not len(first.steps) or not len(second.steps):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        p = float(require("scipy.stats", "report").logrank(first._censored(), second._censored()).pvalue)
+    return p if np.isfinite(p) else 1.0
+
+
+def around(trial: Trial) -> dict[str, Float[np.ndarray, " episodes"]]:
+    """Mean reward per step `before` the moment, just `after` it and `late` (the last steps of the twin's episode), 50 steps each.
+
+    A step after the end of an episode counts 0. NaN where there is no such step.
+    """
+    return {
+        name: np.array([_mean(trial.perturbed.rewards[k], *_span(name, trial, k)) for k in range(len(trial.moments))])
+        for name in ("before", "after", "late")
+    }
+
+
+def _span(name: str, trial: Trial, episode: int) -> tuple[int, int]:
+    moment, end = int(trial.moments[episode]), int(trial.intact.lengths[episode])
+    if name == "before":
+        return max(0, moment - WINDOW), min(moment, end)
+    if name == "after":
+        return moment, min(moment + WINDOW, end)
+    return max(moment, end - WINDOW), end
+
+
+def _mean(rewards: np.ndarray, begin: int, end: int) -> float:
+    if end <= begin:
+        return float("nan")
+    kept = rewards[begin:end]
+    return float(kept.sum() / (end - begin))
+
+
+def _episode(trial: Trial, episode: int) -> tuple[int, bool] | None:
+    moment, end = int(trial.moments[episode]), int(trial.intact.lengths[episode])
+    room = end - moment - WINDOW + 1  # values of k that the twin's episode has room for
+    if room < 1:
+        return None
+    twin, own = _window_means(trial.intact.rewards[episode], moment, end), _window_means(trial.perturbed.rewards[episode], moment, end)
+    lived = int(trial.perturbed.lengths[episode]) - moment - WINDOW + 1
+    good = own >= twin - (1 - SHARE) * np.abs(twin) - 1e-12
+    good[max(0, lived) :] = False
+    if not np.isfinite(trial.perturbed.returns[episode]):
+        good[:] = False
+    first = np.flatnonzero(good)
+    return (int(first[0]), True) if len(first) else (room, False)
+
+
+def _window_means(rewards: np.ndarray, begin: int, end: int) -> np.ndarray:
+    """Means of `WINDOW` steps that begin at `begin`, `begin` + 1, ... and end before `end`."""
+    padded = np.zeros(end - begin)
+    kept = rewards[begin:end]
+    padded[: len(kept)] = kept
+    sums = np.concatenate([[0.0], np.cumsum(padded)])
+    means: np.ndarray = (sums[WINDOW:] - sums[:-WINDOW]) / WINDOW
+    return means

@@ -1,0 +1,99 @@
+"""What a study holds: a row for each group, perturbation and control, and the pairs of rows that were tested."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from nchl.report.adaptation.recovery import Recovery
+from nchl.report.compare.statistics import Interval
+
+
+@dataclass(frozen=True)
+class Row:
+    """A group of runs under one perturbation and one control.
+
+    Attributes:
+        group: its name.
+        perturbation: its label.
+        text: its text.
+        control: one of `runs.adapt.CONTROLS`.
+        mean: return, with its 95 % interval.
+        intact_mean: return of the intact twins.
+        retained: mean by intact mean, with its interval; None where that is not above 0.
+        recovery: times to recover of all episodes.
+        before, after, late: mean reward per step, see `recovery.around`; None where there is no such step.
+        values: (units,) the returns that `mean` and the tests are about: of episodes, or of runs where a group has several.
+        curve: reward per step around the moment: offset, mean, low, high and intact (the twins'), lists of equal length.
+        non_finite: episodes that were not finite and are in none of the figures.
+    """
+
+    group: str
+    perturbation: str
+    text: str
+    control: str
+    mean: Interval
+    intact_mean: float
+    retained: Interval | None
+    recovery: Recovery
+    before: float | None
+    after: float | None
+    late: float | None
+    values: Float[np.ndarray, " units"] = field(repr=False)
+    curve: dict[str, list[float]] = field(repr=False)
+    non_finite: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as plain JSON values."""
+        kept = self.retained
+        return {
+            "group": self.group,
+            "perturbation": self.perturbation,
+            "control": self.control,
+            "mean": self.mean.value,
+            "low": self.mean.low,
+            "high": self.mean.high,
+            "intact_mean": self.intact_mean,
+            "retained": None if kept is None else kept.value,
+            "retained_low": None if kept is None else kept.low,
+            "retained_high": None if kept is None else kept.high,
+            "recovered": self.recovery.share,
+            "recovery_steps": self.recovery.median,
+            "reward_before": self.before,
+            "reward_after": self.after,
+            "reward_late": self.late,
+            "judged": len(self.recovery.steps),
+            "non_finite": self.non_finite,
+            "spec": self.text,
+        }
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two rows of one perturbation: how probably the first has the higher return, and whether the two recover alike.
+
+    Attributes:
+        perturbation: its label.
+        first, second: group and control of each; the first has the higher mean.
+        improvement: probability that a return of the first is higher, with its interval.
+        p, p_holm: of the two-sided Mann-Whitney test, and corrected for all pairs of the study.
+        recovery_p, recovery_p_holm: of the log-rank test of the times to recover; None where none can be judged.
+    """
+
+    perturbation: str
+    first: tuple[str, str]
+    second: tuple[str, str]
+    improvement: Interval
+    p: float
+    p_holm: float
+    recovery_p: float | None
+    recovery_p_holm: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The pair as plain JSON values."""
+        sides = {f"{side}_{what}": getattr(self, side)[k] for side in ("first", "second") for k, what in enumerate(("group", "control"))}
+        tests = {name: getattr(self, name) for name in ("p", "p_holm", "recovery_p", "recovery_p_holm")}
+        return {"perturbation": self.perturbation, **sides, "improvement": self.improvement._asdict(), **tests}

@@ -1,0 +1,248 @@
+"""Runs under perturbations: rows of figures for each group of runs, perturbation and control, with intervals and tests.
+
+    study = adapt([Path("runs/plastic"), Path("runs/static")], suite="lesions")
+    print(study.to_json())
+
+Promise: equal run folders and equal seeds give an equal study, on any number of workers.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nchl.errors import InvalidArgument, UnknownName
+from nchl.perturbations.suites import Suite
+from nchl.report.adaptation.recovery import around, log_rank, recovery
+from nchl.report.adaptation.rows import Pair, Row
+from nchl.report.compare.groups import Group, group_runs
+from nchl.report.compare.runs import find_runs, read_run
+from nchl.report.compare.statistics import estimate, holm, improvement, mann_whitney, mean_band, ratio
+from nchl.runs.adapt import CONTROLS, Asked, Trial
+from nchl.runs.adapt_processes import trials_in_processes
+from nchl.runs.load import WHICH
+
+BEFORE, AFTER = 100, 400  # steps around the moment that curves show
+_SMOOTH = 10
+_MOST_POINTS = 250
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that `nchl adapt` says.
+
+    Attributes:
+        suite: its name, or "perturb".
+        source: where it comes from.
+        task: of all runs.
+        episodes: of each individual, perturbation and control.
+        seed: of the starts and of the resampling.
+        which: "best" or "centre".
+        rows: group by group, perturbation by perturbation, control by control.
+        pairs: that were tested.
+        runs: folders of each group.
+        notes: how to read the numbers, and what may mislead.
+    """
+
+    suite: str
+    source: str
+    task: str
+    episodes: int
+    seed: int
+    which: str
+    rows: tuple[Row, ...]
+    pairs: tuple[Pair, ...]
+    runs: dict[str, list[str]]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the curves, as plain JSON values."""
+        about = {name: getattr(self, name) for name in ("suite", "source", "task", "episodes", "seed", "which")}
+        rows, pairs = [row.to_json() for row in self.rows], [pair.to_json() for pair in self.pairs]
+        return {**about, "rows": rows, "pairs": pairs, "runs": dict(self.runs), "notes": list(self.notes)}
+
+    def kept(self) -> dict[str, Any]:
+        """What a run's folder keeps: the rows with their curves, for pictures."""
+        rows = []
+        for row in self.rows:
+            times, unrecovered = row.recovery.curve()
+            survival = {"steps": times.tolist(), "unrecovered": unrecovered.tolist()}
+            rows.append({**row.to_json(), "curve": row.curve, "survival": survival})
+        return {**self.to_json(), "rows": rows}
+
+
+def adapt(
+    places: Iterable[Path | str],
+    *,
+    suite: str | Suite | None = None,
+    perturb: Sequence[str] | None = None,
+    episodes: int = 100,
+    seed: int = 10000,
+    which: str = "best",
+    simulator: str | None = None,
+    workers: int = 1,
+    on_note: Callable[[str], None] | None = None,
+) -> Study:
+    """Let runs of one task play under perturbations, and compare.
+
+    Args:
+        places: run folders, or folders that hold some, up to two levels deep. Runs that differ only in their seed are a group.
+        suite: a suite's name, a file of YAML, or a `Suite`.
+        perturb: single perturbations, each tried alone.
+        episodes: of each individual, perturbation and control, on starts that neither search nor validation has seen.
+        seed: of the starts and of the resampling.
+        which: "best" or "centre".
+        simulator: None: each run's own, or what a perturbation needs.
+        workers: processes that play; the numbers do not depend on them.
+        on_note: gets a line for each run that plays.
+
+    Raises:
+        NchlError: no runs, runs of different tasks, no such suite, or a perturbation that a task or network cannot have.
+    """
+    if which not in WHICH:
+        raise UnknownName("result of a run", which, WHICH)
+    if episodes < 1 or seed < 0:
+        raise InvalidArgument(f"episodes must be at least 1 and seed at least 0, got {episodes} and {seed}")
+    say = on_note or (lambda line: None)
+    paths, left_out = find_runs(map(Path, places))
+    groups, _, twins = group_runs([read_run(path) for path in paths])
+    task = groups[0].runs[0].task
+    asked = Asked.of(suite, perturb, task)
+    names = [str(groups[0].settings.get("network", groups[0].name))] if len(groups) == 1 else [group.name for group in groups]
+    rows: list[Row] = []
+    notes: list[str] = []
+
+    def note(line: str) -> None:
+        if line not in notes:
+            notes.append(line)
+
+    for name, group in zip(names, groups, strict=True):
+        played = []
+        for run in group.runs:
+            say(f"{run.folder}: {len(asked.perturbations)} perturbations, {episodes} episodes each")
+            how = {"episodes": episodes, "seed": seed, "which": which, "simulator": simulator}
+            played.append(trials_in_processes(run.folder, asked, workers=workers, on_note=note, **how))
+        rows += [_row(name, list(same), seed) for same in zip(*played, strict=True)]
+    return Study(
+        suite=asked.suite,
+        source=asked.source,
+        task=task,
+        episodes=len(played[0][0].moments),
+        seed=seed,
+        which=which,
+        rows=tuple(rows),
+        pairs=_pairs(rows, seed),
+        runs={name: [str(run.folder) for run in group.runs] for name, group in zip(names, groups, strict=True)},
+        notes=(*left_out, *twins, *notes, *_caveats(groups, rows)),
+    )
+
+
+def _row(group: str, same: list[Trial], seed: int) -> Row:
+    """The row of one trial of each run of a group."""
+    first = same[0]
+    returns = np.stack([trial.perturbed.returns for trial in same])
+    intact = np.stack([trial.intact.returns for trial in same])
+    sound = np.isfinite(returns) & np.isfinite(intact)
+    several = len(same) > 1
+    # One number for each unit: of a run where there are several, else of an episode.
+    perturbed, twins = (
+        np.array([values[ok].mean() for values, ok in zip(matrix, sound, strict=True) if ok.any()]) if several else matrix[0][sound[0]]
+        for matrix in (returns, intact)
+    )
+    if not len(perturbed):
+        raise InvalidArgument(f"{group}, {first.perturbation}, {first.control}: no episode was finite; nothing can be said of it")
+    means = {name: float(np.nanmean(values)) for name, values in _around(same).items() if np.isfinite(values).any()}
+    return Row(
+        group=group,
+        perturbation=first.perturbation,
+        text=first.text,
+        control=first.control,
+        mean=estimate(perturbed, np.mean, seed),
+        intact_mean=float(twins.mean()),
+        retained=ratio(perturbed, twins, seed) if twins.mean() > 0 else None,
+        recovery=recovery(same),
+        before=means.get("before"),
+        after=means.get("after"),
+        late=means.get("late"),
+        values=perturbed,
+        curve=_curve(same, seed),
+        non_finite=int((~sound).sum()),
+    )
+
+
+def _around(same: list[Trial]) -> dict[str, np.ndarray]:
+    parts = [around(trial) for trial in same]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _curve(same: list[Trial], seed: int) -> dict[str, list[float]]:
+    """Reward per step by the step's distance from the moment, over all episodes; a mean of the last ten steps."""
+    moments = np.concatenate([trial.moments for trial in same])
+    own, twins = (np.concatenate([_smooth(getattr(trial, name).rewards) for trial in same]) for name in ("perturbed", "intact"))
+    begin = -min(BEFORE, int(moments.min()))
+    end = min(AFTER, int(min(own.shape[1], twins.shape[1]) - moments.max()))
+    offsets = np.arange(begin, end, max(1, -(-(end - begin) // _MOST_POINTS)))
+    places = moments[:, None] + offsets[None, :]
+    mine, intact = np.take_along_axis(own, places, 1), np.take_along_axis(twins, places, 1)
+    middle, low, high = mean_band(mine, seed)
+    lists = {"mean": middle, "low": low, "high": high, "intact": intact.mean(0)}
+    return {"offset": offsets.tolist()} | {name: np.round(values, 6).tolist() for name, values in lists.items()}
+
+
+def _smooth(rewards: np.ndarray) -> np.ndarray:
+    sums = np.cumsum(np.pad(rewards, ((0, 0), (1, 0))), axis=1)
+    ends = np.arange(1, sums.shape[1])
+    begins = np.maximum(ends - _SMOOTH, 0)
+    means: np.ndarray = (sums[:, ends] - sums[:, begins]) / (ends - begins)
+    return means
+
+
+def _pairs(rows: Sequence[Row], seed: int) -> tuple[Pair, ...]:
+    """Controls within a group, and groups as evolved, of each perturbation; corrected for all of them."""
+    chosen = [
+        tuple(sorted((a, b), key=lambda row: -row.mean.value))
+        for a, b in itertools.combinations(rows, 2)
+        if a.perturbation == b.perturbation
+        and (a.group == b.group or a.control == b.control == CONTROLS[0])
+        and CONTROLS[0] in (a.control, b.control)
+    ]
+    tests = [mann_whitney(a.values, b.values)[1] for a, b in chosen]
+    ranks = [log_rank(a.recovery, b.recovery) for a, b in chosen]
+    adjusted = holm(tests)
+    corrected = iter(holm([p for p in ranks if p is not None]))
+    return tuple(
+        Pair(
+            a.perturbation,
+            (a.group, a.control),
+            (b.group, b.control),
+            improvement(a.values, b.values, seed),
+            p,
+            p_holm,
+            rank,
+            None if rank is None else next(corrected),
+        )
+        for (a, b), p, p_holm, rank in zip(chosen, tests, adjusted, ranks, strict=True)
+    )
+
+
+def _caveats(groups: Sequence[Group], rows: Sequence[Row]) -> list[str]:
+    lines = []
+    alone = [group for group in groups if len(group.runs) == 1]
+    if alone:
+        lines.append(
+            "a group of one run is one individual: its intervals are over episodes, and say nothing of what another seed would have found"
+        )
+    if any(row.retained is None for row in rows):
+        lines.append("no share is retained of a return that is not above 0")
+    left = sum(row.recovery.left_out for row in rows)
+    if left:
+        lines.append(f"{left} episodes whose intact twin ends within 50 steps of the moment are not judged for recovery")
+    bad = sum(row.non_finite for row in rows)
+    if bad:
+        lines.append(f"{bad} episodes were not finite; they are in none of the figures, and count as not recovered")
+    return lines

@@ -1,0 +1,90 @@
+"""A study as files: where the user wants them, and in the folders of its runs, where their pages take it from."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nchl.errors import NchlError, RunError
+from nchl.report.adaptation.study import Study
+from nchl.report.adaptation.tables import render
+from nchl.report.compare.runs import digest
+from nchl.report.plots import adaptation as plots
+from nchl.runs.files import read_json, read_text, write_atomically, write_json
+from nchl.runs.folder import RunFolder
+
+NAME = "adaptation.json"
+_LARGEST = 1 << 26
+
+
+def write(study: Study, kept: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Text, Markdown, CSV, JSON and the figure.
+
+    Raises:
+        NchlError: a folder that cannot be written to.
+    """
+    made = {
+        "adaptation.txt": render(study, "text"),
+        "adaptation.md": render(study, "markdown"),
+        "adaptation.csv": render(study, "csv"),
+        NAME: json.dumps(plain(dict(kept)), indent=1, allow_nan=False),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NchlError(f"cannot make the folder {folder}: {error.strerror or error}; name another with --out") from error
+    for name, text in made.items():
+        write_atomically(folder / name, (text + "\n").encode(), of_a_run=False)
+    return [*(folder / name for name in made), *plots.save(kept, folder / "adaptation.png")]
+
+
+def keep(study: Study, kept: Mapping[str, Any]) -> list[str]:
+    """Leave the study in the folder of each of its runs; lines about those that cannot be written to."""
+    lines = []
+    for folder in (folder for folders in study.runs.values() for folder in folders):
+        run = RunFolder.open(Path(folder))
+        try:
+            write_json(run.path / NAME, {"best_sha256": digest(run.best), **plain(dict(kept))}, of_a_run=False)
+        except (NchlError, OSError) as error:
+            lines.append(f"{folder} does not keep the study, which its report would show: {error}")
+    return lines
+
+
+def read(folder: RunFolder) -> dict[str, Any] | None:
+    """The study that a run's folder keeps, if it is of the best individual that lies there now; else None.
+
+    Raises:
+        RunError: the file was altered.
+    """
+    path = folder.path / NAME
+    if not path.is_file() or not folder.best.is_file():
+        return None
+    data: dict[str, Any] = dict(read_json(read_text(path, largest=_LARGEST), file=path))
+    if data.get("best_sha256") != digest(folder.best):
+        return None
+    try:
+        for row in data["rows"]:
+            curve, survival = row["curve"], row["survival"]
+            lengths = {len(curve[name]) for name in ("offset", "mean", "low", "high", "intact")}
+            if len(lengths) != 1 or len(survival["steps"]) != len(survival["unrecovered"]):
+                raise ValueError("curves of unequal lengths")
+            for name in ("group", "perturbation", "control", "mean", "low", "high", "intact_mean", "retained", "recovered"):
+                row[name]
+            if row["control"] not in ("as evolved", "plasticity off", "frozen"):
+                raise ValueError(f"a control {row['control']!r}")
+        data["task"], data["suite"], data["episodes"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path} was altered ({type(error).__name__}: {error}); remove it, and `nchl adapt` makes it anew") from error
+    return data
+
+
+def plain(value: Any) -> Any:
+    """The same for JSON, which has no words for NaN and infinity: they become null."""
+    if isinstance(value, dict):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

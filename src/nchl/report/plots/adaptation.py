@@ -1,0 +1,122 @@
+"""Pictures of a study of adaptation, from what `report.adaptation.study.Study.kept` gives. Each draws on an Axes and returns it.
+
+Colours tell controls apart (as evolved, frozen, plasticity off), line styles the groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nchl.errors import NchlError, require
+from nchl.report.plots.style import BLUE, GREY, PURPLE, VERMILLION, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_COLOURS = {"as evolved": VERMILLION, "frozen": BLUE, "plasticity off": GREY}
+_STYLES = ("-", "--", ":", "-.")
+_FORMATS: dict[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {}}
+
+
+def reward(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> Axes:
+    """Reward per step around the moment: perturbed, with its band, and the intact twins as evolved.
+
+    Args:
+        axes: where to draw.
+        rows: of one perturbation.
+    """
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    for row in rows:
+        curve, place = row["curve"], groups.index(row["group"])
+        style: dict[str, Any] = {"color": _COLOURS[row["control"]], "linestyle": _STYLES[place % len(_STYLES)]}
+        axes.fill_between(curve["offset"], curve["low"], curve["high"], color=style["color"], alpha=0.15, linewidth=0)
+        axes.plot(curve["offset"], curve["mean"], label=_name(row, groups), linewidth=1.7, **style)
+    for row in rows:
+        if row["control"] == "as evolved":
+            place = groups.index(row["group"])
+            said = "intact twins, as evolved" + (f" ({row['group']})" if len(groups) > 1 else "")
+            axes.plot(row["curve"]["offset"], row["curve"]["intact"], color=PURPLE, linewidth=1.0, linestyle=_STYLES[place % 4], label=said)
+    axes.axvline(0, color=GREY, linewidth=1)
+    axes.set_xlabel("steps after the moment of the perturbation")
+    axes.set_ylabel("reward per step (mean of 10 steps)")
+    axes.set_title(str(rows[0]["perturbation"]), fontsize="medium")
+    tidy(axes)
+    _legend(axes, "band: 95 % bootstrap interval of the mean at each step")
+    return axes
+
+
+def recovery(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> Axes:
+    """Kaplan and Meier's curves: the share of episodes that has not recovered yet.
+
+    Args:
+        axes: where to draw.
+        rows: of one perturbation.
+    """
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    for row in rows:
+        steps, share = row["survival"]["steps"], row["survival"]["unrecovered"]
+        if not steps:
+            continue
+        x, y = np.concatenate([[0.0], steps]), np.concatenate([[1.0], share])
+        style: dict[str, Any] = {"color": _COLOURS[row["control"]], "linestyle": _STYLES[groups.index(row["group"]) % len(_STYLES)]}
+        axes.plot(x, 100 * y, drawstyle="steps-post", linewidth=1.7, label=_name(row, groups), **style)
+    axes.set(ylim=(-3, 103), xlabel="steps after the moment of the perturbation", ylabel="episodes not yet recovered (%)")
+    axes.set_title(str(rows[0]["perturbation"]), fontsize="medium")
+    tidy(axes)
+    _legend(axes, "recovered: 50 steps at 90 % of the intact twin's reward")
+    return axes
+
+
+def by_perturbation(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The rows of each perturbation, in order."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["perturbation"], []).append(row)
+    return found
+
+
+def draw(kept: Mapping[str, Any]) -> Figure:
+    """Both pictures for each perturbation, one row of two for each."""
+    found = by_perturbation(kept["rows"])
+    lines = max(len(rows) for rows in found.values())
+    figure = require("matplotlib.figure", "report").Figure(figsize=(12, len(found) * (3.9 + 0.22 * lines)), layout="constrained")
+    grid = figure.subplots(len(found), 2, squeeze=False)
+    for (left, right), rows in zip(grid, found.values(), strict=True):
+        reward(left, rows)
+        recovery(right, rows)
+    figure.suptitle(f"{kept['task']}: {kept['suite']}, {kept['episodes']} episodes each")
+    return figure  # type: ignore[no-any-return]
+
+
+def save(kept: Mapping[str, Any], path: Path) -> list[Path]:
+    """Write the figure in the format that the path ends with; without an ending, as PNG and as SVG. Returns the files.
+
+    Raises:
+        NchlError: a path with another ending, or one that cannot be written to.
+    """
+    ending = path.suffix.lower()
+    if ending not in ("", *_FORMATS):
+        raise NchlError(f"a figure is written as {', '.join(_FORMATS)}, not as {path.suffix}: give {path.with_suffix('.pdf')}, for example")
+    files = [path] if ending else [path.with_name(path.name + each) for each in (".png", ".svg")]
+    with require("matplotlib", "report").rc_context({"svg.hashsalt": "nchl", "svg.fonttype": "path", "pdf.fonttype": 42}):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for file in files:
+                draw(kept).savefig(file, dpi=110, metadata=_FORMATS[file.suffix.lower()])
+        except OSError as error:
+            raise NchlError(f"cannot write {error.filename or path}: {error.strerror or error}") from error
+    return files
+
+
+def _name(row: Mapping[str, Any], groups: Sequence[str]) -> str:
+    return f"{row['group']}, {row['control']}" if len(groups) > 1 else str(row["control"])
+
+
+def _legend(axes: Axes, title: str) -> None:
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0, -0.17), "borderaxespad": 0}
+    axes.legend(title=title, alignment="left", title_fontsize="small", fontsize="small", frameon=False, **place)

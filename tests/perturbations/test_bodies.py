@@ -1,0 +1,189 @@
+"""Changed bodies are what they say they are: the same in EnvPool, in Gymnasium, and by a change in mid-episode."""
+
+from __future__ import annotations
+
+import math
+import threading
+from pathlib import Path
+from typing import Any
+
+import envpool
+import gymnasium
+import mujoco
+import numpy as np
+import pytest
+
+from nchl.errors import InvalidArgument, TaskError, UnknownName
+from nchl.perturbations import assets, bodies, live, parse
+from nchl.perturbations.objects import Perturbation, Scaled, Slope
+from nchl.rules.kernels import cache
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("NCHL_CACHE", str(tmp_path / "cache"))
+    cache._folder.cache_clear()
+    assets._copy.cache_clear()
+    yield
+    cache._folder.cache_clear()
+    assets._copy.cache_clear()
+
+
+def number(each: Perturbation) -> float:
+    assert isinstance(each, Scaled | Slope)
+    return (each.factor if isinstance(each, Scaled) else each.degrees).low
+
+
+def stored(task: str, *texts: str) -> tuple[str, str]:
+    config = envpool.make_spec(task).config
+    parsed = [parse(text) for text in texts]
+    xml = bodies.changed(assets.body_of(config.base_path, config.xml_file), [(each, number(each)) for each in parsed])
+    return assets.store(config.base_path, xml)
+
+
+def model(task: str, *texts: str) -> Any:
+    base, file = stored(task, *texts)
+    return mujoco.MjModel.from_xml_path(str(Path(base) / "mujoco" / "assets_gym" / file))
+
+
+@pytest.mark.parametrize(
+    ("task", "texts", "near"),
+    [
+        ("Ant-v5", ["limb:ankle_4=x0.25"], 1e-5),
+        ("HalfCheetah-v5", ["friction=x0.25", "mass:torso=x2"], 1e-9),
+        ("HalfCheetah-v5", ["gravity=x1.5", "limb:bshin=x0.5"], 1e-9),
+        ("Hopper-v5", ["slope=5deg"], 1e-9),
+        ("Walker2d-v5", ["limb:leg_left=x0.5"], 1e-9),
+    ],
+)
+def test_envpool_and_gymnasium_play_the_same_changed_body(task: str, texts: list[str], near: float) -> None:
+    base, file = stored(task, *texts)
+    pool = envpool.make(task, env_type="gymnasium", num_envs=1, seed=[7], base_path=base, xml_file=file, reset_noise_scale=0.0)
+    plain = gymnasium.make(task, reset_noise_scale=0.0)
+    written = gymnasium.make(task, xml_file=str(Path(base) / "mujoco" / "assets_gym" / file), reset_noise_scale=0.0)
+    changing = live.wrap(gymnasium.make(task, reset_noise_scale=0.0), [" & ".join(texts)])
+    pool.reset()
+    for each in (plain, written, changing):
+        each.reset(seed=1)
+    random = np.random.default_rng(0)
+    for _ in range(3):
+        action = random.uniform(-0.4, 0.4, plain.action_space.shape).astype(np.float32)
+        seen = pool.step(action.astype(np.float64)[None])[0][0]
+        own, other, before = (each.step(action)[0] for each in (written, changing, plain))
+        np.testing.assert_allclose(seen, own, atol=near)
+        np.testing.assert_allclose(other, own, atol=1e-4)
+    assert np.abs(seen - before).max() > 1e-3, "the change is one"
+    np.testing.assert_allclose(changing.unwrapped.model.body_mass, written.unwrapped.model.body_mass, rtol=1e-5)
+
+
+def test_a_shorter_limb_is_lighter_and_nothing_else_changes() -> None:
+    before, after = model("HalfCheetah-v5"), model("HalfCheetah-v5", "limb:bshin=x0.5")
+    assert before.body_mass.sum() == pytest.approx(14, abs=1e-3), "the total that the XML fixes"
+    shin = int(mujoco.mj_name2id(after, mujoco.mjtObj.mjOBJ_BODY, "bshin"))
+    others = np.arange(after.nbody) != shin
+    np.testing.assert_allclose(after.body_mass[others], before.body_mass[others], rtol=1e-4)
+    # A capsule: a cylinder of half-length h and two half balls of radius r.
+    r, h = before.geom("bshin").size[:2]
+    volume = [math.pi * r * r * 2 * length + 4 / 3 * math.pi * r**3 for length in (h, h / 2)]
+    assert after.body_mass[shin] / before.body_mass[shin] == pytest.approx(volume[1] / volume[0], rel=1e-4)
+    np.testing.assert_allclose(after.body("bfoot").pos, before.body("bfoot").pos / 2, rtol=1e-4)
+
+
+def test_a_joint_names_the_body_that_it_moves() -> None:
+    before, after = model("Ant-v5"), model("Ant-v5", "limb:ankle_4=x0.25")
+    body = int(before.joint("ankle_4").bodyid[0])
+    assert before.body(body).name == ""
+    assert after.geom("fourth_ankle_geom").size[1] == pytest.approx(before.geom("fourth_ankle_geom").size[1] / 4, rel=1e-4)
+    assert after.body_mass[body] < before.body_mass[body]
+
+
+def test_mass_friction_gravity_and_slope() -> None:
+    before = model("HalfCheetah-v5")
+    heavy = model("HalfCheetah-v5", "mass:torso=x2")
+    np.testing.assert_allclose(heavy.body("torso").mass, 2 * before.body("torso").mass, rtol=1e-5)
+    np.testing.assert_allclose(heavy.body("torso").inertia, 2 * before.body("torso").inertia, rtol=1e-5)
+    np.testing.assert_allclose(heavy.body_mass[2:], before.body_mass[2:], rtol=1e-5)
+    np.testing.assert_allclose(model("HalfCheetah-v5", "friction=x0.25").geom_friction, before.geom_friction / 4, rtol=1e-5)
+    np.testing.assert_allclose(model("HalfCheetah-v5", "gravity=x1.5").opt.gravity, [0, 0, -14.715], rtol=1e-5)
+    tilted = model("HalfCheetah-v5", "slope=30deg").opt.gravity
+    np.testing.assert_allclose(tilted, [-9.81 / 2, 0, -9.81 * math.cos(math.pi / 6)], rtol=1e-5)
+
+
+def test_what_is_not_there_is_refused_with_what_is() -> None:
+    config = envpool.make_spec("Ant-v5").config
+    path = assets.body_of(config.base_path, config.xml_file)
+    with pytest.raises(InvalidArgument, match=r"did you mean 'ankle_4'\? there are torso.*ankle_1"):
+        bodies.check(path, [parse("limb:ankel_4=x0.5")])
+    with pytest.raises(InvalidArgument, match="torso"):
+        live.wrap(gymnasium.make("Ant-v5"), ["push:torsoo=30N@5+2"])
+
+
+def test_changes_come_in_mid_episode_and_go_with_the_reset() -> None:
+    changing = live.wrap(gymnasium.make("HalfCheetah-v5"), ["gravity=x2@3 & friction=x0.5@5 & push:torso=100N@2+2"])
+    core = changing.unwrapped
+    for _ in range(2):
+        changing.reset(seed=4)
+        own = core.model.geom_friction.copy()
+        for step in range(7):
+            changing.step(np.zeros(6, np.float32))
+            assert core.model.opt.gravity[2] == pytest.approx(-19.62 if step >= 3 else -9.81)
+            np.testing.assert_allclose(core.model.geom_friction, own / 2 if step >= 5 else own)
+            assert core.data.xfrc_applied[1, 0] == (100.0 if step in (2, 3) else 0.0)
+        changing.reset(seed=5)
+        np.testing.assert_array_equal(core.model.geom_friction, own)
+        assert core.model.opt.gravity[2] == pytest.approx(-9.81)
+        assert not core.data.xfrc_applied.any()
+
+
+def test_before_its_moment_an_episode_is_the_plain_one() -> None:
+    changing, plain = live.wrap(gymnasium.make("Hopper-v5"), ["limb:foot=x0.5@4 & mass:torso=x3@4"]), gymnasium.make("Hopper-v5")
+    a, b = changing.reset(seed=4)[0], plain.reset(seed=4)[0]
+    np.testing.assert_array_equal(a, b)
+    for step in range(6):
+        a, b = (each.step(np.full(3, 0.1, np.float32))[0] for each in (changing, plain))
+        assert np.array_equal(a, b) == (step < 4)
+
+
+def test_what_is_drawn_follows_from_the_seed() -> None:
+    changing = live.wrap(gymnasium.make("HalfCheetah-v5"), ["friction=x0.4..0.95@1..3"])
+    found = []
+    for seed in (1, 2, 1):
+        changing.reset(seed=seed)
+        for _ in range(4):
+            changing.step(np.zeros(6, np.float32))
+        found.append(float(changing.unwrapped.model.geom_friction[0, 0]))
+    assert found[0] == found[2] != found[1]
+    assert all(0.16 <= value <= 0.38 for value in found)
+
+
+def test_attributes_of_a_cart_pole() -> None:
+    changing = live.wrap(gymnasium.make("CartPole-v1"), ["attribute:length=x2@1 & gravity=x0.5"])
+    core = changing.unwrapped
+    for _ in range(2):
+        changing.reset(seed=0)
+        assert (core.length, core.gravity) == (0.5, 4.9)
+        changing.step(0)
+        changing.step(1)
+        assert (core.length, core.polemass_length) == (1.0, pytest.approx(0.1))
+    changing.reset(seed=0)
+    assert core.polemass_length == pytest.approx(0.05)
+    with pytest.raises(UnknownName, match="did you mean 'length'"):
+        live.wrap(gymnasium.make("CartPole-v1"), ["attribute:lenght=x2"])
+    with pytest.raises(TaskError, match=r"no bodies.*attribute:masscart"):
+        live.wrap(gymnasium.make("CartPole-v1"), ["limb:leg=x2"])
+
+
+def test_the_cache_is_keyed_by_content_and_safe_side_by_side(tmp_path: Path) -> None:
+    first, again, other = stored("Ant-v5", "gravity=x2"), stored("Ant-v5", "gravity=x2"), stored("Ant-v5", "gravity=x3")
+    assert first == again
+    assert first[0] == other[0]
+    assert first[1] != other[1]
+    assets._copy.cache_clear()
+    source = envpool.make_spec("Ant-v5").config.base_path
+    threads = [threading.Thread(target=assets._copy.__wrapped__, args=(Path(source) / "mujoco" / "assets_gym",)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    held = [each.name for each in Path(first[0]).parent.iterdir()]
+    assert held == [Path(first[0]).name], "one copy, and nothing half done"

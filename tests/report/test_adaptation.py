@@ -1,0 +1,218 @@
+"""Studies of adaptation: recovery by hand-made rewards, and real runs under real perturbations."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nchl.errors import InvalidArgument, NchlError, RunError
+from nchl.report.adaptation.recovery import Recovery, around, log_rank, recovery
+from nchl.report.adaptation.study import Study, adapt
+from nchl.report.adaptation.tables import render
+from nchl.report.adaptation.written import keep, read, write
+from nchl.report.plots import adaptation as plots
+from nchl.runs.adapt import Episodes, Trial
+from nchl.runs.folder import RunFolder
+from nchl.runs.session import run
+
+
+def trial(rewards: np.ndarray, twin: np.ndarray, moments: list[int], lengths: list[int] | None = None) -> Trial:
+    count, steps = rewards.shape
+    lived = np.array(lengths or [steps] * count)
+    intact = Episodes(twin, np.full(count, steps), twin.sum(1))
+    return Trial("p", "motor:0=0@1", "as evolved", np.array(moments), intact, Episodes(rewards, lived, rewards.sum(1)))
+
+
+def test_the_time_to_recover_is_when_fifty_steps_are_good_again() -> None:
+    twin = np.ones((3, 300))
+    rewards = np.ones((3, 300))
+    rewards[0, 100:130] = 0  # 50 steps from 100 + k: 20 + k good ones for k <= 30; 45 are needed
+    rewards[1, 100:] = 0.89
+    found = recovery([trial(rewards, twin, [100, 100, 100])])
+    assert found.recovered.tolist() == [True, False, True]
+    assert found.steps.tolist() == [25, 300 - 100 - 50 + 1, 0]
+    assert found.share == pytest.approx(2 / 3)
+    assert found.median == 25
+
+
+def test_an_episode_that_has_ended_does_not_recover() -> None:
+    twin, rewards = np.full((1, 300), -1.0), np.full((1, 300), -1.0)
+    rewards[0, 120:] = 0  # better than its twin's, and yet there are none
+    found = recovery([trial(rewards, twin, [100], [120])])
+    assert found.recovered.tolist() == [False]
+
+
+def test_negative_rewards_are_judged_alike() -> None:
+    twin = np.full((2, 200), -1.0)
+    rewards = np.stack([np.full(200, -1.09), np.full(200, -1.11)])
+    assert recovery([trial(rewards, twin, [50, 50])]).recovered.tolist() == [True, False]
+
+
+def test_what_cannot_be_judged_is_left_out() -> None:
+    found = recovery([trial(np.ones((2, 100)), np.ones((2, 100)), [51, 50])])
+    assert (found.left_out, len(found.steps)) == (1, 1)
+    nothing = Recovery(np.zeros(0, np.int64), np.zeros(0, np.bool_), 3)
+    assert (nothing.share, nothing.median, nothing.curve()[0].tolist()) == (None, None, [])
+    assert log_rank(nothing, found) is None
+
+
+def test_the_median_is_kaplan_and_meiers() -> None:
+    # Of 5: one at 1, one censored at 2, then 2 of the 3 left: 0.8, 0.8 * 2 / 3, 0.8 / 3.
+    found = Recovery(np.array([1, 2, 3, 4, 5]), np.array([True, False, True, True, False]))
+    times, left = found.curve()
+    assert dict(zip(times.tolist(), np.round(left, 6).tolist(), strict=True))[3.0] == pytest.approx(0.8 * 2 / 3, abs=1e-6)
+    assert found.median == 4
+    assert Recovery(np.array([1, 9, 9]), np.array([True, False, False])).median is None, "fewer than half recover"
+
+
+def test_log_rank_tells_early_from_never() -> None:
+    early, never = Recovery(np.arange(20), np.ones(20, np.bool_)), Recovery(np.full(20, 100), np.zeros(20, np.bool_))
+    p, same = log_rank(early, never), log_rank(early, early)
+    assert p is not None
+    assert p < 1e-6
+    assert same == pytest.approx(1)
+
+
+def test_rewards_around_the_moment() -> None:
+    rewards = np.repeat([[1.0, 0.5, 0.8, 0.2]], 50, axis=1).reshape(1, 200)
+    found = around(trial(rewards, np.ones((1, 200)), [50]))
+    assert [float(found[name][0]) for name in ("before", "after", "late")] == pytest.approx([1.0, 0.5, 0.2])
+    assert np.isnan(around(trial(rewards, np.ones((1, 200)), [0]))["before"]).all()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("adapt")
+    small = {"hidden": [4], "population": 16, "generations": 4}
+    for seed in (0, 1):
+        run("CartPole-v1", folder / f"plastic{seed}", seed=seed, **small)
+    run("CartPole-v1", folder / "static", network="static", seed=0, **small)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(runs: Path) -> Study:
+    return adapt([runs], perturb=["lesion:weights=1@5", "sensor:*=0@3..9"], episodes=8)
+
+
+def test_rows_of_groups_perturbations_and_controls(study: Study) -> None:
+    told = study.to_json()
+    assert {"suite", "task", "episodes", "rows"} <= set(told)
+    assert (told["suite"], told["task"], told["episodes"]) == ("perturb", "CartPole-v1", 8)
+    names = ("group", "perturbation", "control", "mean", "low", "high", "intact_mean", "retained", "recovered", "recovery_steps")
+    assert all(set(names) <= set(row) for row in told["rows"])
+    found = [(row["group"], row["perturbation"], row["control"]) for row in told["rows"]]
+    controls = ("as evolved", "plasticity off", "frozen")
+    texts = ("lesion:weights=1@5", "sensor:*=0@3..9")
+    assert found == [
+        *(("network=nchl", text, control) for text in texts for control in controls),
+        *(("network=static", text, "as evolved") for text in texts),
+    ]
+    assert len(study.runs["network=nchl"]) == 2
+    assert all(np.isfinite([row["mean"], row["intact_mean"]]).all() for row in told["rows"])
+    assert len(study.pairs) == 2 * 3, "two controls, and the other group, of each perturbation"
+
+
+def test_a_static_network_without_weights_falls(study: Study) -> None:
+    row = next(row for row in study.rows if row.group == "network=static" and "lesion" in row.text)
+    assert row.mean.value <= 20
+    assert row.recovery.share in (0.0, None)
+
+
+@pytest.mark.slow
+def test_the_numbers_do_not_depend_on_workers(runs: Path) -> None:
+    how = {"perturb": ["lesion:weights=0.5@5..9", "sensor-noise=0.2@2", "shuffle:weights@4", "attribute:length=x2@3"], "episodes": 6}
+    first = json.dumps(adapt([runs / "plastic0"], **how).to_json())  # type: ignore[arg-type]
+    for workers in (2, 4):
+        assert json.dumps(adapt([runs / "plastic0"], workers=workers, **how).to_json()) == first  # type: ignore[arg-type]
+
+
+def test_tables_in_every_form(study: Study) -> None:
+    assert "as evolved" in render(study, "text")
+    assert render(study, "markdown").splitlines()[1].startswith("| --- |")
+    lines = render(study, "csv").splitlines()
+    assert len(lines) == 1 + len(study.rows)
+    assert lines[0].startswith("group,perturbation,control,mean,low,high,intact_mean,retained")
+    with pytest.raises(NchlError, match="did you mean 'markdown'"):
+        render(study, "markdwn")
+
+
+def test_files_and_what_a_runs_folder_keeps(study: Study, runs: Path, tmp_path: Path) -> None:
+    kept = study.kept()
+    names = {path.name for path in write(study, kept, tmp_path / "out")}
+    assert names == {"adaptation.txt", "adaptation.md", "adaptation.csv", "adaptation.json", "adaptation.png"}
+    assert json.loads((tmp_path / "out" / "adaptation.json").read_text())["rows"][0]["curve"]["offset"][0] == -5
+    assert keep(study, kept) == []
+    folder = RunFolder.open(runs / "static")
+    again = read(folder)
+    assert again is not None
+    assert len(again["rows"]) == len(study.rows)
+    path = folder.path / "adaptation.json"
+    path.write_text(path.read_text().replace('"survival"', '"survived"'))
+    with pytest.raises(RunError, match="was altered"):
+        read(folder)
+    path.write_text(json.dumps({"best_sha256": "of another"}))
+    assert read(folder) is None
+    path.unlink()
+    assert read(folder) is None
+
+
+def test_pictures(study: Study, tmp_path: Path) -> None:
+    first, second = (plots.save(study.kept(), tmp_path / name / "figure") for name in "ab")
+    assert [path.suffix for path in first] == [".png", ".svg"]
+    assert first[1].read_bytes() == second[1].read_bytes(), "equal studies give equal files"
+    with pytest.raises(NchlError, match=r"not as \.gif"):
+        plots.save(study.kept(), tmp_path / "figure.gif")
+
+
+def test_a_suite_of_your_own(runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(
+        "source: a test\nperturbations:\n  both: [sensor:0=0@2, lesion:weights=0.5@3]\n  late: sensor-delay=2\n"
+    )
+    study = adapt([runs / "static"], suite=str(tmp_path / "own.yaml"), episodes=3)
+    assert (study.suite, study.source) == ("own.yaml", "a test")
+    assert [(row.perturbation, row.text) for row in study.rows] == [
+        ("both", "sensor:0=0@2 & lesion:weights=0.5@3"),
+        ("late", "sensor-delay=2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("perturbations: {a: motr:0=0}", "own.yaml: a: unknown perturbation 'motr': did you mean 'motor'"),
+        ("perturbation: {a: none}", "did you mean 'perturbations'"),
+        ("perturbations: [a]", "must name some"),
+        ("task: Ant-*\nperturbations: {a: sensor:0=0}", "is for Ant-\\*, not for CartPole-v1"),
+        ("perturbations: {a: sensor:0=0}\ntraining: none", "must be a list"),
+    ],
+)
+def test_a_bad_suite(text: str, said: str, runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(InvalidArgument, match=said):
+        adapt([runs / "static"], suite=str(tmp_path / "own.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({}, "needs what goes wrong"),
+        ({"suite": "lesoins"}, "did you mean 'lesions'"),
+        ({"suite": "ant-legs"}, "is for Ant-\\*"),
+        ({"perturb": ["none"]}, "nothing goes wrong"),
+        ({"perturb": ["sensor:0=0", "sensor:0=0"]}, "given twice"),
+        ({"perturb": ["sensor:4=0"]}, "there is no sensor 4"),
+        ({"perturb": ["motor:0=0"]}, "takes choices"),
+        ({"perturb": ["limb:leg=x2"]}, "no bodies"),
+        ({"perturb": ["attribute:lenght=x2"]}, "did you mean 'length'"),
+        ({"perturb": ["sensor:0=0@500"]}, "an episode has 500 steps"),
+        ({"perturb": ["push:pole=3N@5+1"], "simulator": "envpool"}, "EnvPool cannot play"),
+        ({"perturb": ["sensor:0=0"], "which": "worst"}, "best, centre"),
+    ],
+)
+def test_bad_input(how: dict[str, object], said: str, runs: Path) -> None:
+    with pytest.raises(NchlError, match=said):
+        adapt([runs / "static"], **how)  # type: ignore[arg-type]
