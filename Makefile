@@ -10,6 +10,8 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch>=2.6
 SEED ?= 0
+# Processes that share the fast tests; 0: pytest alone, without pytest-xdist.
+JOBS ?= 2
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -27,8 +29,8 @@ demo: $(VENV)/.demo ## Evolve a plastic network on CartPole, then score it on st
 	@printf '\nThe run is in %s (config.json, metrics.csv, best.safetensors, tensorboard/).\n' "$(DEMO)"
 	@printf 'Try next:\n  . $(BIN)/activate\n  pip install --editable '"'.[report]'"' && nchl report $(DEMO)\n  nchl evolve HalfCheetah-v5 --hidden 128 64\n  nchl tasks\n  nchl doctor\n'
 
-test: $(VENV)/.test ## Run the fast tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.test ## Run the fast tests, in JOBS processes
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 slow: $(VENV)/.test ## Run the slow tests; TESTS chooses among them
 	$(BIN)/python -m pytest -m slow $(TESTS)

@@ -17,7 +17,7 @@ from torch import nn
 warnings.simplefilter("error")
 makers = {
     "nchl": lambda **k: nchl.NcHL([3, 2], **k),
-    "fused": lambda **k: nchl.HL([3, 2], population=2, backend="compiled", **k),
+    "fused": lambda **k: nchl.NcHL([3, 2], population=2, backend="compiled", **k),
     "static": lambda **k: nchl.StaticMLP([3, 2], **k),
     "wnchl": lambda **k: nchl.WNcHL([3, 2], **k),
     "sequential": lambda **k: nchl.from_module(nn.Sequential(nn.Linear(3, 2)), (3,), **k),

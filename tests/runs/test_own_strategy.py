@@ -57,13 +57,13 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_it_is_run_from_the_copy_and_resumed_with_the_same_bits(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = {**SMALL, "strategy": f"{file}:Mine", "lr": 0.25, "workers": 2}
+    given = {**SMALL, "strategy": f"{file}:Mine", "lr": 0.25}
     whole = nchl.run("CartPole-v1", **given, generations=4, out=tmp_path / "whole").folder
-    run = nchl.run("CartPole-v1", **given, generations=2, out=tmp_path / "run").folder
+    run = nchl.run("CartPole-v1", **given, generations=2, workers=2, out=tmp_path / "run").folder
     assert sorted(path.name for path in (run / "code").iterdir()) == ["helper.py", "mine.py"]
     (tmp_path / "helper.py").write_text("RATE = 99.0\n")
     file.unlink()
-    resume(run, generations=4)
+    resume(run, generations=4, workers=1)
     assert (run / "centre.safetensors").read_bytes() == (whole / "centre.safetensors").read_bytes()
     assert main(["evaluate", str(run), "--episodes", "2"]) == 0
     assert main(["compare", str(run), str(whole)]) == 0

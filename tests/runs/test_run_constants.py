@@ -68,17 +68,18 @@ def test_same_seed_same_bits_wherever_the_network_is_made(mine: Path, tmp_path: 
     settings = {**SETTINGS, "network": f"{mine}:biased", "rule": f"{mine}:oja"}
     torch.manual_seed(99)  # the state of the process is no part of the run
     here = nchl.run("CartPole-v1", out=tmp_path / "here", **settings).folder
-    code = f"import sys, nchl; nchl.run('CartPole-v1', out=sys.argv[1], **{settings!r})"
-    elsewhere(code, tmp_path / "there")
     workers = nchl.run("CartPole-v1", out=tmp_path / "workers", workers=2, **settings).folder
     nchl.run("CartPole-v1", out=tmp_path / "resumed", **{**settings, "generations": 1})
-    elsewhere("import sys, nchl; nchl.resume(sys.argv[1], generations=2)", tmp_path / "resumed")
+    played = elsewhere(
+        f"import json, sys, nchl; nchl.run('CartPole-v1', out=sys.argv[1], **{settings!r}); nchl.resume(sys.argv[2], generations=2); "
+        "print(json.dumps(nchl.evaluate(sys.argv[3], episodes=4)['returns']))",
+        *(tmp_path / "there", tmp_path / "resumed", here),
+    )
     for other in (tmp_path / "there", workers, tmp_path / "resumed"):
         assert (other / "centre.safetensors").read_bytes() == (here / "centre.safetensors").read_bytes(), other
         assert (other / "best.safetensors").read_bytes() == (here / "best.safetensors").read_bytes(), other
         assert rows(other) == rows(here), other
-    code = "import json, sys, nchl; print(json.dumps(nchl.evaluate(sys.argv[1], episodes=4)['returns']))"
-    assert json.loads(elsewhere(code, here)) == nchl.evaluate(here, episodes=4)["returns"] == nchl.evaluate(workers, episodes=4)["returns"]
+    assert json.loads(played) == nchl.evaluate(here, episodes=4)["returns"] == nchl.evaluate(workers, episodes=4)["returns"]
     other = nchl.run("CartPole-v1", out=tmp_path / "other", **{**settings, "seed": 4}).folder
     a, b = (read_tensors(folder / "best.safetensors")[0]["constant.0.bias"] for folder in (here, other))
     assert not np.array_equal(a, b)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ from nchl.runs.watch import open_run
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dynamics") / "run"
-    nchl.run("CartPole-v1", out=folder, network="hl", hidden=(4,), normalise="max", population=30, generations=4, simulator="gymnasium")
+    settings: dict[str, Any] = {"network": "hl", "hidden": (4,), "normalise": "max", "population": 30, "generations": 4}
+    nchl.run("CartPole-v1", out=folder, simulator="gymnasium", max_episode_steps=100, **settings)
     return folder
 
 

@@ -259,18 +259,19 @@ def test_a_record_of_an_earlier_version_makes_the_task(tmp_path: Path) -> None:
         load(tmp_path / "run")
 
 
-def test_a_sweep_runs_a_changed_environment_in_folders_of_its_own(code: Path, tmp_path: Path) -> None:
+def test_a_sweep_runs_a_changed_environment_in_folders_of_its_own(code: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As with a changed rule: runs of the former environment are left alone, and found again when it is restored."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(code), *filter(None, sys.path)]))  # for the processes of the runs
     pytest.importorskip("yaml")
     file, out = tmp_path / "sweep.yaml", tmp_path / "out"
     file.write_text(f"task: {TASK}\nhidden: [3]\npopulation: 4\ngenerations: 1\nseeds: 2\n")
     sweep = ["sweep", file, "--out", out]
-    assert "2 of 2 runs are done" in elsewhere(code, ["-m", "nchl", *sweep])
+    assert "2 of 2 runs are done" in nchl(code, *sweep)
     held = {name: results(out / name) for name in ("seed-0", "seed-1")}
     (out / "seed-1" / "summary.json").unlink()  # as if it had been killed
 
     (code / "body.py").write_text(DOUBLED)
-    said = elsewhere(code, ["-m", "nchl", *sweep])
+    said = nchl(code, *sweep)
     assert said.count(f"{TASK} changed since runs in {out} were made in it (body.py has changed)") == 1
     assert "2 of 2 runs are done" in said
     made = {path.parent.name for path in out.glob("*/config.json")} - set(held)
