@@ -21,9 +21,15 @@ from nchl.runs.config import options
 from nchl.simulators import CHOICES
 
 if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
     from nchl.networks.base import PlasticNetwork
     from nchl.tasks import Task
 
+    Actions = list[tuple[Tensor, Tensor]]
+
+_OF_THE_TASK = ("env", "observe", "action_repeat")
 EPILOG = "example: nchl bench rollout HalfCheetah-v5 --json"
 
 
@@ -46,7 +52,7 @@ def add_arguments(parser: Parser) -> None:
         help="what plays the task (default: auto)",
     )
     parser.add_argument("--device", default="cpu", metavar="NAME", help="of the networks, and of the simulator warp (default: cpu)")
-    add_options(parser, [each for each in options() if each.name in ("env", "observe")])
+    add_options(parser, [each for each in options() if each.name in _OF_THE_TASK])
     parser.add_argument("--threads", type=at_least(1), metavar="N", help="threads of the simulator (default: one per processor)")
     parser.add_argument("--steps", type=at_least(1), default=300, metavar="N", help="longest life (default: 300)")
     parser.add_argument("--repetitions", type=at_least(1), default=3, metavar="N", help="full and bare runs (default: 3 of each)")
@@ -65,7 +71,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from nchl.workers.slices import edges
 
     size = args.image_size or {"conv-thesis": (64, 64), "conv-hml": (84, 84)}.get(args.network)
-    words = given(args, [each for each in options() if each.name in ("env", "observe")])
+    words = given(args, [each for each in options() if each.name in _OF_THE_TASK])
     task = tasks.make(
         args.task, args.simulator, max_episode_steps=args.steps, image_size=size, threads=args.threads, device=args.device, **words
     )
@@ -95,6 +101,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "device": args.device,
         "network": args.network,
         "network_back_end": network.backend,
+        "action_repeat": task.action_repeat,
         "lanes": len(networks),
         "env_steps_per_run": steps,
         "repetitions": args.repetitions,
@@ -134,7 +141,7 @@ def _measure(
         # N(0, 1), where every search begins.
         network.set_hrules(generator.standard_normal((int(network.population or 1), network.nparams), dtype=np.float32))
 
-    def full(limit: int) -> tuple[float, int, float, list[Recorder]]:
+    def full(limit: int) -> tuple[float, int, float, list[Actions]]:
         recorders, jobs = [Recorder() for _ in parts], []
         for network, part, size, recorder in zip(networks, parts, sizes, recorders, strict=True):
             begin(network, [seed])
@@ -144,14 +151,15 @@ def _measure(
         clock = time.perf_counter()
         played: list[Played] = lanes.run(jobs)
         seconds = time.perf_counter() - clock
-        return seconds, sum(int(p.lengths.sum()) for p in played), float(sum(np.nansum(p.returns) for p in played)), recorders
+        taken = [_each_step(recorder.steps, p.lengths, whole.action_repeat) for recorder, p in zip(recorders, played, strict=True)]
+        return seconds, sum(int(p.lengths.sum()) for p in played), float(sum(np.nansum(p.returns) for p in played)), taken
 
-    def bare(recorders: list[Recorder]) -> tuple[float, float]:
+    def bare(taken: list[Actions]) -> tuple[float, float]:
         """The sum of all rewards, and seconds."""
         whole.reset(Seeds.shared(sum(sizes), start))
-        idle = [(torch.zeros_like(recorder.steps[0][0]), torch.zeros_like(recorder.steps[0][1])) for recorder in recorders]
+        idle = [(torch.zeros_like(each[0][0]), torch.zeros_like(each[0][1])) for each in taken]
         steps = []
-        for together in itertools.zip_longest(*(recorder.steps for recorder in recorders)):
+        for together in itertools.zip_longest(*taken):
             acted = [none if step is None else step for step, none in zip(together, idle, strict=True)]
             steps.append(whole.simulator.ready(torch.cat([actions for actions, _ in acted]), torch.cat([active for _, active in acted])))
         total, clock = torch.zeros((), dtype=torch.float64, device=whole.simulator.device), time.perf_counter()
@@ -163,9 +171,9 @@ def _measure(
     full(min(5, whole.step_limit))  # compiles, where that is done
     fast, slow, steps = [], [], 0
     for _ in range(repetitions):
-        seconds, steps, returns, recorders = full(whole.step_limit)
+        seconds, steps, returns, taken = full(whole.step_limit)
         fast.append(steps / seconds)
-        total, seconds = bare(recorders)
+        total, seconds = bare(taken)
         slow.append(steps / seconds)
         # The same physics, or the comparison means nothing. A GPU adds the forces of contacts in no fixed order, and they are chaotic.
         on_cpu = whole.simulator.device.type == "cpu"
@@ -174,6 +182,23 @@ def _measure(
     for part in parts:
         part.close()
     return fast, slow, steps
+
+
+def _each_step(decisions: Actions, lengths: np.ndarray, times: int) -> Actions:
+    """What was done at each step of the simulator, where every action was repeated until its episode ended.
+
+    Args:
+        decisions: each decision's actions, and the environments that were active.
+        lengths: steps of each episode, (n,).
+        times: steps for each action.
+    """
+    import torch
+
+    ends = torch.from_numpy(lengths).to(decisions[0][1].device)
+    steps = [
+        (actions, active & (ends > decision * times + k)) for decision, (actions, active) in enumerate(decisions) for k in range(times)
+    ]
+    return [step for step in steps if step[1].any()]
 
 
 def text(result: dict[str, Any]) -> str:
