@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import importlib.util
 import json
+import os
 import re
 import shutil
 import signal
@@ -143,7 +144,7 @@ def installed(study: Study, work: Path) -> Path:
             [*pip, f"{place / 'source'}[sim,report]", *study.packages],
         ):
             print("+", " ".join(words), flush=True)
-            subprocess.run(words, check=True, cwd=ROOT)
+            subprocess.run(words, check=True, cwd=ROOT, env=clean_environment())
         (place / "whole").touch()
     return place / "venv/bin"
 
@@ -170,10 +171,15 @@ def run(study: Study, work: Path, programs: Path, jobs: int) -> int:
     return failed
 
 
+def clean_environment() -> dict[str, str]:
+    """The environment without PYTHONPATH and the like, which would put another nchl before the installed one."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+
 def watched(words: Sequence[str], look: Callable[[], Any]) -> int:
     """Run a command and look now and then; Ctrl-C and a request to end are passed on. Its exit code."""
     # A session of its own: a signal comes to it through us alone, once.
-    process = subprocess.Popen(words, start_new_session=True)
+    process = subprocess.Popen(words, start_new_session=True, env=clean_environment())
     received: list[int] = []
 
     def pass_on(number: int, _: Any) -> None:
@@ -189,6 +195,9 @@ def watched(words: Sequence[str], look: Callable[[], Any]) -> int:
             except subprocess.TimeoutExpired:
                 look()
     finally:
+        if process.poll() is None:  # what we saw stops the study: no run goes on unseen
+            process.send_signal(signal.SIGTERM)
+            process.wait()
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -258,7 +267,7 @@ def foreign(run: Path, commit: str) -> set[str]:
 def play(run: Path, programs: Path) -> None:
     """Let the best individual play unseen episodes, as evolved, without its rule, and frozen; kept as `nchl compare` keeps it."""
     words = [str(programs / "nchl"), "evaluate", str(run), "--controls", "--json"]
-    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    done = subprocess.run(words, check=True, capture_output=True, text=True, env=clean_environment())
     about = {"best_sha256": hashlib.sha256((run / "best.safetensors").read_bytes()).hexdigest(), **json.loads(done.stdout)}
     (run / "evaluation.json").write_text(json.dumps(about, indent=1))
 

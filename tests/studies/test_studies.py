@@ -82,9 +82,8 @@ def small(folder: Path, generations: int = 2, steps: str = "[main]", **more: str
 def program(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with `nchl` as it is tested here, said to be of the study's commit."""
     folder.mkdir()
-    (folder / "nchl").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m nchl "$@"\n')
+    (folder / "nchl").write_text(f'#!/bin/sh\nPYTHONPATH="{Path(nchl.__file__).parents[1]}" exec "{sys.executable}" -m nchl "$@"\n')
     (folder / "nchl").chmod(0o755)
-    monkeypatch.setenv("PYTHONPATH", str(Path(nchl.__file__).parents[1]))
     made_with = study.foreign
     monkeypatch.setattr(study, "foreign", lambda run, commit: made_with(run, commit) and set())
     return folder
@@ -166,6 +165,21 @@ def test_a_longer_sweep_goes_on_with_the_cells_of_the_shorter_one(tmp_path: Path
     study.copy_cell(run, plain.folder / "cells" / "main" / run.name, checkpoint=False)
     study.bring(plain, "main", tmp_path / "third")
     assert "summary.json" in files(tmp_path / "third" / "main" / run.name)
+
+
+def test_what_is_run_sees_no_other_nchl_and_ends_with_a_look_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "LOOK_SECONDS", 0.1)
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    told = tmp_path / "told"
+    assert study.watched(["sh", "-c", f'echo "path:$PYTHONPATH" > {told}; exit 3'], lambda: None) == 3
+    assert told.read_text() == "path:\n"
+
+    def fail() -> None:
+        raise study.StudyError("a foreign cell")
+
+    with pytest.raises(study.StudyError, match="foreign"):
+        study.watched(["sh", "-c", f"trap 'echo ended > {told}; exit 0' TERM; while true; do sleep 0.05; done"], fail)
+    assert told.read_text() == "ended\n"
 
 
 def test_the_first_seeds_of_a_sweep(tmp_path: Path) -> None:
