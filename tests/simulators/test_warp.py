@@ -210,6 +210,17 @@ def test_an_episode_has_the_same_bits_alone_beside_others_and_after_others(cheet
 
 @with_warp
 @pytest.mark.slow
+def test_the_graph_of_a_step_computes_what_its_kernels_do_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulator: Any = make("warp", Wanted("Ant-v5"))
+    actions = torch.rand(20, 4, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    replayed = played(simulator, [0, 1, 2, 3], actions)
+    physics = simulator._physics
+    monkeypatch.setattr(physics, "_run", lambda which: (physics._begin, physics._step)[which]())
+    assert torch.equal(played(simulator, [0, 1, 2, 3], actions), replayed)
+
+
+@with_warp
+@pytest.mark.slow
 def test_an_action_that_is_nan_harms_its_own_world_alone_and_that_until_the_next_reset(cheetah: Any) -> None:
     seeds = list(range(12))
     whole, actions = played(cheetah, seeds, ACTIONS), ACTIONS.clone()

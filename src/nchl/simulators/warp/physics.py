@@ -1,7 +1,7 @@
 """MuJoCo Warp: many worlds of one model on a device, whose arrays torch sees without a copy.
 
-On a GPU a step of the task is one CUDA graph: Python launches no kernel, and nothing is waited for. On the CPU Warp's compiled kernels run
-one after another in the caller's thread.
+A step of the task is one graph of Warp's: Python launches no kernel (which cost 30 ms a step). On a GPU it is a CUDA graph, for which
+nothing is waited; on the CPU the kernels run one after another in the caller's thread.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from nchl.errors import TaskError, require
+from nchl.errors import OrderError, TaskError, require
 from nchl.simulators import gym_worker
 from nchl.simulators.warp.equations import Scene
 
@@ -70,8 +70,7 @@ class Physics:
 
     Attributes:
         scene: views of what the worlds are in.
-        ctrl: actions (size, nu), read by `advance`.
-
+        ctrl: actions of the last step (size, nu).
     """
 
     def __init__(self, model: Any, size: int, frames: int, forces: bool, device: torch.device) -> None:
@@ -94,10 +93,12 @@ class Physics:
         self._nothing = torch.zeros((), device=device)
         kinds = self._mjw.OverflowType
         self._lost = int(kinds.NEFC | kinds.NJMAX_NNZ | kinds.BROADPHASE | kinds.NARROWPHASE | kinds.CCD | kinds.EPA_HORIZON)
-        self._graphs = self._captured() if device.type == "cuda" else None
+        self._graphs: list[Any] | None = None
 
     def restart(self, qpos: Float[Tensor, "size nq"], qvel: Float[Tensor, "size nv"]) -> None:
         """Begin anew in every world; nothing is left of former episodes."""
+        if self._graphs is None:
+            self._graphs = self._captured()
         self.scene.qpos.copy_(qpos)
         self.scene.qvel.copy_(qvel)
         for each in (self.ctrl, self._warmstart, self._overflow):
@@ -133,11 +134,11 @@ class Physics:
 
     def _run(self, which: int) -> None:
         if self._graphs is None:
-            with self._on_device():
-                (self._begin, self._step)[which]()
-        else:
+            raise OrderError("a step needs a state to begin in; call restart first")
+        stream = None
+        if self._device.type == "cuda":  # in the order of torch's operations
             stream = self._warp.stream_from_torch(torch.cuda.current_stream(self._device))
-            self._warp.capture_launch(self._graphs[which], stream=stream)
+        self._warp.capture_launch(self._graphs[which], stream=stream)
 
     def _begin(self) -> None:
         self._mjw.forward(self._model, self._data)
@@ -149,7 +150,7 @@ class Physics:
             self._mjw.rne_postconstraint(self._model, self._data)
 
     def _captured(self) -> list[Any]:
-        """`_begin` and `_step` as CUDA graphs."""
+        """`_begin` and `_step` as graphs; both are run, which changes the state of the worlds."""
         graphs = []
         with self._on_device():
             for run in (self._begin, self._step):
