@@ -59,8 +59,6 @@ def test_a_signature_is_a_declaration():
     assert NCHL.post == ("B", "C", "D", "eta")
     assert ABCD.synapse == ("A", "B", "C", "D", "eta")
     assert not NCHL.uses_weight
-    assert NCHL.neuron_parameters(presynaptic=True, postsynaptic=False) == ("A", "C", "D", "eta")
-    assert NCHL.neuron_parameters(presynaptic=True, postsynaptic=True) == ("A", "B", "C", "D", "eta")
 
 
 def test_a_rule_in_a_file(tmp_path: Path):

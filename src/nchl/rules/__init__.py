@@ -1,7 +1,7 @@
 """Local rules as pure functions of tensors, batched over leading axes; nothing is mutated.
 
-`abcd` and `neuron_centric` (and, for convolutions, `neuron_centric_conv` and `softhebb_conv`) are the updates of whole
-layers; `Rule` is the declaration that networks read; `get` finds one by name, file or function.
+`abcd` and `neuron_centric` (and, for convolutions, `neuron_centric_conv` and `softhebb_conv`) compute the updates of whole
+layers; `Rule` is the declaration that networks read; `get` returns one from a name, a file or a function.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from nchl.rules.neuronal import NCHL as NCHL
 from nchl.rules.neuronal import neuron_centric as neuron_centric
 from nchl.rules.synaptic import ABCD as ABCD
 from nchl.rules.synaptic import abcd as abcd
+from nchl.rules.trial import tried
 
 if TYPE_CHECKING:
     from nchl.rules.convolution.sharing import neuron_centric_conv as neuron_centric_conv
@@ -33,20 +34,20 @@ __all__ = ["ABCD", "BUILT_IN", "NCHL", "Rule", "abcd", "get", "load", "neuron_ce
 
 
 def get(rule: str | Callable[..., Tensor] | Rule) -> Rule:
-    """A rule by name (`"nchl"`, `"hl"`), by place (`"FILE.py:NAME"`), or made of a function; one of a user's is tried once.
+    """A rule from its name (`"nchl"`, `"hl"`), its place (`"FILE.py:NAME"`) or a function; a user's rule is tried once.
 
     Raises:
         UnknownName: a string that is neither a known name nor a place.
-        InvalidArgument: the file or the function's signature cannot be used, or the function fails when it is tried.
+        InvalidArgument: the file or the function's signature cannot be used, or the function fails the trial; see `rules.trial`.
     """
     if isinstance(rule, str) and rule in BUILT_IN:
         return BUILT_IN[rule]
     if isinstance(rule, Rule):
-        return rule if rule in BUILT_IN.values() else rule.tried()
+        return rule if rule in BUILT_IN.values() else tried(rule)
     if not isinstance(rule, str):
-        return Rule.from_function(rule).tried()
+        return tried(Rule.from_function(rule))
     if ":" in rule:
-        return load(rule).tried()
+        return tried(load(rule))
     raise UnknownName("rule", rule, [*BUILT_IN, "FILE.py:NAME"])
 
 

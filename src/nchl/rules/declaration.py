@@ -7,7 +7,7 @@
 other argument is a parameter: `NAME_pre` belongs to the presynaptic neuron, `NAME_post` to the postsynaptic one, `NAME_synapse` to
 the connection. A name that is used with both `_pre` and `_post` is one number of the neuron. The function returns the change.
 
-A rule with memory names states that it keeps from step to step, all 0 at the start of an episode: `NAME_trace` (one number per
+A rule with memory declares states that it keeps from step to step, all 0 at the start of an episode: `NAME_trace` (one number per
 connection), `NAME_pre_trace` and `NAME_post_trace` (one per neuron of that side). It returns a tuple: the change, then the new value
 of each state in the order of the signature.
 
@@ -37,19 +37,19 @@ _MEMORY = ("_pre_trace", "_post_trace", "_trace")
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule function together with what its signature declares.
+    """A rule function and the declaration that its signature makes.
 
     Attributes:
         name: the function's name.
         function: the elementwise torch function; called with keywords, all broadcastable, returns the change.
-        state: which of `pre`, `post`, `weight`, `reward` it wants.
+        state: the arguments among `pre`, `post`, `weight` and `reward`.
         pre: parameters of the presynaptic neuron, in order of first appearance.
         post: parameters of the postsynaptic neuron.
         synapse: parameters of the connection.
         names: all neuron parameters in order of first appearance: the order within a neuron's block of the genome.
-        memory: arguments that are states which the rule keeps, in the order in which it returns them.
-        terms: of a rule that is a rate times the sum of four terms A, B, C and D: the terms; D alone is without activations.
-        rate: likewise, the rate.
+        memory: arguments that are states of the rule, in the order in which it returns them.
+        terms: for a rule that is a rate times the sum of four terms A, B, C and D, the terms; D contains no activation.
+        rate: for such a rule, the rate.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Rule:
 
     @staticmethod
     def from_function(function: Callable[..., Tensor]) -> Rule:
-        """Read the declaration off a function's signature.
+        """Read a function's signature as a declaration.
 
         Raises:
             InvalidArgument: an argument that is neither an activation, the weight, nor a parameter with a suffix; or `*args`, defaults.
@@ -108,17 +108,6 @@ class Rule:
             name, function, tuple(state), tuple(found["_pre"]), tuple(found["_post"]), tuple(found["_synapse"]), tuple(names), tuple(memory)
         )
 
-    def tried(self) -> Rule:
-        """The rule itself, after small layers have shown that it runs and is elementwise; see `rules.trial`.
-
-        Raises:
-            InvalidArgument: the function fails, returns something other than it must, or mixes connections or individuals.
-        """
-        from nchl.rules.trial import check_rule
-
-        check_rule(self)
-        return self
-
     @property
     def uses_weight(self) -> bool:
         """Whether the change depends on the weight itself."""
@@ -130,7 +119,7 @@ class Rule:
         return "reward" in self.state
 
     def taken_apart(self, arguments: Mapping[str, Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
-        """The terms and the rate of a rule that has them, from arguments by name."""
+        """The terms and the rate, from arguments by name; only for rules with `terms`."""
         assert self.terms is not None
         assert self.rate is not None
 
@@ -138,11 +127,6 @@ class Rule:
             return function(**{name: arguments[name] for name in inspect.signature(function).parameters})
 
         return of(self.terms), of(self.rate)
-
-    def neuron_parameters(self, *, presynaptic: bool, postsynaptic: bool) -> tuple[str, ...]:
-        """The parameters that a neuron needs which is presynaptic and/or postsynaptic to a plastic layer, in the genome's order."""
-        used = (set(self.pre) if presynaptic else set()) | (set(self.post) if postsynaptic else set())
-        return tuple(name for name in self.names if name in used)
 
     def delta(
         self,
@@ -153,37 +137,27 @@ class Rule:
         post_parameters: Mapping[str, Tensor],
         synapse_parameters: Mapping[str, Tensor],
     ) -> Shaped[Tensor, "*_shape"]:
-        """The change of a dense layer's weights, over any broadcastable leading axes.
+        """The change of a dense layer's weights, over any broadcastable leading axes; only for rules without reward and memory.
 
         Args:
             pre: activations of the presynaptic neurons.
             post: activations of the postsynaptic neurons.
             weight: the layer's weights.
-            pre_parameters: by name, each `(..., inputs)`; names that the rule does not use are not looked at.
+            pre_parameters: by name, each `(..., inputs)`; names that the rule does not use are ignored.
             post_parameters: by name, each `(..., outputs)`.
             synapse_parameters: by name, each `(..., outputs, inputs)`.
 
         Returns:
             A tensor that broadcasts to `(..., outputs, inputs)` (it has an axis of 1 where the rule is constant along it).
         """
-        return self.change(pre, post, weight, self.arguments(pre_parameters, post_parameters, synapse_parameters))
-
-    def arguments(
-        self, pre_parameters: Mapping[str, Tensor], post_parameters: Mapping[str, Tensor], synapse_parameters: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """The parameters of `delta` as the function takes them: by argument, with an axis for the other neuron."""
-        return (
-            {f"{name}_pre": pre_parameters[name].unsqueeze(-2) for name in self.pre}
-            | {f"{name}_post": post_parameters[name].unsqueeze(-1) for name in self.post}
-            | {f"{name}_synapse": synapse_parameters[name] for name in self.synapse}
-        )
-
-    def change(self, pre: Tensor, post: Tensor, weight: Tensor, arguments: Mapping[str, Tensor]) -> Tensor:
-        """`delta` with parameters that were prepared by `arguments`; only for rules without reward and memory."""
-        return self.call({"pre": pre.unsqueeze(-2), "post": post.unsqueeze(-1), "weight": weight, **arguments})[0]
+        arguments = {"pre": pre.unsqueeze(-2), "post": post.unsqueeze(-1), "weight": weight}
+        arguments |= {f"{name}_pre": pre_parameters[name].unsqueeze(-2) for name in self.pre}
+        arguments |= {f"{name}_post": post_parameters[name].unsqueeze(-1) for name in self.post}
+        arguments |= {f"{name}_synapse": synapse_parameters[name] for name in self.synapse}
+        return self.call(arguments)[0]
 
     def call(self, arguments: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The change and the new states, from arguments by name; names that the signature does not have are not looked at."""
+        """The change and the new states, from arguments by name; of these, activations that the signature lacks are ignored."""
         wanted = (*self.state, *self.memory)
         parameters = {n: t for n, t in arguments.items() if n.endswith(_SUFFIXES)}
         made = self.function(**{name: arguments[name] for name in wanted}, **parameters)
@@ -191,7 +165,7 @@ class Rule:
 
 
 def side(argument: str) -> str:
-    """What an argument of a rule belongs to: `"pre"`, `"post"`, `"connection"`, or `"individual"` (the reward)."""
+    """The owner of an argument: `"pre"`, `"post"` (a neuron), `"connection"`, or `"individual"` (the reward)."""
     if argument == "reward":
         return "individual"
     name = argument.removesuffix("_trace")
@@ -199,17 +173,17 @@ def side(argument: str) -> str:
 
 
 def load(place: str) -> Rule:
-    """A user's rule from `"FILE.py:NAME"`.
+    """Load a user's rule from `"FILE.py:NAME"`.
 
     Raises:
-        InvalidArgument: no such file, no such name in it, or no rule by its signature.
+        InvalidArgument: no such file, no such name in it, or a signature that is not a rule's.
     """
     function = load_object(place, "a rule")
     return function if isinstance(function, Rule) else Rule.from_function(function)
 
 
 def check_rules(name: str, rules: Tensor, shape: tuple[int, ...], what: str) -> None:
-    """Raise a ShapeError unless the last axes of `rules` are `shape`; `what` says what they run over."""
+    """Raise a ShapeError unless the last axes of `rules` are `shape`; `what` describes these axes in the message."""
     if tuple(rules.shape[-len(shape) :]) != shape:
         raise ShapeError(f"{name}: expected (..., {', '.join(map(str, shape))}), {what}, got {tuple(rules.shape)}")
 

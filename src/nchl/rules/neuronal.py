@@ -2,8 +2,8 @@
 
     dW[j,i] = (eta_i + eta_j) / 2 * (A_i a_i + B_j a_j + C_i C_j a_i a_j + D_i D_j)
 
-i is the presynaptic neuron, j the postsynaptic one (Ferigo, Cunegatti, Iacca, GECCO 2024, arXiv 2403.12076). The equation stands at
-three places: here; factorised in `networks.weightless`, where no weight may exist; and in `rules/kernels/source/nchl.hpp` for the kernels.
+i is the presynaptic neuron, j the postsynaptic one (Ferigo, Cunegatti, Iacca, GECCO 2024, arXiv 2403.12076). The equation is written in
+three places: here; factorised in `networks.weightless`, which stores no weights; and in `rules/kernels/source/nchl.hpp` for the kernels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nchl.rules.declaration import Rule, check_lead, check_rules
 def _terms(
     pre: Tensor, post: Tensor, A_pre: Tensor, B_post: Tensor, C_pre: Tensor, C_post: Tensor, D_pre: Tensor, D_post: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    # Factors of one neuron stand together, so that the compiled step multiplies them once per neuron instead of once per synapse.
+    # Factors of one neuron are grouped, so that the compiled step multiplies them once per neuron instead of once per synapse.
     return A_pre * pre, B_post * post, (C_pre * pre) * (C_post * post), D_pre * D_post
 
 
@@ -54,6 +54,8 @@ def neuron_centric(
     rules_out: Float[Tensor, "*#lead outputs 5"],
 ) -> Float[Tensor, "*_lead outputs inputs"]:
     """The NcHL update of a dense layer.
+
+    Source: Ferigo, Cunegatti, Iacca, GECCO 2024, arXiv 2403.12076.
 
     Args:
         pre: activations of the presynaptic neurons.

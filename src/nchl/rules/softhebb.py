@@ -4,8 +4,8 @@
     dW = s (x - u W)                                  per connection, summed over the batch
 
 A kernel element labels one connection per output position; it moves by the sum, mean, max, min or (lower) median of their
-updates. The promise of this file: no sharing ever holds one number per connection. Sum and mean are two matrix products,
-because u W is the same W at every position; max, min and median are exact, and made chunk by chunk.
+updates. No sharing holds one number per connection in memory. Sum and mean are two matrix products, because all positions have
+the same W; max, min and median are exact and computed chunk by chunk.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ Sharing = Literal["sum", "mean", "max", "min", "median"]
 COMPETITIONS: tuple[str, ...] = get_args(Competition)
 SHARINGS: tuple[str, ...] = get_args(Sharing)
 
-# Numbers held at once by max, min and median: 4 MiB of float32, about what a core's caches keep.
+# Numbers held at once by max, min and median: 4 MiB of float32, about the size of a core's caches.
 _CHUNK = 1 << 20
 
-# exp(-60) counts as nothing beside 1, and keeps denormal numbers away, which make matrix products tens of times slower.
+# exp(-60) is negligible beside 1 and not denormal; denormal numbers make matrix products tens of times slower.
 _NOTHING = -60.0
 
 
@@ -46,12 +46,14 @@ def softhebb_conv(
 ) -> Float[Tensor, "out_channels in_channels kernel_height kernel_width"]:
     """The update of a convolution's kernel from one batch of inputs, before any division or learning rate.
 
+    Source: Journe et al., ICLR 2023.
+
     Args:
         x: one image or a batch of them.
         kernel: the weights as they are; nothing is changed.
         t_invert: inverse temperature of the softmax, above 0.
         stride: step between output positions, in both directions.
-        padding: zeros on each side, inputs like the others. (A layer that reflects pads `x` itself.)
+        padding: zeros on each side, inputs like the others. (A layer with reflection pads `x` itself.)
         competition: `"channel"`, one winner per position and sample, or `"layer"`, one winner per sample.
         sharing: how a kernel element's connections agree: `"sum"`, `"mean"`, `"max"`, `"min"` or `"median"` (the lower one).
 
@@ -81,24 +83,24 @@ def soft_wta(
     """Post activations s: a softmax over the competitors, positive for the winner (ties: the lowest index) and negative for the rest."""
     if competition == "channel":
         return _winner_against_the_rest(u, t_invert)
-    # The units of a layer are counted in the order (channel, y, x), so that ties go to the lowest index of that order.
+    # Units of a layer are ordered (channel, y, x), so that ties go to the lowest index of that order.
     batch, positions, units = u.shape
     flat = u.transpose(1, 2).reshape(batch, units * positions)
     return _winner_against_the_rest(flat, t_invert).view(batch, units, positions).transpose(1, 2)
 
 
 def _winner_against_the_rest(competitors: Tensor, t_invert: float) -> Tensor:
-    """Softmax over the last axis, all but the first of the largest with a minus.
+    """Softmax over the last axis, negated except for the first of the largest.
 
-    The largest is found before the temperature, which could round two of them to the same number.
+    The largest is found before the temperature is applied, which could round two of them to the same number.
     """
     if competitors.device.type == "cpu":
         below = competitors - competitors.amax(dim=-1, keepdim=True)
-        sign = below.sign()  # 0 for the winner, -1 for the rest: signs, not comparisons or indices, for these do not vectorise
+        sign = below.sign()  # 0 for the winner, -1 for the rest; signs vectorise, comparisons and indices do not
         if not bool((sign.sum(dim=-1) != 1 - competitors.shape[-1]).any()):
             s = below.mul_(t_invert).clamp_(min=_NOTHING).exp_()
             return s.div_(s.sum(dim=-1, keepdim=True)).mul_(sign.mul_(2).add_(1))
-    # Here are ties, or NaN; or a GPU, which should not wait for an answer to `any`.
+    # There are ties or NaN; or this is a GPU, which should not wait for the result of `any`.
     top = competitors.max(dim=-1, keepdim=True)
     s = torch.softmax((competitors - top.values).mul_(t_invert).clamp_(min=_NOTHING), dim=-1)
     value = s.gather(-1, top.indices)
@@ -140,7 +142,7 @@ def _extreme(pre: Tensor, post: Tensor, decay: Tensor, weights: Tensor, *, large
 
 
 def _median(pre: Tensor, post: Tensor, decay: Tensor, weights: Tensor) -> Tensor:
-    """The lower median over the positions, a few units at a time (it needs all positions of an element at once)."""
+    """The lower median over the positions, a few units at a time, because it needs all positions of an element."""
     update = torch.empty_like(weights)
     positions, together = pre.shape[0], max(1, _CHUNK // (pre.shape[0] * weights.shape[1]))
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
@@ -153,9 +155,9 @@ def _median(pre: Tensor, post: Tensor, decay: Tensor, weights: Tensor) -> Tensor
 
 def _lower_median(rows: Tensor, pool: ThreadPoolExecutor) -> Tensor:
     """The element (n - 1) // 2 of each sorted row; NaN where a row has one. `rows` may be overwritten."""
-    if rows.device.type != "cpu" or rows.dtype == torch.bfloat16:  # numpy has no such numbers
+    if rows.device.type != "cpu" or rows.dtype == torch.bfloat16:  # numpy has no bfloat16
         return rows.median(dim=-1).values
-    # On a CPU numpy's vectorised sort takes a fifth of the time of torch's selection, and threads may sort different rows.
+    # On a CPU numpy's vectorised sort takes a fifth of the time of torch's selection, and threads can sort different rows.
     list(pool.map(lambda block: block.sort(axis=-1), np.array_split(rows.numpy(), torch.get_num_threads())))
     return torch.where(rows[:, -1].isnan(), rows[:, -1], rows[:, (rows.shape[1] - 1) // 2])
 
@@ -165,7 +167,7 @@ def unfold(
 ) -> tuple[Float[Tensor, "batch positions fan_in"], tuple[int, int]]:
     """The inputs of every output position as rows (kernel row, kernel column, channel), and the output's height and width.
 
-    Channels last, so that a patch is copied in runs of `kernel width * channels` numbers; with `kernel` by a hand-written loop.
+    Channels are last, so that a patch is copied in runs of `kernel width * channels` numbers; `kernel` selects the C++ kernel.
     """
     rows, columns = kernel_size
     batch, channels, height, width = x.shape
@@ -188,7 +190,7 @@ def unfold(
 
 
 def kernel_rows(kernel: Float[Tensor, "units in_channels rows columns"]) -> Float[Tensor, "units fan_in"]:
-    """A kernel as a matrix whose columns stand in the order of `unfold`; a view where the kernel is stored channels last."""
+    """A kernel as a matrix with its columns in the order of `unfold`; a view if the kernel is stored channels last."""
     return kernel.permute(0, 2, 3, 1).reshape(kernel.shape[0], -1)
 
 

@@ -43,6 +43,8 @@ def abcd(
 ) -> Float[Tensor, "*_lead outputs inputs"]:
     """The ABCD update of a dense layer.
 
+    Source: Najarro, Risi, NeurIPS 2020, arXiv 2007.02686.
+
     Args:
         pre: activations of the presynaptic neurons.
         post: activations of the postsynaptic neurons.

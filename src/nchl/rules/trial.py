@@ -1,25 +1,22 @@
-"""A rule is tried when it is taken: small layers show that it runs, that it is elementwise, and that it returns its states.
+"""The trial of a user's rule on small layers: it must run, be elementwise, and return its states.
 
-A rule sees one connection at a time, whatever the shape of the layer: that is what lets the same function run on a dense matrix, on a
-shared kernel and inside a population. So each connection of the trial is computed once more by itself, and must come out alike.
+A rule computes each connection from that connection alone, so that the same function serves a dense matrix, a shared kernel and a
+population. The trial therefore computes each connection once more by itself and compares the results.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from nchl.errors import InvalidArgument
-from nchl.rules.declaration import side
+from nchl.rules.declaration import Rule, side
 
-if TYPE_CHECKING:
-    from nchl.rules.declaration import Rule
-
-# Individuals, outputs and inputs on which a rule is tried: no two alike, so that no axis can stand for another one.
+# Individuals, outputs and inputs of the trial: three different sizes, so that no axis can be taken for another.
 _TRIED = (2, 3, 5)
 _ELEMENTWISE = (
     "write it for one connection, in elementwise operations on its arguments, which are shaped to broadcast "
@@ -27,8 +24,8 @@ _ELEMENTWISE = (
 )
 
 
-def check_rule(rule: Rule) -> None:
-    """Try a rule; what numbers it makes is its own affair.
+def tried(rule: Rule) -> Rule:
+    """Try a rule and return it. The values that it computes are not judged.
 
     Raises:
         InvalidArgument: the function fails, returns something other than its change and its states, or mixes connections.
@@ -38,38 +35,34 @@ def check_rule(rule: Rule) -> None:
     for places in itertools.product(*map(range, _TRIED)):
         alone = _attempt(rule, {name: _at(tensor, places) for name, tensor in arguments.items()}, (1, 1, 1))
         for what, one, all_ in zip(("change", *rule.memory), alone, together, strict=True):
-            # Nearly: some functions of torch round an element by where it stands.
+            # Approximately, because some functions of torch round an element according to its position.
             if not torch.allclose(one, _at(all_, places), rtol=1e-4, atol=1e-6, equal_nan=True):
                 raise InvalidArgument(
                     f"rule {rule.name!r}: expected the {_called(what)} of a connection to follow from that connection alone, but it "
                     f"changes with the others (a sum, a mean or a sort over neurons or individuals, or random numbers); {_ELEMENTWISE}"
                 )
+    return rule
 
 
 def _arguments(rule: Rule) -> dict[str, Tensor]:
-    """Arguments by name, shaped as a layer's with a population in front; numbers between 0 and 1, no two of them alike."""
+    """Arguments by name, in a layer's shapes with a leading population axis; random numbers between 0 and 1."""
     people, outputs, inputs = _TRIED
     shapes = {"pre": (people, 1, inputs), "post": (people, outputs, 1), "connection": _TRIED, "individual": (people, 1, 1)}
-    asked = (
-        *rule.state,
-        *(f"{n}_pre" for n in rule.pre),
-        *(f"{n}_post" for n in rule.post),
-        *(f"{n}_synapse" for n in rule.synapse),
-        *rule.memory,
-    )
+    parameters = [f"{name}_{where}" for where in ("pre", "post", "synapse") for name in getattr(rule, where)]
+    asked = (*rule.state, *parameters, *rule.memory)
     drawn = torch.Generator(device="cpu").manual_seed(0)
     return {name: torch.rand(shapes[side(name)], generator=drawn, device="cpu") for name in asked}
 
 
 def _at(tensor: Tensor, places: tuple[int, ...]) -> Tensor:
-    """The part of a broadcastable tensor that belongs to one connection, with its axes."""
+    """The part of a broadcastable tensor that belongs to one connection; axes are kept."""
     for axis, place in enumerate(places):
         tensor = tensor.narrow(axis, place if tensor.shape[axis] > 1 else 0, 1)
     return tensor
 
 
 def _attempt(rule: Rule, arguments: Mapping[str, Tensor], shape: tuple[int, ...]) -> list[Tensor]:
-    """The change, with all axes of the weights, and the new states, with those of their side."""
+    """Call the rule: the change, expanded to the weights' shape, and the new states, expanded to the shapes of the old ones."""
     try:
         with torch.no_grad():
             made: Any = rule.function(**{name: tensor.clone() for name, tensor in arguments.items()})
@@ -86,13 +79,8 @@ def _attempt(rule: Rule, arguments: Mapping[str, Tensor], shape: tuple[int, ...]
         values = list(made)
     else:
         values = [made]
-    return [
-        _fitted(rule, what, value, _shape_of(what, arguments, shape)) for what, value in zip(("change", *rule.memory), values, strict=True)
-    ]
-
-
-def _shape_of(what: str, arguments: Mapping[str, Tensor], shape: tuple[int, ...]) -> tuple[int, ...]:
-    return shape if what == "change" else tuple(arguments[what].shape)
+    shapes = [shape, *(tuple(arguments[name].shape) for name in rule.memory)]
+    return [_fitted(rule, *each) for each in zip(("change", *rule.memory), values, shapes, strict=True)]
 
 
 def _fitted(rule: Rule, what: str, value: object, shape: tuple[int, ...]) -> Tensor:

@@ -120,7 +120,7 @@ def test_a_rule_of_a_user_is_shared_too() -> None:
     g = geometry_of("plain")
     pre, post, _, rules_out = draw("plain")
     eta, kernel = rules_out[:, 4].view(g.output_shape), torch.randn(g.kernel_shape, dtype=torch.float64)
-    got = SharedLayer(Rule.from_function(oja), g, "mean", lead=0).update(pre, post, kernel, ({}, {"eta": eta}, {}))
+    got = SharedLayer(Rule.from_function(oja), g, "mean", lead=0).update(pre, post, kernel, ({}, {"eta": eta}, {}))[0]
     # The mean of Oja's rule over positions, by torch's own convolution arithmetic.
     patches = nn.functional.unfold(pre[None], (3, 3))[0]
     moved = torch.einsum("op,kp->ok", (eta * post).flatten(1), patches) - (eta * post * post).flatten(1).sum(1)[:, None] * kernel.flatten(1)
@@ -135,7 +135,7 @@ def test_hl_takes_a_kernel_element_for_a_synapse() -> None:
     after = post.flatten(1)[:, None, None, None]
     A, B, C, D, eta = (synapse[name][..., None] for name in ("A", "B", "C", "D", "eta"))
     wanted = eta * (A * patches + B * after + C * patches * after + D)
-    got = SharedLayer(ABCD, g, "max", lead=0).update(pre, post, None, ({}, {}, synapse))
+    got = SharedLayer(ABCD, g, "max", lead=0).update(pre, post, None, ({}, {}, synapse))[0]
     torch.testing.assert_close(got, wanted.amax(-1), rtol=1e-12, atol=1e-12)
     terms = [(A * patches).amax(-1), (B * after).amax(-1), (C * patches * after).amax(-1)]
     termwise = SharedLayer(ABCD, g, "max", lead=0).update_termwise(pre, post, ({}, {}, synapse))

@@ -60,7 +60,7 @@ class EdgeUpdates:
             layer = self.shared(edge)
             named = self.by_name(edge, parameters)
             if not self.termwise:
-                return layer.update_with_memory(pre, post, weight, named, reward=reward, memory=memory)
+                return layer.update(pre, post, weight, named, reward=reward, memory=memory)
             if constant is not None:
                 terms = constant[edge.index]
             elif whole and not torch.is_grad_enabled():

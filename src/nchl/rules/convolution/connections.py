@@ -13,9 +13,9 @@ from nchl.rules.declaration import side
 
 SHARINGS = ("max", "min", "median", "mean")
 
-# Connections that are formed at a time, over all individuals: bounds the memory of the torch function.
+# Connections formed at a time, over all individuals: bounds the memory of the torch function.
 _AT_ONCE = 2**21
-# Connections of one output channel from which on individuals are computed one by one.
+# From this many connections of one output channel on, individuals are computed one by one.
 _ALONE = 2**14
 
 Arguments = dict[str, Tensor]
@@ -47,13 +47,13 @@ class Connections:
 
     def share(self, named: Arguments, terms: Callable[[Arguments], tuple[Tensor, ...]]) -> list[Tensor]:
         """Aggregate each term, a function of the connections' arguments, into a tensor (*lead, *kernel_shape)."""
-        # The reward is one number of an individual: it has none of a connection's axes yet.
+        # The reward, one number of an individual, has none of a connection's axes yet.
         given = {name: tensor[..., None, None, None, None] if name == "reward" else tensor for name, tensor in named.items()}
         tensors = self.activations | {name: tensor.unsqueeze(self.lead) for name, tensor in given.items()}
         batch = max(t.shape[self.lead] for t in tensors.values())
         people = max(t.shape[0] for t in tensors.values()) if self.lead else 1
-        # A slice is one output channel of each group. Large ones are faster one individual at a time; the choice does not look
-        # at the population, so that nobody's numbers depend on it.
+        # A slice is one output channel of each group. Large slices are faster one individual at a time; the choice does not depend
+        # on the population, and so neither does any result.
         slice_size = batch * self.geometry.in_channels * self.index.numel()
         if people == 1 or slice_size < _ALONE:
             return self._share(tensors, terms, max(1, _AT_ONCE // (people * slice_size)))
@@ -117,7 +117,7 @@ class Connections:
 
     @staticmethod
     def _median(values: Tensor, valid: Tensor) -> Tensor:
-        """Each tap has connections of its own number, so each is selected by itself."""
+        """The lower median of each tap's connections; taps differ in their number of connections, so each is selected alone."""
         columns = [values[..., tap, here if bool(here.any()) else slice(1)] for tap, here in enumerate(valid)]
         return torch.stack([column.median(-1).values for column in columns], dim=-1)
 

@@ -1,7 +1,7 @@
-"""Which input neuron meets which output neuron under which kernel element: the index arithmetic of a convolution.
+"""Index arithmetic of a convolution: the input neuron that meets an output neuron under a kernel element.
 
 Output position (y, x) and tap (u, v) meet input position (y * stride - top + u * dilation, x * stride - left + v * dilation).
-Where that lies outside the input there is padding, and padding is no neuron: it makes no connection.
+Positions outside the input are padding, which is no neuron and makes no connection.
 """
 
 from __future__ import annotations
@@ -160,9 +160,9 @@ def pair(value: Pair | tuple[int, ...], name: str) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=64)
-@torch.inference_mode(False)  # what is kept must outlive an inference mode
+@torch.inference_mode(False)  # the cached tensors outlive an inference mode
 def taps(geometry: ConvGeometry) -> tuple[Tensor, Tensor]:
-    """For each tap of the kernel and each output position, the input position that it meets.
+    """The input position that each tap of the kernel meets at each output position.
 
     Returns:
         `(index, valid)`, both (kernel height * width, output height * width), on the CPU, with taps and positions in C order. `index`

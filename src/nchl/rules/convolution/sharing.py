@@ -1,4 +1,4 @@
-"""Convolution, unrolled: every connection has its own change, every kernel element moves by one value for all of its connections.
+"""Rules on an unrolled convolution: each connection has a change, each kernel element moves by one value for all its connections.
 
     dK[k] = aggregate over the connections (p -> q) that carry k of dW(p, q)          per connection
     dK[k] = (agg(A_p a_p) + agg(B_q a_q) + agg(C_p C_q a_p a_q) + agg(D_p D_q)) * agg((eta_p + eta_q) / 2)    termwise
@@ -87,7 +87,7 @@ def neuron_centric_conv(
         named.append(dict(zip(NCHL.names, rules.unflatten(-2, shape).unbind(-1), strict=True)))
     layer = SharedLayer(NCHL, geometry, sharing, lead=rules_in.ndim - 2)
     parameters: Parameters = (named[0], named[1], {})
-    return layer.update_termwise(pre, post, parameters) if termwise else layer.update(pre, post, None, parameters)
+    return layer.update_termwise(pre, post, parameters) if termwise else layer.update(pre, post, None, parameters)[0]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class SharedLayer:
     """The updates of one convolution's kernel by a rule. Parameters are those of input neurons, output neurons and synapses.
 
     Attributes:
-        rule: its function sees tensors in which every element is one connection.
+        rule: its function gets tensors in which every element is one connection.
         geometry: the convolution.
         sharing: the aggregate.
         lead: number of leading axes of the parameters; further ones of the activations are batch axes.
@@ -112,8 +112,11 @@ class SharedLayer:
         post: Float[Tensor, "*lead_post out_channels out_height out_width"],
         kernel: Float[Tensor, "*lead out_channels group_channels kernel_height kernel_width"] | None,
         parameters: Parameters,
-    ) -> Float[Tensor, "*lead out_channels group_channels kernel_height kernel_width"]:
-        """The change of the kernel by any rule, per connection.
+        *,
+        reward: Float[Tensor, "*lead"] | None = None,
+        memory: Mapping[str, Tensor] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The change of the kernel by any rule, per connection, and the new states of a rule with memory.
 
         Args:
             pre: activations of the input neurons.
@@ -121,23 +124,7 @@ class SharedLayer:
             kernel: the weights; only for rules that use them.
             parameters: by name; those of input neurons `(*lead, channels, height, width)`, those of output neurons
                 `(*lead, out_channels, out_height, out_width)`, and those of synapses as the kernel: a synapse is a kernel element.
-        """
-        return self.update_with_memory(pre, post, kernel, parameters)[0]
-
-    def update_with_memory(
-        self,
-        pre: Float[Tensor, "*lead_pre channels height width"],
-        post: Float[Tensor, "*lead_post out_channels out_height out_width"],
-        kernel: Float[Tensor, "*lead out_channels group_channels kernel_height kernel_width"] | None,
-        parameters: Parameters,
-        *,
-        reward: Float[Tensor, "*lead"] | None = None,
-        memory: Mapping[str, Tensor] | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The change of the kernel, and the new states of a rule with memory; arguments as `update`.
-
-        Args:
-            reward: of each individual; only for rules that look at it.
+            reward: of each individual; only for rules that use it.
             memory: the rule's states by argument: those of connections as the kernel (they are shared like the change), those of
                 neurons `(*lead, channels, height, width)`.
         """
@@ -149,7 +136,7 @@ class SharedLayer:
             named["weight"] = kernel
         if rule.uses_reward:
             if reward is None:
-                raise InvalidArgument(f"rule {rule.name!r} looks at the reward: give it")
+                raise InvalidArgument(f"rule {rule.name!r} uses the reward: give it")
             named["reward"] = reward
         named |= memory
         kept = [name for name in rule.memory if side(name) == "connection"]
@@ -164,7 +151,7 @@ class SharedLayer:
         return change, dict(zip(kept, shared, strict=True)) | self._neuron_states(pre, post, named, memory)
 
     def _neuron_states(self, pre: Tensor, post: Tensor, named: Arguments, memory: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """New states of neurons: the rule on each neuron by itself, because its state depends on nothing else."""
+        """New states of neurons, by the rule on each neuron alone, since a neuron's state depends on nothing else."""
         rule, made = self.rule, dict[str, Tensor]()
         for own, activation in (("pre", pre), ("post", post)):
             if not any(side(name) == own for name in memory):
@@ -193,10 +180,10 @@ class SharedLayer:
         """The change of the kernel, termwise; arguments as `update`.
 
         Args:
-            constant: what `constant_terms` gave for these parameters; None to compute it here.
+            constant: the result of `constant_terms` for these parameters; None to compute it here.
 
         Raises:
-            InvalidArgument: a rule that cannot be taken apart into terms.
+            InvalidArgument: a rule without a termwise form.
         """
         check_termwise(self.rule)
         if constant is None:
@@ -207,7 +194,7 @@ class SharedLayer:
         return (first + second + third + constant[0]) * constant[1]
 
     def constant_terms(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
-        """What does not change within a life: the aggregates of the constant term (D) and of the rate (eta), each as the kernel."""
+        """The aggregates that stay constant within a lifetime: those of the term D and of the rate eta, each in the kernel's shape."""
         check_termwise(self.rule)
         named = _by_argument(self.rule, *parameters)
         example = next(iter(named.values()))

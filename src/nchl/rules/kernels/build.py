@@ -1,7 +1,7 @@
-"""Compile the kernels for this machine when they are first needed, and keep the result in a folder of the user's.
+"""Compile the kernels for this machine on first use and keep the libraries in the folder of `cache`.
 
-The folder is that of `cache`, which nobody else can write to. A library's name is a hash of the sources, the command and the
-processor, so that nothing stale and nothing of another machine is ever loaded.
+A library's name is a hash of the sources, the command and the processor, so that no library of older sources or of another
+machine is loaded.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _FLAGS: tuple[str, ...] = (
     "-w",
 )
 if platform.machine() in {"x86_64", "AMD64"}:
-    _FLAGS += ("-mprefer-vector-width=512",)  # where there are such vectors; compilers hesitate, the median's counting gains a third
+    _FLAGS += ("-mprefer-vector-width=512",)  # compilers avoid such vectors by default; the median's counting gains a third
 _SECONDS = 300
 
-# What the user waits for, by the name of the source.
+# The purpose of each source, for the note to the user.
 _SERVES = {
     "kernels": "plastic convolutional networks",
     "resize": "pictures",
@@ -52,8 +52,8 @@ _finding = threading.Lock()
 
 
 def library(name: str = "kernels") -> ctypes.CDLL | str:
-    """The compiled kernels of the source `name`, or why there are none."""
-    with _finding:  # two threads that need it first would compile it twice
+    """The compiled kernels of the source `name`, or the reason why there are none."""
+    with _finding:  # else two threads would compile it twice
         return _library(name)
 
 
@@ -70,7 +70,7 @@ def _library(name: str) -> ctypes.CDLL | str:
         digest.update("\n".join([version, *_FLAGS, *_openmp(), _processor()]).encode())
         path = cache.folder() / f"{name}-{digest.hexdigest()[:24]}.so"
         if not path.exists() or cache.objection(path):
-            # A warning, for the standard library shows those where nothing is set up: on the terminal, and in a user's own program.
+            # A warning, because logging shows warnings without any set-up, in a terminal and in a user's own program.
             _log.warning(
                 "nchl compiles its kernels for %s on this machine, which can take half a minute; they are kept in %s for the next time",
                 _SERVES.get(name, name),
@@ -94,12 +94,12 @@ def _compile(compiler: str, source: Path, path: Path) -> None:
             [compiler, "-shared", str(objects), *(runtime or openmp), "-o", str(made)],
         ):
             subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=True)
-        made.chmod(0o700)  # whatever the umask: see `cache.objection`
-        made.replace(path)  # at once: another process may be doing the same
+        made.chmod(0o700)  # independent of the umask: see `cache.objection`
+        made.replace(path)  # atomic: another process may be compiling the same
 
 
 def _openmp() -> list[str]:
-    """The flag, and torch's own OpenMP runtime: a second one would keep threads of its own, which spin against torch's."""
+    """The flag, and torch's own OpenMP runtime: the threads of a second runtime would compete with torch's."""
     if sys.platform == "darwin":
         return []
     runtimes = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))
@@ -107,14 +107,14 @@ def _openmp() -> list[str]:
 
 
 def compiler_path() -> str | None:
-    """The C++ compiler: CXX, else the first of g++, clang++ and c++ that is there."""
+    """The C++ compiler: CXX, else the first of g++, clang++ and c++ that is installed."""
     wanted = os.environ.get("CXX")
     names = [wanted] if wanted else ["g++", "clang++", "c++"]
     return next((found for name in names if (found := shutil.which(name))), None)
 
 
 def _processor() -> str:
-    """What `-march=native` looks at."""
+    """The description of the processor on which `-march=native` depends."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         kept = {line for line in lines if line.split("\t")[0].strip() in {"model name", "flags", "Features", "CPU part"}}

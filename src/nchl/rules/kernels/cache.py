@@ -1,7 +1,7 @@
-"""A folder for compiled code that nobody else can write to: a library that another user has put there would run as us.
+"""A folder for compiled code to which no other user can write: a library placed there by another user would run with our rights.
 
-The folder is `$NCHL_CACHE`, else `$XDG_CACHE_HOME/nchl`, else `~/.cache/nchl`; where that one is not safe, a new one for this
-process alone, which goes when the process ends.
+The folder is `$NCHL_CACHE`, else `$XDG_CACHE_HOME/nchl`, else `~/.cache/nchl`. If that one is not safe, this process gets a
+temporary folder of its own, which is removed when the process ends.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _log = logging.getLogger("nchl")
 
 
 def wanted() -> Path:
-    """Where compiled code is to be kept."""
+    """The folder for compiled code that the environment asks for."""
     if named := os.environ.get("NCHL_CACHE"):
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nchl"
 
 
 def objection(path: Path) -> str:
-    """Why what lies at a path must not be run: who else could have put it there; empty where nobody could."""
+    """The reason why code at a path must not be run, if another user could have written it; empty otherwise."""
     try:
         about = path.lstat()
     except OSError as error:
@@ -43,7 +43,7 @@ def objection(path: Path) -> str:
 
 
 def folder() -> Path:
-    """The folder to compile into and to load from; made if there is none."""
+    """The folder to compile into and to load from; created if missing."""
     return _folder(wanted())
 
 
@@ -59,7 +59,7 @@ def _folder(path: Path) -> Path:
         problem = f"{path} cannot be made ({error.strerror})"
     if not problem:
         return path
-    private = Path(tempfile.mkdtemp(prefix="nchl-"))  # of mode 0700, and of a name that nobody could guess
+    private = Path(tempfile.mkdtemp(prefix="nchl-"))  # of mode 0700, with a random name
     atexit.register(shutil.rmtree, private, ignore_errors=True)
     _log.warning("%s; so what is compiled serves this process alone", problem)
     return private

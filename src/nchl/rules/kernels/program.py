@@ -1,8 +1,8 @@
-"""Hand-written kernels for the CPU, beside the torch functions of `nchl.rules` and held to them by tests: NcHL, dense HL, forward.
+"""Programs of C++ kernels for the CPU: forward passes, NcHL, and HL of dense layers. Tests compare them with the torch functions.
 
-They serve a population: tensors `(people, ...)`, float32 or float64, contiguous. An individual's bits depend neither on the
-number of threads nor on the place in the population. Where a connection could overflow the individual is computed by the
-torch function, so that infinities and NaN come out alike.
+Tensors are `(individuals, ...)`, float32 or float64, contiguous. An individual's bits depend neither on the number of threads nor
+on its place in the population. An individual with a connection that could overflow is left to the torch function, so that
+infinities and NaN are the same.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BEFORE, AFTER, SYNAPSES = ("A", "C", "D", "eta"), ("B", "C", "D", "eta"), ("A", 
 
 
 class _Instruction(ctypes.Structure):
-    """As `Instruction` in kernels.cpp; addresses are plain numbers, so that a program can be copied."""
+    """The struct `Instruction` of kernels.cpp. Addresses are plain numbers, so that a program can be copied."""
 
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("kind", "sharing", "inputs", "outputs", "weights", "normalise")),
@@ -39,34 +39,34 @@ class _Instruction(ctypes.Structure):
 
 
 def unavailable() -> str:
-    """Why there are no kernels on this machine; empty where there are. The first call compiles them (some seconds)."""
+    """The reason why there are no kernels on this machine; empty if there are. The first call compiles them (some seconds)."""
     found = library()
     return found if isinstance(found, str) else ""
 
 
 class Program:
-    """Instructions that every individual carries out one after the other, in one call.
+    """A list of instructions that one call runs for every individual, one after the other.
 
-    Tensors are `(people, ...)` or, for what the forward pass reads and writes, `(people, batch, ...)`; each is read or written
-    where it is, so it has to be contiguous. Updates know no batch.
+    Tensors are `(individuals, ...)`, those of forward passes `(individuals, batch, ...)`. They are read and written in place and
+    must be contiguous. Updates take no batch.
 
     Args:
         people: number of individuals.
-        batch: observations of each.
+        batch: observations of each individual.
     """
 
     def __init__(self, people: int, batch: int = 1) -> None:
         self.people, self.batch = people, batch
         self._list: list[_Instruction] = []
-        self._held: list[Tensor] = []  # alive as long as their addresses
+        self._held: list[Tensor] = []  # keeps the memory behind the addresses
         self._ready: Any = None
 
     def copy(self, x: Float[Tensor, "*lead"], y: Float[Tensor, "*lead"]) -> None:
-        """y = x; `redirect` changes where the first such instruction reads."""
+        """y = x; `redirect` replaces the x of the first instruction."""
         self._add("copy", x=x, y=y)
 
     def redirect(self, x: Float[Tensor, "*lead"]) -> None:
-        """Let the first instruction read from another tensor of the same kind."""
+        """Let the first instruction read another tensor of the same shape and type."""
         self._held[0] = x
         (self._list if self._ready is None else self._ready)[0].x = _address(x)
 
@@ -78,7 +78,7 @@ class Program:
         bias: Float[Tensor, "*individuals out_channels"] | None,
         y: Float[Tensor, "*lead out_channels out_height out_width"],
     ) -> None:
-        """Each individual's kernel over its own inputs; the biases are everyone's, or one row for each."""
+        """Each individual's kernel over its own inputs; biases are shared, `(out_channels,)`, or one row per individual."""
         self._add("convolve", geometry=geometry, x=x, weight=weight, bias=bias, y=y)
 
     def multiply(
@@ -135,7 +135,7 @@ class Program:
             normalise: divide each kernel by its largest absolute element.
 
         Returns:
-            After a run: whose numbers could overflow; his kernel has not changed.
+            After a run, True for individuals with numbers that could overflow; their kernels are unchanged.
         """
         overflow = torch.zeros(self.people, dtype=torch.bool)
         constant, rate = still or (None, None)
@@ -169,7 +169,7 @@ class Program:
             "still_terms",
             geometry=geometry,
             sharing=sharing,
-            x=before["D"],  # for want of activations: what is made of them is not looked at
+            x=before["D"],  # in place of activations, which this instruction ignores
             y=after["D"],
             before=[before[name] for name in BEFORE],
             after=[after[name] for name in AFTER],
@@ -207,7 +207,7 @@ class Program:
         self._add("move_synaptic", x=pre, y=post, weight=weight, normalise=normalise, synapses=[synapses[name] for name in SYNAPSES])
 
     def run(self, active: Bool[Tensor, " individuals"] | None = None) -> None:
-        """Carry out all instructions, by everyone or by those who are active; the others' numbers stay as they are."""
+        """Run all instructions for all individuals, or for the active ones; the tensors of the others stay unchanged."""
         if not self._list:
             return
         if self._ready is None:
@@ -217,12 +217,12 @@ class Program:
             raise NchlError(f"the convolution kernels cannot be built: {found}")
         function = getattr(found, _RUN[self._held[0].dtype])
         function.restype = None
-        who = None if active is None else active.to("cpu", torch.bool).contiguous()
-        chosen = None if who is None else ctypes.c_void_p(who.data_ptr())
+        mask = None if active is None else active.to("cpu", torch.bool).contiguous()
+        chosen = None if mask is None else ctypes.c_void_p(mask.data_ptr())
         function(self._ready, len(self._ready), self.people, self.batch, torch.get_num_threads(), chosen)
 
     def _add(self, kind: str, **given: Any) -> None:
-        """Write an instruction down; numbers are counted per individual (and observation)."""
+        """Append an instruction; sizes are per individual (and observation)."""
         instruction = _Instruction(kind=_KINDS.index(kind))
         for name, value in given.items():
             if name == "geometry":

@@ -1,7 +1,7 @@
-"""SoftHebb's step around its matrix products by kernels in C++: float32 on the CPU, held to `softhebb.py` by tests.
+"""C++ kernels for SoftHebb's step around its matrix products: float32, CPU. Tests compare them with `nchl.rules.softhebb`.
 
 They are compiled when the first layer learns (a few seconds) and kept for later processes. Without a compiler the torch
-functions do the same, to the last digits but one. No number depends on the number of threads.
+functions compute the same up to rounding. No result depends on the number of threads.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _SHARINGS = {"max": 0, "min": 1, "median": 2}
 
 
 def unavailable() -> str:
-    """Why there are no kernels on this machine; empty where there are."""
+    """The reason why there are no kernels on this machine; empty if there are."""
     return next((found for found in map(library, (_STEP, _SHARE)) if isinstance(found, str)), "")
 
 
 def serve(*tensors: Tensor) -> bool:
-    """Whether the kernels take these tensors, and there are kernels."""
+    """Whether there are kernels and they take these tensors."""
     return all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors) and not unavailable()
 
 
@@ -101,7 +101,7 @@ def shared_update(
 
 
 def _at(tensor: Tensor) -> ctypes.c_void_p:
-    # What follows reads memory: a check that `python -O` keeps.
+    # Not an assert, which `python -O` removes: a kernel reads this memory.
     if not (tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.is_contiguous()):
         raise TypeError(f"a kernel takes contiguous float32 tensors on the CPU, got {tensor.dtype} on {tensor.device}")
     return ctypes.c_void_p(tensor.data_ptr())

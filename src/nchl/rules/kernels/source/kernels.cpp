@@ -1,5 +1,5 @@
 // What Python calls: a list of instructions, done one after the other by each individual of a population; individuals are
-// spread over threads once for the whole list, and nobody's numbers depend on which thread he met.
+// spread over threads once for the whole list, and no result depends on the thread.
 #include "forward.hpp"
 #include "move.hpp"
 
