@@ -1,8 +1,8 @@
-"""Elementwise functions of groups of neurons: tanh by default, any elementwise module of torch, or a few of them one after the other.
+"""Elementwise functions of groups of neurons: tanh by default, any elementwise module of torch, or a sequence of them.
 
-Promise: a number's bits do not depend on its place in a tensor, and so an individual's not on its place in the population. torch's
-vectorised code rounds some functions differently from its code for the elements that are left over, so these are written here by
-functions for which it does not (arithmetic, tanh, exp, expm1, log1p, erf).
+The bits of a value do not depend on its place in a tensor, and so those of an individual not on its place in the population. torch's
+vectorised code rounds some functions differently from its code for the remaining elements; these are written here by functions for
+which it does not (arithmetic, tanh, exp, expm1, log1p, erf).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _gelu(module: Any, x: Tensor) -> Tensor:
 
 def _softplus(beta: float, threshold: float, x: Tensor) -> Tensor:
     scaled = beta * x
-    # Beyond the threshold the identity; the exponential there must not overflow, nor its gradient.
+    # The identity beyond the threshold, where neither the exponential nor its gradient may overflow.
     return torch.where(scaled > threshold, x, torch.log1p(torch.exp(scaled.clamp(max=threshold))) / beta)
 
 
@@ -71,7 +71,7 @@ _FUNCTIONS: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
 }
 NAMES = {kind.__name__.lower(): kind for kind in _FUNCTIONS if kind is not nn.Threshold}
 ELEMENTWISE = (*_FUNCTIONS, nn.Dropout, nn.BatchNorm1d, nn.BatchNorm2d)
-"""Modules that a group of neurons may have; batch normalisation with its evaluation statistics, dropout off."""
+"""Modules that a group of neurons may have; BatchNorm uses its evaluation statistics, Dropout is off."""
 
 
 def apply(module: nn.Module, x: Float[Tensor, "individuals batch *shape"]) -> Float[Tensor, "individuals batch *shape"]:
@@ -79,26 +79,26 @@ def apply(module: nn.Module, x: Float[Tensor, "individuals batch *shape"]) -> Fl
     function = _FUNCTIONS.get(type(module))
     if function is not None:
         return function(module, x)
-    made: Tensor = module(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # batch normalisation knows one axis before the channels
+    made: Tensor = module(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # BatchNorm takes one axis before the channels
     return made
 
 
 def is_bounded(modules: Iterable[nn.Module]) -> bool:
-    """Whether what comes out lies in [-1, 1]."""
+    """Whether the outputs lie in [-1, 1], because the last operation is tanh."""
     last = [m for m in modules if not isinstance(m, (nn.Identity, nn.Dropout))][-1:]
     return bool(last) and (type(last[0]) is nn.Tanh)
 
 
 def modules_of(activation: Activation, what: str) -> tuple[nn.Module, ...]:
-    """The modules of a group's activation: copies as they act within an episode, without those that do nothing.
+    """The modules of a group's activation: copies for use within episodes, without identities.
 
     Args:
         activation: a name (`"tanh"`, `"gelu"`, ...), a module, a sequence of them, or None for the identity.
-        what: the group or module in question, for the errors.
+        what: the group or module, for the errors.
 
     Raises:
-        UnknownName: a name that is not known.
-        InvalidArgument: a module that is not elementwise, by name.
+        UnknownName: an unknown name.
+        InvalidArgument: a module that is not elementwise; the message names it.
     """
     if activation is None:
         return ()
@@ -115,10 +115,10 @@ def modules_of(activation: Activation, what: str) -> tuple[nn.Module, ...]:
 
 
 def prepared(module: nn.Module, what: str) -> nn.Module:
-    """A copy of an elementwise module as it acts within an episode: evaluation statistics, no dropout, nothing in place.
+    """A copy of an elementwise module for use within episodes: evaluation statistics, no dropout, not in place.
 
     Raises:
-        InvalidArgument: a module that is not elementwise, or a subclass with a forward of its own.
+        InvalidArgument: a module that is not elementwise, or a subclass that overrides `forward`.
     """
     if not isinstance(module, ELEMENTWISE):
         raise InvalidArgument(

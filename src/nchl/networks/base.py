@@ -1,10 +1,10 @@
-"""What every plastic network promises to those who act with it, evaluate it and record it.
+"""`PlasticNetwork`, the interface of all networks to rollouts, evolution and records.
 
-One step is `forward` with the weights as they are, then `update` from this step's activations; `step` does both at once. Where
-the update needs a reward, `step(x, reward=r)` first does the last step's update with what its action earned, then `forward`.
-Nothing records a graph for autograd unless a network was made differentiable.
+A step is `forward` with the present weights, then `update` from this step's activations; `step` does both. If the update needs a
+reward, `step(x, reward=r)` does the last step's update with the reward of its action, then `forward`. Autograd records nothing
+unless a network is differentiable.
 
-Axes: one individual has none in front; a population is a leading axis; a batch comes after it: `(population, batch, n)`.
+Axes: one individual has no leading axis, a population has one, and a batch comes after it: `(population, batch, n)`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from torch import Tensor, nn
 
 from nchl.errors import InvalidArgument, OrderError, ShapeError, whole_number
 from nchl.genome import Layout
-from nchl.networks.checks import Numbers, check_active, check_constants, check_device, check_generator, real_numbers
-from nchl.networks.observe import observe
+from nchl.networks.checks import Numbers, check_active, check_constants, check_device, check_generator, observe, real_numbers
 
 _DTYPES = (torch.float32, torch.float64)
 
@@ -28,10 +27,10 @@ _DTYPES = (torch.float32, torch.float64)
 class PlasticNetwork(nn.Module, abc.ABC):
     """A network, or a population of networks, whose weights change while it acts.
 
-    A class of your own must implement `reset`, `draw_weights`, `weights`, `forward` and `update`, and give the constructor its
-    layout and sizes. `nchl.testing.check_network(net)` runs it and says what is missing. A whole class:
+    A subclass implements `reset`, `draw_weights`, `weights`, `forward` and `update`, and passes its layout and sizes to the
+    constructor. `nchl.testing.check_network(net)` runs it and lists what is missing. A complete class:
 
-        class Reversal(nchl.PlasticNetwork):  # one layer; each weight moves by what its neuron does, times a number of its own
+        class Reversal(nchl.PlasticNetwork):  # one layer; each weight moves by pre * post, times a rate of its own
             def __init__(self, n_in: int, n_out: int):
                 sizes = dict(input_shape=(n_in,), output_size=n_out, output_bounded=True, weights_per_individual=n_in * n_out)
                 super().__init__(Layout([("rates", (n_out, n_in), ())]), **sizes)
@@ -51,20 +50,20 @@ class PlasticNetwork(nn.Module, abc.ABC):
                 if self.x is None: raise self._order_error()
                 self.w += self.layout.unpack(self.genome)["rates"] * torch.outer(self.y, self.x)
 
-    Optional: `step`, where forward and update are faster together; `populate`, where a class knows populations itself (else a population
-    is copies that are stepped one by one, see `user.copies`); `needs_reward`; `constants`, for tensors that neither learn nor evolve;
-    `backend_for`; `_genome_changed` and `_before_genome_changes`, around each `set_hrules`; and `_activation_axes`, for buffers that a
-    batch reshapes. What is registered as a buffer is in the `state_dict`. `self._observe(x)` copies and checks an observation,
-    `self._order_error()` is what `update` raises before any `forward`, `self._generator` is what `reset` draws from by default.
+    Optional: `step`, if forward and update are faster together; `populate`, if the class computes populations itself (otherwise a
+    population is copies stepped one by one, see `user.copies`); `needs_reward`; `constants`, for tensors that neither learn nor evolve;
+    `backend_for`; `_genome_changed` and `_before_genome_changes`, called around each `set_hrules`; and `_activation_axes`, for buffers
+    with a batch axis. Buffers are part of the `state_dict`. `self._observe(x)` copies and checks an observation, `self._order_error()`
+    is the error of an `update` before any `forward`, `self._generator` is the default generator of `reset`.
 
     Attributes:
         layout: the named blocks of the genome.
-        population: how many individuals, or None for one without the axis.
-        input_shape: one observation of one individual.
-        output_size: numbers that one individual gives back.
+        population: number of individuals, or None for one without the axis.
+        input_shape: shape of one observation of one individual.
+        output_size: number of outputs of one individual.
         output_bounded: whether the last operation is tanh.
-        weights_per_individual: how many weights move.
-        backend: `"eager"` or `"compiled"`: how `step` runs.
+        weights_per_individual: number of plastic weights.
+        backend: `"eager"` or `"compiled"`, the implementation of `step`.
         plastic: False switches the rule off: `step` is then `forward` alone.
         notes: lines that a user should be told once, for example that there is no compiler.
         genome: buffer, `(nparams,)` or `(population, nparams)`.
@@ -102,7 +101,7 @@ class PlasticNetwork(nn.Module, abc.ABC):
         self.backend = "eager"
         self.plastic = True
         self.notes: list[str] = []
-        # A generator of our own begins at torch's fixed default seed: without an argument, every run draws the same weights.
+        # A new generator starts at torch's fixed default seed: without an argument, every run draws the same weights.
         self._generator = torch.Generator() if generator is None else check_generator(generator)
         check_device(device)
         self.register_buffer("genome", torch.zeros(*self.lead, layout.size, dtype=dtype, device=device))
@@ -124,20 +123,20 @@ class PlasticNetwork(nn.Module, abc.ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where weights and rules are."""
+        """The device of weights and rules."""
         return self.genome.device
 
     def set_hrules(self, vector: Shaped[Tensor, "*lead nparams"] | Numbers) -> None:
-        """Replace the genome; stored weights stay as they are (where the genome holds them, the next `reset` takes them up).
+        """Replace the genome. Stored weights are kept; weights that the genome contains are read at the next `reset`.
 
-        The weights of `WNcHL` and `StaticMLP` are made of the genome, so that they change at once, in the middle of a life too.
+        The weights of `WNcHL` and `StaticMLP` are functions of the genome and change at once, also within a lifetime.
 
         Args:
-            vector: `(nparams,)`, for a population the same for everyone, or `(population, nparams)`.
+            vector: `(nparams,)`, for a population the same for all individuals, or `(population, nparams)`.
 
         Raises:
             ShapeError: another length or population.
-            InvalidArgument: a number is not finite; then nothing has changed.
+            InvalidArgument: a number is not finite; nothing is changed.
         """
         new = real_numbers(vector, "set_hrules")
         allowed = [(self.nparams,)] if self.population is None else [(self.population, self.nparams), (self.nparams,)]
@@ -152,16 +151,16 @@ class PlasticNetwork(nn.Module, abc.ABC):
             raise InvalidArgument(f"set_hrules: expected finite numbers, got {bad} that are not (as {self.dtype}); the rules are unchanged")
         self._before_genome_changes()
         if self.differentiable:
-            self._buffers["genome"] = new.expand(*self.lead, self.nparams).clone()  # an optimizer changes the caller's in place
+            self._buffers["genome"] = new.expand(*self.lead, self.nparams).clone()  # an optimizer changes the caller's tensor in place
         else:
             self.genome.copy_(new)
         self._genome_changed()
 
     def constants(self) -> dict[str, Tensor]:
-        """What neither learns nor evolves, by name: biases and BatchNorm statistics of a user's module. The tensors themselves.
+        """Tensors that neither learn nor evolve, by name: biases and BatchNorm statistics of a user's module. No copies.
 
-        They are drawn where the module is made, so that a run saves them and gives them back with `load_constants`. A subclass
-        with constants overrides this method alone.
+        They are drawn when the module is made; a run saves them and restores them with `load_constants`. A subclass with constants
+        overrides this method alone.
         """
         return {}
 
@@ -170,11 +169,11 @@ class PlasticNetwork(nn.Module, abc.ABC):
         """Replace all constants.
 
         Args:
-            named: as `constants` gives them; arrays will do.
+            named: tensors or arrays, by the names of `constants`.
 
         Raises:
-            InvalidArgument: a constant is missing, or there is none of that name.
-            ShapeError: one has another shape; then nothing has changed.
+            InvalidArgument: a constant is missing, or a name is unknown.
+            ShapeError: a constant has another shape; nothing is changed.
         """
         own = self.constants()
         for name, value in check_constants(named, own).items():
@@ -185,18 +184,18 @@ class PlasticNetwork(nn.Module, abc.ABC):
         """Begin a new lifetime: initial weights, no activations.
 
         Args:
-            weights: one tensor per plastic layer, `(out, in)` for everyone or `(population, out, in)`; they are copied. None: draw them.
-            generator: what to draw from; None: the generator given to the constructor.
+            weights: one tensor per plastic layer, `(out, in)` for all individuals or `(population, out, in)`; copied. None: draw them.
+            generator: source of the initial weights; None: the generator given to the constructor.
         """
 
     @abc.abstractmethod
     def draw_weights(self, generator: torch.Generator) -> list[Tensor]:
-        """Initial weights of one individual, fit for `reset`; an empty list where nothing is drawn."""
+        """Initial weights of one individual, as `reset` takes them; an empty list if none are drawn."""
 
     @property
     @abc.abstractmethod
     def weights(self) -> list[Tensor]:
-        """The weights as they are now, one `(*lead, out, in)` per plastic layer."""
+        """The present weights, one `(*lead, out, in)` per plastic layer."""
 
     @abc.abstractmethod
     def forward(self, x: Shaped[Tensor, "*observations"]) -> Shaped[Tensor, "*outputs"]:
@@ -204,7 +203,7 @@ class PlasticNetwork(nn.Module, abc.ABC):
 
     @property
     def needs_reward(self) -> bool:
-        """Whether `update` must be told the reward; then `step` puts the update off until it is."""
+        """Whether `update` needs the reward; then `step` defers the update until the reward is given."""
         return False
 
     @abc.abstractmethod
@@ -212,11 +211,11 @@ class PlasticNetwork(nn.Module, abc.ABC):
         """Move the weights by the rule, from the activations of the last `forward`.
 
         Args:
-            reward: what that step's action earned, a number or `(population,)`. A network that needs none does not look at it.
+            reward: the reward of that step's action, a number or `(population,)`. Ignored by a network that needs none.
 
         Raises:
             OrderError: there was no `forward` in this lifetime.
-            InvalidArgument: the network needs a reward, and none came.
+            InvalidArgument: the network needs a reward and got none.
         """
 
     def step(
@@ -226,29 +225,29 @@ class PlasticNetwork(nn.Module, abc.ABC):
 
         Args:
             x: as for `forward`.
-            active: for a population, the individuals whose output is needed, `(population,)` of True and False. The rows of the
-                others may come back as anything finite, and their weights are undefined from then on, until `reset`.
-            reward: what the last action earned; None on the first step of an episode. `update(reward=r)` does the last step's update
-                after the episode.
+            active: bool `(population,)`: the individuals of a population whose output is needed. Rows of the others are finite but
+                undefined, and so are their weights from then on, until `reset`.
+            reward: the reward of the last action; None on the first step of an episode. After the episode, `update(reward=r)` does the
+                last step's update.
 
         Raises:
             ShapeError: `x` or `active` has another shape.
-            InvalidArgument: the network needs a reward, and none came.
+            InvalidArgument: the network needs a reward and got none.
             OrderError: the network needs a reward, and it belongs to no step: the first of an episode, or after `forward` or `update`.
         """
-        self._check_active(active)
+        check_active(active, self.population)
         y = self.forward(x)
         if self.plastic:
             self.update()
         return y
 
     def populate(self, population: int | None, **keywords: Any) -> PlasticNetwork:
-        """A network like this one, with its constants, for another number of individuals: what a run evolves from a template.
+        """A network like this one, with its constants, for another number of individuals. Runs make their population with it.
 
-        A class that does not override this gets copies of itself that are stepped one by one, see `networks.user.copies`.
+        The default is copies that are stepped one by one, see `networks.user.copies`.
 
         Args:
-            population: individuals, or None for one without the axis.
+            population: number of individuals, or None for one without the axis.
             **keywords: settings in place of this network's, for example `device`.
 
         Raises:
@@ -259,13 +258,13 @@ class PlasticNetwork(nn.Module, abc.ABC):
         return copied(self, population, **keywords)
 
     def backend_for(self, population: int) -> str:
-        """The back end that a network like this one chooses for itself with so many individuals: a run's slices take that of the whole."""
+        """The back end of a network like this one with `population` individuals; slices of a population take that of the whole."""
         return self.backend
 
     def finite(self, rows: Shaped[Tensor, " k"]) -> Shaped[Tensor, " k"]:
-        """Which of the individuals `rows` (indices) have finite weights alone, at the end of their episode.
+        """Whether all weights of each of the individuals `rows` (indices) are finite, at the end of their episode.
 
-        An update that waits is done first, so that all back ends agree; the individuals' weights are undefined afterwards, until `reset`.
+        A waiting update is done first, so that all back ends agree; the individuals' weights are undefined afterwards, until `reset`.
         """
         found = torch.ones(len(rows), dtype=torch.bool, device=self.device)
         for weight in self.weights:
@@ -273,18 +272,14 @@ class PlasticNetwork(nn.Module, abc.ABC):
             found &= torch.isfinite(mine).all(1)
         return found
 
-    def _check_active(self, active: Any) -> Tensor | None:
-        """`active` as a bool tensor of one number each: the kernels read as many as there are individuals."""
-        return check_active(active, self.population)
-
     def _genome_changed(self) -> None:
-        """Recompute what is derived from `self.genome`."""
+        """Recompute tensors derived from `self.genome`."""
 
     def _before_genome_changes(self) -> None:
-        """Finish what still needs the old genome."""
+        """Do the updates that still need the old genome."""
 
     def _observe(self, x: Numbers) -> tuple[Tensor, bool]:
-        """A copy of `x` in this network's precision, and whether it has a batch; see `networks.observe`."""
+        """A copy of `x` in this network's precision, and whether it has a batch; see `checks.observe`."""
         return observe(self, x)
 
     @staticmethod
@@ -292,7 +287,7 @@ class PlasticNetwork(nn.Module, abc.ABC):
         return OrderError("update needs the activations of a forward in this lifetime, got none; call forward(x) or step(x) first")
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
-        """Load, letting activations take the batch that was saved (or have nothing yet), then recompute what is derived."""
+        """Load; buffers of activations take the shape of the saved batch (or are empty). Then recompute derived tensors."""
         errors: list[str] = args[-1]
         for name, (before, after) in self._activation_axes().items():
             saved = state_dict.get(prefix + name)
@@ -309,7 +304,7 @@ class PlasticNetwork(nn.Module, abc.ABC):
         self._genome_changed()
 
     def _activation_axes(self) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
-        """Of each buffer whose shape a batch changes: the axes before and behind that of the batch."""
+        """For each buffer with a batch axis, the axes before and after it."""
         return {}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:

@@ -1,13 +1,12 @@
-"""A network from a description that can be written down: what the command line, run folders and workers share.
+"""`NetworkSpec`, the description of a network that the command line, run folders and workers share, and `build`.
 
-Promise: an option that has no meaning for the chosen network, given explicitly, is an error and never ignored.
+An explicitly given option without meaning for the chosen network is an error.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +23,7 @@ CONVOLUTIONAL = ("conv-thesis", "conv-hml")
 
 _TIME = frozenset({"average", "every", "trace", "modulate", "normalise"})  # see `networks.plasticity`
 
-# Which options mean something to which network.
+# The options of each network.
 _MEANING: dict[str, frozenset[str]] = {
     "nchl": _TIME | {"rule", "hidden", "initial_weights", "recurrent"},
     "hl": _TIME | {"hidden", "initial_weights", "recurrent"},
@@ -40,25 +39,25 @@ _MEANING: dict[str, frozenset[str]] = {
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """What network to build; None means that the option was not given.
+    """The description of a network; None means that an option was not given.
 
     Attributes:
         network: `"nchl"`, `"hl"`, `"wnchl"`, `"static"`, `"gru"`, `"conv-thesis"`, `"conv-hml"`, or `"FILE.py:NAME"`, a function of
-            (input_shape, output_size) that returns a network, see `networks.user.own`, where `"object:"` and `"module:"` are explained too.
+            (input_shape, output_size) that returns a network, or `"object:CLASS"` and `"module:CLASS"`; see `networks.user.own`.
         rule: `"nchl"`, `"hl"` or `"FILE.py:NAME"`, in place of the neuron-centric rule.
         hidden: sizes of the hidden layers; () for none; None: the default 128, 64 (16 for a GRU).
-        window: steps that the weightless network looks back; None: its default.
+        window: steps in the window of the weightless network; None: its default.
         initial_weights: a name of `nchl.networks.initial`.
-        recurrent: each hidden layer also sees its own activations of the step before.
+        recurrent: each hidden layer also gets its own activations of the step before.
         average: `"none"`, `"mean:M"` or `"ema:ALPHA"`, see `networks.plasticity`.
         every: steps from one change of the weights to the next.
         trace: decay of an eligibility trace.
         modulate: `"none"`, `"reward"` or `"advantage:BETA"`.
         normalise: `"none"`, `"max"`, `"row"`, `"zscore"` or `"clip:C"`.
-        sharing: how the connections of a kernel element agree: max, min, median or mean.
-        termwise: the cheaper sharing, term by term.
-        evolve_biases: whether the biases of a user's own network stand in the genome.
-        written: JSON of `networks.user.written`, of a network that was given as an object.
+        sharing: aggregate over the connections of a kernel element: max, min, median or mean.
+        termwise: whether each term of the rule is aggregated separately.
+        evolve_biases: whether the genome contains the biases of a user's network.
+        written: JSON of `networks.user.written`, for a network that was given as an object.
     """
 
     network: str = "nchl"
@@ -79,7 +78,7 @@ class NetworkSpec:
 
     @property
     def kind(self) -> str:
-        """The network's name, or `"file"` for a user's own.
+        """The network's name, or `"file"` or `"object"` for a user's network.
 
         Raises:
             UnknownName: neither a known name nor FILE.py:NAME.
@@ -101,14 +100,10 @@ class NetworkSpec:
         allowed = _MEANING[self.kind]
         for name in self.given:
             if name not in allowed:
-                has = ", ".join(
-                    sorted(
-                        "FILE.py:NAME" if other == "file" else other
-                        for other, names in _MEANING.items()
-                        if name in names and other != "object"
-                    )
+                others = sorted("FILE.py:NAME" if n == "file" else n for n, has in _MEANING.items() if name in has and n != "object")
+                raise InvalidArgument(
+                    f"{name} has no meaning for the network {self.network!r} (it has for: {', '.join(others)}); leave it out"
                 )
-                raise InvalidArgument(f"{name} has no meaning for the network {self.network!r} (it has for: {has}); leave it out")
         for size in self.hidden or ():
             if size < 1:
                 raise InvalidArgument(f"hidden: expected sizes of at least 1, got {' '.join(map(str, self.hidden or ()))}")
@@ -131,20 +126,20 @@ def build(
     """Make the network that `spec` describes, for observations and actions of these sizes.
 
     Args:
-        spec: what to build.
+        spec: the description.
         input_shape: one observation: `(n,)` for an MLP, `(channels, height, width)` for a convolutional network.
-        output_size: how many numbers the task wants.
+        output_size: number of outputs that the task needs.
         population: number of individuals, or None.
         dtype: torch.float32 or torch.float64; None: torch's default.
-        device: where everything lives.
+        device: of all tensors.
         generator: CPU generator of the initial weights.
         backend: `"auto"`, `"eager"` or `"compiled"`; WNcHL, StaticMLP and StaticGRU have no compiled step.
-        seed: of a run: the constants of a user's own network (see `PlasticNetwork.constants`) are drawn under it.
-        constants: those that were saved, in place of what is drawn; None: as drawn.
-        template: the object, where `spec.network` says that there is one, see `networks.user.own`.
+        seed: the run's seed, from which the constants of a user's network (see `PlasticNetwork.constants`) are drawn.
+        constants: saved constants in place of the drawn ones, or None.
+        template: the network object, if `spec.network` stands for one; see `networks.user.own`.
 
     Raises:
-        InvalidArgument: an option without meaning, or a shape that the network cannot take.
+        InvalidArgument: an option without meaning, or a shape that the network does not take.
     """
     spec.check()
     common: dict[str, Any] = {"population": population, "dtype": dtype, "device": device, "generator": generator}
@@ -161,15 +156,15 @@ def _build(
         return own.of_object(template, spec, input_shape, output_size, {**common, "backend": backend})
     if spec.kind in MLPS:
         return _build_mlp(spec, input_shape, output_size, common, backend)
-    given = {name: spec.given[name] for name in ("rule", "sharing", "termwise", "initial_weights", *sorted(_TIME)) if name in spec.given}
-    options: dict[str, Any] = given
+    names = ("rule", "sharing", "termwise", "initial_weights", *sorted(_TIME))
+    options: dict[str, Any] = {name: spec.given[name] for name in names if name in spec.given}
     if spec.kind == "file":
         options["biases"] = "evolve" if spec.evolve_biases else "constant"
         made = own.made(spec.network, input_shape, output_size, seed) if template is None else template
         return own.network(made, spec.network, input_shape, output_size, options, {**common, "backend": backend})
-    presets = importlib.import_module("nchl.networks.conv.presets")
-    make: Callable[..., PlasticNetwork] = presets.PRESETS[spec.kind]
-    return make(input_shape, output_size, **options, **common, backend=backend)
+    from nchl.networks.conv.presets import PRESETS
+
+    return PRESETS[spec.kind](input_shape, output_size, **options, **common, backend=backend)
 
 
 def _build_mlp(spec: NetworkSpec, input_shape: tuple[int, ...], output_size: int, common: dict[str, Any], backend: str) -> PlasticNetwork:

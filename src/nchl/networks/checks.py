@@ -1,24 +1,28 @@
-"""What networks have in common: checks of sizes and numbers, the genome's blocks, the product W x, normalisation."""
+"""Checks of the arguments that networks take from users: sizes, numbers, observations, rewards, weights, devices."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from nchl.errors import InvalidArgument, ShapeError
-from nchl.networks.plasticity import Plasticity
+
+if TYPE_CHECKING:
+    from nchl.networks.base import PlasticNetwork
 
 Numbers = Tensor | np.ndarray | Sequence[Any]
-"""What a user may give where a tensor is wanted."""
+"""The types that a user may give in place of a tensor."""
+
+RULE_SETTINGS = ("initial_weights", "normalise", "rule", "average", "every", "trace", "modulate", "backend")
+"""Settings that networks without plastic weights refuse, see `refuse_settings`."""
 
 
 def real_numbers(given: Numbers, what: str) -> Tensor:
-    """A tensor of what a user gives as numbers; `what` takes them goes into the errors.
+    """A tensor of a user's numbers; `what` names the argument in the errors.
 
     Raises:
         InvalidArgument: they are no array of real numbers.
@@ -28,11 +32,11 @@ def real_numbers(given: Numbers, what: str) -> Tensor:
     else:
         try:
             array = np.asarray(given)
-            # What torch cannot look at where it is: a foreign order of bytes, an axis that runs backwards, memory that is read-only.
+            # Arrays that torch cannot share memory with: foreign byte order, a negative stride, read-only memory.
             if not array.dtype.isnative or min(array.strides, default=0) < 0 or not array.flags.writeable:
                 array = array.astype(array.dtype.newbyteorder("="), order="C")
             tensor = torch.as_tensor(array)
-        except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # of what is no array of numbers, or a ragged one
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # no array of numbers, or a ragged one
             raise InvalidArgument(f"{what}: expected numbers, got {type(given).__name__} ({str(error)[:200]})") from error
     if tensor.is_complex():
         raise InvalidArgument(f"{what}: expected real numbers, got {tensor.dtype}")
@@ -40,12 +44,12 @@ def real_numbers(given: Numbers, what: str) -> Tensor:
 
 
 def gives_weights(weights: object) -> bool:
-    """Whether `reset` was given any, by its first argument: the empty list of a network that draws none counts as none."""
+    """True if the first argument of `reset` is not empty; networks that draw no weights pass an empty list."""
     return weights is not None and not (isinstance(weights, Sequence) and len(weights) == 0)
 
 
 def check_device(device: torch.device | str | None) -> None:
-    """Raise an InvalidArgument for a device that torch does not have here."""
+    """Raise an InvalidArgument for a device that is not available."""
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
@@ -57,7 +61,7 @@ def check_generator(generator: object) -> torch.Generator:
     """The generator itself.
 
     Raises:
-        InvalidArgument: it is none.
+        InvalidArgument: it is no torch.Generator.
     """
     if not isinstance(generator, torch.Generator):
         hint = f"; for a seed, write torch.Generator().manual_seed({generator})" if isinstance(generator, int) else ""
@@ -66,11 +70,11 @@ def check_generator(generator: object) -> torch.Generator:
 
 
 def check_active(active: Any, population: int | None) -> Tensor | None:
-    """`active` as a bool tensor of one number for each individual, or None where none was given.
+    """`active` as a bool tensor `(population,)`, or None if it is None.
 
     Raises:
-        ShapeError: another number of them, or a single network.
-        InvalidArgument: neither True nor False.
+        ShapeError: another shape, or a single network.
+        InvalidArgument: values other than True and False.
     """
     if active is None or (type(active) is Tensor and active.dtype is torch.bool and active.shape == (population,)):
         return active
@@ -87,15 +91,15 @@ def check_active(active: Any, population: int | None) -> Tensor | None:
 
 
 def check_constants(named: Mapping[str, Numbers], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What `load_constants` was given, as tensors.
+    """The argument of `load_constants`, as tensors.
 
     Args:
         named: constants by name.
         own: those of the network.
 
     Raises:
-        InvalidArgument: a constant is missing, or there is none of that name.
-        ShapeError: one has another shape.
+        InvalidArgument: a constant is missing, or a name is unknown.
+        ShapeError: a constant has another shape.
     """
     if set(named) != set(own):
         raise InvalidArgument(
@@ -110,10 +114,10 @@ def check_constants(named: Mapping[str, Numbers], own: Mapping[str, Tensor]) -> 
 
 
 def check_reward(reward: Any, lead: tuple[int, ...], like: Tensor) -> Tensor:
-    """A reward as one number for each individual (one for a single network), of the type and device of `like`.
+    """A reward as one number per individual (one for a single network), with the type and device of `like`.
 
     Raises:
-        ShapeError: neither one number nor one for each individual.
+        ShapeError: neither one number nor one per individual.
         InvalidArgument: no number.
     """
     given = real_numbers(reward, "reward").to(dtype=like.dtype, device=like.device)
@@ -140,7 +144,7 @@ def check_nodes(nodes: Sequence[int]) -> tuple[int, ...]:
 
 
 def check_weights(weights: Sequence[Numbers], layers: Sequence[tuple[str, tuple[int, ...]]], lead: tuple[int, ...]) -> list[Tensor]:
-    """What `reset` was given, as tensors.
+    """The weights given to `reset`, as tensors.
 
     Args:
         weights: for each layer `shape`, or `(*lead, *shape)`.
@@ -148,7 +152,7 @@ def check_weights(weights: Sequence[Numbers], layers: Sequence[tuple[str, tuple[
         lead: the axes of the population.
 
     Raises:
-        ShapeError: another number of them, or another shape.
+        ShapeError: another number of tensors, or another shape.
         InvalidArgument: no numbers.
     """
     if len(weights) != len(layers):
@@ -161,41 +165,58 @@ def check_weights(weights: Sequence[Numbers], layers: Sequence[tuple[str, tuple[
     return tensors
 
 
-def product(weight: Shaped[Tensor, "*#lead outputs inputs"], x: Shaped[Tensor, "*#lead inputs"]) -> Shaped[Tensor, "*_lead outputs"]:
-    """W x, as a multiplication and a sum: unlike a matrix product, its bits depend neither on threads nor on the population."""
-    return (weight * x.unsqueeze(-2)).sum(-1)
+def observe(net: PlasticNetwork, x: Numbers) -> tuple[Tensor, bool]:
+    """A copy of `x` as `(*lead, *input_shape)` or, with a batch, `(*lead, batch, *input_shape)`; and whether there is a batch.
 
+    A copy, because simulators write the next observation into the same memory before the update has used this one.
 
-def normalised(
-    weight: Float[Tensor, "individuals outputs *inputs"], plasticity: Plasticity
-) -> Float[Tensor, "individuals outputs *inputs"]:
-    """The weights of one edge after normalisation, each individual by itself; what would divide by 0 stays.
+    Args:
+        net: the network, with population, input shape, dtype and device.
+        x: an observation; without the population axis, all individuals get the same.
 
-    A weight that is not finite makes none that is: clipped, an overflow would be found by one back end and not by another.
+    Raises:
+        ShapeError: another shape; names both.
+        InvalidArgument: no numbers.
     """
-    kind = plasticity.normalise
-    if kind is None:
-        return weight
-    if kind == "clip":
-        return torch.where(weight.isinf(), weight, weight.clamp(-plasticity.limit, plasticity.limit))
-    edge = tuple(range(1, weight.ndim))
-    if kind == "max":
-        largest = weight.abs().amax(dim=edge, keepdim=True)
-        return weight / torch.where(largest > 0, largest, 1)
-    if kind == "row":
-        squares = (weight * weight).sum(dim=edge[1:], keepdim=True)
-        # The root of 0 has no slope, so that it is taken of 1 there.
-        return weight / torch.where(squares > 0, squares, 1).sqrt()
-    # Of differences from one weight: the deviation of equal weights is then 0, whatever the rounding of a sum of them.
-    first = weight.flatten(1)[:, :1].reshape(-1, *(1,) * len(edge))
-    centred = weight - (first + (weight - first).mean(dim=edge, keepdim=True))
-    variance = (centred * centred).mean(dim=edge, keepdim=True)
-    return torch.where(variance > 0, centred / torch.where(variance > 0, variance, 1).sqrt(), weight)
+    observation = real_numbers(x, "an observation")
+    extra = observation.ndim - len(net.input_shape)
+    if extra < 0 or tuple(observation.shape[extra:]) != net.input_shape or extra > len(net.lead) + 1:
+        _refuse(net, observation)
+    if extra == 0:
+        observation = observation.expand(*net.lead, *net.input_shape)
+    elif net.lead and observation.shape[0] != net.population:
+        _refuse(net, observation)
+    batched = extra == len(net.lead) + 1
+    if batched and observation.shape[extra - 1] == 0:
+        _refuse(net, observation)
+    if net.differentiable:
+        return observation.to(dtype=net.dtype, device=net.device, copy=True), batched
+    copied = torch.empty(observation.shape, dtype=net.dtype, device=net.device)
+    copied.copy_(observation.detach())
+    return copied, batched
 
 
-def by_name(names: tuple[str, ...], block: Tensor | None, batch_axis: int | None = None, trailing: int = 1) -> dict[str, Tensor]:
-    """Split `(*lead, k, n)` (or with `trailing` 2, `(*lead, k, out, in)`) into named tensors, with an axis of 1 for a batch if asked."""
-    if block is None:
-        return {}
-    tensors = dict(zip(names, block.unbind(-1 - trailing), strict=True))
-    return {name: t.unsqueeze(batch_axis) for name, t in tensors.items()} if batch_axis is not None else tensors
+def _refuse(net: PlasticNetwork, x: Tensor) -> None:
+    single = (*net.lead, *net.input_shape)
+    batched = (*map(str, net.lead), "batch", *map(str, net.input_shape))
+    raise ShapeError(f"expected an observation of shape {single}, or ({', '.join(batched)}), got {tuple(x.shape)}")
+
+
+def refuse_settings(network: str, kind: str, given: Mapping[str, Any], names: Collection[str]) -> None:
+    """Refuse settings that only networks with stored, plastic weights have.
+
+    Args:
+        network: the class, for the errors.
+        kind: a description of it that says why.
+        given: settings by name.
+        names: the settings to refuse; None, False and `every=1` are accepted.
+
+    Raises:
+        TypeError: a name that is none of these.
+        InvalidArgument: a setting with another value.
+    """
+    for name, value in given.items():
+        if name not in names:
+            raise TypeError(f"{network} has no argument {name!r}")
+        if value is not None and value is not False and not (name == "every" and value == 1):
+            raise InvalidArgument(f"{name} has no meaning for {kind}, got {value!r}; leave it out")

@@ -1,4 +1,4 @@
-"""A gated recurrent unit whose weights are its genome and stay: a baseline that remembers without rewiring itself.
+"""A gated recurrent unit with its weights as genome: a baseline with memory but without plasticity.
 
     r(t) = sigmoid(W_ir x(t) + b_ir + W_hr h(t-1) + b_hr)
     z(t) = sigmoid(W_iz x(t) + b_iz + W_hz h(t-1) + b_hz)
@@ -6,8 +6,8 @@
     h(t) = (1 - z(t)) n(t) + z(t) h(t-1),   h(-1) = 0
     y(t) = tanh(W_o h(t) + b_o)
 
-Rows and biases stand as in `torch.nn.GRUCell`: reset, update, new. Source: Cho et al., EMNLP 2014, arXiv 1406.1078, in torch's form,
-which has the reset gate behind the product with h.
+Rows and biases are in the order of `torch.nn.GRUCell`: reset, update, new. Source: Cho et al., EMNLP 2014, arXiv 1406.1078, in
+torch's form, which applies the reset gate after the product with h.
 """
 
 from __future__ import annotations
@@ -23,23 +23,21 @@ from nchl.errors import InvalidArgument, ShapeError
 from nchl.genome import Layout
 from nchl.networks.activations import sigmoid
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.checks import Numbers, check_nodes, gives_weights
+from nchl.networks.checks import RULE_SETTINGS, Numbers, check_nodes, gives_weights, refuse_settings
 from nchl.networks.graph.operations import multiply
-
-_REFUSED = {"initial_weights", "normalise", "rule", "average", "every", "trace", "modulate", "recurrent", "backend"}
 
 
 class StaticGRU(PlasticNetwork):
-    """One GRU layer and a tanh output layer, both with biases; all of their numbers are the genome.
+    """One GRU layer and a tanh output layer, both with biases; the genome contains all weights and biases.
 
     Args:
         nodes: inputs, hidden neurons, outputs.
         population: number of individuals, or None for one without the axis.
         differentiable: outputs have gradients with respect to the genome.
         dtype: torch.float32 or torch.float64; None: torch's default.
-        device: where everything lives.
-        generator: taken so that all networks are made alike; nothing is drawn.
-        **refused: what only a rule needs.
+        device: of all tensors.
+        generator: accepted for uniformity with other networks; none is needed.
+        **refused: settings of rules, which are refused.
 
     Raises:
         InvalidArgument: other than three sizes, or a setting without meaning.
@@ -56,11 +54,7 @@ class StaticGRU(PlasticNetwork):
         generator: torch.Generator | None = None,
         **refused: Any,
     ) -> None:
-        for name, value in refused.items():
-            if name not in _REFUSED:
-                raise TypeError(f"StaticGRU has no argument {name!r}")
-            if value is not None and value is not False and not (name == "every" and value == 1):
-                raise InvalidArgument(f"{name} has no meaning for a network whose weights are its genome; leave it out")
+        refuse_settings("StaticGRU", "a network whose weights are its genome", refused, (*RULE_SETTINGS, "recurrent"))
         self.nodes = check_nodes(nodes)
         if len(self.nodes) != 3:
             raise InvalidArgument(f"a GRU has three sizes (inputs, hidden neurons, outputs), got {list(self.nodes)}")
@@ -93,7 +87,7 @@ class StaticGRU(PlasticNetwork):
         """Begin a new episode: h(-1) = 0.
 
         Raises:
-            InvalidArgument: weights are given; they are the genome's.
+            InvalidArgument: weights are given.
         """
         if gives_weights(weights):
             raise InvalidArgument("a static network's weights are its genome; set them by set_hrules, not by reset")
@@ -101,12 +95,12 @@ class StaticGRU(PlasticNetwork):
         self._genome_changed()  # what a lesion has changed in the last episode
 
     def draw_weights(self, generator: torch.Generator) -> list[Tensor]:
-        """An empty list: nothing is drawn."""
+        """An empty list."""
         return []
 
     @property
     def weights(self) -> list[Tensor]:
-        """Those of the gates from the inputs and from the hidden layer, and of the output: parts of the genome, without biases."""
+        """Weights of the gates from inputs and hidden layer, and of the output: parts of the genome, without biases."""
         return [
             tensor.reshape(*self.lead, *tensor.shape[1:]) for name, tensor in self._numbers.items() if self.layout.block(name).shape[1:]
         ]
@@ -130,7 +124,7 @@ class StaticGRU(PlasticNetwork):
             return y.reshape(*self.lead, *(seen.shape[1:2] if batched else ()), self.output_size)
 
     def update(self, reward: Any = None) -> None:
-        """Nothing moves.
+        """No weight changes.
 
         Raises:
             OrderError: there was no `forward` in this episode.
@@ -145,13 +139,13 @@ class StaticGRU(PlasticNetwork):
         return StaticGRU(self.nodes, **{**own, "population": population, **keywords})
 
     def describe(self) -> str:
-        """What the three sizes are."""
+        """The three sizes, as a line."""
         inputs, hidden, outputs = self.nodes
         sizes = f"{inputs} inputs, {hidden} hidden neurons with three gates each, {outputs} outputs"
         return f"gated recurrent unit: {sizes}; weights and biases evolve"
 
     def extra_repr(self) -> str:
-        """What `print(network)` says."""
+        """The text of `print(network)`."""
         return f"nodes={list(self.nodes)}, population={self.population}, nparams={self.nparams}"
 
     def _gated(self, x: Tensor, before: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Initial weights: the distributions that a lifetime can begin with.
+"""Distributions of the initial weights of a lifetime.
 
 | name           | distribution                                                    |
 | -------------- | --------------------------------------------------------------- |
@@ -10,7 +10,7 @@
 | uniform1       | U(-1, 1)                                                        |
 | sparse         | N(0, 0.01), but 80 % of each unit's incoming weights (never all)|
 |                | are 0                                                           |
-| coevolved      | nothing is drawn: the weights stand at the end of the genome    |
+| coevolved      | none is drawn: the weights stand at the end of the genome       |
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _kaiming(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 def _sparse(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     weight = _normal(shape, 0.01, generator).reshape(shape[0], -1)
-    # As torch.nn.init.sparse_, an exact share rather than a coin per weight; here per unit, so that no unit is cut off by chance.
+    # As in torch.nn.init.sparse_, an exact share instead of a random choice per weight; per unit, so that no unit loses all inputs.
     order = torch.rand(weight.shape, generator=generator, device=generator.device, dtype=torch.float64).argsort(dim=1)
     incoming = weight.shape[1]
     return weight.masked_fill(order < min(math.ceil(0.8 * incoming), incoming - 1), 0.0).reshape(shape)
@@ -73,7 +73,7 @@ def check(name: str) -> str:
     """The name itself.
 
     Raises:
-        UnknownName: it is none of `NAMES`.
+        UnknownName: `name` is none of `NAMES`.
     """
     if name not in NAMES:
         raise UnknownName("initial weights", name, NAMES)
@@ -81,9 +81,9 @@ def check(name: str) -> str:
 
 
 def draw(name: str, shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
-    """One individual's weights of one layer, on the generator's own device.
+    """One individual's weights of one layer, on the generator's device.
 
-    The numbers are drawn in float64 and then rounded, so that float32 and float64 networks begin alike.
+    They are drawn in float64 and then rounded, so that float32 and float64 networks start from the same weights.
 
     Args:
         name: one of `NAMES` except `"coevolved"`, which draws nothing.
@@ -93,6 +93,6 @@ def draw(name: str, shape: tuple[int, ...], generator: torch.Generator, dtype: t
 
     Raises:
         UnknownName: `name` is none of `NAMES`.
-        InvalidArgument: `generator` is none.
+        InvalidArgument: `generator` is no torch.Generator.
     """
     return _DRAW[check(name)](shape, check_generator(generator)).to(dtype or torch.get_default_dtype())

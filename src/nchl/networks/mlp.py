@@ -1,7 +1,7 @@
 """Multilayer perceptrons as graphs: tanh(W x) in every layer, no biases.
 
-`NcHL` (5N - n_in - n_out numbers) and `HL` (5 numbers per weight) are the two published rules; `PlasticMLP` takes any; the weights of
-`StaticMLP` are its genome. With `recurrent=True` each hidden group also leads to itself, with delay 1.
+`NcHL` (5N - n_in - n_out parameters) and `HL` (5 per weight) have the two published rules, `PlasticMLP` any rule; the weights of
+`StaticMLP` are its genome. With `recurrent=True` each hidden group has an edge to itself with delay 1.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nchl.errors import InvalidArgument
-from nchl.networks.checks import check_nodes
+from nchl.networks.checks import RULE_SETTINGS, check_nodes, refuse_settings
 from nchl.networks.graph import declare
 from nchl.networks.graph.declare import Edge
 from nchl.networks.graph.structure import Graph
@@ -25,10 +25,10 @@ def mlp_graph(nodes: Sequence[int], rule: object, *, recurrent: bool = False) ->
     Args:
         nodes: layer sizes, inputs first.
         rule: of all edges.
-        recurrent: whether each hidden group gets an edge to itself with delay 1, right behind its feed-forward edge.
+        recurrent: whether each hidden group gets an edge to itself with delay 1, directly after its feed-forward edge.
 
     Raises:
-        InvalidArgument: sizes that are none, or recurrent without a hidden layer.
+        InvalidArgument: invalid sizes, or recurrent without a hidden layer.
     """
     sizes = check_nodes(nodes)
     if recurrent and len(sizes) < 3:
@@ -43,18 +43,18 @@ def mlp_graph(nodes: Sequence[int], rule: object, *, recurrent: bool = False) ->
 
 
 class PlasticMLP(PlasticGraph):
-    """A multilayer perceptron that any local rule rewires.
+    """A multilayer perceptron with any local rule.
 
     Its initial weights are drawn from its own generator: `torch.manual_seed` does not change them, see `PlasticGraph`.
 
     Args:
         nodes: layer sizes, inputs first.
-        rule: a `Rule`, a function whose signature declares one, a name, or `"FILE.py:NAME"`.
-        recurrent: each hidden layer also sees its own activations of the step before.
+        rule: a `Rule`, a function (see `nchl.rules.Rule`), a name, or `"FILE.py:NAME"`.
+        recurrent: each hidden layer also gets its own activations of the step before.
         **keywords: as `PlasticGraph`.
 
     Raises:
-        InvalidArgument: a value out of its range, naming it.
+        InvalidArgument: a value out of its range; the message names it.
     """
 
     def __init__(
@@ -92,22 +92,19 @@ NHCL = NcHL  # the paper's spelling
 
 
 class StaticMLP(PlasticGraph):
-    """A multilayer perceptron whose weights are its genome and stay: the baseline. With `recurrent=True` an Elman network.
+    """A multilayer perceptron with its weights as genome, a baseline without plasticity. With `recurrent=True` an Elman network.
 
     Args:
         nodes: layer sizes, inputs first.
-        recurrent: each hidden layer also sees its own activations of the step before.
-        **keywords: population, dtype, device, generator and differentiable as `PlasticGraph`; what only a rule needs is refused.
+        recurrent: each hidden layer also gets its own activations of the step before.
+        **keywords: population, dtype, device, generator and differentiable as `PlasticGraph`; settings of rules are refused.
 
     Raises:
         InvalidArgument: a value out of its range, or a setting without meaning.
     """
 
     def __init__(self, nodes: Sequence[int], *, recurrent: bool = False, **keywords: Any) -> None:
-        for name in ("initial_weights", "normalise", "rule", "average", "trace", "modulate", "backend"):
-            if keywords.pop(name, None) is not None:
-                raise InvalidArgument(f"{name} has no meaning for a network whose weights are its genome; leave it out")
-        if keywords.pop("every", 1) != 1:
-            raise InvalidArgument("every has no meaning for a network whose weights are its genome; leave it out")
+        refused = {name: keywords.pop(name) for name in RULE_SETTINGS if name in keywords}
+        refuse_settings("StaticMLP", "a network whose weights are its genome", refused, RULE_SETTINGS)
         self.nodes = check_nodes(nodes)
         super().__init__(mlp_graph(self.nodes, "static", recurrent=recurrent), **keywords)

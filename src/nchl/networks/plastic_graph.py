@@ -1,6 +1,6 @@
-"""A network of groups and edges as a torch module: it owns the tensors that the pure functions of `networks.graph.step` move.
+"""`PlasticGraph`, a network of groups and edges as a torch module.
 
-Promise: `step` equals `forward` then `update` whatever the back end, and an individual's numbers do not depend on the population.
+`step` equals `forward` then `update` with every back end, and an individual's results do not depend on the population.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import torch
 from jaxtyping import Bool, Shaped
 from torch import Tensor
 
-from nchl.errors import InvalidArgument
+from nchl.errors import InvalidArgument, UnknownName
 from nchl.networks import initial
 from nchl.networks.back_ends.choose import BackEnd, choose
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.checks import check_reward
+from nchl.networks.checks import check_active, check_reward
 from nchl.networks.graph import declare
-from nchl.networks.graph.constants import evolves_biases
 from nchl.networks.graph.declare import Edge, Group, Shape
 from nchl.networks.graph.lifetime import Waiting
 from nchl.networks.graph.state import GraphState
@@ -32,37 +31,38 @@ from nchl.rules import Rule
 from nchl.rules.convolution.sharing import check_sharing, check_termwise
 
 _NOTHING = Waiting()
+_BIASES = ("constant", "evolve")
 
 
 class PlasticGraph(GraphState):
     """Groups of neurons and edges of weights between them, moved by local rules while the network acts.
 
-    Initial weights are drawn from a generator that belongs to the network and begins at the same seed in every process:
-    `torch.manual_seed` does not change them. For other weights give `generator=torch.Generator().manual_seed(SEED)`.
+    Initial weights are drawn from the network's own generator, which has the same seed in every process: `torch.manual_seed` does not
+    change them. For other weights give `generator=torch.Generator().manual_seed(SEED)`.
 
     Args:
         groups: name -> number of neurons, (channels, height, width), or `nchl.Group`; the first is the observation, the last the
             output. Or a checked `Graph`, then without `edges`.
-        edges: `nchl.Edge`s, or tuples (pre, post) or (pre, post, delay); weights stand in their order.
-        rule: of the edges that name none: `"nchl"`, `"hl"`, `"static"`, `"FILE.py:NAME"`, a `Rule` or a function.
+        edges: `nchl.Edge`s, or tuples (pre, post) or (pre, post, delay); weights are in their order.
+        rule: of the edges without one: `"nchl"`, `"hl"`, `"static"`, `"FILE.py:NAME"`, a `Rule` or a function.
         population: number of individuals, or None for one without the axis.
         initial_weights: a name of `nchl.networks.initial`; `"coevolved"` puts them at the genome's end.
-        normalise: None, `"max"`, `"row"`, `"zscore"` or `"clip:C"`: what is done to an edge's weights after each change.
-        average: None, `"mean:M"` or `"ema:ALPHA"`: the rule sees averages of activations.
+        normalise: None, `"max"`, `"row"`, `"zscore"` or `"clip:C"`: normalisation of an edge's weights after each change.
+        average: None, `"mean:M"` or `"ema:ALPHA"`: rules use averages of activations.
         every: steps from one change of the weights to the next.
         trace: decay of an eligibility trace of each connection, or None.
-        modulate: None, `"reward"` or `"advantage:BETA"`: what changes are multiplied by.
-        sharing: how the connections of a kernel element agree: `"max"`, `"min"`, `"median"` or `"mean"`.
-        termwise: share each term of the rule by itself, which is cheaper (rules `"nchl"` and `"hl"` only).
+        modulate: None, `"reward"` or `"advantage:BETA"`: the factor of changes.
+        sharing: aggregate over the connections of a kernel element: `"max"`, `"min"`, `"median"` or `"mean"`.
+        termwise: aggregate each term of the rule separately, which is cheaper (rules `"nchl"` and `"hl"` only).
         differentiable: outputs have gradients with respect to the genome and the weights given to `reset`.
         dtype: torch.float32 or torch.float64; None: torch's default.
-        device: where everything lives.
-        generator: CPU generator that `reset` draws from.
+        device: of all tensors.
+        generator: CPU generator of the initial weights.
         backend: `"auto"`, `"eager"` or `"compiled"`.
-        biases: of modules: `"constant"`: they stay as they are; `"evolve"`: they stand at the very end of the genome.
+        biases: `"constant"` keeps the biases of modules; `"evolve"` puts biases at the very end of the genome.
 
     Raises:
-        InvalidArgument: a value out of its range, naming it.
+        InvalidArgument: a value out of its range; the message names it.
     """
 
     def __init__(
@@ -100,37 +100,37 @@ class PlasticGraph(GraphState):
             graph,
             Plasticity.of(average=average, every=every, trace=trace, modulate=modulate, normalise=normalise),
             initial_weights=initial.check(initial_weights),
-            evolve_biases=evolves_biases(biases, graph),
+            evolve_biases=_evolves_biases(biases, graph),
             population=population,
             dtype=dtype,
             device=device,
             generator=generator,
         )
         self._updates = EdgeUpdates(graph, self.sharing, termwise)
-        self._waiting = Waiting(False, self.keeps), Waiting(True, self.keeps)  # what an update without a reward has to do
+        self._waiting = Waiting(False, self.keeps), Waiting(True, self.keeps)  # updates without a reward, by `applies`
         self._take(choose(self, backend, population))
         self._genome_changed()
         self.reset()
 
     @property
     def needs_reward(self) -> bool:
-        """Whether `update` needs the reward: changes are modulated, or a rule looks at it."""
+        """Whether `update` needs the reward, for modulation or for a rule."""
         return self.plasticity.modulate is not None or self.graph.uses_reward
 
     @property
     def rule(self) -> Rule | None:
-        """The rule of the plastic edges where all have the same one; None for a static network or several rules."""
+        """The rule of the plastic edges if all have the same; None for a static network or several rules."""
         rules = {edge.rule for edge in self.graph.plastic}
         return next(iter(rules)) if len(rules) == 1 else None
 
     @property
     def normalise(self) -> str | None:
-        """How weights are normalised after a change, as it was given; None: not at all."""
+        """The normalisation after a change, as it was given, or None."""
         return self.plasticity.words().get("normalise")
 
     @property
     def keeps(self) -> bool:
-        """Whether updates move something besides weights: traces, or the states of a rule with memory."""
+        """Whether updates change traces or the states of rules."""
         return self.plasticity.trace is not None or self.graph.has_memory
 
     def populate(self, population: int | None, **keywords: Any) -> PlasticNetwork:
@@ -142,7 +142,7 @@ class PlasticGraph(GraphState):
         return made
 
     def settings(self) -> dict[str, Any]:
-        """The keywords that make a network like this one, beside its graph and population."""
+        """The keywords of a network like this one, except for its graph and population."""
         return {
             "initial_weights": self.initial_weights,
             "sharing": self.sharing,
@@ -160,7 +160,7 @@ class PlasticGraph(GraphState):
         return choose(self, self._back_end.asked, population).name
 
     def describe(self) -> str:
-        """Neurons, connections, free weights and biases, edge by edge."""
+        """A table of neurons, connections, free weights and biases by edge."""
         return self.graph.describe(evolve_biases=self.evolve_biases)
 
     def forward(self, x: Shaped[Tensor, "*observations"]) -> Shaped[Tensor, "*outputs"]:
@@ -179,11 +179,11 @@ class PlasticGraph(GraphState):
         """Move the weights by the rules, from the activations of the last `forward` or `step`; over a batch, changes are averaged.
 
         Args:
-            reward: what the action of that step earned, a number or `(population,)`. A network that needs none does not look at it.
+            reward: the reward of that step's action, a number or `(population,)`. Ignored by a network that needs none.
 
         Raises:
             OrderError: there was no `forward` in this lifetime.
-            InvalidArgument: the network needs a reward, and none came.
+            InvalidArgument: the network needs a reward and got none.
         """
         if not self._lifetime.steps:
             raise self._order_error()
@@ -199,14 +199,14 @@ class PlasticGraph(GraphState):
     ) -> Shaped[Tensor, "*outputs"]:
         """`forward`, then `update`. With a reward it is first the last step's update, then `forward`; see `PlasticNetwork.step`."""
         with self._mode():
-            active, lifetime = self._check_active(active), self._lifetime
+            active, lifetime = check_active(active, self.population), self._lifetime
             due = lifetime.waiting if reward is None else lifetime.takes_reward(self.needs_reward)
             if due and self.needs_reward:
-                x, _ = self._observe(x)  # refused before the last step's update, which a second attempt would do again
+                x, _ = self._observe(x)  # an error comes before the last step's update, which a second attempt would repeat
             return self._back_end.step(self, x, self._due(reward) if due else _NOTHING, active)
 
     def _act(self, x: Tensor) -> Tensor:
-        """`forward` by the functions of `networks.graph.step`, for `x (individuals, batch, *observation)`."""
+        """`forward` by the functions of `graph.step`, for `x (individuals, batch, *observation)`."""
         self._make_room(x.shape[1])
         made = forward(self.graph, self.elementwise, self.biases, self.plasticity, self.state, x, self._count())
         self._keep(made)
@@ -214,7 +214,7 @@ class PlasticGraph(GraphState):
         return made[f"activations_{len(self.graph.groups) - 1}"]
 
     def _move(self, waiting: Waiting, rows: Tensor | None = None) -> None:
-        """An update by the functions of `networks.graph.step`, of some individuals or all."""
+        """An update by the functions of `graph.step`, of some individuals or all."""
         if not waiting.any:
             return
         state, parameters, reward, gain = self.state, self._rule_numbers, waiting.reward, waiting.gain
@@ -231,7 +231,7 @@ class PlasticGraph(GraphState):
                 self.get_buffer(key)[rows] = value
 
     def _count(self) -> int:
-        """Activations in a mean after the next forward."""
+        """Number of activations in a mean after the next forward."""
         return min(self._lifetime.steps + 1, max(self.plasticity.window, 1))
 
     def _take(self, back_end: BackEnd) -> None:
@@ -239,7 +239,7 @@ class PlasticGraph(GraphState):
         self.notes.extend(back_end.notes)
 
     def _due(self, reward: Any) -> Waiting:
-        """What the update of the last step has to do, given its reward."""
+        """The update of the last step, given its reward."""
         applies = self.plasticity.applies(self._lifetime.steps - 1)
         if not self.needs_reward:
             return self._waiting[applies]
@@ -250,24 +250,13 @@ class PlasticGraph(GraphState):
             self._buffers["baseline"] = self.get_buffer("baseline") + self.plasticity.beta * gain
         return Waiting(applies, self.keeps, gain, earned if self.graph.uses_reward else None)
 
-    @property
-    def _in_place(self) -> bool:
-        return self._back_end.holds
-
-    def _tensors_replaced(self) -> None:
-        self._back_end.forget()
-        self._updates.forget()
-
     def _catch_up(self) -> None:
-        """Do the update that the last compiled step has put off; one that waits for a reward goes on waiting."""
+        """See `GraphState._catch_up`."""
         with self._mode():
             if self._lifetime.waiting and not self.needs_reward:
                 self._lifetime.waiting = False
                 self._back_end.move(self, self._due(None))
             self._back_end.settle()
-
-    def _begin(self) -> None:
-        self._back_end.begin()
 
     def _rewards(self, reward: Any) -> Tensor:
         if reward is None:
@@ -278,7 +267,7 @@ class PlasticGraph(GraphState):
         return check_reward(reward, self.lead, self.genome)
 
     def finite(self, rows: Tensor) -> Bool[Tensor, " k"]:
-        """See `PlasticNetwork.finite`; an update that waits is done for these individuals alone, whose lifetime ends here."""
+        """See `PlasticNetwork.finite`; a waiting update is done for these individuals alone, whose lifetime ends here."""
         rows = rows.to(self.device).long()
         with self._mode():
             if self._lifetime.waiting and not self.needs_reward:
@@ -286,8 +275,8 @@ class PlasticGraph(GraphState):
         found = torch.ones(len(rows), dtype=torch.bool, device=self.device)
         for weight in self._stored_weights:
             whole = weight.view(self._people, -1)
-            everyone = len(rows) == self._people  # no copy of all weights
-            found &= torch.isfinite(whole).all(1)[rows] if everyone else torch.isfinite(whole[rows]).all(1)
+            all_rows = len(rows) == self._people  # avoids a copy of all weights
+            found &= torch.isfinite(whole).all(1)[rows] if all_rows else torch.isfinite(whole[rows]).all(1)
         return found
 
     def _outputs(self, y: Tensor, batched: bool) -> Tensor:
@@ -296,14 +285,14 @@ class PlasticGraph(GraphState):
         return y.reshape(*self.lead, *batch, *self.graph.output_shape).clone()
 
     def _mode(self) -> contextlib.AbstractContextManager[Any]:
-        """A rule learns without autograd, unless the network is differentiable."""
+        """The mode of autograd: off, unless the network is differentiable."""
         if self.differentiable:
             return contextlib.nullcontext()
-        # What is kept outlives an inference mode, and is written to outside of it.
+        # The kept tensors outlive an inference mode and are written to outside of it.
         return _outside_inference() if torch.is_inference_mode_enabled() else torch.no_grad()
 
     def extra_repr(self) -> str:
-        """What `print(network)` says."""
+        """The text of `print(network)`."""
         groups = ", ".join(f"{group.name} {'x'.join(map(str, group.shape))}" for group in self.graph.groups)
         rules = sorted({edge.rule.name for edge in self.graph.plastic if edge.rule}) or ["static"]
         settings = "".join(f", {name}={value}" for name, value in self.plasticity.words().items())
@@ -317,3 +306,12 @@ class PlasticGraph(GraphState):
 def _outside_inference() -> Iterator[None]:
     with torch.inference_mode(False), torch.no_grad():
         yield
+
+
+def _evolves_biases(biases: str, graph: Graph) -> bool:
+    """Whether the genome contains the biases of modules."""
+    if biases not in _BIASES:
+        raise UnknownName("way to treat biases", biases, _BIASES)
+    if biases == "evolve" and all(edge.bias is None for edge in graph.weighted):
+        raise InvalidArgument("biases: no Conv2d and no Linear of this module has a bias that could be evolved; leave 'evolve' out")
+    return biases == "evolve"

@@ -1,12 +1,12 @@
-"""When and how a rule's changes reach the weights: averages, trace, modulation, interval and normalisation.
+"""Settings of plasticity in time: averages, trace, modulation, interval and normalisation.
 
-    a_g(t)   what the rule sees of a group: x_g(t), or the mean or exponential mean of its last activations     (average)
+    a_g(t)   the activation that rules use: x_g(t), or the mean or exponential mean of a group's last activations   (average)
     E_e(t) = gamma E_e(t-1) + D_e(t)                                                                            (trace)
     m(t)   = 1, r(t), or r(t) - b(t-1) with b(t) = b(t-1) + beta (r(t) - b(t-1))                                (modulate)
     W(t+1) = normalise(W(t) + m(t) E(t))   where t mod every = 0, else W(t)                                     (every, normalise)
 
-All of them are orthogonal to the rule. Their defaults are none: then every step changes the weights by the rule's D.
-The module imports no torch: the command line checks these settings before it loads what is heavy.
+All are independent of the rule. By default none is used: every step changes the weights by the rule's D. The module does not import
+torch, because the command line checks these settings before it loads heavy packages.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ NORMALISATIONS = ("none", "max", "row", "zscore", "clip:C")
 
 @dataclass(frozen=True)
 class Plasticity:
-    """The settings, checked.
+    """Checked settings.
 
     Attributes:
         average: None, `"mean"` or `"ema"`.
-        window: activations in the mean, M.
+        window: number of activations in the mean, M.
         alpha: weight of the newest activation in the exponential mean.
         every: steps from one change of the weights to the next.
         trace: gamma, or None for no trace.
@@ -56,7 +56,7 @@ class Plasticity:
         modulate: str | None = None,
         normalise: str | None = None,
     ) -> Plasticity:
-        """The settings from the words and numbers that users write.
+        """The settings from the texts and numbers that users write.
 
         Args:
             average: None or `"none"`, `"mean:M"` (M steps), `"ema:ALPHA"` (0 < ALPHA <= 1).
@@ -66,7 +66,7 @@ class Plasticity:
             normalise: None or `"none"`, `"max"`, `"row"`, `"zscore"`, `"clip:C"` (C > 0).
 
         Raises:
-            InvalidArgument: a value that is none of these; the message lists them.
+            InvalidArgument: another value; the message lists the possible ones.
         """
         kind, number = _word("average", average, ("none", "mean:M", "ema:ALPHA"))
         found: dict[str, Any] = {"average": kind, "every": whole_number(every, "every", 1, "steps")}
@@ -92,7 +92,7 @@ class Plasticity:
 
     @property
     def plain(self) -> bool:
-        """Whether a change goes straight to the weights: no trace, no modulation."""
+        """Whether there is neither a trace nor modulation."""
         return self.trace is None and self.modulate is None
 
     def applies(self, t: int) -> bool:
@@ -100,7 +100,7 @@ class Plasticity:
         return t % self.every == 0
 
     def words(self) -> dict[str, Any]:
-        """The settings as `of` takes them, those that are not at their default."""
+        """The settings that differ from their defaults, in the form that `of` takes."""
         number = {"mean": self.window, "ema": self.alpha, "advantage": self.beta, "clip": self.limit}
         named = {name: getattr(self, name) for name in ("average", "modulate", "normalise")}
         said: dict[str, Any] = {n: f"{kind}:{number[kind]}" if kind in number else kind for n, kind in named.items() if kind is not None}
@@ -112,7 +112,7 @@ class Plasticity:
 
 
 def _word(name: str, given: str | None, known: tuple[str, ...]) -> tuple[str | None, float]:
-    """The kind and the number behind its colon (NaN where it has none)."""
+    """The kind and the number behind its colon (NaN without a colon)."""
     if given is None or given == "none":
         return None, math.nan
     kind, colon, rest = given.partition(":") if isinstance(given, str) else (given, "", "")

@@ -1,4 +1,4 @@
-"""WNcHL: no weight is ever stored. With a window of M steps the weights *are* the updates of the last M steps,
+"""WNcHL, a network that stores no weights: with a window of M steps, the weights are the updates of the last M steps,
 
     W(t) = sum over s = t-M .. t-1 of dW(s),    dW the NcHL rule,
 
@@ -10,8 +10,8 @@ both u_i = 1 and u_i = eta_i,
         sum_s sum_i u_i A_i a_i(s) x_i  +  (sum_i u_i x_i) B_j sum_s b_j(s)
         + C_j sum_s b_j(s) (sum_i u_i C_i a_i(s) x_i)  +  m D_j sum_i u_i D_i x_i )
 
-So one step costs O(M (n_in + n_out)) in time and memory. What is stored is the activations of the last M steps. Over a batch of
-B each observation meets each one of the window, and a step costs B^2 times as much.
+So one step costs O(M (n_in + n_out)) in time and memory. The activations of the last M steps are stored. With a batch of B, each
+observation is combined with each one in the window, and a step costs B^2 times as much.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ from torch import Tensor
 
 from nchl.errors import InvalidArgument, ShapeError, whole_number
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.checks import Numbers, by_name, check_nodes, gives_weights
+from nchl.networks.checks import RULE_SETTINGS, Numbers, check_nodes, gives_weights, refuse_settings
 from nchl.networks.mlp import mlp_graph
 from nchl.rules import NCHL
 
 DEFAULT_WINDOW = 20
-_REFUSED = ("initial_weights", "normalise", "rule", "average", "every", "trace", "modulate", "recurrent", "differentiable")
+_REFUSED = (*(name for name in RULE_SETTINGS if name != "backend"), "recurrent", "differentiable")
 
 
 class WNcHL(PlasticNetwork):
-    """Weightless neuron-centric Hebbian learning. Its first output is 0, whatever it sees.
+    """Weightless neuron-centric Hebbian learning. The first output of a lifetime is 0.
+
+    Source: Ferigo, Cunegatti, Iacca, GECCO 2024, arXiv 2403.12076.
 
     Args:
         nodes: layer sizes, inputs first.
-        window: M, how many past steps the weights are the sum of; at least 1.
-        population: number of individuals, or None for one.
+        window: M, the number of past updates in the weights; at least 1.
+        population: number of individuals, or None for one without the axis.
         dtype: torch.float32 or torch.float64; None: torch's default.
-        device: where everything lives.
-        generator: taken so that all networks are made alike; nothing is drawn.
-        initial_weights: refused: there are none.
-        normalise: refused: there is nothing to normalise.
-        rule: refused: the factorisation is that of the neuron-centric rule.
-        **refused: average, every, trace, modulate, recurrent and differentiable: a weightless network has none of them.
+        device: of all tensors.
+        generator: accepted for uniformity with other networks; none is needed.
+        **refused: settings of networks with weights: initial_weights, normalise, rule (the factorisation is that of NcHL), average,
+            every, trace, modulate, recurrent and differentiable.
 
     Raises:
-        InvalidArgument: a value out of its range, or one of those that are refused.
+        InvalidArgument: a value out of its range, or a refused setting.
     """
 
     def __init__(
@@ -62,16 +62,9 @@ class WNcHL(PlasticNetwork):
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
         generator: torch.Generator | None = None,
-        initial_weights: str | None = None,
-        normalise: str | None = None,
-        rule: object | None = None,
         **refused: Any,
     ) -> None:
-        for name, value in {"initial_weights": initial_weights, "normalise": normalise, "rule": rule, **refused}.items():
-            if name not in _REFUSED:
-                raise TypeError(f"WNcHL has no argument {name!r}")
-            if value not in (None, False) and not (name == "every" and value == 1):
-                raise InvalidArgument(f"{name} has no meaning for a weightless network, got {value!r}; leave it out, or use NcHL")
+        refuse_settings("WNcHL", "a weightless network", refused, _REFUSED)
         self.nodes = check_nodes(nodes)
         self.graph, self.rule = mlp_graph(self.nodes, NCHL), NCHL
         self.window = whole_number(window, "window", 1, "steps")
@@ -99,7 +92,7 @@ class WNcHL(PlasticNetwork):
         """Begin a new lifetime: an empty window.
 
         Raises:
-            InvalidArgument: weights are given; there are none to set.
+            InvalidArgument: weights are given.
         """
         if gives_weights(weights):
             raise InvalidArgument("a weightless network has no initial weights, got some; call reset() without them, or use NcHL")
@@ -116,7 +109,7 @@ class WNcHL(PlasticNetwork):
         )
 
     def draw_weights(self, generator: torch.Generator) -> list[Tensor]:
-        """An empty list: nothing is drawn."""
+        """An empty list."""
         return []
 
     @torch.no_grad()
@@ -139,7 +132,7 @@ class WNcHL(PlasticNetwork):
 
     @torch.no_grad()
     def update(self, reward: Any = None) -> None:
-        """Let this step's activations take the place of the oldest in the window.
+        """Replace the oldest activations in the window by those of this step.
 
         Raises:
             OrderError: there was no `forward` in this lifetime.
@@ -194,7 +187,7 @@ class WNcHL(PlasticNetwork):
     @property
     @torch.no_grad()
     def weights(self) -> list[Tensor]:
-        """W(t), `(*lead, out, in)` per layer, computed now: O(M n_in n_out), for looking at and for tests."""
+        """W(t), `(*lead, out, in)` per layer, computed on request in O(M n_in n_out), for inspection and tests."""
         made = []
         for k, (n_in, n_out) in enumerate(itertools.pairwise(self.nodes)):
             total = self.genome.new_zeros(*self.lead, n_out, n_in)
@@ -214,7 +207,7 @@ class WNcHL(PlasticNetwork):
         if self._counting is not None:
             steps = self._counting.sum(-1)[..., None, None]
         pre, post = (self.get_buffer(f"activations_history_{j}") for j in (k, k + 1))
-        # Steps and the samples of their batches are one long axis; a step's update is the mean over its batch.
+        # Steps and the samples of their batches are flattened to one axis; a step's update is the mean over its batch.
         batch = pre.shape[-2]
         a, b = pre.flatten(-3, -2), post.flatten(-3, -2)
         mine, other = ({name: t.unsqueeze(-2) for name, t in self._neurons[j].items()} for j in (k, k + 1))
@@ -255,16 +248,18 @@ class WNcHL(PlasticNetwork):
 
     def _genome_changed(self) -> None:
         named = self.layout.unpack(self.genome)
-        self._neurons = [by_name(group.parameters, named[group.name].mT.contiguous()) for group in self.graph.groups]
+        self._neurons = [
+            dict(zip(group.parameters, named[group.name].mT.contiguous().unbind(-2), strict=True)) for group in self.graph.groups
+        ]
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         super()._apply(fn, recurse)
         self._genome_changed()
         return self
 
-    # The clock is a Python number while the network runs (a tensor would have to be read back at each step), a tensor in a state_dict.
+    # The step count is a Python number while the network runs (a tensor would be read back at each step), a tensor in a state_dict.
     def get_extra_state(self) -> Tensor:
-        """Steps made in this lifetime, for `state_dict`."""
+        """The number of steps in this lifetime, for `state_dict`."""
         return torch.tensor(self._steps)
 
     def set_extra_state(self, state: Tensor) -> None:
@@ -272,5 +267,5 @@ class WNcHL(PlasticNetwork):
         self._steps = int(state)
 
     def extra_repr(self) -> str:
-        """What `print(network)` says."""
+        """The text of `print(network)`."""
         return f"nodes={list(self.nodes)}, window={self.window}, population={self.population}, nparams={self.nparams}"

@@ -479,7 +479,7 @@ def test_copies_refuse_what_they_cannot_do() -> None:
     many = Own().populate(2)
     with pytest.raises(ShapeError, match=r"weights of shape \(2, 3\) or \(2, 2, 3\), got \(3, 2\)"):
         many.reset([torch.zeros(3, 2)])
-    with pytest.raises(ShapeError, match="expected 1 weight tensors, got 2"):
+    with pytest.raises(ShapeError, match="expected 1 weight tensors, one per layer, got 2"):
         many.reset([torch.zeros(2, 3), torch.zeros(2, 3)])
     many.forward(torch.zeros(2, 3))
     with pytest.raises(ShapeError, match=r"reward: expected a number or shape \(2,\)"):

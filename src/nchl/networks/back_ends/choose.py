@@ -1,8 +1,8 @@
-"""How a graph's step is computed: by the functions of `networks.graph.step`, or by code that is compiled and held to them by tests.
+"""Back ends of a graph's step: the functions of `graph.step`, or compiled code that tests compare with them.
 
-eager     any graph on any device
-fused     a population of dense graphs: update and forward in one pass over the weights (`fused`, `kernel`)
-program   convolutions on a CPU, by kernels (`program`)
+BackEnd    eager: any graph on any device
+Fused      a population of dense graphs: update and forward in one pass over the weights (`fused`, `kernel`)
+Programs   convolutions on a CPU, by C++ kernels (`program`)
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ BACKENDS = ("auto", "eager", "compiled")
 
 
 class BackEnd:
-    """The functions of `networks.graph.step`; and the base of those that compile.
+    """The functions of `graph.step`, and the base of the compiled back ends.
 
     Args:
         asked: `"auto"`, `"eager"` or `"compiled"`, as the user asked.
 
     Attributes:
         name: `"eager"` or `"compiled"`.
-        notes: what the user should be told once.
+        notes: lines that the user should be told once.
     """
 
     name = "eager"
@@ -45,20 +45,22 @@ class BackEnd:
     def __init__(self, asked: str) -> None:
         self.asked = asked
         self.notes: list[str] = []
+        self._step: Any = None  # compiled code that holds the addresses of the network's tensors
 
     @property
     def holds(self) -> bool:
-        """Whether it knows the addresses of the network's tensors, so that they must be written in place."""
-        return False
+        """Whether it holds addresses of the network's tensors, which must then be written in place."""
+        return self._step is not None
 
     def forget(self) -> None:
-        """The network's tensors have been replaced."""
+        """Called when the network's tensors have been replaced."""
+        self._step = None
 
     def begin(self) -> None:
-        """A new lifetime has begun."""
+        """Called when a new lifetime begins."""
 
     def settle(self) -> None:
-        """Bring everything in the network's tensors up to date, because they are looked at."""
+        """Bring the network's tensors up to date before they are read."""
 
     def forward(self, net: PlasticGraph, x: Any) -> Tensor:
         """The forward pass alone."""
@@ -66,11 +68,11 @@ class BackEnd:
         return net._outputs(net._act(observed.reshape(net._people, -1, *net.input_shape)), batched)
 
     def move(self, net: PlasticGraph, waiting: Waiting, rows: Tensor | None = None) -> None:
-        """An update, of some individuals (by index) or of all."""
+        """An update of all individuals, or of some by their indices."""
         net._move(waiting, rows)
 
     def step(self, net: PlasticGraph, x: Any, waiting: Waiting, active: Tensor | None) -> Tensor:
-        """What the last step's update still has to do, then this step's forward, and its update unless that needs a reward."""
+        """The waiting update of the last step, then this step's forward, and its update unless that needs a reward."""
         self.move(net, waiting)
         y = self.forward(net, x)
         net._lifetime.waiting, net._lifetime.frozen = net.plastic and net.needs_reward, not net.plastic
@@ -78,24 +80,15 @@ class BackEnd:
             self.move(net, net._due(None))
         return y
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copies: without compiled code, which the next step makes again."""
+        return vars(self) | {"_step": None}
+
 
 class Fused(BackEnd):
     """A population of dense graphs: the update of a step waits for the next step's pass over the weights."""
 
     name = "compiled"
-
-    def __init__(self, asked: str) -> None:
-        super().__init__(asked)
-        self._step: fused.FusedStep | None = None
-
-    @property
-    def holds(self) -> bool:
-        """See `BackEnd`."""
-        return self._step is not None
-
-    def forget(self) -> None:
-        """See `BackEnd`."""
-        self._step = None
 
     def begin(self) -> None:
         """See `BackEnd`."""
@@ -118,27 +111,27 @@ class Fused(BackEnd):
             net._move(waiting, rows)
 
     def step(self, net: PlasticGraph, x: Any, waiting: Waiting, active: Tensor | None) -> Tensor:
-        """See `BackEnd`; what a batch asks for is done by the functions of `networks.graph.step`."""
+        """See `BackEnd`; a batch is computed by the functions of `graph.step`."""
         observation = x if isinstance(x, Tensor) else real_numbers(x, "an observation")
         if observation.ndim > 1 + len(net.input_shape):
             return super().step(net, observation, waiting, active)
         first = self._step is None
         if first:
             if net.get_buffer("activations_0").shape[1:2] != (1,):
-                self.move(net, waiting)  # of a batch: its activations are about to go
+                self.move(net, waiting)  # the update of a batch, before its activations are replaced
                 waiting = Waiting()
             net._make_room(1)
         if self._step is None or not self._step.reads(observation):
-            observation, _ = net._observe(observation)  # otherwise no copy: a fused step writes down what it has seen
+            observation, _ = net._observe(observation)  # otherwise no copy: a fused step stores its observation
         try:
             if self._step is None:
-                with torch.inference_mode(False):  # what is kept must outlive an inference mode
+                with torch.inference_mode(False):  # the kept tensors outlive an inference mode
                     self._step = self._made(net)
-            y = self._step(observation, waiting, net._count(), active)
+            y: Tensor = self._step(observation, waiting, net._count(), active)
         except Exception as error:
             if not first:
                 raise
-            # Compiling comes before running, so nothing has moved yet; if it is the rule that fails, it fails again below.
+            # Compilation comes before the run, so no tensor has changed; an error of the rule is raised again below.
             reason = " ".join([type(error).__name__ + ":", *str(error).split("\n")[:2]])
             eager = BackEnd(self.asked)
             eager.notes.append(fused.tell_once(f"the population step could not be compiled and runs unfused ({reason})"))
@@ -149,12 +142,8 @@ class Fused(BackEnd):
         lifetime.waiting, lifetime.batched, lifetime.frozen = net.plastic, False, not net.plastic
         return y
 
-    def __getstate__(self) -> dict[str, Any]:
-        """For pickle: without addresses and compiled functions; the next step makes them again."""
-        return vars(self) | {"_step": None}
-
     def __deepcopy__(self, memo: dict[int, Any]) -> Fused:
-        """With the step, whose tensors are those of the network that is copied with it."""
+        """With the step: its tensors are copied together with the network's."""
         made = Fused(self.asked)
         made.notes, made._step = list(self.notes), copy.deepcopy(self._step, memo)
         return made
@@ -171,45 +160,32 @@ class Fused(BackEnd):
 
 
 class Programs(BackEnd):
-    """Convolutions by kernels, on a CPU; on another device, where a network may have been moved, the functions of `networks.graph.step`."""
+    """Convolutions by kernels on a CPU; on another device, to which a network may have been moved, the functions of `graph.step`."""
 
     name = "compiled"
-
-    def __init__(self, asked: str) -> None:
-        super().__init__(asked)
-        self._program: ProgramStep | None = None
-
-    @property
-    def holds(self) -> bool:
-        """See `BackEnd`: programs are written for addresses."""
-        return self._program is not None
-
-    def forget(self) -> None:
-        """See `BackEnd`."""
-        self._program = None
 
     def forward(self, net: PlasticGraph, x: Any) -> Tensor:
         """See `BackEnd`."""
         return self._run(net, x) if net.device.type == "cpu" else super().forward(net, x)
 
     def move(self, net: PlasticGraph, waiting: Waiting, rows: Tensor | None = None) -> None:
-        """See `BackEnd`; the kernels do what has no trace, modulation or memory."""
+        """See `BackEnd`; the kernels serve updates without trace, modulation and memory."""
         if net.device.type != "cpu" or rows is not None or waiting.keeps or waiting.gain is not None or waiting.reward is not None:
             net._move(waiting, rows)
         elif waiting.applies:
             self._programs(net).run(net.state, net.biases, net._rule_numbers, None, update=True)
 
     def step(self, net: PlasticGraph, x: Any, waiting: Waiting, active: Tensor | None) -> Tensor:
-        """See `BackEnd`; individuals that are not active are left out, their outputs are zeros."""
+        """See `BackEnd`; inactive individuals are skipped, their outputs are zeros."""
         together = net.plastic and net.plasticity.plain and net.plasticity.average is None and not net.needs_reward and not net.keeps
         if net.device.type != "cpu" or not together:
             return super().step(net, x, waiting, active)
         return self._run(net, x, update=net.plasticity.applies(net._lifetime.steps), active=active)
 
     def _run(self, net: PlasticGraph, x: Any, *, update: bool = False, active: Tensor | None = None) -> Tensor:
-        """A forward pass, and a plain update with it if asked."""
+        """A forward pass, with a plain update if asked."""
         fits = isinstance(x, Tensor) and x.shape == (*net.lead, *net.input_shape) and (x.dtype, x.device) == (net.dtype, net.device)
-        # Observations that are ready as they are need no copy of their own.
+        # Observations of the right shape, type and device need no copy.
         observed, batched = (x.detach().contiguous(), False) if fits else net._observe(x)
         a = observed.reshape(net._people, -1, *net.input_shape)
         net._make_room(a.shape[1])
@@ -224,26 +200,23 @@ class Programs(BackEnd):
         return y
 
     def _programs(self, net: PlasticGraph) -> ProgramStep:
-        if self._program is None:
-            self._program = ProgramStep(net.graph, net.elementwise, net.plasticity, net._updates)
-        return self._program
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For pickle and copies: without the programs, which hold addresses."""
-        return vars(self) | {"_program": None}
+        if self._step is None:
+            self._step = ProgramStep(net.graph, net.elementwise, net.plasticity, net._updates)
+        step: ProgramStep = self._step
+        return step
 
 
 def choose(net: PlasticGraph, asked: str, population: int | None) -> BackEnd:
-    """The back end of a network, from its settings alone: never from a timing, a cache or the machine.
+    """The back end of a network, chosen by its settings alone: never by a timing, a cache or the machine.
 
     Args:
         net: the network.
         asked: one of `BACKENDS`.
-        population: individuals to choose for.
+        population: number of individuals to choose for.
 
     Raises:
-        UnknownName: none of `BACKENDS`.
-        InvalidArgument: `"compiled"` where there is no compiled step.
+        UnknownName: `asked` is none of `BACKENDS`.
+        InvalidArgument: `"compiled"` for a network without a compiled step.
     """
     if asked not in BACKENDS:
         raise UnknownName("backend", asked, BACKENDS)
@@ -275,7 +248,7 @@ def choose(net: PlasticGraph, asked: str, population: int | None) -> BackEnd:
 
 
 def _objection(net: PlasticGraph, population: int | None) -> str:
-    """Why a network has no compiled step; empty where it may have one."""
+    """The reason why a network has no compiled step; empty if it may have one."""
     graph = net.graph
     if net.differentiable:
         return "a differentiable network computes by the functions of torch"

@@ -1,13 +1,13 @@
-"""The population step, fused: one pass over the weights does the last step's update and this step's forward.
+"""The fused step of a population: one pass over the weights does the last step's update and this step's forward.
 
     W(t) = normalise(W(t-1) + m E),    a(t) = tanh(sum over edges of W(t) a_pre),    group by group
 
-`FusedStep` is what a network sees of it. For any rule, torch compiles the very functions of `networks.graph.step`; the built-in NcHL has a
-hand-written kernel on the CPU (`kernel`). Memory is what a step costs, so the update of a step waits until the next one reads
-the weights anyway; the network makes up for it before the weights are looked at. From outside it is `forward`, then `update`.
+For any rule, torch compiles the functions of `graph.step` (`CompiledStep`); the built-in NcHL has a C++ kernel on the CPU (`kernel`).
+Memory traffic dominates the cost of a step, so an update waits until the next step reads the weights; the network does it earlier if
+the weights are read. From outside it is `forward`, then `update`.
 
-Promise: an individual's numbers do not depend on threads, on the population or on its place in it. Rows are summed by the
-same loop whatever the population, which is the one axis that is left open when the function is compiled.
+An individual's results depend neither on threads, nor on the population, nor on its place in it. Rows are summed by the same loop for
+all populations: the population is the only axis that is dynamic when the function is compiled.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from nchl.networks.checks import product
 from nchl.networks.graph.lifetime import Waiting
+from nchl.networks.graph.operations import product
 from nchl.networks.graph.step import Parameters, dense_change, forward, update
 from nchl.networks.graph.structure import Graph
 from nchl.networks.plasticity import Plasticity
@@ -36,12 +36,10 @@ from nchl.quiet import quiet_warnings
 from nchl.rules.kernels import cache
 
 BLOCK = 64
-"""Individuals that are stepped or left out together; a rollout's population is padded to a multiple of it."""
+"""Individuals that are stepped or skipped together; a rollout's population is padded to a multiple of it."""
 
 COMPILE_FROM = 2**17
-"""Weights in the whole population from which compiling pays: below, a life of eager steps costs less than the compiler."""
-
-BACKENDS = ("auto", "eager", "compiled")
+"""Weights in the whole population from which compiling pays: below, a lifetime of eager steps costs less than the compiler."""
 
 Function = Callable[..., Tensor]
 _log = logging.getLogger("nchl")
@@ -52,17 +50,17 @@ _MOST_FUNCTIONS = 64
 
 
 def choose_backend(population: int | None, weights_per_individual: int) -> str:
-    """`"compiled"` or `"eager"`, from the configuration alone: never from a timing, a cache or the machine.
+    """`"compiled"` or `"eager"`, by the configuration alone: never by a timing, a cache or the machine.
 
     Args:
         population: individuals in the whole run, not in a worker's slice of it.
-        weights_per_individual: weights that move.
+        weights_per_individual: number of plastic weights.
     """
     return "compiled" if population is not None and population * weights_per_individual >= COMPILE_FROM and population >= 16 else "eager"
 
 
 def missing_compiler(device: torch.device) -> str | None:
-    """Why torch can compile nothing for this device, as a line for the user; None where it can."""
+    """The reason why torch cannot compile for this device, as a line for the user; None if it can."""
     if device.type != "cpu":
         return None
     compiler = os.environ.get("CXX", "g++")
@@ -72,7 +70,7 @@ def missing_compiler(device: torch.device) -> str | None:
 
 
 def tell_once(line: str) -> str:
-    """Log a note, the first time that it comes up in this process; returns it."""
+    """Log a note the first time in this process; returns it."""
     if line not in _told:
         _told.add(line)
         _log.info(line)
@@ -81,7 +79,7 @@ def tell_once(line: str) -> str:
 
 @contextlib.contextmanager
 def compiling() -> Iterator[None]:
-    """One thread compiles, and a second one that needs the same finds it done. What torch says of its own code is silenced."""
+    """Let one thread compile at a time, so that a second one finds the function compiled; silence torch's warnings about its own code."""
     with _making, quiet_warnings():
         yield
 
@@ -90,9 +88,9 @@ def population_function(graph: Graph, plasticity: Plasticity, keys: tuple[str, .
     """The compiled step of all networks with this graph and these settings.
 
     The function takes `(x, applies, keeps, gain, reward, count, *tensors)`. `tensors` are the collection of `graph.step` in the order
-    of `keys`, then the rules' numbers `(P, k, n)` of each group that has any, then those `(P, k, out, in)` of each edge. `applies` and
-    `keeps` are 1 where the waiting update moves weights, and traces and states of rules. It moves the collection in place and returns
-    a new `(P, 1, n_out)`.
+    of `keys`, then the rules' parameters `(P, k, n)` of each group that has any, then those `(P, k, out, in)` of each edge. `applies`
+    is 1 if the waiting update changes weights, `keeps` if it changes traces and states of rules. The function changes the collection
+    in place and returns a new `(P, 1, n_out)`.
     """
     key = (*_signature(graph), plasticity, keys)
     with _making:
@@ -104,7 +102,7 @@ def population_function(graph: Graph, plasticity: Plasticity, keys: tuple[str, .
 
 
 def _signature(graph: Graph) -> tuple[Hashable, ...]:
-    """What two graphs of dense edges must share to be the same function."""
+    """A key that is equal for two graphs of dense edges if their step is the same function."""
     groups = tuple((g.shape, g.parameters, tuple(f"{m}" for m in g.modules)) for g in graph.groups)
     return groups, tuple((e.pre, e.post, e.delay, e.rule, e.shape, e.bias is None) for e in graph.edges)
 
@@ -124,43 +122,43 @@ def _compiled(graph: Graph, plasticity: Plasticity, keys: tuple[str, ...]) -> Fu
         moved = update(graph, plasticity, state, dense_change(graph, parameters, reward), gain)
         new = dict(state)
         for key, value in moved.items():
-            # Chosen, not multiplied by the gate: activations of the last episode, or none, may make infinities and NaN of a rule.
+            # Selected, not multiplied by the gate: activations of the last episode, or none, may give infinities and NaN.
             new[key] = torch.where((applies if key.startswith("weights_") else keeps) > 0, value, state[key])
         new |= forward(graph, modules, {}, plasticity, new, x, count, multiply)
-        # What rules saw in the step before is, until here, the very tensor of what they see, which is written to below. A choice with
-        # one answer makes it another: torch's compiler (2.13) drops a clone, and then keeps what was written.
+        # `before_G` is here the same tensor as `seen_G`, which is written to below. A selection with a constant outcome makes it another
+        # tensor; torch's compiler (2.13) removes a clone and would keep the overwritten values.
         new |= {key: torch.where(keeps >= 0, new[key], state[key]) for key in keys if key.startswith("before_")}
         for key in keys:
             if new[key] is not state[key]:
                 state[key].copy_(new[key])
         return new[output]
 
-    # torch counts recompilations per code object, so each function gets one of its own.
+    # torch counts recompilations per code object, so each function gets its own.
     own = types.FunctionType(step.__code__.replace(), step.__globals__, step.__name__, step.__defaults__, step.__closure__)
-    # torch's own default is a folder in /tmp of a name that anybody can guess and make first.
+    # torch's default is a folder in /tmp with a predictable name, which another user could create first.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.folder() / "torch"))
-    # dynamic=False: no axis but the one that is marked is left open, whatever other networks were compiled before.
-    # The options: one code for any number of threads, split along the population alone.
+    # dynamic=False: only the marked axis is dynamic, whichever networks were compiled before.
+    # The options: the same code for any number of threads, split along the population alone.
     compiled: Function = torch.compile(own, fullgraph=True, dynamic=False, options={"cpp.dynamic_threads": True, "cpp.threads": 8})
     return compiled
 
 
 def multiply(x: Tensor, weight: Tensor) -> Tensor:
-    """W x as a multiplication and a sum, which the compiler joins with the pass over the weights."""
+    """W x as a multiplication and a sum, which the compiler fuses with the pass over the weights."""
     return product(weight[:, None], x)
 
 
 class FusedStep(abc.ABC):
-    """A network's tensors, laid out for one pass over its weights: `CompiledStep` here, `KernelStep` in `kernel`.
+    """The step of one network on its tensors, in one pass over the weights: `CompiledStep` here, `KernelStep` in `kernel`.
 
     Attributes:
-        observed: the tensor `(population, 1, *observation)` that a step writes its observation to.
+        observed: the tensor `(population, 1, *observation)` to which a step writes its observation.
     """
 
     observed: Tensor
 
     def reads(self, x: Tensor) -> bool:
-        """Whether `x` can be given as it is: of the shape, type and device of the inputs, and without a gradient."""
+        """Whether a step takes `x` without conversion: shape, type and device of the inputs, and no gradient."""
         own = self.observed
         return x.shape == (len(own), *own.shape[2:]) and x.dtype == own.dtype and x.device == own.device and not x.requires_grad
 
@@ -170,8 +168,8 @@ class FusedStep(abc.ABC):
 
         Args:
             x: `(population, *observation)`.
-            waiting: what is still to be done of the last step.
-            count: activations in a mean, see `step.forward`.
+            waiting: the update of the last step.
+            count: number of activations in a mean, see `step.forward`.
             active: individuals whose output is needed, or None for all.
 
         Returns:
@@ -180,13 +178,13 @@ class FusedStep(abc.ABC):
 
     @abc.abstractmethod
     def update(self, waiting: Waiting, rows: Tensor | None = None) -> bool:
-        """Do the waiting update alone, of some individuals or all; False, and nothing done, where the network's own update serves."""
+        """Do the waiting update alone, of some individuals or all; False, without an update, if the network's own update serves."""
 
-    def settle(self) -> None:  # noqa: B027  nothing to do where nothing is put off
-        """Bring traces up to date, where their changes are put off."""
+    def settle(self) -> None:  # noqa: B027  nothing is deferred by default
+        """Bring traces up to date, if their changes are deferred."""
 
     def begin(self) -> None:  # noqa: B027
-        """A new lifetime has begun: forget what was put off."""
+        """Drop deferred changes at the begin of a new lifetime."""
 
 
 class CompiledStep(FusedStep):
@@ -194,14 +192,14 @@ class CompiledStep(FusedStep):
 
     Args:
         function: from `population_function`.
-        state: the collection, by name: all of it, in the order of the function's keys.
-        parameters: the rules' numbers, in the function's order.
+        state: the collection by name, in the order of the function's keys.
+        parameters: the rules' parameters, in the function's order.
         output: shape of one individual's output.
         gained: whether updates have a gain.
-        rewarded: whether a rule looks at the reward.
+        rewarded: whether a rule uses the reward.
     """
 
-    # What each function was compiled for: type, device, torch's threads, and whether for one individual, for which torch compiles anew.
+    # The cases for which each function was compiled: type, device, threads, and a population of one, for which torch compiles again.
     _seen: ClassVar[weakref.WeakKeyDictionary[Function, set[tuple[object, ...]]]] = weakref.WeakKeyDictionary()
 
     def __init__(
@@ -223,9 +221,9 @@ class CompiledStep(FusedStep):
         self._views: dict[tuple[int, int], tuple[Tensor, ...]] = {}
         self._population = len(like)
         nothing = like.new_zeros(len(like))
-        # Where nothing waits there is no reward yet: the function is compiled once, for that step and for all others.
+        # Without a waiting update there is no reward yet; zeros, so that the function is compiled once for that step and all others.
         self._idle = Waiting(gain=nothing if gained else None, reward=nothing if rewarded else None)
-        # The population is the axis that stays open; the marks are read when the function is compiled.
+        # The population is the dynamic axis; the marks are read when the function is compiled.
         for tensor in self._tensors:
             torch._dynamo.maybe_mark_dynamic(tensor, 0)
 
@@ -246,7 +244,7 @@ class CompiledStep(FusedStep):
             return y
 
     def _show_a_block(self, waiting: Waiting, count: Tensor) -> None:
-        """Let the compiler see `BLOCK` individuals first: the sizes that it sees decide its loops, and a worker's slice is its own."""
+        """Compile for `BLOCK` individuals first: the sizes seen by the compiler decide its loops, and slices of workers differ."""
         shown = (self.observed, *self._tensors, waiting.gain, waiting.reward)
         x, *example, gain, reward = [None if t is None else t.new_zeros(BLOCK, *t.shape[1:]) for t in shown]
         for tensor in (x, *example, gain, reward):
@@ -256,7 +254,7 @@ class CompiledStep(FusedStep):
 
     @torch.no_grad()
     def __call__(self, x: Tensor, waiting: Waiting, count: int, active: Tensor | None) -> Tensor:
-        """See `FusedStep`; blocks of individuals of which none is active are left out."""
+        """See `FusedStep`; blocks without an active individual are skipped."""
         if count not in self._counts:
             self._counts[count] = self.observed.new_tensor(float(max(count, 1)))
         counted = self._counts[count]
@@ -276,11 +274,11 @@ class CompiledStep(FusedStep):
         return x.new_zeros(self._population, *self._output) if y is None else y
 
     def update(self, waiting: Waiting, rows: Tensor | None = None) -> bool:
-        """The network does it: see `FusedStep.update`."""
+        """False: the network's own update serves, see `FusedStep.update`."""
         return False
 
     def _runs(self, active: Tensor | None) -> list[tuple[int, int]]:
-        """Stretches of neighbouring blocks in which an individual is active; what is left over belongs to the last block."""
+        """Ranges of adjacent blocks with active individuals; the remainder of the population belongs to the last block."""
         last = (self._population // BLOCK - 1) * BLOCK
         if active is None or last <= 0:
             return [(0, self._population)]

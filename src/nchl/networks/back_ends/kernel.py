@@ -1,9 +1,9 @@
 """The population step of the built-in NcHL on the CPU by a kernel in C++, `rules/kernels/source/step.cpp`.
 
 It serves graphs of dense edges whose groups have tanh, ReLU or the identity, with every setting of `Plasticity`. It is compiled when
-the first network needs it (a few seconds) and kept for later processes. What `fused` promises, it promises too. Numbers that are not
-finite spread as in the torch functions; only where finite numbers overflow may one side say infinity and the other NaN, and no
-normalisation makes either finite again.
+the first network needs it (a few seconds) and kept for later processes. Tests compare it with the torch functions; it is independent
+of threads and population as `fused` is. Numbers that are not finite propagate as in the torch functions. Only if finite numbers
+overflow, one side may give infinity and the other NaN, and no normalisation makes either finite again.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _NUMBERS = ("A", "B", "C", "D", "eta")
 _FUNCTIONS: dict[type[nn.Module] | None, int] = {nn.Tanh: 0, None: 1, nn.ReLU: 2}
 _NORMALISE = {None: 0, "max": 1, "row": 2, "zscore": 3, "clip": 4}
 _NOTHING, _APPLY, _KEEP, _SETTLE = range(4)
-# Places in the kernel's struct Plan, counted in 32-bit numbers: three doubles, then these.
+# Offsets in the kernel's struct Plan, in 32-bit numbers: three doubles, then these.
 _THREADS, _UPDATE, _FORWARD, _COUNT, _PAST = 9, 10, 11, 14, 16
-_LONGEST_PAST = 7  # steps whose changes are put off until the weights move, at most
+_LONGEST_PAST = 7  # most steps with changes deferred until the weights move
 
 
 def serves(graph: Graph, device: torch.device) -> bool:
-    """Whether the kernel is the step of networks with this graph on this device."""
+    """Whether the kernel serves networks with this graph on this device."""
     functions = [type(group.modules[0]) if group.modules else None for group in graph.groups]
     return (
         device.type == "cpu"
@@ -53,13 +53,13 @@ def serves(graph: Graph, device: torch.device) -> bool:
 
 
 class KernelStep(FusedStep):
-    """A network's tensors and the waiting update, as `FusedStep` asks; individuals that are not active are not touched.
+    """The step by the kernel; tensors of inactive individuals are not touched.
 
     Args:
         graph: groups and edges; see `serves`.
         plasticity: averages, trace, modulation and normalisation.
-        state: the collection of `networks.graph.step`; moved in place.
-        parameters: the rule's numbers.
+        state: the collection of `graph.step`; changed in place.
+        parameters: the rule's parameters.
 
     Raises:
         NchlError: the kernel could not be compiled.
@@ -89,16 +89,16 @@ class KernelStep(FusedStep):
         self._table = self._addresses()
 
     def __call__(self, x: Tensor, waiting: Waiting, count: int, active: Tensor | None) -> Tensor:
-        """See `FusedStep`; rows of individuals that are not active come back as zeros."""
+        """See `FusedStep`; rows of inactive individuals are zeros."""
         y = x.new_empty((len(x), *self._outputs))
         self._do(waiting, x.contiguous(), y, max(count, 1), active)
         return y
 
     def update(self, waiting: Waiting, rows: Tensor | None = None) -> bool:
-        """See `FusedStep`: by the kernel, because no other arithmetic has its bits."""
+        """See `FusedStep`; always by the kernel, because the torch functions would round differently."""
         if rows is None:
             self._do(waiting)
-        elif waiting.applies:  # the lifetime of these rows ends here: their traces are not needed any more
+        elif waiting.applies:  # the lifetime of these rows ends here: their traces are no longer needed
             self._call(_APPLY, waiting.gain, None, None, 1, rows)
         return True
 
@@ -113,7 +113,7 @@ class KernelStep(FusedStep):
         self._past = 0
 
     def _do(self, waiting: Waiting, x: Tensor | None = None, y: Tensor | None = None, count: int = 1, active: Tensor | None = None) -> None:
-        """The waiting update, and a forward pass if asked. A trace alone is put off: see `step.cpp`."""
+        """The waiting update, and a forward pass if `x` is given. An update of traces alone is deferred: see `step.cpp`."""
         update = _APPLY if waiting.applies else _KEEP if waiting.keeps else _NOTHING
         if update == _KEEP and self._past == self._capacity:
             self.settle()
@@ -124,7 +124,7 @@ class KernelStep(FusedStep):
             self._past = 0
 
     def _call(self, update: int, gain: Tensor | None, x: Tensor | None, y: Tensor | None, count: int, active: Tensor | None) -> None:
-        # Few and small objects: the kernel has just swept the caches, and each line of Python was evicted with them.
+        # Few and small objects: the kernel has filled the caches, and the interpreter's data has been evicted from them.
         chosen = None if active is None else active.to("cpu", torch.bool).contiguous()
         plan, first = self._plan, self._table.buffer_info()[0]
         plan[_THREADS], plan[_UPDATE], plan[_FORWARD] = torch.get_num_threads(), update, x is not None
@@ -140,7 +140,7 @@ class KernelStep(FusedStep):
         )
 
     def _in_order(self) -> list[Tensor | None]:
-        """The tensors behind the kernel's table: of each edge weight and trace, of each group what a step reads and writes."""
+        """The tensors of the kernel's table: weight and trace of each edge, then the tensors of each group."""
         state, found = self._state, list[Tensor | None]()
         for edge in self._graph.edges:
             found += [state[f"weights_{edge.index}"], state.get(f"trace_{edge.index}")]
@@ -155,7 +155,7 @@ class KernelStep(FusedStep):
         return found
 
     def _addresses(self) -> array[int]:
-        """Where the kernel finds everything: of each edge weight and trace, of each group its tensors and its numbers."""
+        """The kernel's table of addresses: weight and trace of each edge, then tensors and parameters of each group."""
         found = [0 if t is None else t.data_ptr() for t in self._tensors]
         edges = 2 * len(self._graph.edges)
         table = array("q", found[:edges])
@@ -173,7 +173,7 @@ class KernelStep(FusedStep):
         return made
 
     def _group(self, g: int, start: int) -> list[int]:
-        """Addresses of the first individual's A, B, C, D and eta, 0 where the group has none; numbers of one individual."""
+        """Addresses of the first individual's A, B, C, D and eta (0 for none), and the count of parameters per individual."""
         group = self._graph.groups[g]
         step = group.size * self.observed.element_size()
         return [

@@ -1,7 +1,7 @@
-"""The step of a graph with convolutions by the kernels of `nchl.rules.kernels`: forward and update of an individual in one go.
+"""The step of a graph with convolutions by the kernels of `nchl.rules.kernels`: forward and update of an individual in one call.
 
-Everything that one individual needs stays in a processor's cache from the convolution to its update. Torch does what has no kernel
-(average pooling, BatchNorm, most activations, sums over several edges, rules of users, traces and modulation) between two calls.
+The data of one individual stays in a processor's cache from the convolution to its update. Between two calls, torch computes the
+operations without a kernel (average pooling, BatchNorm, most activations, sums over several edges, other rules, traces, modulation).
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from nchl.networks import activations
-from nchl.networks.checks import normalised
-from nchl.networks.graph import operations as conv_ops
+from nchl.networks.graph import operations
 from nchl.networks.graph.step import Parameters, seen
 from nchl.networks.graph.structure import Graph, GraphEdge
 from nchl.networks.graph.updates import EdgeUpdates
@@ -28,7 +27,7 @@ from nchl.rules.kernels.program import Program
 
 @dataclass
 class Elementwise:
-    """A module that torch applies to a group's activations in place."""
+    """An elementwise module that torch applies to a group's activations in place."""
 
     module: nn.Module
     group: int
@@ -36,7 +35,7 @@ class Elementwise:
 
 @dataclass
 class Pool:
-    """A pooling that torch does, from one group's activations to another's."""
+    """A pooling by torch, from one group's activations to another's."""
 
     module: nn.Module
     source: int
@@ -45,7 +44,7 @@ class Pool:
 
 @dataclass
 class Add:
-    """The sum over a second edge, which a program has left in `extra`, joins a group's."""
+    """The sum of a further edge, which a program has left in `extra`, is added to a group's."""
 
     extra: Tensor
     target: int
@@ -53,7 +52,7 @@ class Add:
 
 @dataclass
 class Move:
-    """An edge's update: by torch where there is no kernel; otherwise by torch for those whose numbers `overflow` a kernel."""
+    """An edge's update by torch: of all individuals, or of those that `overflow` a kernel."""
 
     edge: GraphEdge
     overflow: Bool[Tensor, " individuals"] | None = None
@@ -63,13 +62,13 @@ Part = Program | Elementwise | Pool | Add | Move
 
 
 class ProgramStep:
-    """Programs of one network, written when its tensors are first seen and again when they have moved.
+    """The programs of one network, written on first use and again when the addresses of its tensors have changed.
 
     Args:
         graph: groups and edges, none with a delay.
         modules: elementwise modules of each group.
-        plasticity: only plain ones (no trace, no modulation) have kernels for updates.
-        updates: what moves an edge by torch.
+        plasticity: there are kernels only for updates without trace and modulation.
+        updates: the updates of edges by torch.
     """
 
     def __init__(self, graph: Graph, modules: Sequence[Sequence[nn.Module]], plasticity: Plasticity, updates: EdgeUpdates) -> None:
@@ -89,15 +88,15 @@ class ProgramStep:
         update: bool,
         active: Bool[Tensor, " individuals"] | None = None,
     ) -> None:
-        """One step, or half of one, in place.
+        """A forward pass, an update, or both, in place.
 
         Args:
-            state: the collection of `networks.graph.step`.
-            biases: constants, by the index of their edge.
-            parameters: the rules' numbers.
+            state: the collection of `graph.step`.
+            biases: by the index of their edge.
+            parameters: the rules' parameters.
             x: contiguous observations for the forward pass; None: no forward pass.
-            update: whether the weights move afterwards.
-            active: individuals that take part; None: all.
+            update: whether the weights are updated afterwards.
+            active: individuals to compute; None: all.
         """
         parts = self._parts(state, biases, parameters, x, update)
         if x is not None:
@@ -110,7 +109,7 @@ class ProgramStep:
                 a.copy_(activations.apply(part.module, a))
             elif isinstance(part, Pool):
                 a = state[f"activations_{part.source}"]
-                state[f"activations_{part.target}"].copy_(conv_ops.pool(part.module, a.flatten(0, 1)).unflatten(0, a.shape[:2]))
+                state[f"activations_{part.target}"].copy_(operations.pool(part.module, a.flatten(0, 1)).unflatten(0, a.shape[:2]))
             elif isinstance(part, Add):
                 total = state[f"activations_{part.target}"]
                 total.add_(part.extra.view(total.shape))
@@ -120,7 +119,7 @@ class ProgramStep:
     def _move(self, part: Move, state: Mapping[str, Tensor], parameters: Parameters) -> None:
         edge, weight = part.edge, state[f"weights_{part.edge.index}"]
         pre, post = (seen(state, g) for g in (edge.pre, edge.post))
-        # Rows are what the kernels left to torch: with the constant terms that the kernels' other steps of theirs have.
+        # Rows that the kernels left to torch use the constant terms that the kernels computed for their other steps.
         constant = None if edge.index not in self._still else {edge.index: self._still[edge.index]}
         rows = part.overflow
         if rows is not None:
@@ -128,7 +127,7 @@ class ProgramStep:
             constant = None if constant is None else {k: (a[rows], b[rows]) for k, (a, b) in constant.items()}
         change = self._updates.change(parameters, None, whole=rows is None, constant=constant)
         moved = weight if rows is None else weight[rows]
-        moved = normalised(moved + change(edge, pre, post, moved, {})[0], self._plasticity)
+        moved = operations.normalised(moved + change(edge, pre, post, moved, {})[0], self._plasticity)
         if rows is None:
             weight.copy_(moved)
         else:
@@ -142,14 +141,14 @@ class ProgramStep:
         addresses = [id(parameters), *shape, *(tensor.data_ptr() for tensor in state.values())]
         kind = x is not None, update
         if kind not in self._written or self._written[kind][0] != addresses:
-            with torch.inference_mode(False):  # what is kept must outlive an inference mode
+            with torch.inference_mode(False):  # the kept tensors outlive an inference mode
                 self._written[kind] = addresses, list(self._write(state, biases, parameters, x, update))
         return self._written[kind][1]
 
     def _write(
         self, state: Mapping[str, Tensor], biases: Mapping[int, Tensor], parameters: Parameters, x: Tensor | None, update: bool
     ) -> Iterator[Part]:
-        """The parts in order; neighbouring instructions belong to one program."""
+        """The parts in order; adjacent instructions form one program."""
         people, batch = state["activations_0"].shape[:2]
         program = Program(people, batch)
         moves: list[Move] = []
@@ -198,14 +197,14 @@ class ProgramStep:
         yield from moves
 
     def _has_kernel(self, edge: GraphEdge) -> bool:
-        """Whether the kernels know this update: NcHL, and HL of a dense edge, plain and normalised by the largest weight if at all."""
+        """Whether there is a kernel for this update: NcHL, or HL of a dense edge, without normalisation or with `"max"`."""
         known = edge.rule == NCHL or (edge.rule == ABCD and edge.geometry is None)
         return known and self._plasticity.normalise in (None, "max")
 
     def _write_update(
         self, program: Program, edge: GraphEdge, state: Mapping[str, Tensor], parameters: Parameters
     ) -> Bool[Tensor, " individuals"] | None:
-        """Append an edge's update to a program; for a convolution, gives the individuals that the program left to torch when it ran."""
+        """Append an edge's update to a program; for a convolution, returns the mask of individuals that a run leaves to torch."""
         pre, post, weight = seen(state, edge.pre), seen(state, edge.post), state[f"weights_{edge.index}"]
         normalise = self._plasticity.normalise == "max"
         if edge.rule == ABCD:
@@ -220,7 +219,7 @@ class ProgramStep:
         return program.move_conv(edge.geometry, self._updates.sharing, pre, post, before, after, weight, still, normalise=normalise)
 
     def _of(self, g: int, parameters: Parameters) -> dict[str, Tensor]:
-        """The numbers of a group's neurons by name, each in one piece as the kernels read them."""
+        """The parameters of a group's neurons by name, contiguous for the kernels."""
         if g not in self._columns:
             shape = self._graph.groups[g].shape
             named = parameters.of_neurons(self._graph, g)
@@ -228,7 +227,7 @@ class ProgramStep:
         return self._columns[g]
 
     def _still_terms(self, edge: GraphEdge, parameters: Parameters) -> tuple[Tensor, Tensor]:
-        """The aggregates of D and eta of a convolution, by the kernels: what an episode keeps constant is computed once."""
+        """The aggregates of D and eta of a convolution, which are constant in an episode, computed once by the kernels."""
         if edge.index in self._still:
             return self._still[edge.index]
         assert edge.geometry is not None
@@ -247,7 +246,7 @@ class ProgramStep:
 
 
 def _window(module: nn.Module | None, shape: tuple[int, ...]) -> ConvGeometry | None:
-    """The geometry of a max pooling that the kernels know; None for another module."""
+    """The geometry of a max pooling for the kernels; None for another module."""
     if not isinstance(module, nn.MaxPool2d) or module.ceil_mode:
         return None
     if pair(module.padding, "padding") != (0, 0) or pair(module.dilation, "dilation") != (1, 1):

@@ -1,4 +1,4 @@
-"""All checks of the contract, in order: what `nchl.testing.check_network` and a run ask of a network."""
+"""All checks of the contract in order, for `nchl.testing.check_network` and for runs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _ALL = (*_QUICK, contract_life.check_chance, contract_life.check_constants, cont
 
 
 def findings(net: Any, *, quick: bool = False) -> list[str]:
-    """What of the contract a network does not keep, a line each; nothing where it keeps it.
+    """Violations of the contract, one line each; empty if there are none.
 
     Args:
         net: the network.
-        quick: without the checks of randomness, constants and pickling, which a run does not depend on at once.
+        quick: skip the checks of randomness, constants and pickling.
     """
     if not isinstance(net, PlasticNetwork):
         got = f"the class {net.__name__} itself" if isinstance(net, type) else type(net).__name__
@@ -37,7 +37,7 @@ def findings(net: Any, *, quick: bool = False) -> list[str]:
         ]
     trial = Trial(net)
     contract.check_attributes(trial)
-    if trial.found:  # nothing else can be run
+    if trial.found:  # the other checks depend on the attributes
         return trial.found
     with torch.set_grad_enabled(net.differentiable):
         for check in _QUICK if quick else _ALL:
@@ -48,10 +48,10 @@ def findings(net: Any, *, quick: bool = False) -> list[str]:
 
 
 def hold(net: PlasticNetwork) -> None:
-    """Refuse a user's class that does not keep the contract; the classes of this package have tests of their own.
+    """Refuse a user's class that violates the contract; the classes of this package are covered by tests.
 
     Raises:
-        ContractError: names what is missing, and how to see all of it.
+        ContractError: the message contains the first violation, and how to list all.
     """
     if type(net).__module__.partition(".")[0] == "nchl":
         return

@@ -1,4 +1,4 @@
-"""The part of the contract that is about lifetimes: outputs, `reset`, `step`, weights, chance, constants and copies."""
+"""Checks of a network's lifetimes: outputs, `reset`, `step`, weights, randomness, constants and copies."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from nchl.networks.contract.trial import Trial, begin, live, same
 
 
 def check_outputs(trial: Trial) -> None:
-    """Outputs: shape, precision, range; not the same memory again; observations copied; order and sizes refused."""
+    """Outputs have shape, precision and range, and memory of their own; observations are copied; order and sizes are checked."""
     net = copy.deepcopy(trial.net)
-    shape = (*trial.lead, net.output_size)
+    shape = (*trial.net.lead, net.output_size)
     begin(net, trial.genome(1))
     try:
         net.update(trial.reward(net, 0))
@@ -50,7 +50,7 @@ def check_outputs(trial: Trial) -> None:
     if not torch.equal(y, kept):
         trial.say("forward", "outputs that stay as they were given", "numbers that the next step changed", "return a copy: y.clone()")
     _check_copied_observation(trial, net)
-    wrong = torch.zeros(*trial.lead, *net.input_shape[:-1], net.input_shape[-1] + 1, dtype=net.dtype, device=net.device)
+    wrong = torch.zeros(*trial.net.lead, *net.input_shape[:-1], net.input_shape[-1] + 1, dtype=net.dtype, device=net.device)
     try:
         net.forward(wrong)
     except Exception:
@@ -61,7 +61,7 @@ def check_outputs(trial: Trial) -> None:
 
 
 def _check_copied_observation(trial: Trial, net: PlasticNetwork) -> None:
-    """Simulators write the next observation into the same memory, before the update."""
+    """Observations are copied, because simulators write the next one into the same memory before the update."""
     made = []
     for spoil in (False, True):
         begin(net, trial.genome(1))
@@ -78,17 +78,16 @@ def _check_copied_observation(trial: Trial, net: PlasticNetwork) -> None:
 
 
 def check_life(trial: Trial) -> None:
-    """`reset` begins the same life again; `step` is `forward` and `update`; `plastic = False` keeps the weights; `weights` is a list."""
+    """`reset` repeats a lifetime; `step` is `forward` and `update`; `plastic = False` keeps the weights; `weights` is a list."""
     net = copy.deepcopy(trial.net)
     begin(net, trial.genome(1))
     if not isinstance(net.weights, list) or not all(isinstance(weight, Tensor) for weight in net.weights):
         trial.say("weights", "a list of tensors", type(net.weights).__name__, "return [self.w, ...] from the property weights")
         return
+    expected = f"shape ({', '.join([*map(str, net.lead), 'out', 'in'])})"
     for k, weight in enumerate(net.weights):
-        if tuple(weight.shape[: len(trial.lead)]) != trial.lead or weight.ndim < len(trial.lead) + 2:
-            trial.say(
-                f"weights[{k}]", f"shape ({', '.join([*map(str, trial.lead), 'out', 'in'])})", str(tuple(weight.shape)), "return (out, in)"
-            )
+        if tuple(weight.shape[: len(net.lead)]) != net.lead or weight.ndim < len(net.lead) + 2:
+            trial.say(f"weights[{k}]", expected, str(tuple(weight.shape)), "return (out, in)")
     _check_initial_weights(trial, net)
     begin(net, trial.genome(1))
     first = live(trial, net)
@@ -101,7 +100,7 @@ def check_life(trial: Trial) -> None:
             "let reset put back everything that a step changes, and draw nothing in a step",
         )
     begin(net, trial.genome(1))
-    # A fused step rounds as its own code does.
+    # A fused step may round differently.
     tolerance = None if net.backend == "eager" else 1e-10 if net.dtype == torch.float64 else 1e-5
     if not same(live(trial, net, together=False), first, tolerance):
         trial.say("step", "forward(x), then update(reward)", "other numbers", "leave step to PlasticNetwork, or make the two equal")
@@ -157,10 +156,10 @@ def _check_frozen(trial: Trial, net: PlasticNetwork) -> None:
 
 
 def check_chance(trial: Trial) -> None:
-    """Nothing depends on a global generator, and those of torch and numpy are not drawn from."""
+    """No result depends on a global generator, and those of torch and numpy are not used."""
 
     def states() -> dict[str, bytes]:
-        # Python's own is drawn from by tools that check types, too: of that one, dependence alone is looked at.
+        # Python's generator is also used by tools that check types; for it, only dependence is checked.
         return {"torch": torch.get_rng_state().numpy().tobytes(), "numpy": repr(np.random.get_state()).encode()}  # noqa: NPY002
 
     def born() -> list[Tensor]:
@@ -185,7 +184,7 @@ def check_chance(trial: Trial) -> None:
 
 
 def check_constants(trial: Trial) -> None:
-    """`load_constants` takes what `constants` gives, and changes them."""
+    """`load_constants` changes the tensors of `constants`."""
     net = copy.deepcopy(trial.net)
     held = {name: tensor.clone() for name, tensor in net.constants().items()}
     net.load_constants({name: tensor + 1 for name, tensor in held.items()})
@@ -197,12 +196,12 @@ def check_constants(trial: Trial) -> None:
 
 
 def check_pickling(trial: Trial) -> None:
-    """A network can be pickled, where its class can be found by name."""
+    """A network can be pickled, if its class can be found by name."""
     kind = type(trial.net)
     found: Any = sys.modules.get(kind.__module__)
     for name in kind.__qualname__.split("."):
         found = getattr(found, name, None)
-    if found is not kind:  # of a function, or of a notebook: pickle looks classes up by their names
+    if found is not kind:  # a class of a function or a notebook: pickle looks classes up by name
         return
     with trial.calling("pickle", "keep generators, functions and modules out of the network's attributes, or write __getstate__"):
         torch.save(trial.net, io.BytesIO())

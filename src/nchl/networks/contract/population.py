@@ -1,4 +1,4 @@
-"""The part of the contract that is about populations: `populate`, independent rows, `active`, `finite`."""
+"""Checks of a network's populations: `populate`, independent rows, `active`, `finite`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WRITE = "compute each row from that row alone, or leave populate to PlasticNetw
 
 
 def check_population(trial: Trial) -> None:
-    """Rows of a population do not depend on each other, and each is what the single network is."""
+    """Rows of a population are independent, and each equals the single network."""
     if trial.net.population is not None:
         return
     made: Any = trial.net.populate(_ROWS)
@@ -47,7 +47,7 @@ def check_population(trial: Trial) -> None:
 
 
 def _live(trial: Trial, net: PlasticNetwork, genomes: Tensor, sees: list[int], active: Tensor | None = None) -> list[Tensor]:
-    """Outputs and weights of a few steps in which individual k sees what number `sees[k]` sees."""
+    """Outputs and weights of a few steps, with the observations number `sees[k]` for individual k."""
     begin(net, genomes)
     made = []
     for step in range(STEPS):
@@ -60,7 +60,7 @@ def _live(trial: Trial, net: PlasticNetwork, genomes: Tensor, sees: list[int], a
 
 
 def _check_active(trial: Trial, net: PlasticNetwork, genomes: Tensor, whole: list[Tensor]) -> None:
-    """Individuals that have finished change nothing for the others."""
+    """Inactive individuals do not change the others."""
     active = torch.tensor([True, False, True], device=net.device)
     made = _live(trial, net, genomes, list(range(_ROWS)), active)
     if not all(torch.equal(a[row], b[row]) for a, b in zip(made, whole, strict=True) for row in (0, 2)):
@@ -70,7 +70,7 @@ def _check_active(trial: Trial, net: PlasticNetwork, genomes: Tensor, whole: lis
 
 
 def _check_finite(trial: Trial, net: PlasticNetwork, genomes: Tensor) -> None:
-    """`finite` tells the individuals whose weights are finite from the others."""
+    """`finite` is True for individuals with finite weights alone."""
     rows = torch.arange(_ROWS, device=net.device)
     begin(net, genomes)
     sound = net.finite(rows)

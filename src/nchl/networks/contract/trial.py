@@ -1,7 +1,7 @@
-"""The contract of `PlasticNetwork` as checks that run a network: each finding says what was expected, what came, and what to write.
+"""`Trial`, a network under check, and the checks of attributes and `set_hrules`.
 
-`nchl.testing.check_network` is the door; `runs` and workers ask `findings(net, quick=True)` of a user's class before evolution begins.
-A check that depends on another (nothing can be stepped that has no genome) is left out once that one has failed.
+Each finding states the expected behaviour, the observed one, and the code to write. `nchl.testing.check_network` runs all checks; runs
+and workers check a user's class with `findings(net, quick=True)` before evolution begins. Checks that depend on a failed one are skipped.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ STEPS = 3
 
 @dataclass
 class Trial:
-    """A network on trial, and what was found so far.
+    """A network under check, and the findings so far.
 
     Attributes:
-        net: the user's; the checks act with copies of it.
-        found: the findings.
+        net: the user's network; the checks use copies of it.
+        found: the findings, one line each.
     """
 
     net: PlasticNetwork
     found: list[str] = field(default_factory=list)
 
     def say(self, what: str, expected: str, got: str, write: str) -> None:
-        """Add a finding, as one line."""
+        """Add a finding."""
         self.found.append(f"{what}: expected {expected}, got {got}; {write}")
 
     @contextlib.contextmanager
@@ -46,31 +46,26 @@ class Trial:
         except Exception as error:
             self.say(what, "no exception", f"{type(error).__name__}: {str(error)[:300]}", write)
 
-    @property
-    def lead(self) -> tuple[int, ...]:
-        """The leading axes of the network's tensors."""
-        return () if self.net.population is None else (self.net.population,)
-
     def numbers(self, *shape: int, seed: int, scale: float = 1.0) -> Tensor:
-        """Normally distributed numbers in the network's precision, the same at each call."""
+        """Normally distributed numbers in the network's precision, the same for the same seed."""
         drawn = torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * scale
         return drawn.to(dtype=self.net.dtype, device=self.net.device)
 
     def genome(self, seed: int) -> Tensor:
         """A genome for each individual."""
-        return self.numbers(*self.lead, self.net.nparams, seed=seed, scale=0.3)
+        return self.numbers(*self.net.lead, self.net.nparams, seed=seed, scale=0.3)
 
     def observation(self, step: int) -> Tensor:
-        """What the individuals see at a step."""
-        return self.numbers(*self.lead, *self.net.input_shape, seed=1000 + step)
+        """The observations of a step."""
+        return self.numbers(*self.net.lead, *self.net.input_shape, seed=1000 + step)
 
     def reward(self, net: PlasticNetwork, step: int) -> float | None:
-        """What a step's action earned, for networks that look at it."""
+        """The reward of a step's action, for networks that need one."""
         return (0.5, -1.0, 2.0)[step % 3] if net.needs_reward else None
 
 
 def begin(net: PlasticNetwork, genome: Tensor, seed: int = 1) -> None:
-    """Set the rules and begin a lifetime whose initial weights follow from a seed."""
+    """Set the genome and begin a lifetime with initial weights from a seed."""
     net.set_hrules(genome)
     drawn = net.draw_weights(torch.Generator().manual_seed(seed))
     if drawn:
@@ -80,7 +75,7 @@ def begin(net: PlasticNetwork, genome: Tensor, seed: int = 1) -> None:
 
 
 def live(trial: Trial, net: PlasticNetwork, steps: int = STEPS, *, together: bool = True) -> list[Tensor]:
-    """Outputs of a few steps and the weights behind them; by `step`, or by `forward` and `update`."""
+    """The outputs of a few steps and the weights after them; by `step`, or by `forward` and `update`."""
     outputs = []
     for step in range(steps):
         if together:
@@ -95,7 +90,7 @@ def live(trial: Trial, net: PlasticNetwork, steps: int = STEPS, *, together: boo
 
 
 def same(some: list[Tensor], others: list[Tensor], tolerance: float | None = None) -> bool:
-    """Whether tensors are equal: to the bit, or within a tolerance."""
+    """Whether tensors are equal, bit by bit or within a tolerance."""
     if len(some) != len(others) or any(a.shape != b.shape for a, b in zip(some, others, strict=True)):
         return False
     if tolerance is None:
@@ -107,7 +102,7 @@ def _is_size(value: object, least: int = 1) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-# Attribute -> whether its value will do, what is expected, what to write.
+# Attribute -> a check of its value, the expected value, the code to write.
 _ATTRIBUTES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "layout": (lambda v: isinstance(v, Layout), "a nchl.genome.Layout", "pass the layout to super().__init__(layout, ...)"),
     "population": (lambda v: v is None or _is_size(v), "None or a whole number", "leave it as super().__init__ sets it"),
@@ -132,7 +127,7 @@ _ATTRIBUTES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
 
 
 def check_attributes(trial: Trial) -> None:
-    """What a network says of itself."""
+    """The attributes of a network."""
     net = trial.net
     for name, (fits, expected, write) in _ATTRIBUTES.items():
         try:
@@ -146,8 +141,8 @@ def check_attributes(trial: Trial) -> None:
         return
     if net.nparams != net.layout.size:
         trial.say("nparams", f"the layout's {net.layout.size} numbers", str(net.nparams), "leave nparams to PlasticNetwork")
-    elif tuple(net.genome.shape) != (*trial.lead, net.nparams):
-        trial.say("genome", f"shape {(*trial.lead, net.nparams)}", str(tuple(net.genome.shape)), "leave the buffer to PlasticNetwork")
+    elif tuple(net.genome.shape) != (*trial.net.lead, net.nparams):
+        trial.say("genome", f"shape {(*trial.net.lead, net.nparams)}", str(tuple(net.genome.shape)), "leave the buffer to PlasticNetwork")
     elif "genome" not in dict(net.named_buffers()):
         trial.say("genome", "a buffer of the module", "none of that name", "leave self.genome to PlasticNetwork, which registers it")
 

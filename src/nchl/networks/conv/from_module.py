@@ -1,7 +1,7 @@
-"""A feed-forward `nn.Sequential` as a plastic network: seen unrolled, its every connection obeys the local rule, yet each kernel
-stays one kernel, whose elements move by the aggregate over their connections.
+"""A feed-forward `nn.Sequential` as a plastic network.
 
-Promise: one such network is a graph like the others, and never builds an unrolled matrix.
+In the unrolled network each connection has a change by the local rule; a kernel element moves by an aggregate over its connections.
+The network is a graph like the others, and no unrolled matrix is built.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ def from_module(
 ) -> PlasticGraph:
     """A plastic network with the structure of a sequential.
 
-    Its initial weights are drawn from a generator of its own: `torch.manual_seed` does not change them (it does
-    change the biases that a module brings). For others give `generator=torch.Generator().manual_seed(SEED)`.
+    Initial weights are drawn from the network's own generator: `torch.manual_seed` does not change them (it does change the biases of
+    the module). For other weights give `generator=torch.Generator().manual_seed(SEED)`.
 
     Args:
         sequential: Conv2d, Linear, MaxPool2d, AvgPool2d, Flatten, elementwise activations (see `networks.activations`), BatchNorm (with
-            its evaluation statistics) and Dropout (off). Its weights are not used; its statistics and, unless they are evolved, its
-            biases stay constants, see `PlasticNetwork.constants`.
+            its evaluation statistics) and Dropout (off). Its weights are not used. Its statistics and, unless evolved, its biases are
+            constants, see `PlasticNetwork.constants`.
         input_shape: (channels, height, width) of one observation, or (n,).
-        sharing: how the connections of a kernel element agree: `"max"`, `"min"`, `"median"` or `"mean"`.
-        termwise: share each term of the rule by itself, which is cheaper (rules `"nchl"` and `"hl"` only).
+        sharing: aggregate over the connections of a kernel element: `"max"`, `"min"`, `"median"` or `"mean"`.
+        termwise: aggregate each term of the rule separately, which is cheaper (rules `"nchl"` and `"hl"` only).
         normalise: None, `"max"`, `"row"`, `"zscore"` or `"clip:C"`, see `PlasticGraph`.
-        rule: `"nchl"`, `"hl"` (a synapse is then a kernel element, five numbers each), `"FILE.py:NAME"`, a `Rule` or a function.
-        static: weight layers that do not move in a life, by place in the sequential, name, or module; their weights are evolved.
+        rule: `"nchl"`, `"hl"` (a synapse is a kernel element, with five parameters), `"FILE.py:NAME"`, a `Rule` or a function.
+        static: weight layers without a rule, by position in the sequential, name, or module; their weights are evolved.
         initial_weights: a name of `nchl.networks.initial`; `"coevolved"` puts the weights at the genome's end.
         population: number of individuals, or None for one without the axis.
         average: as `PlasticGraph`.
@@ -62,16 +62,16 @@ def from_module(
         trace: as `PlasticGraph`; the trace of a shared kernel is kept per kernel element.
         modulate: as `PlasticGraph`.
         dtype: torch.float32 or torch.float64; None: that of the module.
-        device: where everything lives; None: where the module is.
-        generator: CPU generator that `reset` draws from.
-        backend: `"compiled"`: kernels for the CPU (forward; the rule `"nchl"`; `"hl"` of linear layers), `"eager"`: torch alone,
-            `"auto"`: compiled where it can be.
-        biases: `"constant"`: those of the module stay as they are; `"evolve"`: biases stand at the very end of the genome.
+        device: of all tensors; None: that of the module.
+        generator: CPU generator of the initial weights.
+        backend: `"compiled"` for kernels on the CPU (forward; the rule `"nchl"`; `"hl"` of linear layers), `"eager"` for torch alone,
+            `"auto"` for compiled if possible.
+        biases: `"constant"` keeps the biases of the module; `"evolve"` puts biases at the very end of the genome.
         differentiable: as `PlasticGraph`.
 
     Raises:
-        InvalidArgument: a module that is not supported, or a value out of its range, by name.
-        ShapeError: a module that does not fit the values that reach it.
+        InvalidArgument: a module that is not supported, or a value out of its range; the message names it.
+        ShapeError: a module that does not fit its input.
     """
     graph = graph_of(sequential, input_shape, get(rule), static)
     example = next(module.weight for module in (edge.module for edge in graph.weighted) if isinstance(module, (nn.Conv2d, nn.Linear)))
@@ -96,7 +96,7 @@ def from_module(
 
 
 def unrolled(network: PlasticGraph) -> list[Unrolled]:
-    """The sparse graph of each convolution of a network, with the module's weights."""
+    """The unrolled graph of each convolution of a network, with the module's weights."""
     return [
         unroll(edge.module, edge.geometry.input_size)
         for edge in network.graph.weighted

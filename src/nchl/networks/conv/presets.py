@@ -1,9 +1,9 @@
-"""The two published convolutional networks for CarRacing, for any image and any number of outputs.
+"""The two published convolutional networks for CarRacing, for any image size and number of outputs.
 
 Both: conv (channels -> 6, 3 x 3), tanh, max pool 2, conv (6 -> 8, 5 x 5, stride 2), tanh, max pool 2, linear 128, tanh, linear 64,
-tanh, linear. `conv-thesis` lets every layer learn by the neuron-centric rule (173,284 numbers for 3 x 64 x 64 and 3 outputs);
-`conv-hml` (Najarro and Risi) evolves the convolutions, holds them still in a life, and lets the linear layers learn by the ABCD
-rule (456,640 + 1,362 numbers for 3 x 84 x 84 and 3 outputs).
+tanh, linear. In `conv-thesis` every layer has the neuron-centric rule (173,284 parameters for 3 x 64 x 64 and 3 outputs). In
+`conv-hml` (Najarro and Risi) the convolutions are static and evolved, and the linear layers have the ABCD rule (456,640 + 1,362
+parameters for 3 x 84 x 84 and 3 outputs).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def carracing(input_shape: tuple[int, ...], output_size: int) -> nn.Sequential:
 
     Args:
         input_shape: (channels, height, width) of the image.
-        output_size: numbers that the task wants.
+        output_size: number of outputs.
 
     Raises:
         ShapeError: not an image, or one that is too small for the layers.
@@ -53,12 +53,12 @@ def carracing(input_shape: tuple[int, ...], output_size: int) -> nn.Sequential:
 
 
 def conv_thesis(input_shape: tuple[int, ...], output_size: int, **options: Any) -> PlasticGraph:
-    """The thesis's network: every layer plastic. Options as `from_module`."""
+    """The thesis's network, with every layer plastic. Options as `from_module`."""
     return from_module(carracing(input_shape, output_size), input_shape, **options)
 
 
 def conv_hml(input_shape: tuple[int, ...], output_size: int, **options: Any) -> PlasticGraph:
-    """Najarro and Risi's network: evolved convolutions that stay, plastic linear layers, rule HL unless another is given."""
+    """Najarro and Risi's network: static evolved convolutions and plastic linear layers, by default with the rule HL."""
     return from_module(carracing(input_shape, output_size), input_shape, **{"rule": "hl", "static": (0, 3), **options})
 
 

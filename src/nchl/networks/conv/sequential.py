@@ -1,8 +1,8 @@
 """A feed-forward `nn.Sequential` as a graph.
 
-Groups of neurons, in the order in which the data meets them: the input, the output of each weight layer, the output of each
-pooling. A group's activation is the value after all elementwise modules that follow, up to the next pooling or weight layer.
-Neurons between two weight layers are the same neurons on both sides; behind a pooling they are new ones.
+Groups of neurons, in the order of the data: the input, the output of each weight layer, the output of each pooling. A group's
+activation is the value after all elementwise modules up to the next pooling or weight layer. Neurons between two weight layers are
+the same on both sides; neurons after a pooling are new ones.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _SUPPORTED = ", ".join(kind.__name__ for kind in (*WEIGHTED, *POOLING, nn.Flatte
 
 @dataclass
 class _Building:
-    """A graph under construction, and the shape of the values so far."""
+    """A graph under construction, and the shape of its last values."""
 
     shape: tuple[int, ...]
     groups: list[GraphGroup] = field(default_factory=list)
     edges: list[GraphEdge] = field(default_factory=list)
 
     def add_group(self, kind: str, shape: tuple[int, ...]) -> int:
-        """A new group, named by its kind and number; gives the index of the group before it."""
+        """Append a group, named by its kind and number; returns the index of the group before it."""
         count = sum(group.name.rstrip("0123456789") == kind for group in self.groups)
         self.groups.append(GraphGroup(f"{kind}{count}", shape))
         self.shape = shape
@@ -42,17 +42,18 @@ class _Building:
 
 
 def graph_of(sequential: nn.Sequential, input_shape: Sequence[int], rule: Rule, static: Sequence[int | str | nn.Module] = ()) -> Graph:
-    """Take a sequential apart.
+    """The graph of a sequential.
 
     Args:
-        sequential: it may hold other sequentials. It is not changed.
+        sequential: may contain other sequentials; not changed.
         input_shape: (channels, height, width) of one observation, or (n,).
         rule: of the plastic edges.
-        static: weight layers that are not plastic: positions in the sequential (negative from its end), names, or the modules themselves.
+        static: weight layers without a rule: positions in the sequential (negative from its end), names, or modules.
 
     Raises:
-        InvalidArgument: a module that is not supported, by name; or a `static` entry that is no weight layer.
-        ShapeError: a module that does not fit the values that reach it; both shapes are named.
+        InvalidArgument: a module that is not supported; the message names it.
+        UnknownName: a `static` entry that is no weight layer.
+        ShapeError: a module that does not fit its input; the message contains both shapes.
     """
     if not isinstance(sequential, nn.Sequential):
         raise InvalidArgument(
@@ -78,7 +79,7 @@ def graph_of(sequential: nn.Sequential, input_shape: Sequence[int], rule: Rule, 
 
 
 def _add(building: _Building, name: str, module: nn.Module, rule: Rule | None) -> None:
-    """Append one module that meets the values so far."""
+    """Append one module."""
     what, shape = f"module {name} ({type(module).__name__})", building.shape
     if not isinstance(module, _KNOWN):
         raise InvalidArgument(f"{what} is not supported: use a plain sequence of {_SUPPORTED}")
@@ -139,7 +140,7 @@ def _flat(sequential: nn.Sequential, prefix: str) -> list[tuple[str, nn.Module]]
 
 
 def _refuse_own_forward(module: nn.Module, what: str) -> None:
-    """A subclass that computes something else, for example a residual block, is none of the modules that are known here."""
+    """Refuse a subclass that overrides `forward`, for example a residual block: it computes something else."""
     known = (nn.Sequential, *_KNOWN)
     base = next((kind for kind in type(module).__mro__ if kind in known), None)
     if base is None or type(module).forward is not base.forward or "forward" in vars(module):  # type: ignore[attr-defined]
@@ -150,7 +151,7 @@ def _refuse_own_forward(module: nn.Module, what: str) -> None:
 
 
 def _refuse_twins(named: list[tuple[str, nn.Module]]) -> None:
-    """A layer that comes twice would have one weight and two rules; here each layer has weights of its own."""
+    """Refuse a layer object at two positions, which would have one weight and two rules."""
     seen: dict[nn.Module, str] = {}
     for name, module in named:
         if isinstance(module, WEIGHTED) and seen.setdefault(module, name) != name:

@@ -1,4 +1,4 @@
-"""Graphs as users declare them: `Group`, `Edge`, and the checked graph that they make."""
+"""Declarations of graphs by users: `Group`, `Edge`, and `graph`, which checks them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POOLING = (nn.MaxPool2d, nn.AvgPool2d)
 
 @dataclass(frozen=True)
 class Group:
-    """A group of neurons, as a user declares it.
+    """The declaration of a group of neurons.
 
     Attributes:
         size: number of neurons, or (channels, height, width).
@@ -36,16 +36,16 @@ class Group:
 
 @dataclass(frozen=True)
 class Edge:
-    """Weights from one group to another, as a user declares them.
+    """The declaration of weights from one group to another.
 
     Attributes:
         pre: name of the group it reads.
         post: name of the group it leads to.
-        delay: 0, or 1: then it reads the activation of the step before.
-        rule: None: the network's; `"static"`: nothing moves it; or any rule of its own.
-        module: None: every neuron to every neuron. `nn.Linear` or `nn.Conv2d`: its sizes, its bias is a constant. `nn.MaxPool2d` or
-            `nn.AvgPool2d`: no weights.
-        evolved: of a static edge: True: its weights stand at the end of the genome; False: they are drawn at each reset and stay.
+        delay: 0, or 1 to read the activation of the step before.
+        rule: None for the network's rule, `"static"` for fixed weights, or another rule.
+        module: None connects every neuron to every neuron. `nn.Linear` or `nn.Conv2d` gives the sizes and a constant bias. `nn.MaxPool2d`
+            or `nn.AvgPool2d` has no weights.
+        evolved: for a static edge: True if its weights stand at the end of the genome; False if they are drawn at each reset.
     """
 
     pre: str
@@ -62,7 +62,7 @@ def graph(groups: Mapping[str, Shape | Group], edges: Iterable[Edge | Sequence[o
     Args:
         groups: name -> size or `Group`, in order.
         edges: `Edge`s, or tuples (pre, post) or (pre, post, delay).
-        rule: of the edges that name none; `"static"`: nothing moves them.
+        rule: of the edges without one; `"static"` for fixed weights.
 
     Raises:
         InvalidArgument: names, sizes, delays or modules that do not fit each other.
@@ -153,10 +153,11 @@ def _weights(
 
 
 def pooled(module: nn.Module, called: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of what a pooling makes of neurons of a shape.
+    """The output shape of a pooling for an input shape.
 
     Raises:
-        InvalidArgument: it returns indices, or it does not fit.
+        InvalidArgument: the pooling returns indices.
+        ShapeError: the shape does not fit.
     """
     if getattr(module, "return_indices", False):
         raise InvalidArgument(f"{called}: return_indices=True is not supported; give it False")

@@ -1,4 +1,4 @@
-"""Where a network is in its lifetime, and what is still to be done of its last step."""
+"""The position of a network in its lifetime, and the waiting update of its last step."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from nchl.errors import OrderError
 
 @dataclass
 class Lifetime:
-    """Where a network is in its lifetime. An object of its own, because attributes of a torch module are slow to set.
+    """The position of a network in its lifetime. A separate object, because setting attributes of a torch module is slow.
 
     Attributes:
-        steps: made so far.
-        waiting: whether the update of the last one is still to be done.
-        batched: whether it had a batch.
-        frozen: whether it was a `step` without plasticity, whose reward moves nothing.
+        steps: number of steps so far.
+        waiting: whether the update of the last step is still to be done.
+        batched: whether the last step had a batch.
+        frozen: whether the last step was a `step` without plasticity, for which a reward has no effect.
     """
 
     steps: int = 0
@@ -26,7 +26,7 @@ class Lifetime:
     frozen: bool = False
 
     def begin_forward(self, needs_reward: bool) -> None:
-        """Refuse a forward whose activations would replace those of an update that waits.
+        """Refuse a forward pass if its activations would replace those of a waiting update.
 
         Raises:
             OrderError: the last step waits for its reward.
@@ -56,13 +56,13 @@ class Lifetime:
 
 @dataclass(frozen=True)
 class Waiting:
-    """What is still to be done of the last step.
+    """The update of the last step that is still to be done.
 
     Attributes:
         applies: whether weights move.
         keeps: whether traces and states of rules move.
         gain: m(t) `(population,)`, or None for 1.
-        reward: `(population,)`, or None where no rule looks at it.
+        reward: `(population,)`, or None if no rule uses it.
     """
 
     applies: bool = False
@@ -72,5 +72,5 @@ class Waiting:
 
     @property
     def any(self) -> bool:
-        """Whether there is anything to be done."""
+        """Whether there is an update to do."""
         return self.applies or self.keeps

@@ -1,7 +1,7 @@
-"""Convolution, matrix product and pooling for a population in which each individual has weights of its own.
+"""Matrix product, convolution, pooling and normalisation for a population with per-individual weights.
 
-Promise: an individual's numbers depend neither on the rest of the population nor on the number of threads. That is why, on a
-CPU, the sums here are written out: a library's grouped convolution or matrix product may choose its order by the sizes.
+An individual's results depend neither on the rest of the population nor on the number of threads. On a CPU the sums are therefore
+written out: a library's grouped convolution or matrix product may choose the order of its additions by the sizes.
 """
 
 from __future__ import annotations
@@ -10,14 +10,19 @@ import threading
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from nchl.networks.checks import product
+from nchl.networks.plasticity import Plasticity
 from nchl.rules.convolution.geometry import ConvGeometry, pair
 
-_SMALL, _AT_ONCE = 2**15, 2**20  # terms of a matrix product: below the one nothing is gained by pieces, of the other a piece is made
+_SMALL, _AT_ONCE = 2**15, 2**20  # terms of a matrix product: up to the first it is computed whole, else in pieces of the second
 _kept = threading.local()
+
+
+def product(weight: Shaped[Tensor, "*#lead outputs inputs"], x: Shaped[Tensor, "*#lead inputs"]) -> Shaped[Tensor, "*_lead outputs"]:
+    """W x as a multiplication and a sum; unlike a matrix product, its bits depend neither on threads nor on the population."""
+    return (weight * x.unsqueeze(-2)).sum(-1)
 
 
 def convolve(
@@ -48,7 +53,7 @@ def convolve(
 
 def _grouped(x: Tensor, kernel: Tensor, geometry: ConvGeometry) -> Tensor:
     people = x.shape[0]
-    # What F.conv2d calls, with its last argument False: it may take TF32, with 10 of the 23 bits, where a GPU has it.
+    # The function that F.conv2d calls, without TF32, which has 10 of the 23 bits.
     cudnn = torch.backends.cudnn
     y = torch._convolution(
         x.transpose(0, 1).flatten(1, 2),
@@ -77,7 +82,7 @@ def multiply(
     each = x.shape[1] * weight[0].numel()
     if len(weight) * each <= _SMALL or (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)):
         return product(weight[:, None], x)
-    # A few individuals at a time, in memory that is kept: a product as large as all weights would be new pages at every step.
+    # A few individuals at a time, in memory that is kept: a product as large as all weights would take new pages in every step.
     count = max(1, _AT_ONCE // each)
     room = _room(min(count, len(weight)) * each, x.dtype)
     y = x.new_empty(*x.shape[:2], weight.shape[1])
@@ -90,7 +95,7 @@ def multiply(
 
 
 def _room(count: int, dtype: torch.dtype) -> Tensor:
-    """Memory of this thread for so many numbers."""
+    """Memory of this thread for `count` numbers."""
     held: dict[torch.dtype, Tensor] = _kept.__dict__.setdefault("rooms", {})
     if dtype not in held or held[dtype].numel() < count:
         with torch.inference_mode(False):  # it outlives an inference mode
@@ -99,7 +104,7 @@ def _room(count: int, dtype: torch.dtype) -> Tensor:
 
 
 def pool(module: nn.Module, x: Float[Tensor, "rows channels height width"]) -> Float[Tensor, "rows channels out_height out_width"]:
-    """A pooling; plain max pooling as maxima of strided views, which a CPU does ten times faster."""
+    """A pooling; plain max pooling as maxima of strided views, which is ten times faster on a CPU."""
     if not isinstance(module, nn.MaxPool2d) or module.ceil_mode or x.device.type != "cpu":
         return module(x)  # type: ignore[no-any-return]
     kernel, stride = pair(module.kernel_size, "kernel_size"), pair(module.stride, "stride")
@@ -117,3 +122,30 @@ def pool(module: nn.Module, x: Float[Tensor, "rows channels height width"]) -> F
 def _strided(x: Tensor, axis: int, start: int, count: int, stride: int) -> Tensor:
     places = slice(start, start + stride * (count - 1) + 1, stride)
     return x[..., places, :] if axis == -2 else x[..., places]
+
+
+def normalised(
+    weight: Float[Tensor, "individuals outputs *inputs"], plasticity: Plasticity
+) -> Float[Tensor, "individuals outputs *inputs"]:
+    """The weights of one edge after normalisation, per individual. Weights that would be divided by 0 stay unchanged.
+
+    Weights that are not finite never become finite: otherwise back ends would differ in detecting an overflow.
+    """
+    kind = plasticity.normalise
+    if kind is None:
+        return weight
+    if kind == "clip":
+        return torch.where(weight.isinf(), weight, weight.clamp(-plasticity.limit, plasticity.limit))
+    edge = tuple(range(1, weight.ndim))
+    if kind == "max":
+        largest = weight.abs().amax(dim=edge, keepdim=True)
+        return weight / torch.where(largest > 0, largest, 1)
+    if kind == "row":
+        squares = (weight * weight).sum(dim=edge[1:], keepdim=True)
+        # The square root of 0 has no finite gradient, so the root of 1 is taken instead.
+        return weight / torch.where(squares > 0, squares, 1).sqrt()
+    # From differences to one weight, so that the deviation of equal weights is 0 despite the rounding of their sum.
+    first = weight.flatten(1)[:, :1].reshape(-1, *(1,) * len(edge))
+    centred = weight - (first + (weight - first).mean(dim=edge, keepdim=True))
+    variance = (centred * centred).mean(dim=edge, keepdim=True)
+    return torch.where(variance > 0, centred / torch.where(variance > 0, variance, 1).sqrt(), weight)

@@ -1,6 +1,6 @@
 """The tensors of a graph: weights, activations, averages, traces and states of rules, as buffers of a torch module.
 
-The module owns them, the pure functions of `networks.graph.step` move them; this file is what torch and users see of them (weights,
+The module owns them and the pure functions of `graph.step` move them. This file is their interface to torch and users (weights,
 constants, state_dict, copies, devices).
 """
 
@@ -18,28 +18,32 @@ from torch import Tensor, nn
 
 from nchl.errors import InvalidArgument, ShapeError
 from nchl.networks import initial
+from nchl.networks.back_ends.choose import BackEnd
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.checks import Numbers, check_weights, gives_weights
-from nchl.networks.graph.constants import named_constants
 from nchl.networks.graph.lifetime import Lifetime
 from nchl.networks.graph.step import Parameters, initial_state
 from nchl.networks.graph.structure import Graph, GraphEdge
+from nchl.networks.graph.updates import EdgeUpdates
 from nchl.networks.plasticity import Plasticity
 
 
 class GraphState(PlasticNetwork):
-    """Owns the tensors of a graph, the population in front; `PlasticGraph` acts with them.
+    """Owns the tensors of a graph, with a leading population axis; `PlasticGraph` adds the steps.
 
     Args:
         graph: groups and edges.
-        plasticity: what is averaged, traced and modulated.
+        plasticity: averages, trace, modulation, interval and normalisation.
         initial_weights: a name of `nchl.networks.initial`.
-        evolve_biases: whether the biases stand in the genome.
+        evolve_biases: whether the genome contains the biases.
         population: as `PlasticNetwork`, and so are dtype, device and generator.
         dtype: see there.
         device: see there.
         generator: see there.
     """
+
+    _back_end: BackEnd
+    _updates: EdgeUpdates
 
     def __init__(
         self,
@@ -82,22 +86,9 @@ class GraphState(PlasticNetwork):
         self._lifetime = Lifetime()
         self._rule_numbers = Parameters.of(graph, self.layout, self.genome.reshape(self._people, self.nparams))
 
-    @property
-    @abc.abstractmethod
-    def _in_place(self) -> bool:
-        """Whether a back end knows the addresses of the tensors, so that they must be written where they are."""
-
-    @abc.abstractmethod
-    def _tensors_replaced(self) -> None:
-        """Tell the back end that tensors are new."""
-
-    @abc.abstractmethod
-    def _begin(self) -> None:
-        """Tell the back end that a new lifetime has begun."""
-
     @abc.abstractmethod
     def _catch_up(self) -> None:
-        """Do the update that the last compiled step has put off; one that waits for a reward goes on waiting."""
+        """Do the update that the last compiled step has deferred; one that needs a reward goes on waiting."""
 
     @property
     def elementwise(self) -> list[list[nn.Module]]:
@@ -106,7 +97,7 @@ class GraphState(PlasticNetwork):
 
     @property
     def biases(self) -> dict[int, Tensor]:
-        """What is added to the sums of an edge, by its index: `(out,)`, or `(individuals, out)` where biases are evolved."""
+        """Biases by the index of their edge: `(out,)`, or `(individuals, out)` if they are evolved."""
         return {edge.index: self.get_buffer(f"bias_{edge.index}") for edge in self.graph.weighted if edge.bias is not None}
 
     @property
@@ -115,11 +106,17 @@ class GraphState(PlasticNetwork):
 
     def constants(self) -> dict[str, Tensor]:
         """See `PlasticNetwork.constants`: `NAME.bias` by the edge's name, `NAME.running_mean`, ... by the module's."""
-        return named_constants(self.graph, self.elementwise, {} if self.evolve_biases else self.biases)
+        found: dict[str, Tensor] = {}
+        for group, modules in zip(self.graph.groups, self.elementwise, strict=True):
+            for name, module in zip(group.module_names, modules, strict=True):
+                held = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+                found |= {f"{name}.{part}": tensor for part, tensor in held.items() if tensor.is_floating_point()}
+        biases = {} if self.evolve_biases else self.biases
+        return found | {f"{edge.name}.bias": biases[edge.index] for edge in self.graph.weighted if edge.index in biases}
 
     @property
     def weights(self) -> list[Tensor]:
-        """The weights as they are now, `(*lead, *shape)` per edge, static ones included: the network's own memory; ask again after a step.
+        """The present weights, `(*lead, *shape)` per edge, static edges included. No copies; read the property again after a step.
 
         A last step that still waits for its reward has not moved them yet.
         """
@@ -134,7 +131,7 @@ class GraphState(PlasticNetwork):
     def activations(self) -> list[Tensor]:
         """The groups' activations of the last step, inputs first, `(*lead, *shape)`, with a batch before the shape if there was one.
 
-        They are empty before any step of a lifetime.
+        Empty before the first step of a lifetime.
         """
         found = [self.get_buffer(f"activations_{g}") for g in range(len(self.graph.groups))]
         if not self._lifetime.steps:
@@ -146,25 +143,25 @@ class GraphState(PlasticNetwork):
 
     @property
     def state(self) -> dict[str, Tensor]:
-        """The collection of `networks.graph.step`: weights, activations, averages, traces and states of rules, the population in front."""
+        """The collection of `graph.step`: weights, activations, averages, traces and states of rules, with a leading population axis."""
         weights = {f"weights_{e.index}": self.get_buffer(f"weights_{e.index}").view(self._people, *e.shape) for e in self.graph.weighted}
         return weights | {key: self.get_buffer(key) for key in self._keys}
 
     def draw_weights(self, generator: torch.Generator) -> list[Tensor]:
-        """Initial weights of one individual's edges, fit for `reset`; those that the genome holds are not drawn."""
+        """Initial weights of one individual's edges, as `reset` takes them, without those that the genome contains."""
         free = (edge for edge in self.graph.weighted if f"weights{edge.index}" not in self.layout)
         return [initial.draw(self.initial_weights, edge.shape, generator, self.dtype) for edge in free]
 
     def _keep(self, made: Mapping[str, Tensor]) -> None:
         for key, value in made.items():
             buffer = self.get_buffer(key)
-            if self._in_place and buffer.numel() == value.numel():
-                buffer.copy_(value.reshape(buffer.shape))  # the back end knows this memory
+            if self._back_end.holds and buffer.numel() == value.numel():
+                buffer.copy_(value.reshape(buffer.shape))  # the back end holds this address
             else:
                 self._buffers[key] = value.reshape(buffer.shape) if key.startswith("weights_") else value
 
     def _make_room(self, batch: int) -> None:
-        """The collection for a batch: zeros at the start of a lifetime."""
+        """Allocate the collection for a batch: zeros at the start of a lifetime."""
         held = self.get_buffer("activations_0")
         if held.numel() and held.shape[1] == batch:
             return
@@ -182,9 +179,9 @@ class GraphState(PlasticNetwork):
         """Begin a new lifetime: initial weights; no activations, averages, traces or states.
 
         Args:
-            weights: one tensor per edge with weights, in their order, or only those of the edges that the genome does not hold; each
+            weights: one tensor per edge with weights, in their order, or only those of the edges that the genome does not contain; each
                 `shape` or `(population, *shape)`. They are copied. None: draw them; weights of the genome are read from it.
-            generator: what to draw from; None: the generator given to the constructor.
+            generator: source of the initial weights; None: the generator given to the constructor.
 
         Raises:
             ShapeError: a tensor too many or too few, or of another shape.
@@ -194,7 +191,7 @@ class GraphState(PlasticNetwork):
         if weights is None and free:
             weights = self.draw_weights(self._generator if generator is None else generator)
         given: dict[int, Tensor] = {}
-        # The empty list of `draw_weights`, where nothing is drawn, gives none.
+        # The empty list of `draw_weights` counts as None.
         if weights is not None and (free or gives_weights(weights)):
             weights = list(weights)
             if not self.graph.plastic and not free:
@@ -208,22 +205,22 @@ class GraphState(PlasticNetwork):
         with torch.set_grad_enabled(self.differentiable and torch.is_grad_enabled()):
             self._take_weights(edges, given)
         self._lifetime = Lifetime(batched=self._lifetime.batched)
-        self._begin()
+        self._back_end.begin()
         with torch.inference_mode(False):  # later steps write to it
             if "baseline" in self._buffers:
                 self._buffers["baseline"] = self.genome.new_zeros(self._people)
             for key in self._keys:
                 buffer = self.get_buffer(key)
-                self._buffers[key] = buffer.zero_() if self._in_place else buffer.new_empty(0)
+                self._buffers[key] = buffer.zero_() if self._back_end.holds else buffer.new_empty(0)
 
     def set_hrules(self, vector: Shaped[Tensor, "*lead nparams"] | Numbers) -> None:
-        """See `PlasticNetwork.set_hrules`; weights of static edges that the genome holds change at once."""
+        """See `PlasticNetwork.set_hrules`; weights of static edges that the genome contains change at once."""
         super().set_hrules(vector)
         with torch.set_grad_enabled(self.differentiable and torch.is_grad_enabled()):
             self._take_weights(edge for edge in self.graph.weighted if not edge.plastic and edge.evolved)
 
     def _take_weights(self, edges: Iterable[GraphEdge], given: Mapping[int, Tensor] | None = None) -> None:
-        """Give edges the weights of the genome, or others."""
+        """Copy weights to edges: those of `given`, else those of the genome."""
         held = self.layout.unpack(self.genome)
         for edge in edges:
             name = f"weights_{edge.index}"
@@ -232,6 +229,10 @@ class GraphState(PlasticNetwork):
                 self._buffers[name] = new.to(dtype=self.dtype, device=self.device).expand(*self.lead, *edge.shape).clone()
             else:
                 self.get_buffer(name).copy_(new)
+
+    def _tensors_replaced(self) -> None:
+        self._back_end.forget()
+        self._updates.forget()
 
     def _genome_changed(self) -> None:
         self._tensors_replaced()
@@ -245,18 +246,18 @@ class GraphState(PlasticNetwork):
         self._catch_up()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        # `to`, `double`, `cuda`: what is derived from the genome follows it.
+        # `to`, `double`, `cuda`: tensors derived from the genome follow it.
         self._catch_up()
         super()._apply(fn, recurse)
         self._genome_changed()
         return self
 
     def state_dict(self, *args: Any, **keywords: Any) -> Any:
-        """As of any module: genome, weights, constants, and the collection of this lifetime."""
+        """As for any module: genome, weights, constants, and the collection of this lifetime."""
         self._catch_up()
         return super().state_dict(*args, **keywords)
 
-    # The clock is a Python number while the network runs (a tensor would have to be read back at each step), a tensor in a state_dict.
+    # The step count is a Python number while the network runs (a tensor would be read back at each step), a tensor in a state_dict.
     def get_extra_state(self) -> Tensor:
         """Steps made in this lifetime; of the last one: whether it waits for its reward, saw a batch, was frozen; for `state_dict`."""
         lifetime = self._lifetime
@@ -268,10 +269,10 @@ class GraphState(PlasticNetwork):
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         held = state_dict.get(f"{prefix}activations_0")
-        self._lifetime.steps = 0 if held is None or not held.numel() else 1  # of a state without a clock
-        if self.differentiable:  # graphs of the life until now need the tensors that they have seen
+        self._lifetime.steps = 0 if held is None or not held.numel() else 1  # for a state without a step count
+        if self.differentiable:  # autograd's graphs of the lifetime so far need their tensors unchanged
             self._buffers.update({name: None if t is None else t.detach().clone() for name, t in self._buffers.items()})
-        with torch.inference_mode(False):  # later steps write to what is made here
+        with torch.inference_mode(False):  # later steps write to these tensors
             super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _activation_axes(self) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -286,12 +287,12 @@ class GraphState(PlasticNetwork):
         return axes
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle: what waits is made up for, because the back end leaves its step behind."""
+        """For pickle: a waiting update is done first, because the back end is pickled without its compiled step."""
         self._catch_up()
         return super().__getstate__()  # type: ignore[no-any-return]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        """With all that the network has, so that the update that waits need not be made up for; gradients stay with the original."""
+        """With all tensors, so that a waiting update goes on waiting; autograd's graph stays with the original."""
         made = type(self).__new__(type(self))
         memo[id(self)] = made
         numbers = self._rule_numbers
@@ -302,7 +303,7 @@ class GraphState(PlasticNetwork):
         return made
 
     def train(self, mode: bool = True) -> Any:
-        """As of any module, but BatchNorm keeps to the statistics that it brought: an episode is no training of its own."""
+        """As for any module, but BatchNorm stays in evaluation mode, with the statistics of the user's module."""
         super().train(mode)
         self.between.eval()
         return self

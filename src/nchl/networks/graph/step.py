@@ -1,20 +1,20 @@
 """One step of a graph, as pure functions over one named collection of tensors.
 
-    forward:  x_g(t) = f_g(sum over edges of W_e(t) x_pre(t - delay)), and what the rule sees of it
-    update:   W_e(t+1), traces and the states of rules, from what the rule sees
+    forward:  x_g(t) = f_g(sum over edges of W_e(t) x_pre(t - delay)), and its average
+    update:   W_e(t+1), traces and the states of rules, from the averages
 
-Every tensor has the population in front (1 for a single network). The collection holds
+Every tensor has a leading population axis (1 for a single network). The collection holds
 
     weights_K        (individuals, *shape)         of edge K
     activations_G    (individuals, batch, *shape)  x_G of the last step
-    seen_G           likewise: a_G, what the rule sees, where activations are averaged
-    before_G         likewise: a_G of the step before, where a plastic edge with delay 1 begins
+    seen_G           likewise: a_G, the average that rules use, if activations are averaged
+    before_G         likewise: a_G of the step before, if a plastic edge with delay 1 begins there
     history_G        (individuals, window, batch, *shape)  the activations in a mean, newest last
     trace_K          as weights_K: E of edge K
     memory_K_NAME    states of a rule, as weights_K or (individuals, *shape of the neurons)
 
-Nothing is changed in place, and all is differentiable. `fused` compiles these functions, `kernel` and `program` are held to
-them by tests.
+No tensor is changed in place, and all is differentiable. `back_ends.fused` compiles these functions; tests compare
+`back_ends.kernel` and `back_ends.program` with them.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ from torch import Tensor, nn
 
 from nchl.genome import Layout
 from nchl.networks.activations import apply
-from nchl.networks.checks import normalised
-from nchl.networks.graph import operations as conv_ops
+from nchl.networks.graph import operations
 from nchl.networks.graph.structure import Graph, GraphEdge
 from nchl.networks.plasticity import Plasticity
 from nchl.rules import Rule
@@ -43,14 +42,14 @@ Change = Callable[[GraphEdge, Tensor, Tensor, Tensor, dict[str, Tensor]], tuple[
 
 @dataclass(frozen=True)
 class Parameters:
-    """The rules' numbers, cut out of the genome: per group `(individuals, k, n)`, per edge `(individuals, k, *shape)`, contiguous."""
+    """The rules' parameters from the genome: per group `(individuals, k, n)`, per edge `(individuals, k, *shape)`, contiguous."""
 
     neurons: Mapping[int, Float[Tensor, "individuals k n"]]
     synapses: Mapping[int, Float[Tensor, "individuals k *shape"]]
 
     @classmethod
     def of(cls, graph: Graph, layout: Layout, genome: Float[Tensor, "individuals nparams"]) -> Parameters:
-        """Unpack the genome, once for all steps that follow."""
+        """Unpack the genome."""
         named = layout.unpack(genome)
         neurons = {g: named[group.name].mT.contiguous() for g, group in enumerate(graph.groups) if group.parameters}
         synapses = {
@@ -61,26 +60,26 @@ class Parameters:
         return cls(neurons, synapses)
 
     def of_neurons(self, graph: Graph, g: int) -> dict[str, Float[Tensor, "individuals n"]]:
-        """The numbers of a group's neurons by name."""
+        """The parameters of a group's neurons by name."""
         return dict(zip(graph.groups[g].parameters, self.neurons[g].unbind(1), strict=True)) if g in self.neurons else {}
 
     def of_rows(self, rows: Tensor) -> Parameters:
-        """Those of some individuals."""
+        """The parameters of some individuals."""
         return Parameters({g: t[rows] for g, t in self.neurons.items()}, {k: t[rows] for k, t in self.synapses.items()})
 
     def of_synapses(self, edge: GraphEdge) -> dict[str, Tensor]:
-        """The numbers of an edge's connections by name."""
+        """The parameters of an edge's connections by name."""
         return dict(zip(_rule(edge).synapse, self.synapses[edge.index].unbind(1), strict=True)) if edge.index in self.synapses else {}
 
 
 def memory_shape(graph: Graph, edge: GraphEdge, name: str) -> tuple[int, ...]:
-    """Shape of a state that an edge's rule keeps, of one individual: that of the weights, or of the neurons of its side."""
+    """Shape of one individual's state of an edge's rule: that of the weights, or of the neurons on its side."""
     places = {"pre": edge.pre, "post": edge.post}
     return graph.groups[places[side(name)]].shape if side(name) in places else edge.shape
 
 
 def initial_state(graph: Graph, plasticity: Plasticity, people: int, batch: int, like: Tensor) -> dict[str, Tensor]:
-    """All of the collection but the weights, at the start of an episode: zeros."""
+    """The collection without the weights at the start of an episode: zeros."""
     state: dict[str, Tensor] = {}
     begins_late = {edge.pre for edge in graph.plastic if edge.delay}
     for g, group in enumerate(graph.groups):
@@ -108,9 +107,9 @@ def forward(
     state: State,
     x: Float[Tensor, "individuals batch *observation"],
     count: Any,
-    multiply: Multiply = conv_ops.multiply,
+    multiply: Multiply = operations.multiply,
 ) -> dict[str, Tensor]:
-    """The activations of this step, and what the rule sees of them; the last group's are the output.
+    """The activations of this step and their averages; the last group's activations are the output.
 
     Args:
         graph: groups and edges.
@@ -119,7 +118,7 @@ def forward(
         plasticity: how activations are averaged.
         state: the collection.
         x: the observation.
-        count: activations in a mean that are not from before the episode: min(t + 1, window), a number or a tensor of one.
+        count: number of activations in a mean, min(t + 1, window), as a number or a tensor of one.
         multiply: matrix product of a population.
     """
     now: list[Tensor] = []
@@ -140,7 +139,7 @@ def forward(
 
 
 def perceived(plasticity: Plasticity, state: State, now: Sequence[Tensor], count: Any) -> dict[str, Tensor]:
-    """What rules see of the groups after a step: averages where there are any, and what they saw in the step before.
+    """The averages after a step, and those of the step before where a delayed edge needs them.
 
     Args:
         plasticity: how activations are averaged.
@@ -178,9 +177,9 @@ def update(
         graph: groups and edges.
         plasticity: trace and normalisation.
         state: the collection, after `forward`.
-        change: an edge's D and its rule's new states, from pre, post, weight and states; see `dense_change`.
+        change: computes an edge's D and its rule's new states from pre, post, weight and states; see `dense_change`.
         gain: m(t) of each individual; None: 1.
-        applies: whether this step changes the weights; otherwise only traces and states move.
+        applies: whether this step changes the weights; otherwise only traces and states change.
     """
     made: dict[str, Tensor] = {}
     for edge in graph.plastic:
@@ -195,32 +194,27 @@ def update(
             moved = made[f"trace_{k}"] = plasticity.trace * state[f"trace_{k}"] + moved
         if applies:
             moved = moved if gain is None else gain.reshape(-1, *(1,) * len(edge.shape)) * moved
-            made[f"weights_{k}"] = normalised(state[f"weights_{k}"] + moved, plasticity)
+            made[f"weights_{k}"] = operations.normalised(state[f"weights_{k}"] + moved, plasticity)
     return made
 
 
-def dense_change(
-    graph: Graph, parameters: Parameters, reward: Float[Tensor, " individuals"] | None
-) -> Callable[[GraphEdge, Tensor, Tensor, Tensor, dict[str, Tensor]], tuple[Tensor, dict[str, Tensor]]]:
-    """What moves a dense edge: its rule, on each connection by itself; over a batch, changes and states are averaged.
+def dense_change(graph: Graph, parameters: Parameters, reward: Float[Tensor, " individuals"] | None) -> Change:
+    """The change of a dense edge by its rule, per connection; over a batch, changes and states are averaged.
 
     Args:
         graph: groups and edges.
-        parameters: the rules' numbers.
-        reward: of each individual, or None where no rule looks at it.
+        parameters: the rules' parameters.
+        reward: of each individual, or None if no rule uses it.
 
     Returns:
         A function of edge, pre `(individuals, batch, *pre)`, post `(individuals, batch, *post)`, weight `(individuals, out, in)` and the
-        rule's states; it gives D, which broadcasts to the weight, and the new states.
+        rule's states. It returns D, which broadcasts to the weight, and the new states.
     """
 
     def change(edge: GraphEdge, pre: Tensor, post: Tensor, weight: Tensor, memory: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         rule = _rule(edge)
-        before, after, synapses = (
-            parameters.of_neurons(graph, edge.pre),
-            parameters.of_neurons(graph, edge.post),
-            parameters.of_synapses(edge),
-        )
+        before, after = parameters.of_neurons(graph, edge.pre), parameters.of_neurons(graph, edge.post)
+        synapses = parameters.of_synapses(edge)
         given: dict[str, Tensor] = {
             **{f"{name}_pre": before[name][:, None, None, :] for name in rule.pre},
             **{f"{name}_post": after[name][:, None, :, None] for name in rule.post},
@@ -251,7 +245,7 @@ def _rule(edge: GraphEdge) -> Rule:
 
 
 def _placed(name: str, value: Tensor) -> Tensor:
-    """A state as a rule's argument: with an axis for the batch, and one for the neurons of the other side."""
+    """A state as a rule's argument, with an axis for the batch and one for the neurons of the other side."""
     if side(name) == "connection":
         return value[:, None]
     flat = value.flatten(1)
@@ -259,27 +253,27 @@ def _placed(name: str, value: Tensor) -> Tensor:
 
 
 def _over_batch(value: Tensor) -> Tensor:
-    """The mean over a batch, for a result that has that axis; a constant made by the rule itself may have none."""
+    """The mean over the batch axis; a constant returned by a rule may have none."""
     if value.ndim < 4:
         return value
     return value.squeeze(1) if value.shape[1] == 1 else value.mean(1)
 
 
 def seen(state: State, g: int) -> Float[Tensor, "individuals batch *shape"]:
-    """What rules see of a group: its average, or its activation."""
+    """The activation of a group as rules use it: its average, if there is one."""
     return state[f"seen_{g}"] if f"seen_{g}" in state else state[f"activations_{g}"]
 
 
 def _carry(edge: GraphEdge, source: Tensor, state: State, biases: Mapping[int, Tensor], multiply: Multiply) -> Tensor:
     if not edge.weighted:
         assert edge.module is not None
-        pooled: Tensor = conv_ops.pool(edge.module, source.flatten(0, 1)).unflatten(0, source.shape[:2])
+        pooled: Tensor = operations.pool(edge.module, source.flatten(0, 1)).unflatten(0, source.shape[:2])
         return pooled
     weight = state[f"weights_{edge.index}"]
     if edge.geometry is None:
         made = multiply(source if source.ndim == 3 else source.flatten(2), weight)
     else:
-        made = conv_ops.convolve(source, weight, edge.geometry)
+        made = operations.convolve(source, weight, edge.geometry)
     bias = biases.get(edge.index)
-    # One row for all individuals, or one for each.
+    # Biases have one row for all individuals, or one for each.
     return made if bias is None else made + bias.reshape(-1, 1, bias.shape[-1], *(1,) * (made.ndim - 3))

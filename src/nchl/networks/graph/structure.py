@@ -1,9 +1,9 @@
-"""What a network is: groups of neurons, and edges of weights between them.
+"""`Graph`, the structure of a network: groups of neurons, and edges of weights between them.
 
     s_g(t) = sum over edges e into g of W_e(t) x_pre(t - delay),    x_g(t) = f_g(s_g(t)),    x_input(t) = the observation
 
 An edge without delay leads from an earlier group to a later one; an edge with delay 1 may lead anywhere (recurrence, feedback).
-MLPs, convolutional, static and recurrent networks are graphs. `declare` makes one of what a user writes. A `Graph` holds no state.
+MLPs, convolutional, static and recurrent networks are graphs. `declare` makes graphs of users' declarations. A `Graph` has no state.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class GraphGroup:
     """A group of a checked graph.
 
     Attributes:
-        name: of its block in the genome.
+        name: name of its block in the genome.
         shape: (n,) or (channels, height, width).
-        modules: its activation, elementwise, one after the other; () for the identity.
-        module_names: how constants of these modules are called.
+        modules: its activation as a sequence of elementwise modules; () for the identity.
+        module_names: prefixes of the names of these modules' constants.
         presynaptic: whether a plastic edge begins here.
         postsynaptic: whether a plastic edge ends here.
-        parameters: of a rule that each of its neurons has in the genome, in that order.
+        parameters: the rules' parameters of each neuron, in the genome's order.
         delayed: whether an edge reads its activation of the step before.
     """
 
@@ -56,16 +56,16 @@ class GraphEdge:
     """An edge of a checked graph.
 
     Attributes:
-        name: for people, for example the module's name in a sequential.
-        index: among the edges with weights: `weights{index}` and `layer{index}` are its blocks; -1 for a pooling.
+        name: for messages, for example the module's name in a sequential.
+        index: index among the edges with weights: `weights{index}` and `layer{index}` are its blocks; -1 for a pooling.
         pre: index of the group it reads.
         post: index of the group it leads to.
         delay: 0 or 1.
-        rule: that moves it; None for a static edge or a pooling.
-        shape: of the weights: (out, in) or (out, in / groups, height, width); () for a pooling.
+        rule: the rule that moves it; None for a static edge or a pooling.
+        shape: shape of the weights: (out, in) or (out, in / groups, height, width); () for a pooling.
         geometry: of a convolution, else None.
         module: the user's, or None; never changed.
-        evolved: whether the weights of a static edge stand in the genome.
+        evolved: whether the genome contains the weights of a static edge.
     """
 
     name: str
@@ -108,7 +108,7 @@ class Graph:
         groups: the first is the observation, the last the output.
         edges: in the order of the weights.
         output_shape: of one individual's output; (): that of the last group.
-        uses_reward: whether a rule looks at the reward.
+        uses_reward: whether a rule uses the reward.
         has_memory: whether a rule keeps states.
     """
 
@@ -122,22 +122,24 @@ class Graph:
     has_memory: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        by_post = [tuple(edge for edge in self.edges if edge.post == g) for g in range(len(self.groups))]
-        object.__setattr__(self, "incoming", tuple(by_post))
-        object.__setattr__(self, "weighted", tuple(edge for edge in self.edges if edge.weighted))
-        object.__setattr__(self, "plastic", tuple(edge for edge in self.edges if edge.plastic))
-        rules = [edge.rule for edge in self.plastic if edge.rule is not None]
-        object.__setattr__(self, "uses_reward", any(rule.uses_reward for rule in rules))
-        object.__setattr__(self, "has_memory", any(rule.memory for rule in rules))
-        object.__setattr__(self, "output_shape", self.output_shape or self.groups[-1].shape)
+        plastic = [(edge, edge.rule) for edge in self.edges if edge.rule is not None]
+        for name, value in {
+            "incoming": tuple(tuple(edge for edge in self.edges if edge.post == g) for g in range(len(self.groups))),
+            "weighted": tuple(edge for edge in self.edges if edge.weighted),
+            "plastic": tuple(edge for edge, _ in plastic),
+            "uses_reward": any(rule.uses_reward for _, rule in plastic),
+            "has_memory": any(rule.memory for _, rule in plastic),
+            "output_shape": self.output_shape or self.groups[-1].shape,
+        }.items():
+            object.__setattr__(self, name, value)
         self._check_reach()
+        ordered = dict.fromkeys(name for _, rule in plastic for name in rule.names)
         for g, group in enumerate(self.groups):
-            before = [edge.rule for edge in self.plastic if edge.pre == g and edge.rule is not None]
-            after = [edge.rule for edge in self.plastic if edge.post == g and edge.rule is not None]
+            before = [rule for edge, rule in plastic if edge.pre == g]
+            after = [rule for edge, rule in plastic if edge.post == g]
             group.presynaptic, group.postsynaptic = bool(before), bool(after)
             group.delayed = any(edge.delay and edge.pre == g for edge in self.edges)
-            used = {n for rule in before for n in rule.pre} | {n for rule in after for n in rule.post}
-            ordered = dict.fromkeys(name for edge in self.plastic if edge.rule is not None for name in edge.rule.names)
+            used = {name for rule in before for name in rule.pre} | {name for rule in after for name in rule.post}
             group.parameters = tuple(name for name in ordered if name in used)
 
     @property
@@ -151,7 +153,7 @@ class Graph:
         return any(edge.delay for edge in self.edges)
 
     def layout(self, *, coevolved: bool, evolve_biases: bool = False) -> Layout:
-        """The genome: neurons group by group, synapses edge by edge, then the weights and the biases that evolution holds."""
+        """The layout of the genome: neurons by group, synapses by edge, then the evolved weights and biases."""
         blocks: list[tuple[str, tuple[int, ...], tuple[str, ...]]] = [
             (group.name, (group.size, len(group.parameters)), group.parameters) for group in self.groups if group.parameters
         ]
@@ -165,7 +167,7 @@ class Graph:
         return Layout(blocks)
 
     def describe(self, *, evolve_biases: bool = False) -> str:
-        """A table for people: what each edge connects, how often, and by how many free weights."""
+        """A table of the edges: groups, neurons, connections, free weights and biases."""
         rows: list[tuple[str, ...]] = [("edge", "from", "to", "neurons in", "neurons out", "connections", "weights", "biases", "")]
         biases = 0
         for edge in self.weighted:

@@ -1,6 +1,6 @@
-"""What moves each edge of a graph: its rule on a dense matrix, or on the connections of a convolution, whose kernel elements share.
+"""The changes of a graph's edges: the rule on a dense matrix, or on the connections of a convolution with shared kernel elements.
 
-What a genome keeps constant is computed once: with termwise sharing, the aggregates of the terms without activations (D and eta).
+With termwise sharing, the aggregates of the terms without activations (D and eta) are computed once per genome.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class EdgeUpdates:
 
     Args:
         graph: groups and edges.
-        sharing: how the connections of a kernel element agree.
-        termwise: whether each term of the rule is shared by itself.
+        sharing: the aggregate over the connections of a kernel element.
+        termwise: whether each term of the rule is aggregated separately.
     """
 
     def __init__(self, graph: Graph, sharing: str, termwise: bool) -> None:
@@ -31,7 +31,7 @@ class EdgeUpdates:
         self._constant: dict[int, tuple[Tensor, Tensor]] = {}
 
     def forget(self) -> None:
-        """The genome has changed."""
+        """Drop values that belong to the old genome."""
         self._constant.clear()
 
     def change(
@@ -42,12 +42,12 @@ class EdgeUpdates:
         whole: bool = True,
         constant: Mapping[int, tuple[Tensor, Tensor]] | None = None,
     ) -> Change:
-        """A function that gives an edge's D and its rule's new states; see `step.dense_change`.
+        """A function that computes an edge's D and its rule's new states; see `step.dense_change`.
 
         Args:
-            parameters: the rules' numbers.
-            reward: of each individual, or None where no rule looks at it.
-            whole: whether the parameters are those of all individuals, so that constant terms may be kept.
+            parameters: the rules' parameters.
+            reward: of each individual, or None if no rule uses it.
+            whole: whether the parameters are those of all individuals, so that constant terms can be kept.
             constant: aggregates of the constant terms, by edge, in place of those computed here.
         """
         dense = dense_change(self.graph, parameters, reward)
@@ -73,13 +73,13 @@ class EdgeUpdates:
         return change
 
     def shared(self, edge: GraphEdge) -> SharedLayer:
-        """The convolution of an edge, with the population in front."""
+        """The convolution of an edge, with a leading population axis."""
         assert edge.geometry is not None
         assert edge.rule is not None
         return SharedLayer(edge.rule, edge.geometry, self.sharing, lead=1)
 
     def by_name(self, edge: GraphEdge, parameters: Parameters) -> ByName:
-        """The numbers of a convolution's input neurons, output neurons and kernel elements, by name and in their shapes."""
+        """The parameters of a convolution's input neurons, output neurons and kernel elements, by name and in their shapes."""
         sides = []
         for g in (edge.pre, edge.post):
             shape = self.graph.groups[g].shape

@@ -1,6 +1,6 @@
-"""A population of a network that knows one individual only: copies of it, stepped one by one.
+"""Populations of networks that compute one individual only: copies, stepped one by one.
 
-Promise: an individual's numbers are those of the network alone. It is slow, which its notes say: each individual costs a step of its own.
+An individual's results equal those of the network alone. This is slow, as a note tells the user.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nchl.errors import InvalidArgument, ShapeError
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.checks import Numbers, check_generator, gives_weights, real_numbers
+from nchl.networks.checks import Numbers, check_active, check_generator, check_weights, gives_weights, real_numbers
 
 
 def copied(
@@ -23,10 +23,10 @@ def copied(
     """Copies of a network: a population of them, or one.
 
     Args:
-        template: of one individual.
-        population: individuals, or None for one without the axis.
+        template: a network of one individual.
+        population: number of individuals, or None for one without the axis.
         device: of the copies; None: the template's.
-        generator: that `reset` draws from; None: a copy of the template's.
+        generator: of initial weights; None: a copy of the template's.
 
     Raises:
         InvalidArgument: a template that is a population, or another setting than these.
@@ -48,18 +48,18 @@ def copied(
 
 
 def has_own_code(net: PlasticNetwork) -> bool:
-    """Whether a user's subclass of a class of this package does something else than that class, beside its constructor."""
+    """Whether a network is of a user's subclass that overrides more than the constructor."""
     harmless = {"__init__", "__module__", "__doc__", "__qualname__", "__annotations__", "__firstlineno__", "__static_attributes__"}
     own = (kind for kind in type(net).__mro__ if issubclass(kind, PlasticNetwork) and kind.__module__.partition(".")[0] != "nchl")
     return any(set(vars(kind)) - harmless - {"__abstractmethods__", "_abc_impl"} for kind in own)
 
 
 class Copies(PlasticNetwork):
-    """Individuals of a class that knows one alone; `populate` of such a class makes it.
+    """A population of copies of a network of one individual; made by the default `populate`.
 
     Args:
-        template: of one individual; it is copied.
-        population: how many.
+        template: a network of one individual; it is copied.
+        population: number of individuals.
     """
 
     def __init__(self, template: PlasticNetwork, population: int) -> None:
@@ -100,7 +100,7 @@ class Copies(PlasticNetwork):
             member.set_hrules(self.genome[row])
 
     def constants(self) -> dict[str, Tensor]:
-        """Those of the template, which all individuals share; see `load_constants`."""
+        """The template's constants, which all individuals share; see `PlasticNetwork.constants`."""
         return self.individuals[0].constants()
 
     def load_constants(self, named: Mapping[str, Numbers]) -> None:
@@ -113,16 +113,11 @@ class Copies(PlasticNetwork):
         return self.individuals[0].draw_weights(generator)
 
     def reset(self, weights: Sequence[Numbers] | None = None, generator: torch.Generator | None = None) -> None:
-        """See `PlasticNetwork.reset`; what is drawn is the same for all individuals."""
+        """See `PlasticNetwork.reset`; drawn weights are the same for all individuals."""
         if gives_weights(weights):
             assert weights is not None
-            shared = [real_numbers(weight, "reset") for weight in weights]
             own = [tuple(weight.shape) for weight in self.individuals[0].weights]
-            if len(shared) != len(own):
-                raise ShapeError(f"reset: expected {len(own)} weight tensors, got {len(shared)}")
-            for weight, shape in zip(shared, own, strict=True):
-                if tuple(weight.shape) not in {shape, (*self.lead, *shape)}:
-                    raise ShapeError(f"reset: expected weights of shape {shape} or {(*self.lead, *shape)}, got {tuple(weight.shape)}")
+            shared = check_weights(weights, [(str(k), shape) for k, shape in enumerate(own)], self.lead)
             for row, member in enumerate(self.individuals):
                 member.reset([w[row] if tuple(w.shape) != shape else w for w, shape in zip(shared, own, strict=True)])
             return
@@ -134,7 +129,7 @@ class Copies(PlasticNetwork):
 
     @property
     def weights(self) -> list[Tensor]:
-        """The weights of all individuals, put together now: `(population, out, in)` each."""
+        """The stacked weights of all individuals: `(population, out, in)` each."""
         return [torch.stack(layer) for layer in zip(*(member.weights for member in self.individuals), strict=True)]
 
     def forward(self, x: Any) -> Tensor:
@@ -148,8 +143,8 @@ class Copies(PlasticNetwork):
             member.update(earned)
 
     def step(self, x: Any, active: Any = None, *, reward: Any = None) -> Tensor:
-        """See `PlasticNetwork.step`; an individual that is not active is not stepped, its output is zeros."""
-        mask = self._check_active(active)
+        """See `PlasticNetwork.step`; an inactive individual is not stepped, its output is zeros."""
+        mask = check_active(active, self.population)
         acts = [True] * len(self.members) if mask is None else mask.tolist()
         observed, _ = self._observe(x)
         rows: list[Tensor | None] = []

@@ -1,12 +1,11 @@
-"""A network of the user's, as an object or by its place FILE.py:NAME, made into the population that a run evolves.
+"""Populations of a user's network, which is given as an object or by its place FILE.py:NAME.
 
-It is an `nn.Sequential`, which `from_module` makes plastic with the run's options; or a `PlasticNetwork` of one individual, the template
-of the population (`populate`), whose settings are its own. Where it is an object, a run names it "module:CLASS" or "object:CLASS".
+An `nn.Sequential` is made plastic by `from_module` with the run's options. A `PlasticNetwork` of one individual is the template of the
+population (`populate`) and keeps its own settings. A run calls objects "module:CLASS" or "object:CLASS".
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +26,10 @@ _WANTED = "expected an nn.Sequential or a nchl.PlasticNetwork (a nchl.PlasticGra
 
 
 def name_of(network: object) -> str:
-    """What a run calls a network that was given as an object.
+    """The name of a network object in a run.
 
     Raises:
-        InvalidArgument: it is none; says what would do.
+        InvalidArgument: it is no network; the message says what is accepted.
     """
     kind = type(network).__name__
     if isinstance(network, nn.Sequential):
@@ -45,10 +44,10 @@ def name_of(network: object) -> str:
 
 
 def made(place: str, input_shape: tuple[int, ...], output_size: int, seed: int) -> Any:
-    """What stands at FILE.py:NAME: a network, or what its function (or class) returns for these sizes.
+    """The network at FILE.py:NAME, or the return value of the function (or class) there for these sizes.
 
     Raises:
-        InvalidArgument: no such place, or it fails.
+        InvalidArgument: there is no such place, or the function fails.
     """
     from nchl.rules.declaration import load_object
 
@@ -61,7 +60,7 @@ def made(place: str, input_shape: tuple[int, ...], output_size: int, seed: int) 
     if isinstance(found, nn.Module):
         return found
     try:
-        with seeded(seed):  # what the function draws follows from the run's seed
+        with seeded(seed):  # random numbers of the function follow from the run's seed
             return found(input_shape, output_size)
     except Exception as error:
         raise InvalidArgument(
@@ -70,7 +69,7 @@ def made(place: str, input_shape: tuple[int, ...], output_size: int, seed: int) 
 
 
 def at_place(place: str, input_shape: tuple[int, ...], output_size: int, run_seed: int) -> Any:
-    """What a run finds at FILE.py:NAME under its seed; None where it fails, which its use complains of."""
+    """The object at FILE.py:NAME under a run's seed; None if it fails, which is reported when it is used."""
     try:
         return made(place, input_shape, output_size, weights_seed(run_seed, Purpose.CONSTANTS, 0, 0))
     except InvalidArgument:
@@ -80,18 +79,18 @@ def at_place(place: str, input_shape: tuple[int, ...], output_size: int, run_see
 def network(
     given: Any, what: str, input_shape: tuple[int, ...], output_size: int, options: dict[str, Any], common: dict[str, Any]
 ) -> PlasticNetwork:
-    """A population of what the user has given.
+    """The population of a user's network.
 
     Args:
         given: an `nn.Sequential`, or a `PlasticNetwork` of one individual.
         what: its place or name, for the errors.
-        input_shape: of the task's observations.
-        output_size: numbers that the task wants.
-        options: of the run that were given and are `from_module`'s.
+        input_shape: shape of the task's observations.
+        output_size: number of outputs that the task needs.
+        options: options of `from_module` that were given to the run.
         common: population, dtype, device, generator and backend.
 
     Raises:
-        InvalidArgument: it is neither, it does not fit the task, or options were given that it does not take.
+        InvalidArgument: it is neither, it does not fit the task, or it does not take the options.
     """
     if isinstance(given, nn.Sequential):
         return _of_sequential(given, what, input_shape, output_size, options, common)
@@ -110,14 +109,15 @@ def network(
 
 
 def of_object(given: Any, spec: NetworkSpec, input_shape: tuple[int, ...], output_size: int, common: dict[str, Any]) -> PlasticNetwork:
-    """A population of a finished network, from the object or from what was written down of it.
+    """The population of a finished network, from the object or from its JSON record.
 
     Raises:
         InvalidArgument: there is neither, or it does not fit the task.
     """
     if spec.written is not None:
-        written = importlib.import_module("nchl.networks.user.written")
-        template: PlasticNetwork = written.read(json.loads(spec.written))
+        from nchl.networks.user.written import read
+
+        template = read(json.loads(spec.written))
         check_template(template, spec.network, input_shape, output_size)
         return populated(template, **common)
     return network(
@@ -129,7 +129,7 @@ def check_template(net: PlasticNetwork, what: str, input_shape: tuple[int, ...],
     """Refuse a network that cannot be the template of a population for a task.
 
     Raises:
-        InvalidArgument: names what does not fit.
+        InvalidArgument: the message says what does not fit.
     """
     if net.population is not None:
         raise InvalidArgument(
@@ -153,15 +153,15 @@ def populated(
     """The population of a template, on a device.
 
     Args:
-        template: of one individual.
-        population: individuals, or None.
-        dtype: not looked at: that of the template is its own.
+        template: a network of one individual.
+        population: number of individuals, or None.
+        dtype: ignored; the template's is kept.
         device: None: the template's.
-        generator: of initial weights; None: as the template chooses.
-        backend: `"auto"`: as the template chooses.
+        generator: of initial weights; None: the template's choice.
+        backend: `"auto"`: the template's choice.
 
     Raises:
-        InvalidArgument: `populate` gave something else.
+        InvalidArgument: `populate` returned something else.
     """
     keywords: dict[str, Any] = {}
     if type(template).__module__.partition(".")[0] == "nchl" and not has_own_code(template):
@@ -185,12 +185,12 @@ def populated(
 def _of_sequential(
     given: nn.Sequential, what: str, input_shape: tuple[int, ...], output_size: int, options: dict[str, Any], common: dict[str, Any]
 ) -> PlasticNetwork:
-    conv = importlib.import_module("nchl.networks.conv.from_module")
-    net: Any = conv.from_module(given, input_shape, **options, **common)
+    from nchl.networks.conv.from_module import from_module
+
+    net = from_module(given, input_shape, **options, **common)
     shared = [name for name in ("sharing", "termwise") if name in options]
     if shared and not any(edge.geometry for edge in net.graph.plastic):
         raise InvalidArgument(f"{' and '.join(shared)}: {what} has no convolution whose weights could be shared; leave it out")
     if net.output_size != output_size:
         raise InvalidArgument(f"{what}: the task wants {output_size} outputs, the network gives {net.output_size}")
-    found: PlasticNetwork = net
-    return found
+    return net

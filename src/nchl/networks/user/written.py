@@ -1,7 +1,7 @@
-"""Networks as plain JSON: what a run folder keeps of a network that came as an object, and what makes it again without that object.
+"""Networks as plain JSON: the record of a network object in a run folder, from which the network is made again.
 
-Graphs of built-in rules (and so every preset), the weightless network and the GRU can be written down; a rule or a class of a user's
-cannot. Constants (biases, BatchNorm statistics) are not part of it: a run keeps them beside the genome.
+Graphs of built-in rules (and so every preset), the weightless network and the GRU can be written; a user's rule or class cannot.
+Constants (biases, BatchNorm statistics) are not included: a run saves them with the genome.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from nchl.rules.convolution.geometry import ConvGeometry
 _MODULES: dict[str, type[nn.Module]] = {kind.__name__: kind for kind in (*ELEMENTWISE, *WEIGHTED, *POOLING)}
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _SETTINGS = ("initial_weights", "sharing", "termwise", "biases", "average", "every", "trace", "modulate", "normalise")
-_MOST = 1 << 28  # numbers of a tensor, in a record that somebody may have altered
+_MOST = 1 << 28  # largest tensor of a record, which may have been altered
 
 
 def written(net: PlasticNetwork) -> dict[str, Any] | None:
-    """What makes this network again; None where code of the user's is a part of it."""
+    """The record of a network; None if it contains a user's code."""
     if type(net) is WNcHL:
         return {"kind": "wnchl", "nodes": list(net.nodes), "window": net.window, "dtype": _dtype(net)}
     if type(net) is StaticGRU and not net.differentiable:
@@ -67,15 +67,15 @@ def written(net: PlasticNetwork) -> dict[str, Any] | None:
 
 
 def read(about: Mapping[str, Any], population: int | None = None, **keywords: Any) -> PlasticNetwork:
-    """The network that `written` has written down.
+    """The network of a record.
 
     Args:
-        about: what `written` gave, perhaps by way of JSON.
-        population: individuals, or None.
-        **keywords: device, generator and backend, as the network takes them.
+        about: the result of `written`, also after a round trip through JSON.
+        population: number of individuals, or None.
+        **keywords: device, generator and backend.
 
     Raises:
-        InvalidArgument: it was altered.
+        InvalidArgument: the record was altered.
     """
     try:
         dtype = _DTYPES[about["dtype"]]
@@ -103,7 +103,7 @@ def read(about: Mapping[str, Any], population: int | None = None, **keywords: An
 
 
 def layout_digest(layout: Layout) -> str:
-    """SHA-256 of a genome's named blocks: two networks whose genomes mean the same have the same."""
+    """SHA-256 of a genome's named blocks; equal for networks with genomes of the same meaning."""
     return hashlib.sha256(repr([(b.name, b.shape, b.parameters) for b in layout.blocks]).encode()).hexdigest()
 
 
@@ -116,7 +116,7 @@ def _arguments(kind: type[nn.Module]) -> list[str]:
 
 
 def _module(module: nn.Module) -> dict[str, Any]:
-    """A module by its class and the arguments that it keeps as attributes."""
+    """A module's class and the arguments that it keeps as attributes."""
     kind = next(base for base in type(module).__mro__ if _MODULES.get(base.__name__) is base)
     held = {name: getattr(module, name) for name in _arguments(kind) if hasattr(module, name)}
     if "bias" in held:
@@ -134,7 +134,7 @@ def _made(about: Mapping[str, Any]) -> nn.Module:
         raise ValueError(f"{about['class']} is too large")
     if kind not in WEIGHTED:
         return kind(**given).eval().requires_grad_(False)
-    # Weights of the module are never used, and biases come from the run or the template: drawing either would be of no use.
+    # Weights of the module are not used, and biases come from the run or the template, so none are drawn.
     layer: Any = kind
     module: nn.Module = layer(**given, device="meta")
     if sum(tensor.numel() for tensor in module.parameters()) > _MOST:
