@@ -20,7 +20,7 @@ from nchl.vision import experiment
 from nchl.vision.networks.classifier import build
 from nchl.vision.records.folder import read_rows
 from nchl.vision.settings import SoftHebbSettings
-from nchl.vision.training.steps import count_batches, halved_lr, step_bounds
+from nchl.vision.training.schedule import count_batches, halved_lr, step_bounds
 from reference.images import cifar_like
 
 NETWORK = """

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     from nchl.vision.networks.classifier import build, until_last_learning
     from nchl.vision.networks.layers import SoftHebbConv2d, softhebb_layers
-    from nchl.vision.training.allocator import keep_freed_memory
+    from nchl.vision.training.torch_setup import keep_freed_memory
 
     keep_freed_memory()
     if args.threads is not None:

@@ -202,21 +202,19 @@ def _refuse(net: PlasticNetwork, x: Tensor) -> None:
     raise ShapeError(f"expected an observation of shape {single}, or ({', '.join(batched)}), got {tuple(x.shape)}")
 
 
-def refuse_settings(network: str, kind: str, given: Mapping[str, Any], names: Collection[str]) -> None:
-    """Refuse settings that only networks with stored, plastic weights have.
+def refuse_settings(kind: str, keywords: dict[str, Any], names: Collection[str] = RULE_SETTINGS) -> dict[str, Any]:
+    """The keywords without settings that only networks with stored, plastic weights have.
 
     Args:
-        network: the class, for the errors.
-        kind: a description of it that says why.
-        given: settings by name.
-        names: the settings to refuse; None, False and `every=1` are accepted.
+        kind: a description of the network that says why.
+        keywords: of its constructor.
+        names: the settings to refuse, unless they are None, False or `every=1`.
 
     Raises:
-        TypeError: a name that is none of these.
         InvalidArgument: a setting with another value.
     """
-    for name, value in given.items():
-        if name not in names:
-            raise TypeError(f"{network} has no argument {name!r}")
+    for name in names:
+        value = keywords.get(name)
         if value is not None and value is not False and not (name == "every" and value == 1):
             raise InvalidArgument(f"{name} has no meaning for {kind}, got {value!r}; leave it out")
+    return {name: value for name, value in keywords.items() if name not in names}

@@ -32,29 +32,14 @@ class StaticGRU(PlasticNetwork):
 
     Args:
         nodes: inputs, hidden neurons, outputs.
-        population: number of individuals, or None for one without the axis.
         differentiable: outputs have gradients with respect to the genome.
-        dtype: torch.float32 or torch.float64; None: torch's default.
-        device: of all tensors.
-        generator: accepted for uniformity with other networks; none is needed.
-        **refused: settings of rules, which are refused.
+        **keywords: population, dtype, device and generator as `PlasticGraph`; settings of rules are refused.
 
     Raises:
         InvalidArgument: other than three sizes, or a setting without meaning.
     """
 
-    def __init__(
-        self,
-        nodes: Sequence[int],
-        *,
-        population: int | None = None,
-        differentiable: bool = False,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-        generator: torch.Generator | None = None,
-        **refused: Any,
-    ) -> None:
-        refuse_settings("StaticGRU", "a network whose weights are its genome", refused, (*RULE_SETTINGS, "recurrent"))
+    def __init__(self, nodes: Sequence[int], *, differentiable: bool = False, **keywords: Any) -> None:
         self.nodes = check_nodes(nodes)
         if len(self.nodes) != 3:
             raise InvalidArgument(f"a GRU has three sizes (inputs, hidden neurons, outputs), got {list(self.nodes)}")
@@ -74,10 +59,7 @@ class StaticGRU(PlasticNetwork):
             output_size=outputs,
             output_bounded=True,
             weights_per_individual=0,
-            population=population,
-            dtype=dtype,
-            device=device,
-            generator=generator,
+            **refuse_settings("a network whose weights are its genome", keywords, (*RULE_SETTINGS, "recurrent")),
         )
         self.differentiable, self.plastic = differentiable, False
         self.register_buffer("hidden", self.genome.new_empty(0))

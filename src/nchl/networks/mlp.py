@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nchl.errors import InvalidArgument
-from nchl.networks.checks import RULE_SETTINGS, check_nodes, refuse_settings
+from nchl.networks.checks import check_nodes, refuse_settings
 from nchl.networks.graph import declare
 from nchl.networks.graph.declare import Edge
 from nchl.networks.graph.structure import Graph
@@ -104,7 +104,6 @@ class StaticMLP(PlasticGraph):
     """
 
     def __init__(self, nodes: Sequence[int], *, recurrent: bool = False, **keywords: Any) -> None:
-        refused = {name: keywords.pop(name) for name in RULE_SETTINGS if name in keywords}
-        refuse_settings("StaticMLP", "a network whose weights are its genome", refused, RULE_SETTINGS)
         self.nodes = check_nodes(nodes)
+        keywords = refuse_settings("a network whose weights are its genome", keywords)
         super().__init__(mlp_graph(self.nodes, "static", recurrent=recurrent), **keywords)

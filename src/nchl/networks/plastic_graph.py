@@ -37,8 +37,8 @@ _BIASES = ("constant", "evolve")
 class PlasticGraph(GraphState):
     """Groups of neurons and edges of weights between them, moved by local rules while the network acts.
 
-    Initial weights are drawn from the network's own generator, which has the same seed in every process: `torch.manual_seed` does not
-    change them. For other weights give `generator=torch.Generator().manual_seed(SEED)`.
+    Initial weights are drawn from the network's own generator, which has the same seed in every process.
+    `torch.manual_seed` does not change them; for other weights give `generator=torch.Generator().manual_seed(SEED)`.
 
     Args:
         groups: name -> number of neurons, (channels, height, width), or `nchl.Group`; the first is the observation, the last the

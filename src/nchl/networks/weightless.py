@@ -42,29 +42,15 @@ class WNcHL(PlasticNetwork):
     Args:
         nodes: layer sizes, inputs first.
         window: M, the number of past updates in the weights; at least 1.
-        population: number of individuals, or None for one without the axis.
-        dtype: torch.float32 or torch.float64; None: torch's default.
-        device: of all tensors.
-        generator: accepted for uniformity with other networks; none is needed.
-        **refused: settings of networks with weights: initial_weights, normalise, rule (the factorisation is that of NcHL), average,
-            every, trace, modulate, recurrent and differentiable.
+        **keywords: population, dtype, device and generator as `PlasticGraph`. Settings of networks with weights are refused:
+            initial_weights, normalise, rule (the factorisation is that of NcHL), average, every, trace, modulate, recurrent and
+            differentiable.
 
     Raises:
         InvalidArgument: a value out of its range, or a refused setting.
     """
 
-    def __init__(
-        self,
-        nodes: Sequence[int],
-        window: int = DEFAULT_WINDOW,
-        *,
-        population: int | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-        generator: torch.Generator | None = None,
-        **refused: Any,
-    ) -> None:
-        refuse_settings("WNcHL", "a weightless network", refused, _REFUSED)
+    def __init__(self, nodes: Sequence[int], window: int = DEFAULT_WINDOW, **keywords: Any) -> None:
         self.nodes = check_nodes(nodes)
         self.graph, self.rule = mlp_graph(self.nodes, NCHL), NCHL
         self.window = whole_number(window, "window", 1, "steps")
@@ -74,10 +60,7 @@ class WNcHL(PlasticNetwork):
             output_size=self.nodes[-1],
             output_bounded=True,
             weights_per_individual=sum(n_in * n_out for n_in, n_out in itertools.pairwise(self.nodes)),
-            population=population,
-            dtype=dtype,
-            device=device,
-            generator=generator,
+            **refuse_settings("a weightless network", keywords, _REFUSED),
         )
         for k in range(len(self.nodes)):
             self.register_buffer(f"activations_{k}", self.genome.new_empty(0))

@@ -1,4 +1,4 @@
-"""One experiment from images to test accuracy: its phases in order, each step resumable, the test set scored once at the end."""
+"""An experiment from images to test accuracy: phases in order, resumable at every step; the test set is scored once at the end."""
 
 from __future__ import annotations
 
@@ -18,55 +18,58 @@ from nchl.runs.files import write_json, write_tensors
 from nchl.runs.lock import locked
 from nchl.runs.machine import check_same_bits
 from nchl.runs.signals import Signals, ended_by_signals
-from nchl.user_code import using
+from nchl.user_code import is_place, load_object, using
 from nchl.vision.data.images import Images, hold_out, load_images
 from nchl.vision.networks.classifier import Classifier, build, learns
 from nchl.vision.records import pictures
-from nchl.vision.records.folder import Position, VisionRun, timed
-from nchl.vision.records.reporter import Reporter as Reporter
+from nchl.vision.records.folder import Position, VisionRun, exists_already, timed
+from nchl.vision.records.progress import Reporter as Reporter
 from nchl.vision.records.summary import confusion_of, summarise
 from nchl.vision.settings import SoftHebbSettings
-from nchl.vision.training import conditions
+from nchl.vision.training import torch_setup
 from nchl.vision.training.features import compute_features, feature_bytes, size_text
 from nchl.vision.training.phases import Backprop, Head, Phase, Statistics, Unsupervised, norm_distance, predict
 from nchl.vision.training.reused_layers import borrow, with_network
-from nchl.vision.training.steps import count_batches, drawing, epoch_order, order_stream, step_bounds
+from nchl.vision.training.schedule import count_batches, drawing, epoch_order, order_stream, step_bounds
 
 
 def start(settings: SoftHebbSettings, path: Path, reporter: Reporter | None = None) -> dict[str, Any]:
     """Run a new experiment and return its summary.
 
     Args:
-        settings: what to do.
-        path: the run folder to make.
-        reporter: is told about the progress.
+        settings: the settings of the experiment.
+        path: the run folder, which must not exist.
+        reporter: receives the progress.
 
     Raises:
         InvalidArgument: the data or the settings cannot be used.
         RunError: the folder exists already, or cannot be written to.
     """
-    conditions.use(settings.device, settings.threads)
-    conditions.check_new(settings, path)
-    settings, code, said = with_network(conditions.with_absolute_places(settings))
-    experiment = _Experiment(settings, code, reporter or Reporter())  # before the folder: a wrong word leaves nothing behind
+    torch_setup.use(settings.device, settings.threads)
+    if path.exists():
+        raise exists_already(path)
+    if is_place(settings.network):
+        load_object(str(settings.network), "a network")  # a mistake is reported before all images are decoded
+    settings, code, said = with_network(settings.with_absolute_paths())
+    experiment = _Experiment(settings, code, reporter or Reporter())  # before the folder: an error leaves nothing behind
     saved = experiment.borrowed()
     trust.remember((), code.texts)
-    run = VisionRun.create(path, settings, conditions.same_bits(settings.device), experiment.data.digest, code)
+    run = VisionRun.create(path, settings, torch_setup.same_bits(settings.device), experiment.data.digest, code)
     if saved is not None:
-        run.save(*saved)  # to go on from it does not need the other folder
+        run.save(*saved)  # resuming does not need the other folder
     with locked(path) as notes, ended_by_signals() as signals:
         return experiment.run(run, saved, signals, [*said, *notes])
 
 
 def resume(path: Path, reporter: Reporter | None = None, *, allow_other_machine: bool = False) -> dict[str, Any]:
-    """Go on with an experiment that was stopped or killed; its result has the bits of one that was not.
+    """Resume an experiment that was stopped or killed; the result is bit-identical to that of an uninterrupted one.
 
     Raises:
-        RunError: no such run, it is finished, another process is writing to it, its images are others now, or this machine
-            would give other bits (and that is not allowed).
+        RunError: no such run, it is finished, another process is writing to it, its images have changed, or the result would not be
+            bit-identical on this machine (and `allow_other_machine` is False).
     """
     if not (path / "config.json").is_file():
-        VisionRun.open(path)  # says what is missing, and makes no lock in any folder
+        VisionRun.open(path)  # raises the error, without a lock file in a foreign folder
     with locked(path) as notes:
         return _resume(path, reporter or Reporter(), allow_other_machine, notes)
 
@@ -76,8 +79,8 @@ def _resume(path: Path, reporter: Reporter, allow_other_machine: bool, notes: li
     if (path / "summary.json").exists():
         raise RunError(f"{path} is finished: see {path / 'summary.json'}")
     threads = before.get("threads", "")
-    conditions.use(settings.device, int(threads) if threads.isdigit() else settings.threads)
-    check_same_bits(before, conditions.same_bits(settings.device), allow=allow_other_machine)
+    torch_setup.use(settings.device, int(threads) if threads.isdigit() else settings.threads)
+    check_same_bits(before, torch_setup.same_bits(settings.device), allow=allow_other_machine)
     experiment = _Experiment(settings, run.code, reporter)
     saved = run.newest() or experiment.borrowed()
     run.check_images(experiment.data.digest, settings.data)
@@ -125,7 +128,7 @@ class _Experiment:
         reporter.say(f"{settings.network}: {self.classifier.features:,} features")
 
     def borrowed(self) -> tuple[Position, dict[str, np.ndarray]] | None:
-        """Where a run begins whose layers have learned in another: behind the first phase. None for all others."""
+        """The start of a run on the layers of another: after the first phase. None for other runs."""
         if self.settings.layers is None:
             return None
         borrow(self.classifier, self.settings.layers)
@@ -134,7 +137,7 @@ class _Experiment:
     def run(
         self, run: VisionRun, saved: tuple[Position, dict[str, np.ndarray]] | None, signals: Signals, notes: list[str]
     ) -> dict[str, Any]:
-        """From the start or a checkpoint to the summary."""
+        """Run from the start or a checkpoint to the summary."""
         self._signals = signals
         for line in notes:
             self.reporter.say(line)
@@ -143,7 +146,7 @@ class _Experiment:
         run.begin(position.rows)
         try:
             plans = self._plans(run, position)
-            for number, (_, make) in enumerate(plans):
+            for number, make in enumerate(plans):
                 if number >= first:
                     phase = self._made(make, state) if number == first and state else make()
                     self._phase(run, phase, number, position)
@@ -153,8 +156,8 @@ class _Experiment:
         finally:
             run.close()
 
-    def _plans(self, run: VisionRun, position: Position) -> list[tuple[str, Callable[[], Phase]]]:
-        """The phases in order: a name, and how to make it when its turn comes."""
+    def _plans(self, run: VisionRun, position: Position) -> list[Callable[[], Phase]]:
+        """Constructors of the phases, in order."""
         given, seed = self.settings, self.settings.seed or 0
         adam: dict[str, Any] = {
             "epochs": given.epochs_head,
@@ -164,19 +167,16 @@ class _Experiment:
             "seed": seed,
         }
         if given.method == "backprop":
-            return [("backprop", lambda: Backprop(self.classifier, self.train, self.validation, **adam))]
-        plans: list[tuple[str, Callable[[], Phase]]] = []
+            return [lambda: Backprop(self.classifier, self.train, self.validation, **adam)]
+        plans: list[Callable[[], Phase]] = []
+        hebbian: dict[str, Any] = {"epochs": given.epochs_unsupervised, "batch_size": given.batch_size}
         if not given.epochs_unsupervised:
-            plans.append(("statistics", lambda: Statistics(self.classifier, self.train)))
+            plans.append(lambda: Statistics(self.classifier, self.train))
+        elif given.schedule == "layerwise":
+            blocks = (block for block, module in enumerate(self.classifier.blocks) if learns(module))
+            plans += [functools.partial(Unsupervised, self.classifier, self.train, block=block, **hebbian) for block in blocks]
         else:
-            hebbian: dict[str, Any] = {"epochs": given.epochs_unsupervised, "batch_size": given.batch_size}
-            if given.schedule == "layerwise":
-                for block, module in enumerate(self.classifier.blocks):
-                    if learns(module):
-                        make = functools.partial(Unsupervised, self.classifier, self.train, block=block, **hebbian)
-                        plans.append((f"unsupervised-{block + 1}", make))
-            else:
-                plans.append(("unsupervised", lambda: Unsupervised(self.classifier, self.train, **hebbian)))
+            plans.append(lambda: Unsupervised(self.classifier, self.train, **hebbian))
 
         def head() -> Phase:
             features = self._features(run, "training", self.train, position)
@@ -185,7 +185,7 @@ class _Experiment:
                 validation = (self._features(run, "validation", self.validation, position), self.validation.labels)
             return Head(self.classifier, features, self.train.labels, validation, **adam)
 
-        return [*plans, ("head", head)]
+        return [*plans, head]
 
     def _features(self, run: VisionRun, what: str, images: Images, position: Position) -> Tensor:
         size = feature_bytes(len(images), self.classifier.features)
@@ -199,20 +199,20 @@ class _Experiment:
             return compute_features(self.classifier, images, file=file, device=str(self.settings.device), advance=self._advance)
 
     def _made(self, make: Callable[[], Phase], state: dict[str, np.ndarray]) -> Phase:
-        """A phase as a checkpoint left it."""
+        """A phase in the state of a checkpoint."""
         if self.settings.method != "backprop":
             self._restore_network(state)  # the head's phase computes its features with it
-        phase = make()  # backpropagation's phase redraws the weights, so they are restored behind it
+        phase = make()  # backpropagation's phase draws new weights, so they are restored afterwards
         self._restore_network(state)
         phase.restore({name.removeprefix("phase."): value for name, value in state.items() if name.startswith("phase.")})
         return phase
 
     def _phase(self, run: VisionRun, phase: Phase, number: int, position: Position) -> None:
-        """All that is left of one phase, with checkpoints on the way."""
+        """Run the rest of a phase, with checkpoints."""
         images, every = len(self.train), int(self.settings.checkpoint_every or 1)
         batches = count_batches(images, phase.batch_size)
         stream = order_stream(number, labelled=phase.labelled)
-        seed, devices = self.settings.seed or 0, conditions.gpus(self.settings.device)
+        seed, devices = self.settings.seed or 0, torch_setup.gpus(self.settings.device)
         self.reporter.start(phase.name, images * phase.epochs)
         while position.epoch < phase.epochs:
             order = epoch_order(seed, stream, position.epoch, images)
@@ -241,12 +241,12 @@ class _Experiment:
         self.reporter.say(f"{phase.name}: done in {position.seconds.get(phase.name, 0.0):.0f} s")
 
     def _advance(self, done: int) -> None:
-        """Within what is computed anew when the run goes on: tell how far it is, and stop if asked to."""
+        """Report progress within a computation that a resumed run repeats, and stop if asked to."""
         self._signals.drop_if_asked()
         self.reporter.advance(done)
 
     def _step(self, phase: Phase, position: Position, indices: Tensor) -> None:
-        """One step of a phase, counted."""
+        """One step of a phase, with its counters."""
         with timed(position, phase.name):
             score = phase.step(position.epoch, position.batch, indices)
         position.batch, position.steps = position.batch + 1, position.steps + 1
@@ -276,7 +276,7 @@ class _Experiment:
         run.row(row)
 
     def _score(self, run: VisionRun, position: Position) -> dict[str, Any]:
-        """Score the test set, once, and write all that a finished run has."""
+        """Score the test set and write the files of a finished run."""
         self.reporter.say(f"scoring the {len(self.data.test):,} test images")
         self.reporter.start("test images", len(self.data.test))
         with timed(position, "test"):
@@ -291,9 +291,9 @@ class _Experiment:
         )
         try:
             pictures.draw(run.path, self.classifier, confusion.numpy(), self.data.classes)
-        except Exception as error:  # whatever a drawing library raises: no picture is worth the result
+        except Exception as error:  # any error of the drawing library; the result is more important than pictures
             self.reporter.say(f"the pictures could not be drawn ({type(error).__name__}: {error})")
-        for kept in run.path.glob("*-features.*"):  # they served the head and are large
+        for kept in run.path.glob("*-features.*"):  # large files that only the head needed
             kept.unlink()
         write_json(run.path / "summary.json", summary)
         return summary
@@ -303,10 +303,5 @@ class _Experiment:
         return arrays | ({} if phase is None else {f"phase.{name}": value for name, value in phase.state().items()})
 
     def _restore_network(self, state: dict[str, np.ndarray]) -> None:
-        self.classifier.load_state_dict(
-            {
-                name.removeprefix("network."): torch.from_numpy(np.array(value))
-                for name, value in state.items()
-                if name.startswith("network.")
-            }
-        )
+        tensors = {name: torch.from_numpy(np.array(value)) for name, value in state.items() if name.startswith("network.")}
+        self.classifier.load_state_dict({name.removeprefix("network."): tensor for name, tensor in tensors.items()})

@@ -1,6 +1,6 @@
-"""What a SoftHebb experiment is asked to do: one dataclass that is the command line, its help, and the record `config.json`.
+"""The settings of a SoftHebb experiment: one dataclass for the command line, its help, and the record `config.json`.
 
-`None` means "not given". A setting without meaning for the chosen method is refused, not ignored. Nothing heavy is imported.
+`None` means "not given". A setting without meaning for the chosen method is an error. No heavy package is imported.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from nchl.errors import InvalidArgument, RunError, UnknownName
@@ -16,12 +17,12 @@ from nchl.runs.options import Option, check_kind, option
 _DATA, _NETWORK, _LAYERS, _HEAD, _RUN = "data", "network", "unsupervised layers", "linear head, or backpropagation", "run"
 SHARINGS = ("sum", "max", "min", "median", "mean")
 METHODS = ("softhebb", "random", "backprop")
-_WHILE_LEARNING = ("sharing", "competition", "lr", "batch_size", "schedule")  # without meaning where no layer ever learns
+_WHILE_LEARNING = ("sharing", "competition", "lr", "batch_size", "schedule")  # without meaning if no layer learns
 
 
 @dataclass(frozen=True)
 class SoftHebbSettings:
-    """All that repeats an experiment, apart from the machine. Fields are the options of `nchl softhebb`.
+    """All settings that determine an experiment, apart from the machine. Fields are the options of `nchl softhebb`.
 
     Raises:
         InvalidArgument: a value out of range, or one without meaning for the method.
@@ -84,7 +85,7 @@ class SoftHebbSettings:
         self._check_ranges()
 
     def _without_meaning(self) -> dict[str, str]:
-        """The settings that change nothing here, and beside what."""
+        """Settings without an effect, and the option that makes them so."""
         method = self.method or "softhebb"
         if self.layers is not None:
             if method != "softhebb":
@@ -120,6 +121,18 @@ class SoftHebbSettings:
         if self.network is not None and ":" not in self.network and self.network not in ("thesis", "softhebb", "softhebb-small"):
             raise UnknownName("network", self.network, ("thesis", "softhebb", "softhebb-small", "FILE.py:NAME"))
 
+    def with_absolute_paths(self) -> SoftHebbSettings:
+        """The same settings with absolute paths, so that the run can be resumed from any folder."""
+        changes: dict[str, Any] = {}
+        if Path(self.data).is_dir():
+            changes["data"] = str(Path(self.data).absolute())
+        if self.layers is not None:
+            changes["layers"] = str(Path(self.layers).absolute())
+        file, colon, name = str(self.network).rpartition(":")
+        if colon:
+            changes["network"] = f"{Path(file).absolute()}:{name}"
+        return dataclasses.replace(self, **changes)
+
     def to_json(self) -> dict[str, Any]:
         """All settings, those without meaning as null."""
         return dataclasses.asdict(self)
@@ -146,7 +159,7 @@ def options() -> list[Option]:
 
 
 def said(name: str, value: Any) -> str:
-    """What was typed to give a setting this value."""
+    """The text on the command line that gives a setting this value."""
     if name == "data":
         return "DATA"
     if name in ("method", "schedule"):

@@ -6,8 +6,8 @@ operations without a kernel (average pooling, BatchNorm, most activations, sums 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -24,41 +24,7 @@ from nchl.rules import ABCD, NCHL
 from nchl.rules.convolution.geometry import ConvGeometry, pair
 from nchl.rules.kernels.program import Program
 
-
-@dataclass
-class Elementwise:
-    """An elementwise module that torch applies to a group's activations in place."""
-
-    module: nn.Module
-    group: int
-
-
-@dataclass
-class Pool:
-    """A pooling by torch, from one group's activations to another's."""
-
-    module: nn.Module
-    source: int
-    target: int
-
-
-@dataclass
-class Add:
-    """The sum of a further edge, which a program has left in `extra`, is added to a group's."""
-
-    extra: Tensor
-    target: int
-
-
-@dataclass
-class Move:
-    """An edge's update by torch: of all individuals, or of those that `overflow` a kernel."""
-
-    edge: GraphEdge
-    overflow: Bool[Tensor, " individuals"] | None = None
-
-
-Part = Program | Elementwise | Pool | Add | Move
+Part = Program | Callable[[], object]
 
 
 class ProgramStep:
@@ -104,24 +70,18 @@ class ProgramStep:
         for part in parts:
             if isinstance(part, Program):
                 part.run(active)
-            elif isinstance(part, Elementwise):
-                a = state[f"activations_{part.group}"]
-                a.copy_(activations.apply(part.module, a))
-            elif isinstance(part, Pool):
-                a = state[f"activations_{part.source}"]
-                state[f"activations_{part.target}"].copy_(operations.pool(part.module, a.flatten(0, 1)).unflatten(0, a.shape[:2]))
-            elif isinstance(part, Add):
-                total = state[f"activations_{part.target}"]
-                total.add_(part.extra.view(total.shape))
-            elif part.overflow is None or bool(part.overflow.any()):
-                self._move(part, state, parameters)
+            else:
+                part()
 
-    def _move(self, part: Move, state: Mapping[str, Tensor], parameters: Parameters) -> None:
-        edge, weight = part.edge, state[f"weights_{part.edge.index}"]
-        pre, post = (seen(state, g) for g in (edge.pre, edge.post))
-        # Rows that the kernels left to torch use the constant terms that the kernels computed for their other steps.
+    def _move(
+        self, edge: GraphEdge, rows: Bool[Tensor, " individuals"] | None, state: Mapping[str, Tensor], parameters: Parameters
+    ) -> None:
+        """Update an edge by torch: all individuals, or the rows that a kernel has left because they could overflow."""
+        if rows is not None and not bool(rows.any()):
+            return
+        weight, pre, post = state[f"weights_{edge.index}"], seen(state, edge.pre), seen(state, edge.post)
+        # The constant terms are those that the kernels computed for their other steps of these rows.
         constant = None if edge.index not in self._still else {edge.index: self._still[edge.index]}
-        rows = part.overflow
         if rows is not None:
             parameters, pre, post = parameters.of_rows(rows), pre[rows], post[rows]
             constant = None if constant is None else {k: (a[rows], b[rows]) for k, (a, b) in constant.items()}
@@ -151,7 +111,7 @@ class ProgramStep:
         """The parts in order; adjacent instructions form one program."""
         people, batch = state["activations_0"].shape[:2]
         program = Program(people, batch)
-        moves: list[Move] = []
+        moves: list[Part] = []
         if x is not None:
             program.copy(x, state["activations_0"])
             for g in range(len(self._graph.groups)):
@@ -171,11 +131,11 @@ class ProgramStep:
                         assert edge.module is not None
                         yield program
                         program = Program(people, batch)
-                        yield Pool(edge.module, edge.pre, g)
+                        yield partial(_pool, edge.module, source, made)
                     if n:
                         yield program
                         program = Program(people, batch)
-                        yield Add(made, g)
+                        yield partial(target.add_, made)
                 for module in self._modules[g]:
                     if type(module) is nn.Tanh:
                         program.tanh(target)
@@ -184,7 +144,7 @@ class ProgramStep:
                     else:
                         yield program
                         program = Program(people, batch)
-                        yield Elementwise(module, g)
+                        yield partial(_apply, module, target)
         if update:
             for edge in self._graph.plastic:
                 overflow = None
@@ -192,7 +152,7 @@ class ProgramStep:
                     overflow = self._write_update(program, edge, state, parameters)
                     if overflow is None:
                         continue
-                moves.append(Move(edge, overflow))
+                moves.append(partial(self._move, edge, overflow, state, parameters))
         yield program
         yield from moves
 
@@ -243,6 +203,15 @@ class ProgramStep:
                 mine[rows] = repaired
         self._still[edge.index] = still
         return still
+
+
+def _apply(module: nn.Module, a: Tensor) -> None:
+    """An elementwise module, in place."""
+    a.copy_(activations.apply(module, a))
+
+
+def _pool(module: nn.Module, source: Tensor, target: Tensor) -> None:
+    target.copy_(operations.pool(module, source.flatten(0, 1)).unflatten(0, source.shape[:2]))
 
 
 def _window(module: nn.Module | None, shape: tuple[int, ...]) -> ConvGeometry | None:

@@ -36,10 +36,7 @@ class GraphState(PlasticNetwork):
         plasticity: averages, trace, modulation, interval and normalisation.
         initial_weights: a name of `nchl.networks.initial`.
         evolve_biases: whether the genome contains the biases.
-        population: as `PlasticNetwork`, and so are dtype, device and generator.
-        dtype: see there.
-        device: see there.
-        generator: see there.
+        **common: population, dtype, device and generator of `PlasticNetwork`.
     """
 
     _back_end: BackEnd
@@ -52,10 +49,7 @@ class GraphState(PlasticNetwork):
         *,
         initial_weights: str,
         evolve_biases: bool,
-        population: int | None,
-        dtype: torch.dtype | None,
-        device: torch.device | str | None,
-        generator: torch.Generator | None,
+        **common: Any,
     ) -> None:
         self.graph, self.plasticity = graph, plasticity
         self.initial_weights, self.evolve_biases = initial_weights, evolve_biases
@@ -65,10 +59,7 @@ class GraphState(PlasticNetwork):
             output_size=graph.groups[-1].size,
             output_bounded=graph.output_bounded,
             weights_per_individual=sum(math.prod(edge.shape) for edge in graph.plastic),
-            population=population,
-            dtype=dtype,
-            device=device,
-            generator=generator,
+            **common,
         )
         self.plastic = bool(graph.plastic)
         self.between = nn.ModuleList([nn.ModuleList([copy.deepcopy(m) for m in group.modules]) for group in graph.groups])

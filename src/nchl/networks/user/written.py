@@ -50,15 +50,8 @@ def written(net: PlasticNetwork) -> dict[str, Any] | None:
         for g in net.graph.groups
     ]
     edges = [
-        {
-            "name": edge.name,
-            "pre": edge.pre,
-            "post": edge.post,
-            "delay": edge.delay,
-            "rule": None if edge.rule is None else rules[id(edge.rule)],
-            "module": None if edge.module is None else _module(edge.module),
-            "evolved": edge.evolved,
-        }
+        {name: getattr(edge, name) for name in ("name", "pre", "post", "delay", "evolved")}
+        | {"rule": None if edge.rule is None else rules[id(edge.rule)], "module": None if edge.module is None else _module(edge.module)}
         for edge in net.graph.edges
     ]
     settings = {name: value for name, value in net.settings().items() if name in _SETTINGS}

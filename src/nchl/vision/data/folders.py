@@ -1,4 +1,7 @@
-"""Labelled images as files: a folder per class, perhaps below one folder for training and one for the test."""
+"""Labelled images as files: a folder per class, optionally within folders for training and test.
+
+Unlike the imagefolder of the package datasets, this lists every file that is not read, and writes no cache.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from nchl.errors import InvalidArgument
-from nchl.vision.data.rows import Row, Source, choose, role, some
+from nchl.vision.data.source import Row, Source, choose, role, some
 
-# Of the formats that `data` decodes, whatever such files are called.
+# File names of the formats that `images` decodes.
 SUFFIXES = {
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
@@ -19,10 +22,10 @@ SUFFIXES = {
 
 
 def read_folder(folder: Path) -> Source:
-    """ROOT/train/CLASS/FILE and ROOT/test/CLASS/FILE (or `validation`, or no such folder), or ROOT/CLASS/FILE.
+    """The images ROOT/train/CLASS/FILE and ROOT/test/CLASS/FILE (or `validation`, or none), or ROOT/CLASS/FILE.
 
     Raises:
-        InvalidArgument: there are no classes, or those of the test set are others.
+        InvalidArgument: there are no classes, or the test set has a class that the training set lacks.
     """
     found = _inside(folder)
     splits = [name for name in found if role(name)]
@@ -71,7 +74,7 @@ class _FolderRows:
 
 
 def _rows(folder: Path, classes: list[str], others: list[Path]) -> _FolderRows:
-    """The images of the classes; whatever else lies there is added to `others`."""
+    """The images of the classes; all other files are added to `others`."""
     files = []
     others += _loose(folder)
     for name in classes:
@@ -84,9 +87,9 @@ def _rows(folder: Path, classes: list[str], others: list[Path]) -> _FolderRows:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """All but what programs put there for themselves (`._0.png`, `.ipynb_checkpoints/`).
+    """All files that are not hidden, as programs hide theirs (`._0.png`, `.ipynb_checkpoints/`).
 
-    Links to folders are given as if they were files, and not followed: they may lead in a circle.
+    Links to folders are returned like files and not followed, because they may form a cycle.
     """
     for root, folders, files in os.walk(folder, onerror=_unreadable):
         folders[:] = [name for name in folders if not _hidden(name)]

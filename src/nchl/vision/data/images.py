@@ -1,7 +1,6 @@
-"""Labelled images from a Hugging Face data set, its files in a local folder, or a folder per class.
+"""`load_images`: labelled images from a Hugging Face data set, its files in a local folder, or a folder per class.
 
-The promise: what cannot be used is refused with its name (file or row), never guessed; images are decoded once, to one
-tensor of bytes.
+Unusable images and labels are errors that name file or row, never guesses. Images are decoded once, to one tensor of bytes.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from torch import Tensor
 
 from nchl.errors import InvalidArgument, require
 from nchl.seeds import Purpose, generator
-from nchl.vision.data.rows import Row, Source, some
-from nchl.vision.data.sources import open_source
+from nchl.vision.data.locate import open_source
+from nchl.vision.data.source import Row, Source, some
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images and what they show.
+    """Images and their labels.
 
     Attributes:
         pixels: (images, 3, height, width), bytes.
@@ -41,11 +40,11 @@ class Images:
         return len(self.labels)
 
     def batch(self, indices: Tensor | slice, device: torch.device | str = "cpu") -> Tensor:
-        """Some images as float32 in [0, 1]."""
+        """A part of the images as float32 in [0, 1]."""
         return self.pixels[indices].to(device).to(torch.float32).div_(255)
 
     def select(self, indices: Tensor | slice) -> Images:
-        """Some of the images."""
+        """A part of the images with its labels."""
         return Images(self.pixels[indices], self.labels[indices])
 
 
@@ -54,10 +53,10 @@ class ImageData:
     """A classification problem.
 
     Attributes:
-        train: what may be learned from.
-        test: what is scored once, at the end.
-        classes: their names, in the order of the labels.
-        notes: what was decided on the way, one sentence each.
+        train: the training images.
+        test: the test images, scored once at the end.
+        classes: names of the classes, in the order of the labels.
+        notes: decisions about the data, one sentence each.
     """
 
     train: Images
@@ -73,7 +72,7 @@ class ImageData:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 over the pixels and labels of both sets: equal for equal images only."""
+        """SHA-256 of the pixels and labels of both sets."""
         found = hashlib.sha256()
         for images in (self.train, self.test):
             found.update(f"{tuple(images.pixels.shape)} ".encode())
@@ -95,16 +94,16 @@ def load_images(
 
     Args:
         data: a local folder (parquet files with a column `img` or `image` and a column `label` or `fine_label`;
-            what `save_to_disk` of the package datasets writes; or images in one folder per class, perhaps below `train`
-            and `test`), or a name at Hugging Face; `cifar10` and `cifar100` are known.
-        convert: turn grey, transparent and palette images of 8 bits into RGB instead of refusing them.
-        skip_corrupt: leave images out that cannot be decoded.
-        test_fraction: part of the images that becomes the test set, for data without one of its own.
-        limit: use only so many training images, drawn at random.
-        seed: of those two draws.
+            a folder of `save_to_disk` of the package datasets; or images in one folder per class, optionally within `train`
+            and `test`), or a name at Hugging Face; `cifar10` and `cifar100` are short names.
+        convert: convert grey, transparent and palette images of 8 bits to RGB instead of refusing them.
+        skip_corrupt: skip images that cannot be decoded.
+        test_fraction: part of the images that becomes the test set, for data without a test set.
+        limit: number of training images to use, drawn at random.
+        seed: seed of both draws.
 
     Raises:
-        InvalidArgument: the data cannot be used; the message says where and what to do.
+        InvalidArgument: the data cannot be used; the message says where, and what to do.
         MissingExtra: the packages for images are not installed.
     """
     if limit is not None and limit < 2:
@@ -151,7 +150,7 @@ def hold_out(images: Images, fraction: float, seed: int) -> tuple[Images, Images
     """Split off a random part, for validation: (the rest, the part).
 
     Raises:
-        InvalidArgument: either part would be empty, or what remains is of one class.
+        InvalidArgument: a part would be empty, or the rest has one class.
     """
     part = round(len(images) * fraction)
     if not 0 < part < len(images):
@@ -166,10 +165,10 @@ def hold_out(images: Images, fraction: float, seed: int) -> tuple[Images, Images
     return rest, images.select(order[:part].sort().values)
 
 
-# Decoders that only decode: others start programs (EPS starts Ghostscript).
+# Only formats with pure decoders: others start programs (EPS starts Ghostscript).
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 
-# What has a form in RGB with eight bits that loses nothing but transparency; of sixteen bits only clipped ones would be left.
+# Modes that convert to RGB with 8 bits without a loss except transparency; images of 16 bits would be clipped.
 _CONVERTED = {"L": "grey", "1": "black and white", "LA": "grey with transparency", "RGBA": "transparent", "P": "a palette's"}
 
 # Names of the streams of random numbers, see `nchl.seeds`.
@@ -179,7 +178,7 @@ _LIMIT, _HOLD_OUT = 1001, 1002
 def _decode(
     rows: Iterable[Row] | None, split: str, source: Source, *, convert: bool, problems: list[str]
 ) -> tuple[list[np.ndarray], list[Any]]:
-    """Decode one split; corrupt images are named in `problems` and left out."""
+    """Decode one split; corrupt images are listed in `problems` and skipped."""
     pixels: list[np.ndarray] = []
     labels: list[Any] = []
     if rows is None:
@@ -198,9 +197,9 @@ def _decode(
                 array = np.asarray(image.convert("RGB"))
         except InvalidArgument:
             raise
-        # What decoders raise for broken bytes is not one family (OSError, SyntaxError, ValueError, struct.error, ...).
+        # Decoders raise errors of many types for broken bytes (OSError, SyntaxError, ValueError, struct.error, ...).
         except Exception as error:
-            known = type(error).__name__ != "UnidentifiedImageError"  # its own text names an address in memory
+            known = type(error).__name__ != "UnidentifiedImageError"  # the message of that error contains a memory address
             problems.append(f"{row.place} ({type(error).__name__}: {error})" if known else f"{row.place} (of no known image format)")
             continue
         if pixels and array.shape != pixels[0].shape:
@@ -223,12 +222,12 @@ def _not_rgb(place: str, mode: str) -> InvalidArgument:
 
 
 def _classes(source: Source, labels: list[Any], notes: list[str]) -> tuple[list[str], dict[str | int, int]]:
-    """The names of the classes, and the place among them of each label that may occur.
+    """The names of the classes, and the index of each possible label.
 
-    The names are the data set's own; in their absence, the strings or numbers that occur, in order.
+    The names are those of the data set; otherwise the strings or numbers of the training labels, in order.
     """
     if source.classes is not None:
-        # Without a name of their own, numbers count these classes.
+        # Numbers are indices of these classes.
         return source.classes, {key: place for place, name in enumerate(source.classes) for key in (name, place)}
     if all(isinstance(label, str) for label in labels):
         found = sorted(set(labels))

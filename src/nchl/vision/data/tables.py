@@ -1,6 +1,6 @@
-"""Labelled images in tables: parquet files, a folder of `save_to_disk`, or what Hugging Face gives.
+"""Labelled images in tables: parquet files, a folder of `save_to_disk`, or a data set of Hugging Face.
 
-The promise: the tables of a data set are joined by the names of their columns and classes, never by position.
+Tables of a data set are joined by the names of columns and classes, never by position.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from nchl.errors import InvalidArgument, require
 from nchl.vision.data.folders import files_below
-from nchl.vision.data.rows import Row, Source, choose, role, some
+from nchl.vision.data.source import Row, Source, choose, role, some
 
 _IMAGE_COLUMNS = ("img", "image")
 _LABEL_COLUMNS = ("label", "fine_label")
@@ -24,26 +24,26 @@ _DICT, _STATE, _INFO = "dataset_dict.json", "state.json", "dataset_info.json"
 
 @dataclass(frozen=True)
 class Table:
-    """A `datasets.Dataset`, and what to call it in messages."""
+    """A `datasets.Dataset`, and its name in messages."""
 
     place: str
     rows: Any
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """All that are not hidden."""
+    """All parquet files that are not hidden."""
     return sorted(file for file in files_below(folder) if file.suffix == ".parquet")
 
 
 def read_parquet(folder: Path, files: list[Path]) -> dict[str, list[Table]]:
-    """The splits of a folder, by the word train, test or validation in a file's name or path; read without any cache."""
+    """The splits of a folder, by the word train, test or validation in a file's name or path; without a cache."""
     datasets, parquet = (require(name, "vision") for name in ("datasets", "pyarrow.parquet"))
     splits: dict[str, list[Table]] = {}
     for file in files:
         split = _split_of(file.relative_to(folder), file)
         try:
             table = datasets.Dataset(parquet.read_table(file))
-        # Besides what arrow raises, a description of the columns that is none can raise anything.
+        # Besides arrow's errors, an invalid description of the columns can raise any other.
         except Exception as error:
             raise InvalidArgument(f"{file}: this parquet file cannot be read ({error})") from error
         splits.setdefault(split, []).append(Table(str(file), table))
@@ -51,7 +51,7 @@ def read_parquet(folder: Path, files: list[Path]) -> dict[str, list[Table]]:
 
 
 def _split_of(path: Path, file: Path) -> str:
-    """The word in the file's name decides; without one, that in the nearest folder's."""
+    """The split of a file, by its name or else the name of the nearest folder that says."""
     for part in reversed(path.parts):
         roles = {found for word in re.split(r"[^a-z]+", part.lower()) if (found := role(word))}
         if len(roles) > 1:
@@ -62,7 +62,7 @@ def _split_of(path: Path, file: Path) -> str:
 
 
 def is_saved(folder: Path) -> bool:
-    """Whether `save_to_disk` of the package datasets has made this folder, or folders in it."""
+    """Whether the folder, or folders in it, are of `save_to_disk` of the package datasets."""
     return (folder / _DICT).is_file() or _is_split(folder) or bool(_splits_in(folder))
 
 
@@ -75,7 +75,7 @@ def _splits_in(folder: Path) -> list[str]:
 
 
 def read_saved(folder: Path) -> dict[str, list[Table]]:
-    """The splits of a folder of `save_to_disk`: JSON and arrow files, nothing that could execute. One alone is the training set."""
+    """The splits of a folder of `save_to_disk` (JSON and arrow files, no code). A single split is the training set."""
     datasets = require("datasets", "vision")
     splits = {}
     try:
@@ -86,11 +86,11 @@ def read_saved(folder: Path) -> dict[str, list[Table]]:
             state = json.loads(_named_inside(folder, path / _STATE).read_text("utf-8"))
             for listed in state["_data_files"]:
                 _named_inside(folder, path / listed["filename"])
-            # Saved with a format (of torch, say), it would give tensors for labels.
+            # With a saved format (for example torch's), labels would be tensors.
             splits[split] = datasets.Dataset.load_from_disk(str(path.resolve()), keep_in_memory=False).with_format(None)
     except InvalidArgument:
         raise
-    # Files that are missing, or hold something else, end in a dozen kinds of errors; all mean the same to the user.
+    # Missing or foreign files raise many kinds of errors, with the same meaning to the user.
     except Exception as error:
         raise InvalidArgument(
             f"{folder}: expected what `save_to_disk` of the package datasets writes, but it cannot be read "
@@ -106,7 +106,7 @@ def _named_inside(folder: Path, path: Path) -> Path:
 
 
 def as_tables(name: str, splits: dict[str, Any]) -> dict[str, list[Table]]:
-    """Splits that are one table each."""
+    """Splits of one table each."""
     return {str(split): [Table(f"{name}, split {split}", rows)] for split, rows in splits.items()}
 
 
@@ -114,12 +114,12 @@ def read_tables(name: str, splits: dict[str, list[Table]], folder: Path | None =
     """The rows of the training and the test split.
 
     Args:
-        name: of the data set.
-        splits: all that there are.
-        folder: where the images lie that a table only names.
+        name: name of the data set.
+        splits: all splits.
+        folder: folder of the images that a table only names.
 
     Raises:
-        InvalidArgument: a split or column is missing, or a table's labels do not go with those of the first.
+        InvalidArgument: a split or column is missing, or a table's labels do not match those of the first.
     """
     train, test, notes = choose(name, "split", splits)
     if train is None:
@@ -132,7 +132,7 @@ def read_tables(name: str, splits: dict[str, list[Table]], folder: Path | None =
         for column in (image, label):
             if column not in table.rows.column_names:
                 raise InvalidArgument(f"{table.place}: lacks the column {column!r} that {tables[0].place} has; add or rename it")
-    # The table to go by is the one that says most about the labels.
+    # The first table that names its classes is the reference for the others.
     kinds = [_kind(table, label) for table in splits[train]]
     first = splits[train][next((kinds.index(kind) for kind in (_NAMED, *kinds) if kind in kinds and kind != "null"), 0)]
     classes = _names(first, label)
@@ -163,7 +163,7 @@ def _kind(table: Table, label: str) -> str:
 
 
 def _translation(table: Table, first: Table, label: str) -> list[str] | None:
-    """The names of a table's numbers, where these do not number the classes as in the training table to go by."""
+    """The class names of a table's numbers, if it numbers classes differently from the reference table."""
     theirs, ours = _names(table, label), _names(first, label)
     kind, expected = _kind(table, label), _kind(first, label)
     if theirs is not None and ours is not None:
@@ -173,7 +173,7 @@ def _translation(table: Table, first: Table, label: str) -> list[str] | None:
         return None if theirs == ours else theirs
     if theirs is not None and expected == "string":
         return theirs
-    # A table without any label says so with its first row; strings are names already.
+    # A table without labels is reported at its first row; strings are names already.
     fine = kind in (expected, "null") or (kind, expected) in ((_NUMBERS, _NAMED), (_NAMED, _NUMBERS), ("string", _NAMED))
     if not fine:
         raise InvalidArgument(f"{table.place}: expected labels that are {expected}, as in {first.place}, got {kind}; write both alike")
@@ -216,14 +216,14 @@ class _TableRows:
         columns = table.rows.select_columns([self.image, self.label])
         try:
             columns = columns.cast_column(self.image, datasets.Image(decode=False))
-        except Exception as error:  # whatever arrow says about a column of another kind
+        except Exception as error:  # arrow's errors about a column of another kind
             raise InvalidArgument(f"{table.place}: the column {self.image!r} holds no images ({error})") from error
         for batch in columns.iter(batch_size=1000):
             for cell, label in zip(batch[self.image], batch[self.label], strict=True):
                 yield cell or {}, label
 
     def _beside(self, path: Path, place: str) -> bytes | None:
-        """An image that the table only names. A table in a folder may name what lies in that folder, and nothing else here."""
+        """An image that the table only names; a table in a folder may name files of that folder alone."""
         if self.folder is not None:
             path = self.folder / path
             if not path.resolve().is_relative_to(self.folder.resolve()):

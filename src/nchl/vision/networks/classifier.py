@@ -1,6 +1,6 @@
-"""The published SoftHebb networks by name, a user's own from a file, and the linear head above either.
+"""`Classifier`, SoftHebb blocks with a linear head; `build` makes the published networks and those of users.
 
-A block is BatchNorm without affine, a SoftHebb convolution, Triangle, and a pooling.
+A block is BatchNorm without affine parameters, a SoftHebb convolution, Triangle, and a pooling.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def _official(first: int, second: int, third: int, paddings: tuple[int, int, int
     )
 
 
-# The thesis: its widths, no padding, softmax over the whole layer, one constant learning rate, weights of the variance of
-# U(-0.1, 0.1). Its published code loses the Triangle's powers and rewards the weakest unit; both are put right here.
+# The thesis: its widths, no padding, softmax over the whole layer, one constant learning rate, weights with the variance of
+# U(-0.1, 0.1). Its published code loses the Triangle's powers and rewards the weakest unit; both are corrected here.
 _PRESETS: dict[str, tuple[tuple[Block, ...], dict[str, Any]]] = {
     "softhebb": (_official(96, 384, 1536, (2, 1, 1)), {"padding_mode": "reflect"}),
     "softhebb-small": (_official(32, 128, 512, (2, 1, 1)), {"padding_mode": "reflect"}),
@@ -64,7 +64,7 @@ class Classifier(nn.Module):
     """Blocks that learn without labels, and a linear head that learns with them.
 
     Args:
-        blocks: maps images to features; its children are what `--layerwise` trains one after the other.
+        blocks: maps images to features; `--layerwise` trains its children one after the other.
         image_shape: (channels, height, width).
         classes: outputs of the head.
     """
@@ -72,7 +72,7 @@ class Classifier(nn.Module):
     def __init__(self, blocks: nn.Sequential, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
         self.blocks = blocks
-        blocks.eval()  # else the probe would be the first lesson
+        blocks.eval()  # in training mode the probe would learn
         with torch.no_grad():
             try:
                 probe = blocks(torch.zeros(1, *image_shape))
@@ -84,7 +84,7 @@ class Classifier(nn.Module):
 
     @property
     def features(self) -> int:
-        """Numbers per image that the head sees."""
+        """Number of features per image."""
         return self.head.in_features
 
     def extract(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features"]:
@@ -111,20 +111,20 @@ def build(
     """A network by name, `thesis`, `softhebb` or `softhebb-small`, or by `FILE.py:NAME`.
 
     Args:
-        network: NAME in a file is called with `image_shape` and returns an `nn.Sequential` of blocks.
+        network: the function NAME in a file is called with `image_shape` and returns an `nn.Sequential` of blocks.
         image_shape: (channels, height, width).
-        classes: of the head.
+        classes: number of outputs of the head.
         seed: of all initial weights.
-        sharing: in place of the network's own, in all SoftHebb layers.
+        sharing: replaces the network's own in all SoftHebb layers.
         competition: likewise.
-        lr: a constant learning rate in place of the network's own, likewise.
+        lr: a constant learning rate, likewise.
 
     Raises:
         UnknownName: no such network, sharing or competition.
-        InvalidArgument: the file holds none, or the images are too small for it.
+        InvalidArgument: the file has no such function, or the images are too small.
     """
     check_names(competition or "channel", sharing or "sum")
-    # A user's function may draw from torch's global generator; inside the fork that is ours, outside nothing has changed.
+    # A user's function may draw from torch's global generator, which the fork restores afterwards.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(weights_seed(seed, Purpose.INITIAL_CENTRE, 0, 0))
         if ":" in network:
@@ -151,7 +151,7 @@ def build(
 
 
 def backprop_mode(classifier: Classifier) -> None:
-    """Make the weights of all SoftHebb layers ordinary ones, drawn as for a rectifier (He et al.), that learn by gradients."""
+    """Let all SoftHebb layers learn by gradients, with initial weights for rectifiers (He et al.)."""
     for layer in softhebb_layers(classifier):
         layer.plastic = False
         norm = torch.linalg.vector_norm(layer.weight.flatten(1), dim=1).square().mean().sqrt()
@@ -161,47 +161,35 @@ def backprop_mode(classifier: Classifier) -> None:
 
 
 def until_last_learning(blocks: list[nn.Module]) -> list[nn.Module]:
-    """The modules of a chain of blocks up to the last one that changes in training: what a learning step needs to compute."""
+    """The modules of a chain of blocks up to the last one that changes in training; a learning step needs no others."""
     flat = [module for block in blocks for module in (block if _is_chain(block) else [block])]
     last = max((index for index, module in enumerate(flat) if learns(module)), default=-1)
     return flat[: last + 1]
 
 
 def learns(module: nn.Module) -> bool:
-    """Whether a forward pass in training mode changes the module: SoftHebb layers, and buffers such as BatchNorm's statistics."""
+    """Whether a forward pass in training mode changes the module (SoftHebb layers, or buffers such as BatchNorm's statistics)."""
     return bool(softhebb_layers(module)) or next(module.buffers(), None) is not None
 
 
 def _is_chain(module: nn.Module) -> TypeGuard[nn.Sequential]:
-    """Whether to run the children one after the other is to run the module: a subclass may have a forward of its own."""
+    """Whether the module is a plain sequence of its children; a subclass may override `forward`."""
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 
 def _preset(network: str, image_shape: tuple[int, int, int]) -> nn.Sequential:
-    recipe, settings = _PRESETS[network]
-    settings = dict(settings)
-    half_width = settings.pop("half_width", None)
-    channels = image_shape[0]
-    blocks = []
+    recipe, given = _PRESETS[network]
+    channels, blocks = image_shape[0], []
     for block in recipe:
-        fan_in = channels * block.kernel_size**2
-        radius = 25.0 if half_width is None else half_width * math.sqrt(fan_in / 3)
-        layer = SoftHebbConv2d(
-            channels,
-            block.channels,
-            block.kernel_size,
-            padding=block.padding,
-            t_invert=block.t_invert,
-            lr=block.lr,
-            radius=radius,
-            **settings,
-        )
+        settings = given | {"padding": block.padding, "t_invert": block.t_invert, "lr": block.lr}
+        half_width = settings.pop("half_width", None)
+        if half_width is not None:
+            settings["radius"] = half_width * math.sqrt(channels * block.kernel_size**2 / 3)
+        layer = SoftHebbConv2d(channels, block.channels, block.kernel_size, **settings)
         kind, size, stride, padding = block.pool
-        behind: list[nn.Module]
-        if kind == "max":
-            behind = [TriangleMaxPool2d(block.power, size, stride, padding)]
-        else:
-            behind = [Triangle(block.power), nn.AvgPool2d(size, stride, padding)]
-        blocks.append(nn.Sequential(nn.BatchNorm2d(channels, affine=False), layer, *behind))
+        pooling: list[nn.Module] = [TriangleMaxPool2d(block.power, size, stride, padding)]
+        if kind == "average":
+            pooling = [Triangle(block.power), nn.AvgPool2d(size, stride, padding)]
+        blocks.append(nn.Sequential(nn.BatchNorm2d(channels, affine=False), layer, *pooling))
         channels = block.channels
     return nn.Sequential(*blocks)

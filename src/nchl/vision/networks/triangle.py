@@ -1,4 +1,4 @@
-"""Triangle, the activation of SoftHebb's convolutions, alone and together with the max pooling behind it."""
+"""Triangle, the activation of SoftHebb's convolutions, alone and together with a following max pooling."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ class Triangle(nn.Module):
         return _positive_power(_triangle(u), self.power)
 
     def extra_repr(self) -> str:
-        """Shown by `print(layer)`."""
+        """The text of `print(layer)`."""
         return f"power={self.power}"
 
 
 class TriangleMaxPool2d(nn.Module):
     """`Triangle(power)` and `nn.MaxPool2d(kernel_size, stride, padding)` in one.
 
-    The power is raised behind the pooling, where there are fewer numbers to raise: it keeps their order, so the result is the
-    same. In training mode, without a gradient, in float32 on the CPU, both are one pass over memory by a hand-written kernel.
+    The power is applied after the pooling, to fewer numbers; it preserves order, so the result is the same. In training mode, without
+    a gradient, in float32 on the CPU, a C++ kernel computes both in one pass over memory.
 
     Args:
         power: above 0.
         kernel_size: rows and columns of a window.
         stride: step between windows, in both directions.
-        padding: pixels that a window may reach over the edge, at most half of `kernel_size`.
+        padding: pixels of a window beyond the edge, at most half of `kernel_size`.
     """
 
     def __init__(self, power: float, kernel_size: int, stride: int, padding: int = 0) -> None:
@@ -65,13 +65,13 @@ class TriangleMaxPool2d(nn.Module):
                 f"got {tuple(u.shape)}"
             )
         window = (self.kernel_size, self.stride, self.padding)
-        # Evaluation stays with torch's functions, which can be exported and compiled.
+        # Evaluation uses torch's functions, which can be exported and compiled.
         if self.training and not u.requires_grad and kernels.serve(u):
             return kernels.triangle_max_pool(u, *window).pow_(self.power)
         return _positive_power(F.max_pool2d(_triangle(u), *window), self.power)
 
     def extra_repr(self) -> str:
-        """Shown by `print(layer)`."""
+        """The text of `print(layer)`."""
         return f"power={self.power}, kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
@@ -80,7 +80,7 @@ def _triangle(u: Tensor) -> Tensor:
 
 
 def _positive_power(x: Tensor, power: float) -> Tensor:
-    """x ** power for x >= 0, with the gradient 0 at 0 (below a power of 1 it would be infinite, and NaN behind a relu)."""
+    """x ** power for x >= 0, with gradient 0 at 0 (for a power below 1 it would be infinite, and NaN after a relu)."""
     if power == 1:
         return x
     if not x.requires_grad:

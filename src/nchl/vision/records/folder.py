@@ -1,4 +1,4 @@
-"""The folder of a SoftHebb run: settings, metrics, checkpoints, summary; written so that a kill at any time loses little.
+"""The folder of a SoftHebb run: settings, metrics, checkpoints, summary. A kill at any time loses at most the last steps.
 
 config.json · metrics.csv · checkpoints/step-000001234.safetensors (the newest two) · tensorboard/ · network.safetensors ·
 summary.json · filters.png, curves.png, confusion.png · code/ where the network is the user's own
@@ -37,18 +37,18 @@ _NAME = re.compile(r"step-(\d{9})\.safetensors")
 
 @dataclass
 class Position:
-    """How far a run is: the counters of a checkpoint, plain JSON.
+    """The position of a run: the counters of a checkpoint, as plain JSON.
 
     Attributes:
-        phase: index of the phase under way.
-        epoch: epochs of it that are done.
-        batch: steps of the epoch under way that are done.
+        phase: index of the current phase.
+        epoch: finished epochs of the phase.
+        batch: finished steps of the epoch.
         steps: steps of the whole run.
         rows: rows of metrics.csv.
-        loss: summed over the epoch's images so far.
-        correct: images of the epoch so far that were classified rightly.
-        images: images of the epoch so far.
-        seconds: by phase; for people, no result depends on it.
+        loss: sum over the epoch's images so far.
+        correct: number of correctly classified images of the epoch so far.
+        images: number of images of the epoch so far.
+        seconds: by phase; no result depends on it.
     """
 
     phase: int = 0
@@ -64,14 +64,14 @@ class Position:
 
 @contextlib.contextmanager
 def timed(position: Position, name: str) -> Iterator[None]:
-    """Count the seconds that the block takes under a phase's name."""
+    """Add the duration of the block to the seconds of a phase."""
     began = time.perf_counter()
     yield
     position.seconds[name] = position.seconds.get(name, 0.0) + time.perf_counter() - began
 
 
 def _position(about: Mapping[str, Any]) -> Position:
-    """The counters of a checkpoint; a TypeError where they are none."""
+    """The counters of a checkpoint; raises a TypeError if they are invalid."""
     position = Position(**about)
     for name in ("phase", "epoch", "batch", "steps", "rows", "correct", "images"):
         value = getattr(position, name)
@@ -88,8 +88,8 @@ class VisionRun:
 
     Attributes:
         path: the folder.
-        code: of the user's, if the network is.
-        notes: what the user should know of the code.
+        code: the user's code, if the network is the user's.
+        notes: lines for the user about the code.
     """
 
     def __init__(self, path: Path, code: Code | None = None) -> None:
@@ -104,17 +104,17 @@ class VisionRun:
     def create(
         cls, path: Path, settings: SoftHebbSettings, same_bits: Mapping[str, str], images: str, code: Code | None = None
     ) -> VisionRun:
-        """Make the folder of a new run, with `config.json` and `code/` in it.
+        """Create the folder of a new run, with `config.json` and `code/`.
 
         Args:
             path: the folder.
-            settings: what the run does.
-            same_bits: what its bits depend on besides.
-            images: the digest of what it learns from.
-            code: of the user's that it uses.
+            settings: the run's settings.
+            same_bits: properties of the machine on which the bits depend.
+            images: the digest of the images.
+            code: the user's code that the run uses.
 
         Raises:
-            RunError: it exists already, or cannot be made.
+            RunError: the folder exists already, or cannot be created.
         """
         run = cls(path, code)
         try:
@@ -143,14 +143,14 @@ class VisionRun:
 
     @classmethod
     def open(cls, path: Path, *, goes_on: bool = False) -> tuple[VisionRun, SoftHebbSettings, dict[str, str]]:
-        """A run that exists: its folder, its settings, and what its bits depend on.
+        """Open an existing run: its folder, its settings, and the properties of the machine on which its bits depend.
 
         Args:
             path: the folder.
-            goes_on: whether it is to be continued; files of the user's that a kill kept from being copied are then copied.
+            goes_on: whether the run is resumed; the user's files are then copied if a kill prevented that.
 
         Raises:
-            RunError: no run folder of this kind, an altered one, or one that names code which the user has never chosen.
+            RunError: no run folder of this kind, an altered one, or one with code that the user has not approved.
         """
         config = path / "config.json"
         if not config.is_file():
@@ -167,7 +167,7 @@ class VisionRun:
         return run, settings, {str(key): str(value) for key, value in same_bits.items()}
 
     def _read_code(self, record: Any, settings: SoftHebbSettings, goes_on: bool) -> None:
-        """The run's own copy; for a run of a version that kept none, what lies on the disk now."""
+        """Read the run's copy of the code; for a run of a version without copies, the present files."""
         places = named(settings)
         if record is None:
             trust.check(self.path, places.values())
@@ -182,7 +182,7 @@ class VisionRun:
         self.notes += differences(places, self.code)
 
     def begin_session(self) -> list[str]:
-        """Record that the run is continued now, and with which nchl; a line for the user where that is another one than before."""
+        """Record the resumption and its versions; returns a line for the user if they differ from those before."""
         sessions, started, known = (self._record.get(key) for key in ("sessions", "started", "versions"))
         sessions = [each for each in sessions if isinstance(each, dict)] if isinstance(sessions, list) else None
         now, notes = with_this_one(sessions, str(started), known if isinstance(known, dict) else {})
@@ -190,7 +190,7 @@ class VisionRun:
         return notes
 
     def check_images(self, images: str, data: str) -> None:
-        """Refuse to go on with other images than those that the run began with; older runs do not say which these were.
+        """Refuse to resume with other images than those of the start; older runs have no record of them.
 
         Raises:
             RunError: the digests differ.
@@ -202,7 +202,7 @@ class VisionRun:
             )
 
     def save(self, position: Position, tensors: Mapping[str, np.ndarray]) -> None:
-        """Write a checkpoint, then remove all but the newest two; later ones could not be read and are set aside."""
+        """Write a checkpoint and remove all but the newest two; later ones, which were unreadable, are renamed."""
         if (self.path / "checkpoints").is_symlink():
             raise RunError(
                 f"{self.path / 'checkpoints'} is a symbolic link; a run must not remove files elsewhere: put the folder itself here"
@@ -218,10 +218,10 @@ class VisionRun:
                 old.unlink()
 
     def newest(self) -> tuple[Position, dict[str, np.ndarray]] | None:
-        """The newest whole checkpoint, or None where there is none yet.
+        """The newest readable checkpoint, or None if there is none yet.
 
         Raises:
-            CheckpointError: there are some, and all are damaged.
+            CheckpointError: all checkpoints are damaged.
         """
         problems = []
         for path in self._checkpoints():
@@ -235,7 +235,7 @@ class VisionRun:
         return None
 
     def begin(self, rows: int) -> None:
-        """Open the metrics for writing, cut back to so many rows."""
+        """Open the metrics for writing, truncated to `rows` rows."""
         path = self.path / "metrics.csv"
         kept = read_rows(self.path)[:rows] if path.exists() else []
         text = io.StringIO()
@@ -260,7 +260,7 @@ class VisionRun:
         self._events.write(int(values["row"]), numbers, {})
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the event file."""
         if self._events is not None:
             self._events.close()
 
@@ -275,12 +275,12 @@ def named(settings: SoftHebbSettings) -> dict[str, str]:
 
 
 def exists_already(path: Path) -> RunError:
-    """The error for the folder of a new run that is there already."""
+    """The error for a new run with an existing folder."""
     return RunError(f"{path} exists already; continue it with: nchl softhebb --resume {path}, or name another folder with --out")
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a run's metrics.csv as text; a torn last line is left out.
+    """The rows of a run's metrics.csv as text, without an incomplete last line.
 
     Raises:
         RunError: the file cannot be read or is no table.

@@ -1,4 +1,4 @@
-"""Pictures of a SoftHebb run. Each function draws on the Axes that it is given and returns it; none computes anything else."""
+"""Pictures of a SoftHebb run. Each plot function draws on the given Axes and returns it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def draw(folder: Path, classifier: Classifier, confusion: np.ndarray, classes: l
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    # Figures of their own, without pyplot: nothing global, no window, whatever back end the caller uses.
+    # Figures without pyplot: no global state and no window, independent of the caller's back end.
     figure_class: Any = require("matplotlib.figure", "vision").Figure
     drawn = []
     first = softhebb_layers(classifier)[0]
@@ -59,7 +59,7 @@ def curves(axes: Axes, rows: list[dict[str, str]]) -> Axes:
     """Training and validation accuracy over the epochs of the labelled phase."""
     labelled = [row for row in rows if row["train_accuracy"]]
     epochs = [int(row["epoch"]) for row in labelled]
-    alone: dict[str, Any] = {"marker": "o"} if len(labelled) < 3 else {}  # one point alone makes no line
+    alone: dict[str, Any] = {"marker": "o"} if len(labelled) < 3 else {}  # fewer than three points make no visible line
     axes.plot(epochs, [100 * float(row["train_accuracy"]) for row in labelled], label="training (with dropout)", **alone)
     if any(row["validation_accuracy"] for row in labelled):
         axes.plot(epochs, [100 * float(row["validation_accuracy"] or "nan") for row in labelled], label="validation", **alone)
@@ -74,7 +74,7 @@ def curves(axes: Axes, rows: list[dict[str, str]]) -> Axes:
 
 def confusion_matrix(axes: Axes, confusion: np.ndarray, classes: list[str]) -> Axes:
     """Test images by true class (row) and predicted class (column), in percent of the row; numbers, or a colour bar for many classes."""
-    classes = [name.replace("$", r"\$") for name in classes]  # else what stands between two of them is read as mathematics
+    classes = [name.replace("$", r"\$") for name in classes]  # text between two dollar signs would be read as mathematics
     percent = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     shown = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
     axes.set_xlabel("predicted")

@@ -1,4 +1,4 @@
-"""What a finished SoftHebb run has found, as `summary.json` holds it."""
+"""The results of a finished SoftHebb run, the content of `summary.json`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def confusion_of(data: ImageData, predicted: Tensor) -> Tensor:
 def summarise(
     settings: SoftHebbSettings, data: ImageData, classifier: Classifier, position: Position, train_images: int, confusion: Tensor
 ) -> dict[str, Any]:
-    """The accuracy, and what it belongs to."""
+    """The accuracy, with settings, sizes and times."""
     correct = int(confusion.diagonal().sum())
     return {
         "test_accuracy": correct / len(data.test),

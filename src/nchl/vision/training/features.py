@@ -15,17 +15,17 @@ from nchl.errors import InvalidArgument, RunError
 from nchl.vision.data.images import Images
 from nchl.vision.networks.classifier import Classifier
 
-# A fixed number, so that no kernel's shape, and no bit, depends on how much memory there is.
+# A fixed number, so that no kernel's shape, and no bit, depends on the available memory.
 CHUNK = 100
 
 
 def feature_bytes(images: int, features: int) -> int:
-    """What the features of so many images take."""
+    """The size of the features in bytes."""
     return 2 * images * features
 
 
 def size_text(size: int) -> str:
-    """A number of bytes as a person would say it."""
+    """A number of bytes as MiB or GiB."""
     return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
 
 
@@ -42,14 +42,14 @@ def compute_features(
 
     Args:
         classifier: its blocks are used, not its head.
-        images: all of one split.
-        file: keep them there, mapped into memory, instead of in memory; a complete file of the right size is used as it is.
+        images: all images of one split.
+        file: a memory-mapped file for the features; None: memory. A complete file of the right size is reused.
         device: that of the classifier.
         advance: called with the number of images done.
 
     Raises:
-        RunError: no room for the file.
-        InvalidArgument: a feature that half precision cannot hold.
+        RunError: not enough disk space for the file.
+        InvalidArgument: a feature is not finite in half precision.
     """
     shape = (len(images), classifier.features)
     complete = None if file is None else file.with_suffix(".complete")
@@ -58,7 +58,7 @@ def compute_features(
     if file is None:
         kept = torch.empty(shape, dtype=torch.float16)
     else:
-        file.unlink(missing_ok=True)  # an unfinished one takes room itself
+        file.unlink(missing_ok=True)  # an unfinished file takes space itself
         free = shutil.disk_usage(file.parent).free
         if free < feature_bytes(*shape):
             needed = size_text(feature_bytes(*shape))
@@ -76,7 +76,7 @@ def compute_features(
 
 
 def half(features: Tensor) -> Float16[Tensor, "batch features"]:
-    """Features in half precision; those that do not fit are an error, not an infinity."""
+    """Features in half precision; values that are not finite in it are an error."""
     halved = features.to(torch.float16)
     if not bool(torch.isfinite(halved).all()):
         raise InvalidArgument(

@@ -1,13 +1,14 @@
 """The phases of an experiment: unsupervised layers, a linear head on kept features, or backpropagation end to end.
 
-A phase is a number of epochs of steps; each step is a function of the phase's state, the images and the named random
-numbers alone, so that a run goes on from any step as if it had never stopped.
+A phase is a number of epochs of steps. Each step is a function of the phase's state, the images and the named random numbers alone,
+so that a resumed run has the same result as an uninterrupted one.
 """
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,60 +20,70 @@ from nchl.vision.data.images import Images
 from nchl.vision.networks.classifier import Classifier, backprop_mode, until_last_learning
 from nchl.vision.networks.layers import softhebb_layers
 from nchl.vision.training.features import CHUNK, half
-from nchl.vision.training.steps import dropped, halved_lr
+from nchl.vision.training.schedule import dropped, halved_lr
 
 
 class Score(NamedTuple):
-    """What one step adds to its epoch: summed loss and images classified rightly, where there are labels."""
+    """The contribution of a step to its epoch: summed loss and number of correctly classified images, if there are labels."""
 
     loss: float = 0.0
     correct: int = 0
 
 
-class Phase(Protocol):
-    """What the experiment's loop needs of a phase."""
+class Phase(abc.ABC):
+    """A phase as the experiment's loop uses it. The defaults are those of a phase without labels and without state.
+
+    Attributes:
+        name: name in messages and metrics.
+        epochs: number of epochs.
+        batch_size: images per step.
+        labelled: whether steps use labels.
+    """
 
     name: str
-    epochs: int
-    batch_size: int
-    labelled: bool
+    labelled = False
 
+    def __init__(self, classifier: Classifier, *, epochs: int, batch_size: int) -> None:
+        self._classifier, self.epochs, self.batch_size = classifier, epochs, batch_size
+
+    @abc.abstractmethod
     def step(self, epoch: int, batch: int, indices: Tensor) -> Score:
         """Learn from some of the training images."""
 
     def lr(self, epoch: int) -> float | None:
-        """The learning rate of an epoch, where there is one for all."""
+        """The learning rate of an epoch, if it is the same for all parameters."""
+        return None
 
     def validate(self, epoch: int) -> float | None:
-        """Called after each epoch; the accuracy on the validation images, where there are any."""
+        """Called after each epoch; returns the accuracy on the validation images, if there are any."""
+        return None
 
     def finish(self) -> None:
-        """Called once after the last epoch."""
+        """Called after the last epoch: leave the network in evaluation mode."""
+        self._classifier.eval()
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that the next step depends on, besides the network."""
+        """The state on which the next step depends, besides the network."""
+        return {}
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
+    def restore(self, state: dict[str, np.ndarray]) -> None:  # noqa: B027  no state by default
         """The inverse of `state`."""
 
 
-class Unsupervised:
-    """SoftHebb: all blocks together, or one block while those below it are finished."""
-
-    labelled = False
+class Unsupervised(Phase):
+    """SoftHebb learning of all blocks together, or of one block on the finished blocks before it."""
 
     def __init__(self, classifier: Classifier, images: Images, *, epochs: int, batch_size: int, block: int | None = None) -> None:
+        super().__init__(classifier, epochs=epochs, batch_size=batch_size)
         self.name = "unsupervised" if block is None else f"unsupervised-{block + 1}"
-        self.epochs, self.batch_size = epochs, batch_size
         self._images, self._device = images, next(classifier.parameters()).device
         blocks = list(classifier.blocks)
         self._below = nn.Sequential(*blocks[: block or 0])
         self._learning = nn.ModuleList(until_last_learning(blocks if block is None else [blocks[block]]))
-        self._classifier = classifier
 
     @torch.no_grad()
     def step(self, epoch: int, batch: int, indices: Tensor) -> Score:
-        """Learn from some of the training images."""
+        """See `Phase`."""
         self._classifier.eval()
         self._learning.train()
         x = self._below(self._images.batch(indices, self._device))
@@ -80,29 +91,9 @@ class Unsupervised:
             x = module(x)
         return Score()
 
-    def lr(self, epoch: int) -> float | None:
-        """The learning rate of an epoch, where there is one for all."""
-        return None
-
-    def validate(self, epoch: int) -> float | None:
-        """The accuracy on the validation images, where there are any."""
-        return None
-
-    def finish(self) -> None:
-        """Leave the network in evaluation mode, as the last epoch (or the best, where there is validation) made it."""
-        self._classifier.eval()
-
-    def state(self) -> dict[str, np.ndarray]:
-        """All that the next step depends on, besides the network."""
-        return {}
-
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """The inverse of `state`."""
-        return
-
 
 class Statistics(Unsupervised):
-    """Layers that stay as drawn: a pass in which only BatchNorm's running statistics move, or the features would have any size."""
+    """A pass over the images for random layers, in which only BatchNorm's statistics change; without it features are not normalised."""
 
     def __init__(self, classifier: Classifier, images: Images) -> None:
         super().__init__(classifier, images, epochs=1, batch_size=CHUNK)
@@ -110,7 +101,7 @@ class Statistics(Unsupervised):
 
     @torch.no_grad()
     def step(self, epoch: int, batch: int, indices: Tensor) -> Score:
-        """Show the network some of the training images."""
+        """See `Phase`; no layer learns."""
         layers = softhebb_layers(self._classifier)
         for layer in layers:
             layer.plastic = False
@@ -120,8 +111,8 @@ class Statistics(Unsupervised):
         return score
 
 
-class _Supervised:
-    """Adam with the published halvings; the head that did best on the validation images is kept, where there are any."""
+class _Supervised(Phase):
+    """Training by Adam with the published halvings; with validation images, the best state on them is kept."""
 
     labelled = True
 
@@ -137,8 +128,8 @@ class _Supervised:
         dropout: float,
         seed: int,
     ) -> None:
-        self.epochs, self.batch_size = epochs, batch_size
-        self._classifier, self._trained, self._labels = classifier, trained, labels
+        super().__init__(classifier, epochs=epochs, batch_size=batch_size)
+        self._trained, self._labels = trained, labels
         self._lr, self._dropout, self._seed = lr, dropout, seed
         self._parameters = [parameter for parameter in trained.parameters() if parameter.requires_grad]
         self._adam = torch.optim.Adam(self._parameters, lr=lr)
@@ -146,11 +137,11 @@ class _Supervised:
         self.best_accuracy, self.best_epoch = -1.0, -1
 
     def lr(self, epoch: int) -> float | None:
-        """The learning rate of an epoch, where there is one for all."""
+        """See `Phase`."""
         return halved_lr(self._lr, epoch, self.epochs)
 
     def step(self, epoch: int, batch: int, indices: Tensor) -> Score:
-        """Learn from some of the training images."""
+        """See `Phase`."""
         for group in self._adam.param_groups:
             group["lr"] = halved_lr(self._lr, epoch, self.epochs)
         features = dropped(self.inputs(indices), self._dropout, self._seed, epoch, batch)
@@ -164,16 +155,16 @@ class _Supervised:
         self._adam.step()
         return Score(float(loss.detach()) * len(indices), int((scores.detach().argmax(dim=1) == labels).sum()))
 
+    @abc.abstractmethod
     def inputs(self, indices: Tensor) -> Tensor:
         """The features of some training images."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def validation_accuracy(self) -> float | None:
-        """The accuracy on the validation images as the network is now, where there are any."""
-        raise NotImplementedError
+        """The present accuracy on the validation images, if there are any."""
 
     def validate(self, epoch: int) -> float | None:
-        """The accuracy on the validation images, where there are any."""
+        """See `Phase`."""
         accuracy = self.validation_accuracy()
         if accuracy is not None and accuracy > self.best_accuracy:
             self.best_accuracy, self.best_epoch = accuracy, epoch + 1
@@ -181,13 +172,13 @@ class _Supervised:
         return accuracy
 
     def finish(self) -> None:
-        """Leave the network in evaluation mode, as the last epoch (or the best, where there is validation) made it."""
+        """See `Phase`; with validation images, the best state is restored."""
         if self._best:
             self._trained.load_state_dict(self._best)
-        self._classifier.eval()
+        super().finish()
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that the next step depends on, besides the network."""
+        """See `Phase`."""
         arrays = {f"best.{name}": value.cpu().numpy() for name, value in self._best.items()}
         arrays["best"] = np.array([self.best_accuracy, self.best_epoch], dtype=np.float64)
         for index, parameter in enumerate(self._parameters):
@@ -195,7 +186,7 @@ class _Supervised:
         return arrays
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """The inverse of `state`."""
+        """See `Phase`."""
         if "best" in state:
             self.best_accuracy, self.best_epoch = float(state["best"][0]), int(state["best"][1])
         own = self._trained.state_dict()
@@ -206,14 +197,14 @@ class _Supervised:
             start = f"adam.{index}."
             found = {name.removeprefix(start): torch.from_numpy(np.array(value)) for name, value in state.items() if name.startswith(start)}
             if found:
-                # The counter stays on the CPU, where Adam keeps it; the moments take the memory format of their parameter.
+                # Adam keeps the step counter on the CPU; the moments take the memory format of their parameter.
                 self._adam.state[parameter] = {
                     name: value if name == "step" else torch.empty_like(parameter).copy_(value) for name, value in found.items()
                 }
 
 
 class Head(_Supervised):
-    """The linear head, on features that were computed once."""
+    """Training of the linear head, on features that were computed once."""
 
     name = "head"
 
@@ -224,11 +215,11 @@ class Head(_Supervised):
         self._features, self._validation = features, validation
 
     def inputs(self, indices: Tensor) -> Tensor:
-        """The features of some training images."""
+        """See `_Supervised`."""
         return self._features[indices].to(self._classifier.head.weight.device).float()
 
     def validation_accuracy(self) -> float | None:
-        """The accuracy on the validation images as the network is now, where there are any."""
+        """See `_Supervised`."""
         if self._validation is None:
             return None
         features, labels = self._validation
@@ -237,7 +228,7 @@ class Head(_Supervised):
 
 
 class Backprop(_Supervised):
-    """The same network, end to end, by gradients: the baseline."""
+    """Training of the same network end to end by gradients, as a baseline."""
 
     name = "backprop"
 
@@ -247,12 +238,12 @@ class Backprop(_Supervised):
         self._images, self._validation = images, validation
 
     def inputs(self, indices: Tensor) -> Tensor:
-        """The features of some training images."""
+        """See `_Supervised`."""
         self._classifier.train()
         return self._classifier.extract(self._images.batch(indices, self._classifier.head.weight.device))
 
     def validation_accuracy(self) -> float | None:
-        """The accuracy on the validation images as the network is now, where there are any."""
+        """See `_Supervised`."""
         if self._validation is None:
             return None
         return float((predict(self._classifier, self._validation) == self._validation.labels).double().mean())
@@ -260,7 +251,7 @@ class Backprop(_Supervised):
 
 @torch.no_grad()
 def predict(classifier: Classifier, images: Images, advance: Callable[[int], None] | None = None) -> Tensor:
-    """The class that the network in evaluation mode gives each image; features pass through half precision, as in training."""
+    """The predicted class of each image, in evaluation mode; features are rounded to half precision, as in training."""
     classifier.eval()
     device, found = classifier.head.weight.device, []
     for start in range(0, len(images), CHUNK):
@@ -272,12 +263,12 @@ def predict(classifier: Classifier, images: Images, advance: Callable[[int], Non
 
 @torch.no_grad()
 def predict_features(classifier: Classifier, features: Tensor) -> Tensor:
-    """The class of each image from its features."""
+    """The predicted class of each image from its features."""
     scores: Tensor = classifier.head(features.to(classifier.head.weight.device).float())
     return scores.argmax(dim=1).cpu()
 
 
 def norm_distance(classifier: Classifier) -> float:
-    """Mean of | |W_o| - 1 | over all units of all SoftHebb layers: it falls towards 0 as they converge."""
+    """Mean of | |W_o| - 1 | over all units of all SoftHebb layers; it approaches 0 as they converge."""
     norms = torch.cat([torch.linalg.vector_norm(layer.weight.detach().flatten(1), dim=1) for layer in softhebb_layers(classifier)])
     return float((norms - 1).abs().mean())

@@ -1,4 +1,4 @@
-"""The layers of a finished run under another head: no layer learns again."""
+"""A new head on the layers of a finished run."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _PREFIX = "network.blocks."
 
 
 def with_network(settings: SoftHebbSettings) -> tuple[SoftHebbSettings, Code, list[str]]:
-    """The settings with the network of the run that `layers` names, and the code of that run; without `layers` as they are, and their own.
+    """The settings with the network of the run `settings.layers`, and that run's code; without `layers`, the settings and their code.
 
     Returns:
         Settings, the user's code that they name, and lines for the user.
 
     Raises:
-        RunError: no run of SoftHebb, or one that is not finished.
-        InvalidArgument: `network` is given, and another.
+        RunError: no SoftHebb run, or an unfinished one.
+        InvalidArgument: `network` is given and differs.
     """
     if settings.layers is None:
         return settings, collect_places(named(settings)), []
@@ -40,7 +40,7 @@ def with_network(settings: SoftHebbSettings) -> tuple[SoftHebbSettings, Code, li
 
 
 def borrow(classifier: Classifier, layers: str) -> None:
-    """Give the network the layers of a finished run, with their BatchNorm statistics; its head stays as it is.
+    """Load the layers of a finished run, with their BatchNorm statistics, into a network; its head is unchanged.
 
     Raises:
         RunError: the run's tensors do not fit the network.

@@ -1,4 +1,4 @@
-"""What every kind of data set is turned into: rows of (bytes, label, name of the place), and which of them are the test set."""
+"""`Source`, the common form of all data sets: rows of encoded image, label and place, for training and test."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _ROLES = {"train": ("train", "training"), "test": ("test", "testing"), "validati
 
 @dataclass(frozen=True)
 class Row:
-    """One image as it lies there.
+    """One encoded image.
 
     Attributes:
-        data: the encoded bytes, or None where the data set has none.
+        data: the encoded bytes, or None if the data set has none.
         label: a number or a string.
         place: file, or split and row, for messages.
     """
@@ -29,7 +29,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Source:
-    """The rows of a data set; `test` is None where it has no test set, `classes` where it does not name them."""
+    """The rows of a data set. `test` is None if there is no test set, `classes` if the data set does not name its classes."""
 
     name: str
     train: Iterable[Row]
@@ -39,23 +39,26 @@ class Source:
 
 
 def some(things: Sequence[object], joint: str = ", ") -> str:
-    """The first few, and how many more there are."""
+    """The first few of several things as text, and the number of the others."""
     shown = joint.join(map(str, things[:_SHOWN]))
     return f"{shown}{joint}and {len(things) - _SHOWN} more" if len(things) > _SHOWN else shown
 
 
 def role(name: str) -> str | None:
-    """What a split or folder of this name is for: `train`, `test` or `validation`; None if the name does not say."""
+    """The role of a split or folder by its name: `train`, `test`, `validation`, or None."""
     return next((found for found, names in _ROLES.items() if name.lower() in names), None)
 
 
 def choose(data: str, kind: str, names: Iterable[str]) -> tuple[str | None, str | None, list[str]]:
-    """The names of the training and the test set, and notes on what is taken for another or not read.
+    """The names of the training and the test set, and notes on substituted and unused ones.
 
     Args:
-        data: what the names are from, for messages.
-        kind: what the names are of, `split` or `folder`.
-        names: of all splits or folders.
+        data: the data set, for messages.
+        kind: `split` or `folder`, for messages.
+        names: names of all splits or folders.
+
+    Raises:
+        InvalidArgument: several names have the same role.
     """
     found: dict[str | None, list[str]] = {}
     for name in names:

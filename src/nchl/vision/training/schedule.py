@@ -1,4 +1,4 @@
-"""What a step is a function of, besides the state: its images, its learning rate, and its named random numbers."""
+"""Images, learning rate and random numbers of each step, as functions of seed, phase, epoch and batch."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from torch import Tensor
 from nchl.seeds import Purpose, generator, weights_seed
 
 _HALVINGS = (0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9)
-# Streams of random numbers: those below are the phases' orders of images.
+# Streams of random numbers; smaller numbers are the phases' orders of images.
 _DROPOUT = 1_000_000
-_DRAWS = 1_000_000_000  # steps of an epoch, at most
+_DRAWS = 1_000_000_000  # most steps of an epoch
 
 
 def step_bounds(batch: int, batches: int, batch_size: int, images: int) -> slice:
-    """The images of one step in an epoch's order; the last step takes all that are left."""
+    """The range of one step in an epoch's order; the last step takes all remaining images."""
     return slice(batch * batch_size, images if batch == batches - 1 else (batch + 1) * batch_size)
 
 
 def count_batches(images: int, batch_size: int) -> int:
-    """Steps of an epoch. One image alone at the end has no statistics for BatchNorm: it joins the step before it."""
+    """Number of steps of an epoch. A single last image, too few for BatchNorm's statistics, is added to the step before it."""
     alone = images % batch_size == 1 and images > batch_size > 1
     return math.ceil(images / batch_size) - alone
 
@@ -35,13 +35,13 @@ def epoch_order(seed: int, phase: int, epoch: int, images: int) -> Tensor:
 
 
 def order_stream(number: int, *, labelled: bool) -> int:
-    """The stream of a phase's orders: a head behind others has the same, however many there were and wherever they ran."""
+    """The stream of a phase's orders; a head after other phases has the same stream, whatever these phases were."""
     return 0 if number == 0 else 1 if labelled else number + 1
 
 
 @contextmanager
 def drawing(seed: int, phase: int, epoch: int, batch: int, devices: list[torch.device]) -> Iterator[None]:
-    """What modules of the user's draw in one step from torch's own generators, as `nn.Dropout` does, is a function of the step too."""
+    """Seed torch's own generators for one step, since a user's modules may draw from them, as `nn.Dropout` does."""
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(weights_seed(seed, Purpose.TRAINING, epoch, phase * _DRAWS + batch))
         yield
@@ -49,15 +49,14 @@ def drawing(seed: int, phase: int, epoch: int, batch: int, devices: list[torch.d
 
 def halved_lr(lr: float, epoch: int, epochs: int) -> float:
     """Adam's learning rate: halved at 0.2, 0.35, 0.5, 0.6, 0.7, 0.8 and 0.9 of the epochs (10, 17, 25, ... of 50)."""
-    # The small number undoes the rounding of products such as 0.35 * 20.
+    # 1e-9 compensates the rounding of products such as 0.35 * 20.
     return lr * 0.5 ** sum(epoch >= math.floor(part * epochs + 1e-9) and epoch > 0 for part in _HALVINGS)
 
 
 def dropped(x: Tensor, p: float, seed: int, epoch: int, batch: int) -> Tensor:
     """Dropout whose mask is a function of (seed, epoch, batch); p counts in steps of 1/65,536.
 
-    Two random bytes decide a feature, or one bit where p is a half: torch's Bernoulli numbers would take longer than all the
-    rest of a step.
+    A feature takes two random bytes, or one bit if p is a half; torch's Bernoulli numbers would take longer than the rest of a step.
     """
     if p == 0:
         return x

@@ -1,4 +1,4 @@
-"""Where labelled images come from: find out which kind of data set a folder or name is."""
+"""Open a data set: a local folder of any kind, or a name at Hugging Face."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 from nchl.errors import InvalidArgument, require
 from nchl.vision.data.folders import read_folder
-from nchl.vision.data.rows import Source
+from nchl.vision.data.source import Source
 from nchl.vision.data.tables import as_tables, is_saved, parquet_files, read_parquet, read_saved, read_tables
 
 KNOWN = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
 
 
 def open_source(data: str) -> Source:
-    """Find out what `data` is: a local folder of any kind, or a name at Hugging Face.
+    """Open a local folder (parquet, `save_to_disk`, or a folder per class) or a data set at Hugging Face.
 
     Raises:
-        InvalidArgument: there is no such data, or it lacks what is needed.
+        InvalidArgument: there is no such data, or a part of it is missing.
     """
     folder = Path(data)
     if folder.is_dir():
@@ -36,7 +36,7 @@ def _download(data: str) -> dict[str, Any]:
     datasets = require("datasets", "vision")
     try:
         loaded = datasets.load_dataset(KNOWN.get(data, data))
-    # The library and the network below it raise a dozen kinds of errors; all mean the same to the user.
+    # The library and the network raise many kinds of errors, with the same meaning to the user.
     except Exception as error:
         raise InvalidArgument(
             f"{data!r} is no local folder, and Hugging Face could not give it ({type(error).__name__}: {str(error)[:200].strip()}); "
