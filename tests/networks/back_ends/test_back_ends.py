@@ -145,3 +145,19 @@ def test_programs_of_averages_are_written_once(monkeypatch):
     for t in range(6):
         network.step(torch.rand(3, 1, 6, 6, generator=torch.Generator().manual_seed(t)))
     assert len(written) == 2  # forward, and update
+
+
+@pytest.mark.skipif(bool(kernels.unavailable()), reason="no kernels here")
+@pytest.mark.parametrize("pooling", [nn.MaxPool2d(2), nn.AvgPool2d(2)], ids=["max", "average"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_pooling_is_added_to_the_other_edges_of_its_group(pooling: nn.Module, first: bool) -> None:
+    edges = [nchl.Edge("input", "sum", module=nn.Conv2d(2, 2, 2, stride=2)), nchl.Edge("input", "sum", module=pooling)]
+    lives = []
+    for backend in ("eager", "compiled"):
+        groups = {"input": (2, 4, 4), "sum": (2, 2, 2), "output": 1}
+        net = nchl.PlasticGraph(groups, [*(edges[::-1] if first else edges), ("sum", "output")], population=3, backend=backend)
+        net.set_hrules(torch.randn(3, net.nparams, generator=torch.Generator().manual_seed(0)))
+        x = torch.randn(4, 3, 2, 4, 4, generator=torch.Generator().manual_seed(1))
+        lives.append(torch.stack([net.step(row) for row in x]))
+        assert net.backend == backend
+    torch.testing.assert_close(*lives, rtol=1e-4, atol=1e-5)
