@@ -1,4 +1,4 @@
-"""What a network is given by users: numbers in any form, and teaching errors for all that is none.
+"""Arguments of users: numbers in any form are accepted, and everything else is an error that says what to write.
 
 In a process of its own, since the tests check the types of arguments (see conftest), which users do not.
 """

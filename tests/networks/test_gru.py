@@ -25,7 +25,7 @@ def observations(*shape: int) -> torch.Tensor:
 
 
 def torchs(genome: torch.Tensor, xs: torch.Tensor) -> torch.Tensor:
-    """What torch's own modules give for `xs (steps, inputs)`, with the genome in the order of their parameters."""
+    """The outputs of torch's own modules for `xs (steps, inputs)`, with the genome in the order of their parameters."""
     cell, out = nn.GRUCell(INPUTS, HIDDEN).double(), nn.Linear(HIDDEN, OUTPUTS).double()
     parameters = [*cell.parameters(), *out.parameters()]
     with torch.no_grad():

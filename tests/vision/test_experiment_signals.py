@@ -52,7 +52,7 @@ class Ask(experiment.Reporter):
 def settings(tmp_path: Path) -> SoftHebbSettings:
     (tmp_path / "tiny_networks.py").write_text(NETWORK)
     data = cifar_like(tmp_path / "images")
-    # No checkpoint falls due on the way: what is there afterwards was written because of the signal.
+    # No checkpoint is due on the way: the one there afterwards was written because of the signal.
     return SoftHebbSettings(data=str(data), network=f"{tmp_path / 'tiny_networks.py'}:tiny", epochs_head=4, threads=1, checkpoint_every=500)
 
 

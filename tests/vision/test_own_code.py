@@ -1,4 +1,4 @@
-"""A SoftHebb run carries the code of a user's network: what becomes of the original changes nothing, and is said."""
+"""A SoftHebb run has a copy of the code of a user's network: changes of the original have no effect and are reported."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from nchl.runs.options import Option, check_kind, option
 _DATA, _NETWORK, _LAYERS, _HEAD, _RUN = "data", "network", "unsupervised layers", "linear head, or backpropagation", "run"
 SHARINGS = ("sum", "max", "min", "median", "mean")
 METHODS = ("softhebb", "random", "backprop")
+NETWORKS = ("thesis", "softhebb", "softhebb-small")
 _WHILE_LEARNING = ("sharing", "competition", "lr", "batch_size", "schedule")  # without meaning if no layer learns
 
 
@@ -118,8 +119,8 @@ class SoftHebbSettings:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InvalidArgument(f"expected {said(name, value)} above 0, got {value}")
-        if self.network is not None and ":" not in self.network and self.network not in ("thesis", "softhebb", "softhebb-small"):
-            raise UnknownName("network", self.network, ("thesis", "softhebb", "softhebb-small", "FILE.py:NAME"))
+        if self.network is not None and ":" not in self.network and self.network not in NETWORKS:
+            raise UnknownName("network", self.network, (*NETWORKS, "FILE.py:NAME"))
 
     def with_absolute_paths(self) -> SoftHebbSettings:
         """The same settings with absolute paths, so that the run can be resumed from any folder."""

@@ -1,4 +1,4 @@
-"""Back ends agree on who is finite at the end of an episode: also where a weight overflows in its very last update."""
+"""Back ends agree on which individuals are finite at the end of an episode, also if a weight overflows in the last update."""
 
 from __future__ import annotations
 

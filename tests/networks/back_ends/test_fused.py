@@ -258,7 +258,7 @@ def test_the_kernel_leaves_out_each_individual_that_is_not_active():
 
 
 @needs_compiler
-def test_blocks_in_which_nobody_is_active_are_left_out():
+def test_blocks_without_an_active_individual_are_skipped():
     population = 4 * BLOCK
     everyone, some = (make("oja", population, "compiled", **SETTINGS["oja"]) for _ in range(2))
     active = torch.zeros(population, dtype=torch.bool)

@@ -163,7 +163,7 @@ def test_same_bits_with_any_threads_and_in_any_place(chosen: dict[str, Any], dty
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("normalise", [n.replace("C", "0.5") for n in NORMALISATIONS])
 def test_weights_that_are_all_alike_or_zero_stay(normalise: str, dtype: torch.dtype, backend: str) -> None:
-    """What would divide by 0 stays: the deviation of equal weights is 0, whatever rounding makes of their sum."""
+    """Weights that would be divided by 0 are unchanged: the deviation of equal weights is 0 despite the rounding of their sum."""
     for value in (0.1, 0.0):
         net = network((3, 7, 5, 2), 2, backend, normalise=normalise, dtype=dtype)
         net.set_hrules(torch.zeros(net.nparams))

@@ -34,7 +34,7 @@ Reversal = example()
 
 
 class Own(Reversal):
-    """What the tests below break, one way each."""
+    """A correct class, which each of the tests below breaks in one way."""
 
     def __init__(self) -> None:
         super().__init__(3, 2)

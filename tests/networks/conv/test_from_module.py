@@ -119,7 +119,7 @@ def test_float32_kernels_stay_with_torch_in_float64(sharing: str, termwise: bool
 @pytest.mark.skipif(bool(kernels.unavailable()), reason="no kernels here")
 @pytest.mark.parametrize("termwise", [False, True])
 def test_overflow_comes_out_as_in_torch(termwise: bool) -> None:
-    """Who has rules or observations out of bounds gets infinities and NaN as torch has them, and hurts nobody else."""
+    """An individual with extreme rules or observations gets torch's infinities and NaN; the others are unaffected."""
     lives = []
     for backend in ("eager", "compiled"):
         network = nchl.from_module(small(), (2, 8, 7), termwise=termwise, population=4, dtype=torch.float32, backend=backend)
@@ -174,7 +174,7 @@ def test_who_is_not_active_is_left_as_he_is() -> None:
 
 
 def test_one_genome_after_the_other_and_one_batch_after_the_other() -> None:
-    """What is kept between steps follows the rules, the batch and a new life."""
+    """Tensors kept between steps follow the rules, the batch and a new lifetime."""
     for termwise in (False, True):
         network = nchl.from_module(small(), (2, 8, 7), population=2, termwise=termwise)
         fresh = nchl.from_module(small(), (2, 8, 7), population=2, termwise=termwise)

@@ -1,4 +1,4 @@
-"""Plasticity in time against plain loops over neurons, and against the reference vectors: whatever the back end, alone or in company."""
+"""Plasticity in time against loops over neurons and reference vectors, with each back end, alone and inside a population."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is on the pictures of a SoftHebb run."""
+"""The pictures of a SoftHebb run."""
 
 from __future__ import annotations
 

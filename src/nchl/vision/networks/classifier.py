@@ -20,8 +20,6 @@ from nchl.seeds import Purpose, weights_seed
 from nchl.vision.networks.layers import SoftHebbConv2d, softhebb_layers
 from nchl.vision.networks.triangle import Triangle, TriangleMaxPool2d
 
-NETWORKS = ("thesis", "softhebb", "softhebb-small")
-
 
 @dataclass(frozen=True)
 class Block:
@@ -135,7 +133,7 @@ def build(
         elif network in _PRESETS:
             blocks = _preset(network, image_shape)
         else:
-            raise UnknownName("network", network, [*NETWORKS, "FILE.py:NAME"])
+            raise UnknownName("network", network, [*_PRESETS, "FILE.py:NAME"])
         classifier = Classifier(blocks, image_shape, classes)
     shared = [name for name, value in (("--sharing", sharing), ("--competition", competition)) if value is not None]
     if shared and not any(isinstance(layer, SoftHebbConv2d) for layer in softhebb_layers(classifier)):

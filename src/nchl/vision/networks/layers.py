@@ -7,7 +7,6 @@ The output is computed with the weights before the step. No gradient is needed.
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -18,7 +17,6 @@ from nchl.errors import InvalidArgument, ShapeError, UnknownName
 from nchl.rules.kernels import softhebb as kernels
 from nchl.rules.softhebb import check_names, kernel_rows, rows_to_kernel, shared_update, soft_wta, unfold
 
-LearningRate = Literal["norm", "constant"]
 PADDING_MODES = ("zeros", "reflect")
 
 

@@ -1,1 +1,1 @@
-"""What an experiment writes down and shows: run folder, summary, pictures, progress."""
+"""The outputs of an experiment: run folder, summary, pictures, progress."""

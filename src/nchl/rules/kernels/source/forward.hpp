@@ -11,7 +11,7 @@ template <class T> struct Scratch {  // of one thread
     std::vector<size_t> taps;
 };
 
-// B output channels; `in` are the TILES places of the first tap, `taps` the distances to the others.
+// B output channels; `in` are the TILES addresses of the first tap, `taps` the offsets of the others.
 template <class T, int B>
 static void tiles(const T* const* in, const std::vector<size_t>& taps, const T* rows, const T* bias, typename Lanes<T>::V (*sums)[TILES]) {
     using L = Lanes<T>;
@@ -33,7 +33,7 @@ static void tiles(const T* const* in, const std::vector<size_t>& taps, const T* 
 
 template <class T> static void convolve(const Geometry& g, const T* x, const T* kernel, const T* bias, T* y, Scratch<T>& s) {
     using L = Lanes<T>;
-    // Padding as zeros that are there: every tap then meets every output position.
+    // Padding is copied as zeros, so that every tap has an input at every output position.
     const int height = (g.out_h - 1) * g.stride_h + (g.kernel_h - 1) * g.dilation_h + 1;
     const int width = (g.out_w - 1) * g.stride_w + (g.kernel_w - 1) * g.dilation_w + 1;
     const int rows = std::min(g.height, height - g.top), columns = std::min(g.width, width - g.left);
@@ -92,7 +92,7 @@ template <class T> static void multiply(int inputs, int outputs, const T* x, con
     for (int j = 0; j < outputs; ++j) y[j] = dot(x, weight + static_cast<size_t>(j) * inputs, inputs) + (bias ? bias[j] : T(0));
 }
 
-// The larger, or what is not a number.
+// The larger, or NaN if one is NaN.
 template <class V> static inline V most(V a, V b) {
     const V more = larger(a, b);
     return a == a ? more : a;
@@ -106,7 +106,7 @@ template <class T> static void along(const T* line, int kernel, int stride, int 
     }
 }
 
-// Max pooling without padding: down the rows in whole vectors, then along the line that is left.
+// Max pooling without padding: over the rows in whole vectors, then along the remaining line.
 template <class T> static void pool(const Geometry& g, const T* x, T* y, Scratch<T>& s) {
     using L = Lanes<T>;
     s.line.grow(g.width + 2 * L::N);

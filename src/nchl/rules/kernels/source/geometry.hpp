@@ -1,4 +1,4 @@
-// Index arithmetic of a convolution: where the neurons that one kernel tap connects lie in memory.
+// Index arithmetic of a convolution: the addresses of the neurons that a kernel tap connects.
 #pragma once
 #include "vectors.hpp"
 
@@ -11,7 +11,7 @@ struct Geometry {
     size_t weights() const { return static_cast<size_t>(outputs) * group_channels() * taps(); }
 };
 
-// Output positions whose tap falls inside the input: a rectangle.
+// The rectangle of output positions with the tap inside the input.
 struct Rectangle {
     int y0, x0, rows, columns;
     int size() const { return rows * columns; }
@@ -50,8 +50,8 @@ template <class T, class F> static inline void write_out(int n, F f, T* out) {
     if (i < n) store_first(out + i, f(i), n - i);
 }
 
-// Maps of neurons, with rows of whole vectors. The columns are sorted by their remainder modulo a stride, so that what a tap
-// meets in one row is contiguous. What lies behind a row's end is anything.
+// Maps of neurons, with rows of whole vectors. The columns are sorted by their remainder modulo a stride, so that the inputs of a tap
+// in one row are contiguous. Values beyond a row's end are undefined.
 template <class T> class Planes {
     Buffer<T> memory, line;
     int stride = 1, height = 0, width = 0;
@@ -66,7 +66,7 @@ template <class T> class Planes {
     }
     T* data() { return memory.data(); }
     void clear(int channels) { std::fill_n(data(), channel * channels, T(0)); }
-    // Where column x of a row is.
+    // The offset of column x in a row.
     size_t at(int c, int y, int x) const {
         const size_t row = c * channel + y * pitch;
         return stride == 1 ? row + x : row + x % stride * phase + x / stride;
@@ -85,7 +85,7 @@ template <class T> class Planes {
     }
 };
 
-// Calls f(place, load) for each vector of n numbers; in the last one, load reads no further than the numbers go.
+// Calls f(offset, load) for each vector of n numbers; in the last one, load does not read beyond the numbers.
 template <class T, class F> static inline void vectors(int n, F f) {
     using L = Lanes<T>;
     int i = 0;

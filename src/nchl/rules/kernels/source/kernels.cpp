@@ -1,16 +1,16 @@
-// What Python calls: a list of instructions, done one after the other by each individual of a population; individuals are
-// spread over threads once for the whole list, and no result depends on the thread.
+// The functions that Python calls: they run a list of instructions for each individual of a population. Individuals are
+// distributed to threads once for the whole list, and no result depends on the thread.
 #include "forward.hpp"
 #include "move.hpp"
 
 enum Kind { COPY, CONVOLVE, MULTIPLY, TANH, RELU, POOL, MOVE_CONV, STILL_TERMS, MOVE_LINEAR, MOVE_SYNAPTIC };
 
-// As `Instruction` in __init__.py. Arrays hold one individual after the other; x and before: `inputs` numbers each, y and after:
+// As `_Instruction` in program.py. Arrays hold one individual after the other; x and before: `inputs` numbers each, y and after:
 // `outputs`, everything else: `weights`. Before: A, C, D, eta of the inputs; after: B, C, D, eta of the outputs.
 template <class T> struct Instruction {
     int32_t kind, sharing, inputs, outputs, weights, normalise;
     Geometry g;
-    int32_t bias_each;  // numbers of `bias` that each individual has of its own; 0: all share it
+    int32_t bias_each;  // numbers of `bias` per individual; 0: all share it
     const T *x, *bias, *before[4], *after[4], *synapses[5];
     T *y, *weight, *constant, *rate;
     uint8_t* overflow;
@@ -28,7 +28,7 @@ template <class T> static Neurons<T> individual(const Instruction<T>& i, size_t 
             i.before[3] + in, i.after[0] + out, i.after[1] + out, i.after[2] + out, i.after[3] + out};
 }
 
-// Row `row` is one observation of individual `row / batch`; only forward instructions know batches.
+// Row `row` is one observation of individual `row / batch`; only forward instructions have batches.
 template <class T> static void carry_out(const Instruction<T>& i, size_t row, size_t batch, Room<T>& room) {
     const size_t p = row / batch, at = p * i.weights;
     const T* x = i.x + row * i.inputs;
@@ -64,7 +64,7 @@ template <class T> static void carry_out(const Instruction<T>& i, size_t row, si
     if (i.normalise) normalise(i.weights, weight);
 }
 
-// `active (people)`, or null for everyone: the others are not touched.
+// `active (people)`, or null for all; inactive individuals are not touched.
 template <class T> static void run(const Instruction<T>* list, int count, int people, int batch, int threads, const uint8_t* active) {
     std::vector<int> rows;
     for (int row = 0; row < people * batch; ++row)

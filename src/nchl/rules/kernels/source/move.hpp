@@ -2,7 +2,7 @@
 #pragma once
 #include "share.hpp"
 
-// NcHL; C a of the two sides and the other products stand in `near`.
+// NcHL; `near` has C a of the two sides and the other products.
 template <class T> static void move_linear(int inputs, int outputs, const Neurons<T>& r, Buffer<T>& near, T* weight) {
     near.grow(2 * inputs);
     T *Aa = near.data(), *Ca = Aa + inputs;
@@ -27,14 +27,14 @@ template <class T> static void move_synaptic(int inputs, int outputs, const T* p
     }
 }
 
-// Divides by the largest absolute weight; zeros stay, and so does everything where a weight is not a number.
+// Divides by the largest absolute weight; unchanged if all are zero or one is NaN.
 template <class T> static void normalise(size_t count, T* weight) {
     using L = Lanes<T>;
     Largest<T> most;
     vectors<T>(count, [&](int i, auto load) { most.see(load(weight + i)); });
     const T largest = most.value(), near = sizeof(T) == 4 ? T(1e30) : T(1e300), inverse = 1 / largest;
     if (largest < near && inverse < near) {
-        // Dividing is slow. The product's error, computed exactly and taken off, leaves the same quotient.
+        // Division is slow. Multiplication with an exact correction of its error gives the same quotient.
         map(count, weight, [=](typename L::V w) {
             const auto quotient = w * inverse;
             return quotient + (w - quotient * largest) * inverse;

@@ -2,23 +2,23 @@
 //
 //     dK[k] = agg over connections (p -> q) of (eta_p + eta_q) / 2 (A_p a_p + B_q a_q + C_p C_q a_p a_q + D_p D_q)
 //
-// A strip of output rows at a time, so that all it needs stays in the first cache; within it a block of input channels and
-// output channels at a time, under one tap, so that each number that is loaded serves several connections.
+// A strip of output rows at a time, so that its data stays in the first-level cache; within it a block of input channels and
+// output channels at a time, under one tap, so that each loaded number serves several connections.
 #pragma once
 #include "geometry.hpp"
 #include "nchl.hpp"
 
 enum Sharing { MAX, MIN, MEAN, MEDIAN };
 enum Form { CHANGE, PRODUCT, SUM };  // of a connection: its change (twice), or the product or the sum of one number of each side
-static constexpr int BLOCK = 3, NEAR = 40 * 1024, AHEAD = 2048;  // channels of a block; bytes of a strip; bytes to what is fetched meanwhile
+static constexpr int BLOCK = 3, NEAR = 40 * 1024, AHEAD = 2048;  // channels of a block; bytes of a strip; prefetch distance in bytes
 
 template <class T> struct Neurons {  // of one individual
     const T *pre, *post, *A_in, *C_in, *D_in, *eta_in, *B_out, *C_out, *D_out, *eta_out;
 };
 
 struct Tap {
-    Rectangle here;   // outputs that it connects
-    ptrdiff_t input;  // from the planes' begin to what it meets at the first output of row 0, of channel 0
+    Rectangle here;   // its outputs
+    ptrdiff_t input;  // offset of its input at the first output of row 0, of channel 0
 };
 
 template <class T> struct Workspace {  // of one thread
@@ -66,7 +66,7 @@ template <class T, int MODE, int S = Lanes<T>::N / 2> static inline void fold(ty
     if constexpr (S > 1) fold<T, MODE, S / 2>(x);
 }
 
-// What one tap connects in a strip: rows of two sides, of the block's first channels; `step`s to the next row and channel.
+// The connections of a tap in a strip: rows of two sides, of the block's first channels; `step`s to the next row and channel.
 template <class T> struct Patch {
     const T *in[4], *out[4];
     size_t in_row, in_channel, out_row, out_channel;
@@ -74,7 +74,7 @@ template <class T> struct Patch {
 };
 
 // Of CH input channels with OUT output channels each; the lanes of the aggregates so far are in `sums`. For a median the
-// connections themselves are written to `values`, and `sums` is left alone.
+// connections are written to `values`, and `sums` is unchanged.
 template <class T, int MODE, int FORM, int CH, int OUT> static void add(const Patch<T>& p, T* sums, T* const* values) {
     using L = Lanes<T>;
     using V = typename L::V;
@@ -164,7 +164,7 @@ template <class T, int MODE> class Shares {
             for (auto& v : w.values) v.grow(whole_vectors<T>(g.positions()));
     }
 
-    // False where a connection could overflow: comparisons could then drop a NaN, and the caller takes the slow way.
+    // False if a connection could overflow: comparisons could then drop a NaN, and the caller uses the torch function.
     bool prepare(const Neurons<T>& r, bool still) {
         T in[4], out[4];
         lay(w.in, g.channels, g.height, g.width, g.stride_w, r.pre, r.A_in, r.C_in, r.D_in, r.eta_in, still, in);
@@ -251,7 +251,7 @@ template <class T, int MODE> class Shares {
         return room > reach ? std::max<size_t>(1, (room - reach) / (in + out)) : 1;
     }
     size_t in_row() { return w.in[0].pitch * g.stride_h; }
-    // Where the input lies that a tap connects with the output at (y, first column of its rectangle).
+    // The input that a tap connects with the output at (y, first column of its rectangle).
     size_t input(int c, int tap, int y) { return w.taps[tap].input + c * w.in[0].channel + y * in_row(); }
     Patch<T> patch_of(int first, int arrays, int c, int tap, int o, int y, int rows) {
         Patch<T> p;
@@ -289,7 +289,7 @@ template <class T, int MODE> class Shares {
 };
 
 // Adds the update to one individual's kernel. `constant` and `rate` are the aggregates of D and eta, or null: per connection.
-// False where a number could overflow; then nothing was changed.
+// False if a number could overflow; then the kernel is unchanged.
 template <class T, int MODE>
 static bool share(const Geometry& g, const Neurons<T>& r, Workspace<T>& w, const T* constant, const T* rate, T* kernel) {
     Shares<T, MODE> shares(g, w);
@@ -307,7 +307,7 @@ static bool share(const Geometry& g, const Neurons<T>& r, Workspace<T>& w, const
     return true;
 }
 
-// The aggregates of D and eta, which last for a life. False as above.
+// The aggregates of D and eta, which are constant within a lifetime. False as above.
 template <class T, int MODE> static bool still_terms(const Geometry& g, const Neurons<T>& r, Workspace<T>& w, T* constant, T* rate) {
     Shares<T, MODE> shares(g, w);
     if (!shares.prepare(r, true)) return false;

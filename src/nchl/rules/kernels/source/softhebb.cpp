@@ -1,10 +1,10 @@
-// What a SoftHebb step does besides its two matrix products: patches, the soft winner-take-all, the move of the weights, and Triangle.
+// The operations of a SoftHebb step besides its two matrix products: patches, the soft winner-take-all, the weight step, and Triangle.
 //
-//     s = softmax(t u), with a minus for all but the winner        dW_o = total_o - (total_o . W_o) W_o
+//     s = softmax(t u), negated for all but the winner             dW_o = total_o - (total_o . W_o) W_o
 //     W_o += lr * | |W_o| - 1 | ** power / max|dW| * dW_o
 //
-// total = sum of s x over batch and positions; sum of s u over them is total_o . W_o, because u = W x. No number depends on how
-// many threads there are: each belongs to one row, and a largest value has no order.
+// total = sum of s x over batch and positions; sum of s u over them is total_o . W_o, because u = W x. No result depends on the
+// number of threads: each belongs to one row, and a maximum has no order.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -12,7 +12,7 @@
 #include <limits>
 #include <vector>
 
-static constexpr float NOTHING = -60.0f;  // exp of it counts as nothing, and keeps denormal numbers away
+static constexpr float NOTHING = -60.0f;  // its exp is negligible and not denormal
 
 // exp of -60 <= x <= 0, as 2**n e**r with |r| <= ln 2 / 2; to two units in the last place, and exactly 1 for 0.
 static inline float small_exp(float x) {
@@ -152,7 +152,7 @@ void move(int64_t units, int64_t fan_in, int32_t threads, int32_t by_norm, float
 }
 
 // The largest relu(u - mean over the channels) in each window of images (batch, height, width, channels); windows reach over the
-// edge by `padding`. What is not negative keeps its order as an integer, and NaN stands above all: so the largest is taken of bits.
+// edge by `padding`. The bits of numbers that are not negative sort as integers, with NaN above all, so the largest bits are taken.
 void triangle_max_pool(const int64_t* sizes, int32_t threads, const float* us, int32_t* out) {
     const int64_t batch = sizes[0], height = sizes[1], width = sizes[2], channels = sizes[3], size = sizes[4], stride = sizes[5];
     const int64_t padding = sizes[6], out_height = sizes[7], out_width = sizes[8], out_line = out_width * channels;

@@ -2,13 +2,13 @@
 //
 //     dW[o, k] = share over positions p of   sum over the batch of s[b, p, o] x[b, p, k]  -  decay[p, o] W[o, k]
 //
-// The lanes of a vector are elements k of one unit; all positions of a vector are made, shared and forgotten. The median comes
+// The lanes of a vector are elements k of one unit; all positions of a vector are computed, shared and dropped. The median comes
 // from a sorting network (Batcher's merge exchange), which sorts all lanes at once. No number depends on the number of threads.
 #include "vectors.hpp"
 
 using L = Lanes<float>;
 using V = L::V;
-static constexpr int64_t UNITS = 4;  // that share what they load of the patches
+static constexpr int64_t UNITS = 4;  // that share loaded patches
 
 // The vectors of one unit, or of UNITS of them, one after the other: `moves` is (units, positions).
 template <int64_t N>

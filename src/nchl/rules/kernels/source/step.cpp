@@ -1,17 +1,17 @@
-// One step of a population of NcHL graphs with dense edges: each weight is read once, moved by the update that waits, multiplied and
-// written. It exists because torch.compile takes 1.9 times as long: it does not share what four rows load of the presynaptic side.
+// One step of a population of NcHL graphs with dense edges: each weight is read once, moved by the waiting update, multiplied and
+// written. torch.compile takes 1.9 times as long: it does not share loads of the presynaptic side between four rows.
 //
 //     D = (eta_i + eta_j) / 2 * (A_i a_i + B_j a_j + C_i a_i C_j a_j + D_i D_j),    E = gamma E + D,    W += m E,    x = f(sum of W x)
 //
 // group by group. One individual is one task. Every sum is over a row, in an order that follows from the row's length alone.
-// A trace is a second matrix to read and write, and memory is what a step costs: between two changes of the weights only what the rule
-// saw is kept, and the change of the weights takes the steps since the last one into the trace in the same pass.
+// A trace is a second matrix to read and write, and memory traffic dominates a step. Between two changes of the weights only the
+// activations of the rule are kept; the change of the weights adds the steps since the last one to the trace in the same pass.
 #include "nchl.hpp"
 #include "tanh.hpp"
 #include <cmath>
 
-static constexpr int ROWS = 4;      // that share what they load of the presynaptic neurons
-static constexpr int AHEAD = 4096;  // bytes from a weight to the one that is fetched meanwhile: the next rows, then the next individual's
+static constexpr int ROWS = 4;      // that share loads of the presynaptic neurons
+static constexpr int AHEAD = 4096;  // prefetch distance in bytes: the next rows, then the next individual's
 
 // The sum of each of N vectors that follow one another, in one vector: in each round, half as many vectors hold half as long sums.
 template <class T, int S> static inline void fold(typename Lanes<T>::V* x) {
@@ -41,13 +41,13 @@ template <class T> struct Side {
     explicit Side(Buffer<T>* of) : own(of[0].data()), C(of[1].data()), D(of[2].data()), half(of[3].data()) {}
 };
 
-// What a pass does to a weight: nothing, W += D, W += m D, E = gamma E + D for each step and W += m E, E alone.
+// The effect of a pass on a weight: none, W += D, W += m D, E = gamma E + D for each step and W += m E, E alone.
 enum Mode { STILL, PLAIN, SCALED, TRACED, REMEMBERED };
 
 template <class T> struct Move {
     T gain = 1, gamma = 0;
     T* trace = nullptr;  // of the edge's first weight
-    int steps = 1;       // whose changes go into the trace
+    int steps = 1;       // with changes for the trace
     int in = 0, out = 0; // from one step's numbers to the next, in `Side`
 };
 
@@ -71,7 +71,7 @@ static inline __attribute__((always_inline)) void traced(const Side<T>& in, cons
     }
 }
 
-// B rows from row j on. Lanes that are not the row's, or not for the first time, are kept out of the sums.
+// B rows from row j on. Lanes beyond the row, or counted already, are left out of the sums.
 template <class T, int B, Mode M>
 static inline void rows(const Side<T>& in, const Side<T>& out, const Move<T>& move, const T* x, int inputs, int j, T* weight, T* lanes) {
     using L = Lanes<T>;
@@ -92,7 +92,7 @@ static inline void rows(const Side<T>& in, const Side<T>& out, const Move<T>& mo
         __builtin_prefetch(reinterpret_cast<const char*>(row[b] + i) + AHEAD);
         if (TRACES) __builtin_prefetch(reinterpret_cast<const char*>(trace[b] + i) + AHEAD);
     };
-    // The change of one weight vector by the step that waits, of row b.
+    // The change of one weight vector of row b by the waiting step.
     const auto plain = [&](V now, int b, V Aa, V Ca_in, V D_in, V half) __attribute__((always_inline)) {
         const V change = nchl(half + rate[b], Aa, Ba[b], Ca_in, Ca[b], D_in, Db[b]);
         return M == SCALED ? now + L::all(move.gain) * change : now + change;
@@ -129,7 +129,7 @@ static inline void rows(const Side<T>& in, const Side<T>& out, const Move<T>& mo
     int i = 0;
     for (; i < pairs; i += L::N) whole(i);
     if (left && pairs >= 0) {
-        // The last two vectors overlap; both are loaded before either is written, and what they share counts once.
+        // The last two vectors overlap; both are loaded before either is written, and shared lanes count once.
         const int last = inputs - L::N;
         const auto inside = L::first(L::N - left);
         const V a = L::load(x + i), a_last = L::load(x + last);
@@ -184,7 +184,7 @@ template <class T, Mode M> static void pass(Workspace<T>& w, const Move<T>& move
 
 enum Normalise { NONE, MAX, ROW, ZSCORE, CLIP };
 
-// Divides by the largest absolute weight; zeros stay, and so does everything where a weight is not a number.
+// Divides by the largest absolute weight; unchanged if all are zero or one is NaN.
 template <class T> static void by_largest(T* weight, size_t count) {
     using L = Lanes<T>;
     typename L::V most = {};
@@ -217,7 +217,7 @@ template <class T, class F> static T sum(const T* weight, size_t count, F f) {
     return all;
 }
 
-// What would divide by 0 stays.
+// Weights that would be divided by 0 are unchanged.
 template <class T> static void normalise(int kind, T limit, T* weight, int inputs, int outputs) {
     using V = typename Lanes<T>::V;
     const size_t count = static_cast<size_t>(inputs) * outputs;
@@ -229,24 +229,24 @@ template <class T> static void normalise(int kind, T limit, T* weight, int input
                 for (int i = 0; i < inputs; ++i) row[i] /= std::sqrt(squares);
         }
     if (kind == ZSCORE) {
-        const T first = *weight;  // differences from one weight: the deviation of equal weights is 0, whatever the rounding
+        const T first = *weight;  // differences from one weight: the deviation of equal weights is 0 despite rounding
         const T mean = first + sum(weight, count, [=](V v) { return v - first; }) / count;
         const T variance = sum(weight, count, [=](V v) { return (v - mean) * (v - mean); }) / count;
         if (variance > 0)
             for (size_t i = 0; i < count; ++i) weight[i] = (weight[i] - mean) / std::sqrt(variance);
     }
-    if (kind == CLIP)  // a weight that is not finite stays so
+    if (kind == CLIP)  // a weight that is not finite is unchanged
         for (size_t i = 0; i < count; ++i) {
             const T clipped = weight[i] < -limit ? -limit : weight[i] > limit ? limit : weight[i];
             weight[i] = weight[i] - weight[i] == 0 ? clipped : weight[i];
         }
 }
 
-// Of one group of neurons: activations (people, neurons) of the last step, what the rule saw of it and of the step before, the
+// Of one group of neurons: activations (people, neurons) of the last step, their average and that of the step before, the
 // activations in a mean (people, window, neurons), and the rule's numbers with `stride` from one individual to the next.
 template <class T> struct Group {
     T *last, *seen, *before, *history;
-    T *past, *past_before;  // (people, capacity, neurons): what the rule saw in steps that are not in the trace yet
+    T *past, *past_before;  // (people, capacity, neurons): averages of steps that are not in the trace yet
     const T *A, *B, *C, *D, *eta;
     int64_t stride;
 };
@@ -256,7 +256,7 @@ template <class T> struct Edge {
 };
 
 enum Function { TANH, IDENTITY, RELU };
-// The update that waits: none; weights (and traces) move; what the rule saw is put to the past; the past goes into the traces.
+// The waiting update: none; weights (and traces) move; averages are appended to the past; the past is added to the traces.
 enum Update { NOTHING, APPLY, KEEP, SETTLE };
 
 struct Plan {
@@ -313,7 +313,7 @@ static void carry(const Plan& plan, int e, int p, const Group<T>* groups, const 
         Move<T> move{gain ? gain[p] : T(1), T(plan.gamma), edge.trace ? edge.trace + p * size : nullptr};
         move.steps = gather(plan, w, groups[pre], groups[post], p, ends[2], inputs, outputs);
         move.in = (inputs + Lanes<T>::N - 1) / Lanes<T>::N * Lanes<T>::N, move.out = (outputs + Lanes<T>::N - 1) / Lanes<T>::N * Lanes<T>::N;
-        // Without a forward too the sums are taken, of something: the same code gives the same bits.
+        // The sums are computed without a forward pass too, since the same code gives the same bits.
         const T* of = x ? x : w.in[0].data();
         if (edge.trace && applies) pass<T, TRACED>(w, move, of, inputs, outputs, weight);
         else if (edge.trace) pass<T, REMEMBERED>(w, move, of, inputs, outputs, weight);
@@ -324,7 +324,7 @@ static void carry(const Plan& plan, int e, int p, const Group<T>* groups, const 
     if (x && (!moves || (plan.normalise && applies))) pass<T, STILL>(w, Move<T>{}, x, inputs, outputs, weight);
 }
 
-// What the rule saw in the step that waits becomes part of the past.
+// Appends the averages of the waiting step to the past.
 template <class T> static void keep(const Plan& plan, int p, const Group<T>* groups) {
     for (int g = 0; g < plan.groups; ++g) {
         const size_t n = plan.nodes()[g], at = (static_cast<size_t>(p) * plan.capacity + plan.past) * n;
@@ -333,7 +333,7 @@ template <class T> static void keep(const Plan& plan, int p, const Group<T>* gro
     }
 }
 
-// Each group's sums over its edges, in their order, then its function; the new activations stand one group after the other in `now`.
+// Each group's sums over its edges, in their order, then its function; `now` has the new activations group by group.
 template <class T>
 static void individual(const Plan& plan, int p, const Edge<T>* edges, const Group<T>* groups, const T* gain, const T* x, T* y, Workspace<T>& w) {
     using L = Lanes<T>;
@@ -355,7 +355,7 @@ static void individual(const Plan& plan, int p, const Edge<T>* edges, const Grou
             if (ends[1] != g) continue;
             const T* source = nullptr;
             if (plan.forward && ends[2]) {
-                w.next.grow(nodes[ends[0]]);  // a copy with room behind it, as the vectors need
+                w.next.grow(nodes[ends[0]]);  // a copy with spare room, as the vectors need
                 std::copy_n(groups[ends[0]].last + static_cast<size_t>(p) * nodes[ends[0]], nodes[ends[0]], w.next.data());
                 source = w.next.data();
             } else if (plan.forward) {
@@ -402,7 +402,7 @@ static void individual(const Plan& plan, int p, const Edge<T>* edges, const Grou
     std::copy_n(groups[plan.groups - 1].last + static_cast<size_t>(p) * outputs, outputs, y + static_cast<size_t>(p) * outputs);
 }
 
-// `active (people)`, or null for all: the others are not touched, and their outputs are zeros. `gain (people)`, or null for 1.
+// `active (people)`, or null for all; inactive individuals are not touched, and their outputs are zeros. `gain (people)`, or null for 1.
 template <class T>
 static void step(const Plan& plan, const uint8_t* active, const Edge<T>* edges, const Group<T>* groups, const T* gain, const T* x, T* y) {
     std::vector<int> chosen;

@@ -81,7 +81,7 @@ template <class V, class I> static inline V pick(V a, V b, I from) {
 #endif
 }
 
-// Scratch memory that only grows, aligned to a vector and with two vectors to spare behind its end.
+// Scratch memory that only grows, aligned to a vector and with two spare vectors at its end.
 template <class T> class Buffer {
     std::vector<T> memory;
 
@@ -96,7 +96,7 @@ template <class T> class Buffer {
     }
 };
 
-// Denormal numbers are flushed in every thread alike: a result must not depend on who computed it.
+// Denormal numbers are flushed in every thread: a result must not depend on the thread.
 struct FlushDenormals {
 #if defined(__SSE2__)
     unsigned before = _mm_getcsr();
