@@ -93,13 +93,14 @@ def test_the_error_of_one_ends_the_others_and_comes_out() -> None:
 
 
 def test_a_signal_ends_all_before_it_goes_on() -> None:
-    lanes, still = Lanes(2), threading.Event()
+    lanes, still, both = Lanes(2), threading.Event(), threading.Barrier(2, timeout=30)
 
     def interrupts() -> None:
-        time.sleep(0.2)
+        both.wait()
         _thread.interrupt_main()
 
     def plays() -> None:
+        both.wait()
         try:
             patient(lanes)
         finally:
@@ -115,20 +116,24 @@ def test_a_signal_ends_all_before_it_goes_on() -> None:
 
 def test_nothing_is_left_playing_by_a_signal_that_comes_while_the_first_one_ends_it() -> None:
     """Two Ctrl-C in a notebook: the next call would meet lives of this one."""
-    lanes, still, both = Lanes(2), threading.Event(), threading.Barrier(2)
+    lanes, still, both = Lanes(2), threading.Event(), threading.Barrier(2, timeout=30)
+    ending, struck = threading.Event(), threading.Event()
 
     def strike() -> None:
         both.wait()
-        for seconds in (0.1, 0.2):
-            time.sleep(seconds)
+        os.kill(os.getpid(), signal.SIGINT)
+        if ending.wait(30):  # otherwise a second one would end the tests
             os.kill(os.getpid(), signal.SIGINT)
+        struck.set()
 
     def plays() -> None:
         both.wait()
         try:
             patient(lanes)
         finally:
-            time.sleep(0.5)  # long enough to hear the second one
+            ending.set()
+            struck.wait(60)
+            time.sleep(0.1)  # the caller hears the second one while this still plays
             still.set()
 
     striker = threading.Thread(target=strike)

@@ -207,7 +207,7 @@ def test_a_signal_ends_cleanly_and_says_how_to_go_on(number: int, code: int, tmp
     while "generation" not in process.stderr.readline():
         pass
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == code
     assert f"nchl resume {folder}" in out
     assert "Traceback" not in err

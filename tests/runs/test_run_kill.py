@@ -36,7 +36,7 @@ def kill_and_resume(folder: Path, generations: int, kills: int, seed: int) -> in
         struck += process.wait() == -signal.SIGKILL
         process.communicate()
         process = start("resume", folder)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 0 or "has ended" in errors, errors
     return struck
 
@@ -76,7 +76,7 @@ def test_ctrl_c_finishes_the_generation_and_leaves_a_checkpoint(tmp_path: Path) 
     assert process.stdout is not None
     assert process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
     assert "finishing this generation" in errors
     ended_cleanly(tmp_path / "a", errors, done=1 + len(output.split()))
@@ -99,7 +99,7 @@ def test_a_generation_that_is_dropped_leaves_the_checkpoint_before_it(tmp_path: 
                 assert last, f"ended with {process.wait()}: {said}"
                 said += last
             process.send_signal(number)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=300)
     finally:
         process.kill()
     assert process.returncode == code, errors

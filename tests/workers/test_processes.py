@@ -243,7 +243,7 @@ def test_a_driver_that_is_killed_leaves_no_orphan_and_resumes_exactly(tmp_path: 
     time.sleep(0.3)
     driver.kill()
     driver.communicate()
-    _, alive = psutil.wait_procs(orphans, timeout=5)
+    _, alive = psutil.wait_procs(orphans, timeout=60)
     assert alive == []
     resume(tmp_path / "killed")
     assert results(tmp_path / "killed") == results(tmp_path / "whole")
