@@ -30,9 +30,9 @@ try:
     for _ in range(10):
         assert torch.isfinite(task.map_observations(raw)[active]).all(), "an observation is not finite"
         outputs = torch.randn(2, task.action_size, generator=generator)
-        raw, rewards, terminated, truncated, _ = task.step(task.map_actions(outputs, False), active)
-        assert torch.isfinite(rewards).all(), "a reward is not finite"
-        active = active & ~(terminated | truncated)
+        step = task.step(task.map_actions(outputs, False), active)
+        assert torch.isfinite(step.rewards).all(), "a reward is not finite"
+        raw, active = step.observations, active & ~(step.terminated | step.truncated)
     task.close()
 except (NchlError, AssertionError) as error:
     print(" ".join(str(error).split())[:300])

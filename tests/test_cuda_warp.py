@@ -52,11 +52,11 @@ def test_a_step_waits_for_nothing() -> None:
         torch.cuda.set_sync_debug_mode("error" if once > 2 else "default")
         try:
             actions = task.map_actions(network.step(task.map_observations(seen, active).to(torch.float32)), network.output_bounded)
-            seen, rewards, terminated, truncated, _ = task.step(actions, active)
-            active = active & ~(terminated | truncated)
+            step = task.step(actions, active)
+            seen, active = step.observations, active & ~(step.terminated | step.truncated)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    assert rewards.isfinite().all()
+    assert step.rewards.isfinite().all()
 
 
 def test_a_world_that_is_nan_or_not_active_harms_no_other() -> None:

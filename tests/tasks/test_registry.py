@@ -140,9 +140,9 @@ def test_one_task_of_each_family_plays_ten_steps(family: str, tmp_path: Path, mo
     for _ in range(10):
         assert task.map_observations(raw).shape == (2, *task.observation_shape)
         actions = task.map_actions(torch.randn(2, task.action_size, generator=generator), False)
-        raw, rewards, terminated, truncated, _ = task.step(actions, active)
-        assert torch.isfinite(rewards).all()
-        active = active & ~(terminated | truncated)
+        step = task.step(actions, active)
+        assert torch.isfinite(step.rewards).all()
+        raw, active = step.observations, active & ~(step.terminated | step.truncated)
 
 
 def test_families_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from nchl.errors import InvalidArgument, TaskError
 from nchl.simulators.flatten import packing
-from nchl.simulators.host import in_space, tensor_of
+from nchl.simulators.host import tensor_of, type_of_actions
 from nchl.tasks import spaces as maps
 
 
@@ -21,7 +21,8 @@ def action_map(space: spaces.Space, task: str) -> Callable[[np.ndarray, bool], n
     mapped = maps.action_map(space, task)
 
     def act(outputs: np.ndarray, bounded: bool) -> np.ndarray:
-        return in_space(mapped(torch.from_numpy(outputs), bounded).numpy(), space)
+        actions, dtype = mapped(torch.from_numpy(outputs), bounded).numpy(), type_of_actions(space)
+        return actions if dtype is None else actions.astype(dtype, copy=False)
 
     act.size = mapped.size  # type: ignore[attr-defined]
     return act

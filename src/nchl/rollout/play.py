@@ -19,6 +19,7 @@ from torch import Tensor
 
 from nchl.perturbations.surgery import Surgery
 from nchl.rollout.statistics import Accumulator, ObservationStatistics
+from nchl.simulators.base import Step
 from nchl.tasks import Task
 
 
@@ -80,70 +81,72 @@ def play(
     """
     n, look_every = len(first), task.simulator.look_every
     dtype, device = kind(network)
-    batch = _Batch(network, playing, first.device, looks=look_every == 1)
+    looks = look_every == 1 and first.device.type == "cpu"
+    batch = (_HostBatch if looks else _Batch)(network, playing, first.device)
     inputs = torch.zeros((network.population, *task.observation_shape), dtype=dtype, device=device)
+    seen = inputs[:n]
+    everywhere = network.population == n and device == first.device
     # What each individual's last action earned, for networks that learn from it.
     earned = torch.zeros(network.population, dtype=dtype, device=device) if network.needs_reward else None
     negative = torch.zeros(n, dtype=torch.int64, device=first.device)
     raw, was_plastic = first, network.plastic
     try:
-        for step in range(1, task.decisions + 1):
-            if (step - 1) % look_every == 0 and not batch.look():
+        for number in range(1, task.decisions + 1):
+            if (number - 1) % look_every == 0 and not batch.look():
                 break
             if stop is not None and stop.is_set():
                 raise Interrupted
-            if freeze_after is not None and step > freeze_after:
+            if freeze_after is not None and number > freeze_after:
                 network.plastic = False
             observations = task.map_observations(raw, batch.active)
             if sums is not None:
-                sums.add(observations, batch.active, fresh=step == 1)
+                sums.add(observations, batch.active, fresh=number == 1)
             if statistics is not None:
                 observations = statistics.normalise(observations)
-            batch.show(observations, inputs)
-            reward = earned if step > 1 else None
+            batch.show(observations, seen)
+            reward = earned if number > 1 else None
             if surgery is not None:
-                reward = surgery.before((step - 1) * task.action_repeat, reward)
-            outputs = network.step(inputs, active=batch.mask, reward=reward).detach()
-            outputs = batch.finite(outputs[:n].to(first.device))
-            actions = task.map_actions(outputs, network.output_bounded)
+                reward = surgery.before((number - 1) * task.action_repeat, reward)
+            outputs = network.step(inputs, active=batch.mask, reward=reward)
+            if outputs.requires_grad or not everywhere:
+                outputs = outputs.detach()[:n].to(first.device)
+            actions = task.map_actions(batch.finite(outputs), network.output_bounded)
             if recorder is not None:
                 recorder.keep(actions, batch.active)
-            raw, rewards, terminated, truncated, taken = task.step(actions, batch.active)
+            step = task.step(actions, batch.active)
+            raw = step.observations
             if earned is not None:
-                earned[:n] = rewards
+                earned[:n] = step.rewards
             if rewards_of is not None:
-                rewards_of.append(rewards.clone())
-            finished = terminated | truncated
+                rewards_of.append(step.rewards.clone())
+            batch.take(step)
             if task.early_stop is not None:
-                negative = task.early_stop.count(negative, rewards)
-                finished |= task.early_stop.stops(negative, step)
-            batch.take(rewards, taken, finished)
+                negative = task.early_stop.count(negative, step.rewards)
+                batch.end(task.early_stop.stops(negative, number))
     finally:
         network.plastic = was_plastic
     return batch.played()
 
 
 class _Batch:
-    """Which rows are active, and what they have gained.
+    """Which rows are active, and what they have gained, by masked arithmetic: nothing but `look` and `played` waits for a device.
 
     Attributes:
-        active: (n,) on the simulator's device; the same object as long as no row has finished, where that is known.
-        mask: (population,) on the network's device: the individuals whose output is needed. None, which is all of them, where the host
-            does not look at each step: there, leaving some out would take a look.
+        active: (n,) on the simulator's device.
+        mask: (population,) on the network's device: the individuals whose output is needed. None, which is all of them, where leaving
+            some out would make the host wait.
     """
 
-    mask: Tensor | None
+    mask: Tensor | None = None
 
-    def __init__(self, network: Any, playing: Bool[np.ndarray, " n"], device: torch.device, *, looks: bool) -> None:
-        self._network, self._looks, self._playing = network, looks, playing
-        n = len(playing)
+    def __init__(self, network: Any, playing: Bool[np.ndarray, " n"], device: torch.device) -> None:
+        self._network, self._playing = network, playing
         self.active = torch.from_numpy(playing.copy()).to(device)
         self._held = self.active  # as the host saw it last
         self._going = int(playing.sum())
-        self._returns = torch.zeros(n, dtype=torch.float64, device=device)
-        self._lengths = torch.zeros(n, dtype=torch.int64, device=device)
-        self._non_finite = torch.zeros(n, dtype=torch.bool, device=device)
-        self._set_mask()
+        self._returns = torch.zeros(len(playing), dtype=torch.float64, device=device)
+        self._lengths = torch.zeros(len(playing), dtype=torch.int64, device=device)
+        self._non_finite = torch.zeros(len(playing), dtype=torch.bool, device=device)
 
     def look(self) -> bool:
         """Let the host see which rows have finished since it looked last; whether any is still active."""
@@ -151,31 +154,31 @@ class _Batch:
             self._going = int(self.active.count_nonzero())
             self._retire(self._held & ~self.active)
             self._held = self.active
-            self._set_mask()
         return self._going > 0
 
-    def show(self, observations: Shaped[Tensor, "n ..."], inputs: Float[Tensor, "population ..."]) -> None:
-        """Give the active rows' observations to the network; the others keep their last ones."""
-        rows = inputs[: len(observations)]
-        if not (self._looks and self._going == len(rows)):
-            observations = torch.where(_column(self.active, rows).to(rows.device), observations.to(rows.device), rows)
-        rows.copy_(observations)
+    def show(self, observations: Shaped[Tensor, "n ..."], inputs: Float[Tensor, "n ..."]) -> None:
+        """Give observations to the network; a row that has finished keeps its last one, because its weights are yet to be looked at."""
+        active = self.active.reshape(-1, *[1] * (inputs.ndim - 1)).to(inputs.device)
+        inputs.copy_(torch.where(active, observations.to(inputs.device), inputs))
 
     def finite(self, outputs: Float[Tensor, "n size"]) -> Float[Tensor, "n size"]:
         """The outputs, zeros where they are not finite; active rows with such an output finish without acting."""
-        if self._looks and math.isfinite(float(outputs.sum())):
-            return outputs
         sound = (outputs * 0).sum(1) == 0  # infinity times 0 is no number
-        self._end(~sound, failed=True)
+        self.end(~sound, failed=True)
         return torch.where(sound[:, None], outputs, 0)
 
-    def take(self, rewards: Float[Tensor, " n"], taken: Int[Tensor, " n"] | int, finished: Bool[Tensor, " n"]) -> None:
-        """Add a step's rewards; end the rows that have finished, and those whose reward is not finite."""
-        self._returns += rewards
-        self._lengths += self.active * taken
-        if not (self._looks and math.isfinite(float(rewards.sum()))):
-            self._end(~torch.isfinite(rewards), failed=True)
-        self._end(finished)
+    def take(self, step: Step) -> None:
+        """Add what a step gave; end the rows that it has ended, and those whose reward is not finite."""
+        self._returns += step.rewards
+        self._lengths += self.active * step.taken
+        self.end(~torch.isfinite(step.rewards), failed=True)
+        self.end(step.terminated | step.truncated)
+
+    def end(self, rows: Bool[Tensor, " n"], *, failed: bool = False) -> None:
+        """End some rows; `failed`: because something was not finite."""
+        if failed:
+            self._non_finite |= self.active & rows
+        self.active = self.active & ~rows
 
     def played(self) -> Played:
         """What was gained, once no row is to take another step."""
@@ -184,13 +187,6 @@ class _Batch:
         returns, lengths, non_finite = (t.cpu().numpy() for t in (self._returns, self._lengths, self._non_finite))
         returns[non_finite | ~self._playing] = np.nan
         return Played(returns, lengths, non_finite)
-
-    def _end(self, rows: Bool[Tensor, " n"], *, failed: bool = False) -> None:
-        if self._looks and not rows.any():
-            return
-        if failed:
-            self._non_finite |= self.active & rows
-        self.active = self.active & ~rows
 
     def _retire(self, finished: Bool[Tensor, " n"]) -> None:
         """Note the rows that have finished whose weights are not finite.
@@ -201,18 +197,55 @@ class _Batch:
         if len(rows):
             self._non_finite[rows] |= ~self._network.finite(rows).to(rows.device)
 
-    def _set_mask(self) -> None:
-        if not self._looks:
-            self.mask = None
+
+class _HostBatch(_Batch):
+    """A batch on the CPU that is looked at before each step, so that nothing is done for rows that have finished.
+
+    The same numbers by shorter ways: in most steps no row finishes, and then `active` stays the same object. Sums and looks are NumPy's,
+    on the same memory: its calls cost a third of torch's, and do not pass the interpreter's lock to the other lane.
+    """
+
+    mask: Tensor
+
+    def __init__(self, network: Any, playing: Bool[np.ndarray, " n"], device: torch.device) -> None:
+        super().__init__(network, playing, device)
+        self._sums = self._returns.numpy(), self._lengths.numpy()
+        self._set_mask()
+
+    def look(self) -> bool:
+        """See `_Batch`."""
+        if self.active is not self._held:
+            super().look()
+            self._set_mask()
+        return self._going > 0
+
+    def show(self, observations: Shaped[Tensor, "n ..."], inputs: Float[Tensor, "n ..."]) -> None:
+        """See `_Batch`; the weights of rows that have finished were looked at."""
+        inputs.copy_(observations)
+
+    def finite(self, outputs: Float[Tensor, "n size"]) -> Float[Tensor, "n size"]:
+        """See `_Batch`."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return outputs if math.isfinite(outputs.numpy().sum()) else super().finite(outputs)
+
+    def take(self, step: Step) -> None:
+        """See `_Batch`."""
+        if not step.quiet:
+            super().take(step)
             return
-        mask = torch.zeros(self._network.population, dtype=torch.bool, device=self.active.device)
+        returns, lengths = self._sums
+        returns += step.rewards.numpy()
+        lengths += self.active.numpy() if isinstance(step.taken, int) and step.taken == 1 else (self.active * step.taken).numpy()
+
+    def end(self, rows: Bool[Tensor, " n"], *, failed: bool = False) -> None:
+        """See `_Batch`."""
+        if rows.numpy().any():
+            super().end(rows, failed=failed)
+
+    def _set_mask(self) -> None:
+        mask = torch.zeros(self._network.population, dtype=torch.bool)
         mask[: len(self.active)] = self.active
         self.mask = mask.to(kind(self._network)[1])
-
-
-def _column(active: Bool[Tensor, " n"], like: Shaped[Tensor, "n ..."]) -> Bool[Tensor, "n ..."]:
-    """A mask that stretches over the other axes."""
-    return active.reshape(-1, *[1] * (like.ndim - 1))
 
 
 def kind(network: Any) -> tuple[torch.dtype, torch.device]:

@@ -112,12 +112,12 @@ def watch(
             if not torch.isfinite(outputs).all():
                 return
             action = task.map_actions(outputs, network.output_bounded)
-            raw, rewards, terminated, truncated, _ = stage.act(action)
-            reward = float(rewards[0])
+            taken = stage.act(action)
+            raw, reward = taken.observations, float(taken.rewards[0])
             total += reward
-            done = bool(terminated[0] or truncated[0]) or not np.isfinite(reward) or step + 1 == task.decisions
+            done = bool(taken.terminated[0] or taken.truncated[0]) or not np.isfinite(reward) or step + 1 == task.decisions
             if task.early_stop is not None:
-                negative = task.early_stop.count(negative, rewards)
+                negative = task.early_stop.count(negative, taken.rewards)
                 done = done or bool(task.early_stop.stops(negative, step + 1)[0])
             if not np.isfinite(total) or (done and not _finite(network)):
                 total = float("nan")

@@ -27,7 +27,7 @@ from nchl.runs.files import read_tensors
 from nchl.runs.folder import Record, RunFolder
 from nchl.runs.objects import Objects, of_record
 from nchl.runs.recorder import recorded_constants, statistics_from, unrecorded
-from nchl.simulators.host import in_space, tensor_of
+from nchl.simulators.host import tensor_of, type_of_actions
 from nchl.tasks import Task, recorded
 from nchl.user_code import is_place, using
 from nchl.workers.base import Recipe
@@ -94,9 +94,10 @@ class Agent:
         outputs = self.network.step(inputs, reward=reward).detach().cpu()[None]
         if not torch.isfinite(outputs).all():
             raise NchlError("the network's outputs are not finite: its weights have grown beyond all bounds; reset() begins a new life")
-        action = in_space(self._task.map_actions(outputs, self.network.output_bounded).numpy(), self._task.simulator.action_space)[0]
+        action = self._task.map_actions(outputs, self.network.output_bounded).numpy()[0]
+        dtype = type_of_actions(self._task.simulator.action_space)
         # EnvPool's spaces are of double precision where Gymnasium's, which an own loop uses, are of single.
-        return action.astype(np.float32) if action.dtype == np.float64 else action
+        return action.astype(np.float32 if dtype == np.float64 else dtype or action.dtype, copy=False)
 
 
 def _refuse_not_finite(numbers: np.ndarray, wanted: str) -> None:

@@ -34,6 +34,7 @@ class Step(NamedTuple):
         terminated: (size,), False where not active.
         truncated: (size,), False where not active.
         taken: the simulator's steps of each environment (size,), 0 where not active; or one number for all active ones.
+        quiet: whether it is known, without a look at a device, that no environment has ended and that every reward is finite.
     """
 
     observations: Shaped[Tensor, "size ..."]
@@ -41,6 +42,7 @@ class Step(NamedTuple):
     terminated: Bool[Tensor, " size"]
     truncated: Bool[Tensor, " size"]
     taken: Int[Tensor, " size"] | int = 1
+    quiet: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +17,7 @@ from nchl.errors import InvalidArgument, ShapeError, TaskError
 from nchl.simulators.base import Seeds, Simulator, Step
 from nchl.simulators.plain_spaces import kind
 
+_SHARED = frozenset(np.dtype(name) for name in ("f4", "f8", "u1", "i4", "i8"))
 # Numbers that torch hardly computes with -> numbers that hold the same values.
 _WIDER = {"u2": np.int32, "u4": np.int64, "u8": np.float64, "f16": np.float64}
 
@@ -40,6 +42,7 @@ class HostSimulator(Simulator):
     _version = -1
     _rows: Int[np.ndarray, " k"]
     _observations: np.ndarray | None = None
+    _actions: tuple[tuple[Any, Any] | None, Any] | None = None
     _kept = False  # whether `_observations` is memory of this object's own
 
     @abstractmethod
@@ -64,7 +67,7 @@ class HostSimulator(Simulator):
         if not isinstance(actions, Tensor) or actions.shape != shape:
             raise ShapeError(f"actions: expected a tensor of shape {shape}, got {_shape(actions)}")
         everyone = len(rows) == self._length
-        chosen = actions.detach().numpy()
+        chosen = (actions.detach() if actions.requires_grad else actions).numpy()
         chosen = self._checked(chosen if everyone else chosen[rows])
         if not len(rows):
             return self._whole(rows, None)
@@ -96,47 +99,48 @@ class HostSimulator(Simulator):
         Raises:
             InvalidArgument: they are not of the space.
         """
-        space, bounds = self.action_space, self._bounds
+        bounds, dtype = self._taken()
         if bounds is not None:
             low, high = bounds
             if actions.dtype.kind not in "iu" or (actions < low).any() or (actions > high).any():
-                raise InvalidArgument(f"actions: expected whole numbers of {space}, got {actions.dtype} {actions[:8]}")
-            return in_space(actions, space)
-        if actions.dtype.kind != "f" or not np.isfinite(actions).all():
+                raise InvalidArgument(f"actions: expected whole numbers of {self.action_space}, got {actions.dtype} {actions[:8]}")
+        elif actions.dtype.kind != "f" or not np.isfinite(actions).all():
             raise InvalidArgument(f"actions: expected finite floating point numbers, got {actions.dtype} {actions[:8]}")
-        return in_space(actions, space)
+        return actions if dtype is None else actions.astype(dtype, copy=False)
 
-    @property
-    def _bounds(self) -> tuple[Any, Any] | None:
-        """The smallest and the largest action of a space of whole numbers; None for a Box of floating point numbers."""
-        if "_found_bounds" not in self.__dict__:
-            self._found_bounds = _range(self.action_space)
-        return self._found_bounds
+    def _taken(self) -> tuple[tuple[Any, Any] | None, Any]:
+        """The smallest and the largest action of a space of whole numbers, and the type that actions get; None where there is none."""
+        if self._actions is None:
+            self._actions = _range(self.action_space), type_of_actions(self.action_space)
+        return self._actions
 
     def _whole(self, rows: np.ndarray, found: Rows | None) -> Step:
         """What some environments gave, as tensors of the batch."""
         size = self._length
+        quiet = found is None or (math.isfinite(found.rewards.sum()) and not (found.terminated | found.truncated).any())
         if found is not None and len(rows) == size:
             self._observations, self._kept = found.observations, False
-            rewards = found.rewards.astype(np.float64, copy=False)
-            return Step(tensor_of(found.observations), *(torch.from_numpy(each) for each in (rewards, found.terminated, found.truncated)))
-        rewards, ends = np.zeros(size), np.zeros((2, size), dtype=np.bool_)
+            ends = torch.from_numpy(found.terminated), torch.from_numpy(found.truncated)
+            rewards = torch.from_numpy(found.rewards.astype(np.float64, copy=False))
+            return Step(tensor_of(found.observations), rewards, *ends, quiet=quiet)
+        values, terminated, truncated = np.zeros(size), np.zeros(size, dtype=np.bool_), np.zeros(size, dtype=np.bool_)
         observations = self._observations
         assert observations is not None
         if found is not None:
-            wide = np.result_type(observations, found.observations)
-            if not self._kept or observations.dtype != wide:
-                observations = observations.astype(wide)
+            if not self._kept or observations.dtype != found.observations.dtype:
+                observations = observations.astype(np.result_type(observations, found.observations))
                 self._observations, self._kept = observations, True
             observations[rows] = found.observations
-            rewards[rows] = found.rewards
-            ends[0, rows], ends[1, rows] = found.terminated, found.truncated
-        return Step(tensor_of(observations), *(torch.from_numpy(each) for each in (rewards, *ends)))
+            values[rows] = found.rewards
+            if not quiet:
+                terminated[rows], truncated[rows] = found.terminated, found.truncated
+        ends = torch.from_numpy(terminated), torch.from_numpy(truncated)
+        return Step(tensor_of(observations), torch.from_numpy(values), *ends, quiet=quiet)
 
 
-def in_space(actions: Shaped[np.ndarray, ...], space: Any) -> Shaped[np.ndarray, ...]:
-    """Actions in the type of their space; a single choice as torch has it."""
-    return actions if kind(space) == "Discrete" else actions.astype(space.dtype, copy=False)
+def type_of_actions(space: Any) -> Any:
+    """The type in which a simulator gets actions: their space's; None, as torch has it, for a single choice."""
+    return None if kind(space) == "Discrete" else space.dtype
 
 
 def tensor_of(array: Shaped[np.ndarray, ...]) -> Tensor:
@@ -145,6 +149,8 @@ def tensor_of(array: Shaped[np.ndarray, ...]) -> Tensor:
     Raises:
         TaskError: an array that holds no numbers.
     """
+    if array.dtype in _SHARED and array.flags.c_contiguous and array.flags.writeable:
+        return torch.from_numpy(array)
     if array.dtype.kind not in "fiub":
         raise TaskError(f"a simulator must give numbers, got {array.dtype}")
     wider = _WIDER.get(array.dtype.str[1:])

@@ -78,7 +78,7 @@ class Scaled:
 
     def __init__(self, space: Any) -> None:
         self.size = math.prod(space.shape)
-        self._shape = tuple(space.shape)
+        self._shape, self._vector = tuple(space.shape), len(space.shape) == 1
         self._dtype = torch.float32 if space.dtype == np.float32 else torch.float64
         low, high = (bound.reshape(-1).astype(np.float64) for bound in (space.low, space.high))
         two = np.isfinite(low) & np.isfinite(high)
@@ -86,13 +86,15 @@ class Scaled:
         half, middle = (to - from_) / 2, (to + from_) / 2
         # Most robots use [-1, 1]: then there is nothing to scale.
         self._unit = bool((half == 1).all() and (middle == 0).all())
+        self._plain = self._unit and bool(two.all())
         self._numbers = {torch.device("cpu"): tuple(torch.from_numpy(each) for each in (low, high, half, middle, two))}
 
     def __call__(self, outputs: Float[Tensor, "k size"], bounded: bool) -> Shaped[Tensor, "k ..."]:
         """(k, size) -> (k, *axes), within the bounds."""
         low, high, *scale = self._on(outputs.device)
-        y = torch.clamp(self._scaled(outputs, bounded, *scale), low, high)
-        return y.reshape(len(y), *self._shape).to(self._dtype)
+        y = self._scaled(outputs, bounded, *scale)
+        y = (y.clamp(-1, 1) if self._plain else torch.clamp(y, low, high)).to(self._dtype)
+        return y if self._vector else y.reshape(-1, *self._shape)
 
     def _on(self, device: torch.device) -> tuple[Tensor, ...]:
         """Low and high bounds, half the width, the middle, and which coordinates have two bounds."""

@@ -50,7 +50,7 @@ class Flat:
 
     def __call__(self, raw: Shaped[Tensor, "size ..."], active: Bool[Tensor, " size"] | None = None) -> Shaped[Tensor, "size n"]:
         """(size, *axes) -> (size, n)."""
-        vectors = raw.reshape(len(raw), -1)
+        vectors = raw if raw.ndim == 2 else raw.reshape(raw.shape[0], -1)
         return vectors.to(torch.float32) / 255 if self._picture else vectors
 
 
