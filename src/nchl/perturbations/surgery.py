@@ -217,8 +217,10 @@ class Surgery:
         """What rows have for weights, `(rows, ...)` each: copies."""
         network = self._network
         tensors = network.window_tensors() if hasattr(network, "window_tensors") else network.weights
+        # `index_select` and `index_copy_` take one thread; indexing starts them all, a hundred times as dear where cores are busy.
         return [
-            tensor[None].clone() if network.population is None else tensor[torch.from_numpy(rows).to(tensor.device)] for tensor in tensors
+            tensor[None].clone() if network.population is None else tensor.index_select(0, torch.from_numpy(rows).to(tensor.device))
+            for tensor in tensors
         ]
 
     def _write(self, rows: np.ndarray, values: Sequence[Tensor]) -> None:
@@ -249,7 +251,7 @@ def _put(network: Any, rows: np.ndarray | None, values: Sequence[Tensor]) -> Non
             tensor.copy_(value[0])
         else:
             assert rows is not None
-            tensor[torch.from_numpy(rows).to(tensor.device)] = value
+            tensor.index_copy_(0, torch.from_numpy(rows).to(tensor.device), value)
     if hasattr(network, "graph"):
         return
     for now, wanted in zip(network.weights, tensors, strict=True):
