@@ -12,7 +12,7 @@ from nchl.report.compare import strategies as search
 from nchl.report.compare import tables as shown
 from nchl.report.compare.groups import Group, group_runs
 from nchl.report.compare.runs import Run, read_run
-from nchl.report.compare.statistics import estimate, mann_whitney
+from nchl.report.compare.statistics import estimate, holm, mann_whitney
 from nchl.report.compare.tables import Table, markdown
 from nchl.strategies.registry import settings as defaults_of
 
@@ -83,14 +83,17 @@ def cartpole(runs: Sequence[Run]) -> str:
     # A run that ends without having solved it needs more than any other: medians and ranks can be taken all the same.
     needed = {name_of(g): np.array([r.columns["evaluations"][-1] if r.reason == "target" else np.inf for r in g.runs]) for g in groups}
     today = next(name_of(group) for group in groups if is_default(group))
+    ranked = dict(sorted(needed.items(), key=lambda item: float(np.median(item[1]))))
+    others = [name for name in ranked if name != today]
+    tests = [mann_whitney(*(np.minimum(needed[either], MANY) for either in (name, today)))[1] for name in others]
+    p = {name: tuple(map(shown.probability, both)) for name, *both in zip(others, tests, holm(tests), strict=True)}
     rows = []
-    for name, each in sorted(needed.items(), key=lambda item: float(np.median(item[1]))):
-        p = "-" if name == today else shown.probability(mann_whitney(*(np.minimum(either, MANY) for either in (each, needed[today])))[1])
+    for name, each in ranked.items():
         interval = estimate(each, np.median, 0) if np.isfinite(each).all() else None
         between = "-" if interval is None else f"[{interval.low:,.0f}, {interval.high:,.0f}]"
         median = f"{np.median(each):,.0f}" if np.isfinite(np.median(each)) else "not solved"
-        rows.append((name, str(len(each)), f"{np.isfinite(each).sum()}/{len(each)}", median, between, p))
-    return markdown(Table(("strategy", "runs", "solved", "evaluations, median", "95 %", "p, against the default"), rows, 1))
+        rows.append((name, str(len(each)), f"{np.isfinite(each).sum()}/{len(each)}", median, between, *p.get(name, ("-", "-"))))
+    return markdown(Table(("strategy", "runs", "solved", "evaluations, median", "95 %", "p, against the default", "p (Holm)"), rows, 1))
 
 
 def is_default(group: Group) -> bool:
