@@ -37,7 +37,7 @@ UNDER_WAY = "a generation is under way"
 ENDLESS_GENERATION = f"""
 import sys
 from nchl.workers.local import LocalWorkers
-evaluate = LocalWorkers.evaluate
+evaluate = LocalWorkers.rollout
 def again_and_again(*arguments, generation, **more):
     scores = evaluate(*arguments, generation=generation, **more)
     if generation == 2:
@@ -45,7 +45,7 @@ def again_and_again(*arguments, generation, **more):
         while True:
             evaluate(*arguments, generation=generation, **more)
     return scores
-LocalWorkers.evaluate = again_and_again
+LocalWorkers.rollout = again_and_again
 """
 
 

@@ -90,18 +90,18 @@ def test_ctrl_c_finishes_the_generation_and_leaves_a_checkpoint(tmp_path: Path) 
     ],
 )
 def test_a_generation_that_is_dropped_leaves_the_checkpoint_before_it(tmp_path: Path, signals: list[signal.Signals], code: int) -> None:
-    process = start("run", tmp_path / "a", json.dumps(OPTIONS), before=ENDLESS_GENERATION)
-    assert process.stderr is not None
-    try:
-        said = ""
-        for number, line in zip(signals, [UNDER_WAY, "finishing this generation"], strict=False):
-            while line not in (last := process.stderr.readline()):
-                assert last, f"ended with {process.wait()}: {said}"
-                said += last
-            process.send_signal(number)
-        output, errors = process.communicate(timeout=300)
-    finally:
-        process.kill()
+    with start("run", tmp_path / "a", json.dumps(OPTIONS), before=ENDLESS_GENERATION) as process:
+        assert process.stderr is not None
+        try:
+            said = ""
+            for number, line in zip(signals, [UNDER_WAY, "finishing this generation"], strict=False):
+                while line not in (last := process.stderr.readline()):
+                    assert last, f"ended with {process.wait()}: {said}"
+                    said += last
+                process.send_signal(number)
+            output, errors = process.communicate(timeout=300)
+        finally:
+            process.kill()
     assert process.returncode == code, errors
     assert output.split() == ["1", "2"]
     assert "finishing" not in errors

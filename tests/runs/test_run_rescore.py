@@ -98,7 +98,7 @@ def test_so_is_the_validated_mean_by_which_it_was_chosen(module: Module, tmp_pat
 def test_a_score_that_is_not_finite_makes_room(module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begin(tmp_path / "run")
     module.write("-4")
-    monkeypatch.setattr(LocalWorkers, "play", lambda self, genomes, *, episodes, **_: np.full((len(genomes), episodes), np.nan))
+    monkeypatch.setattr(LocalWorkers, "evaluate", lambda self, genomes, *, episodes, **_: np.full((len(genomes), episodes), np.nan))
     summary, (note,) = go_on(tmp_path / "run", 3)
     assert "nothing finite in this one: it is dropped, and the next generation's best takes its place" in note
     last = read_metrics(tmp_path / "run" / "metrics.csv")[-1]

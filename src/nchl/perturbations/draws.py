@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import zlib
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from nchl.perturbations.objects import Perturbation, Range
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _MOMENT, _VALUE, _STREAM = 0, 1, 2
 
 
 def generator(seed: int, name: str, kind: int = _STREAM) -> np.random.Generator:
     """A Philox generator of its own for each (episode's seed, name, kind)."""
+    import numpy as np  # settings name perturbations, and the command line reads them without waiting for it
+
     key = (zlib.crc32(name.encode()), kind)
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy=seed, spawn_key=key)))
 
