@@ -57,21 +57,21 @@ def settled(run: Run) -> float:
 
 
 def tuning(runs: Sequence[Run]) -> str:
-    """The settings of each strategy, the best of them in bold."""
+    """The settings of each strategy; in bold the best by the seed that all have, the first one."""
     if not runs:
         return NOTHING
     groups, _, _ = group_runs(runs)
-    scores = {id(group): [settled(run) for run in group.runs] for group in groups}
-    kinds: dict[tuple[str, str], list[Group]] = {}
+    kinds: dict[tuple[str, str], list[tuple[Group, list[float]]]] = {}
     for group in groups:
-        kinds.setdefault((group.settings["strategy"], group.settings["optimizer"] or ""), []).append(group)
-    lines = ["| strategy and settings | runs | centre over the last 5 generations | of each seed |", "| --- | ---: | ---: | ---: |"]
-    for of_kind in sorted(kinds.values(), key=lambda of_kind: -max(np.mean(scores[id(group)]) for group in of_kind)):
-        ranked = sorted(of_kind, key=lambda group: -np.mean(scores[id(group)]))
-        for group in ranked:
-            name = f"**{name_of(group)}**" if group is ranked[0] else name_of(group)
-            each = ", ".join(f"{score:.0f}" for score in scores[id(group)])
-            lines.append(f"| {name} | {len(group.runs)} | {np.mean(scores[id(group)]):.0f} | {each} |")
+        kind = (group.settings["strategy"], group.settings["optimizer"] or "")
+        kinds.setdefault(kind, []).append((group, [settled(run) for run in group.runs]))
+    lines = ["| strategy and settings | runs | centre over the last 5 generations, mean | of each seed |", "| --- | ---: | ---: | ---: |"]
+    for of_kind in sorted(kinds.values(), key=lambda of_kind: -max(scores[0] for _, scores in of_kind)):
+        ranked = sorted(of_kind, key=lambda each: -each[1][0])
+        for group, scores in ranked:
+            name = f"**{name_of(group)}**" if group is ranked[0][0] else name_of(group)
+            each = ", ".join(f"{score:.0f}" for score in scores)
+            lines.append(f"| {name} | {len(scores)} | {np.mean(scores):.0f} | {each} |")
     return "\n".join(lines)
 
 
