@@ -11,7 +11,7 @@ import torch
 from jaxtyping import install_import_hook
 
 # Shapes in annotations are checked in tests alone. The rules and networks/graph/step.py are left out: torch.compile must see through them.
-CHECKED = ["nchl.genome", "nchl.networks.base", "nchl.networks.mlp", "nchl.networks.static", "nchl.networks.weightless"]
+CHECKED = ["nchl.genome", "nchl.networks.base", "nchl.networks.mlp", "nchl.networks.gru", "nchl.networks.weightless"]
 install_import_hook(CHECKED, "beartype.beartype")
 
 # Whoever starts the tests in the background, or under nohup, has these ignored, and so would every process that a test starts and

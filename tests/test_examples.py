@@ -70,6 +70,7 @@ def test_the_bcm_neuron_comes_to_answer_one_pattern_alone() -> None:
     assert abs(after[1]) < 0.3
 
 
+@pytest.mark.slow
 def test_gradient_descent_finds_a_rule_that_beats_frozen_weights() -> None:
     """Cut to a fraction of the example's own training, which comes to 98 % against 51 %."""
     example = load_object(f"{EXAMPLES}/gradient.py:main", "a function")
