@@ -191,7 +191,8 @@ class _Batch:
     def _retire(self, finished: Bool[Tensor, " n"]) -> None:
         """Note the rows that have finished whose weights are not finite.
 
-        A weight that is not finite stays so: one look at a row, before the network forgets it, finds them all.
+        A weight that is not finite stays so: one look at a row, before the network forgets it, finds them all. A row that ended between
+        two looks has gone on rewiring until this one; weights that overflowed only then are noted too.
         """
         rows = finished.nonzero().squeeze(1)
         if len(rows):
