@@ -25,7 +25,7 @@ NOTHING = "No cell of this table is there yet."
 def tables(study: Any) -> dict[str, str]:
     """Name of each place on the page -> its Markdown."""
     return {
-        "tuning": tuning([*runs_of(study, "tuning"), *runs_of(study, "second")]),
+        "tuning": tuning(runs_of(study, "tuning")),
         "cartpole": cartpole(runs_of(study, "cartpole")),
         **{sweep: at_budget(runs_of(study, sweep)) for sweep in ("halfcheetah", "swimmer", "hopper", "halfcheetah-hl")},
         "halfcheetah-long": long(runs_of(study, "halfcheetah-long")),
