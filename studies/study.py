@@ -16,18 +16,19 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-KEPT = ("config.json", "metrics.csv", "summary.json", "best.safetensors", "centre.safetensors", "evaluation.json")
+KEPT = ("config.json", "metrics.csv", "summary.json", "best.safetensors", "centre.safetensors")
 LARGEST_CHECKPOINT = 300_000  # bytes; a larger one is not kept, and the cell begins anew elsewhere
 LOOK_SECONDS = 20.0
 _BLOCK = re.compile(r"<!-- table ([a-z0-9-]+) -->\n.*?<!-- /table -->", re.S)
@@ -55,7 +56,7 @@ class Study:
         packages: requirements of pip that fix the versions of what the bits depend on.
         steps: what is run, in this order.
         continues: sweep -> the sweep with fewer steps whose runs it goes on with.
-        controls: whether each finished cell plays unseen episodes, with its rule switched off and frozen too.
+        afterwards: name of a file -> the command of nchl, without the run's folder, whose JSON of a finished cell is kept under that name.
     """
 
     folder: Path
@@ -63,7 +64,7 @@ class Study:
     packages: tuple[str, ...]
     steps: tuple[Step, ...]
     continues: dict[str, str] = field(default_factory=dict)
-    controls: bool = False
+    afterwards: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -114,17 +115,23 @@ def read_study(name: str, root: Path = ROOT) -> Study:
             f"there is no {file}; the studies are {', '.join(sorted(p.parent.name for p in folder.parent.glob('*/study.yaml')))}"
         )
     data = yaml.safe_load(file.read_text())
-    known = {"commit", "packages", "steps", "continues", "controls"}
+    known = {"commit", "packages", "steps", "continues", "afterwards"}
     if not isinstance(data, dict) or not {"commit", "packages", "steps"} <= set(data) <= known:
-        raise StudyError(f"{file}: expected commit, packages, steps, and if need be continues and controls; got {list(data or ())}")
+        raise StudyError(f"{file}: expected commit, packages, steps, and if need be continues and afterwards; got {list(data or ())}")
     steps = []
     for each in data["steps"]:
         sweep, seeds = next(iter(each.items())) if isinstance(each, dict) else (each, None)
         if not (folder / f"{sweep}.yaml").is_file():
             raise StudyError(f"{file}: there is no sweep {sweep}.yaml beside it")
         steps.append(Step(sweep, seeds))
-    more = {"continues": data.get("continues") or {}, "controls": bool(data.get("controls", False))}
-    return Study(folder, str(data["commit"]), tuple(data["packages"]), tuple(steps), **more)
+    afterwards = {}
+    for name, command in (data.get("afterwards") or {}).items():
+        if not isinstance(command, str) or f"{name}.json" in KEPT:
+            raise StudyError(
+                f"{file}: afterwards: expected a name and a command such as `evaluation: evaluate --controls`, got {name}: {command}"
+            )
+        afterwards[f"{name}.json"] = shlex.split(command)
+    return Study(folder, str(data["commit"]), tuple(data["packages"]), tuple(steps), data.get("continues") or {}, afterwards)
 
 
 # --- running ---------------------------------------------------------------------------------------------------------------------------
@@ -248,9 +255,10 @@ def keep_finished(study: Study, sweep: str, work: Path, programs: Path | None = 
             continue
         if wrong := foreign(run, study.commit):
             raise StudyError(f"{run} was made with {', '.join(sorted(wrong))}, not with the study's commit {study.commit}")
-        if study.controls and programs is not None:
-            play(run, programs)
-        copy_cell(run, place, checkpoint=sweep in study.continues.values())
+        if programs is not None:
+            for name, command in study.afterwards.items():
+                play(run, programs, name, command)
+        copy_cell(run, place, checkpoint=sweep in study.continues.values(), more=study.afterwards)
         shutil.rmtree(study.folder / "unfinished" / sweep / run.name, ignore_errors=True)
         kept.append(run.name)
         print(f"kept {sweep}/{run.name}", flush=True)
@@ -264,12 +272,12 @@ def foreign(run: Path, commit: str) -> set[str]:
     return told - {commit}
 
 
-def play(run: Path, programs: Path) -> None:
-    """Let the best individual play unseen episodes, as evolved, without its rule, and frozen; kept as `nchl compare` keeps it."""
-    words = [str(programs / "nchl"), "evaluate", str(run), "--controls", "--json"]
+def play(run: Path, programs: Path, name: str, command: Sequence[str]) -> None:
+    """Let the best individual play by a command of nchl; the JSON that it prints is kept in the run's folder."""
+    words = [str(programs / "nchl"), command[0], str(run), *command[1:], "--json"]
     done = subprocess.run(words, check=True, capture_output=True, text=True, env=clean_environment())
     about = {"best_sha256": hashlib.sha256((run / "best.safetensors").read_bytes()).hexdigest(), **json.loads(done.stdout)}
-    (run / "evaluation.json").write_text(json.dumps(about, indent=1))
+    (run / name).write_text(json.dumps(about, indent=1))
 
 
 def keep_unfinished(study: Study, sweep: str, work: Path) -> None:
@@ -285,10 +293,10 @@ def keep_unfinished(study: Study, sweep: str, work: Path) -> None:
                 shutil.rmtree(place)
 
 
-def copy_cell(run: Path, place: Path, *, checkpoint: bool) -> bool:
+def copy_cell(run: Path, place: Path, *, checkpoint: bool, more: Iterable[str] = ()) -> bool:
     """Copy the small files of a run, `summary.json` last, for it says that the run is whole; returns whether a checkpoint is among them."""
     place.mkdir(parents=True, exist_ok=True)
-    for name in sorted(KEPT, key=lambda name: name == "summary.json"):
+    for name in sorted((*KEPT, *more), key=lambda name: name == "summary.json"):
         if (run / name).exists():
             shutil.copyfile(run / name, place / name)
     newest = max(run.glob("checkpoints/*.safetensors"), default=None)

@@ -60,7 +60,7 @@ def test_committed_cells_are_those_of_the_sweeps_made_with_the_commit_and_small(
             assert {session["commit"] for session in sessions} == {about.commit}
             assert sum(file.stat().st_size for file in folder.rglob("*")) < 1_000_000
             names = {file.name for file in folder.iterdir()}
-            assert names <= {*study.KEPT, "checkpoints"}
+            assert names <= {*study.KEPT, *about.afterwards, "checkpoints"}
             assert ("summary.json" in names) == (kind == "cells")
 
 
@@ -113,6 +113,7 @@ def test_a_study_file_that_cannot_be_used_says_why(tmp_path: Path) -> None:
     for text, message in [
         ("commit: x\npackages: []\nstep: [main]", "expected commit, packages, steps"),
         ("commit: x\npackages: []\nsteps: [mian]", "no sweep mian.yaml"),
+        ("commit: x\npackages: []\nsteps: [main]\nafterwards: {evaluation: true}", "such as `evaluation: evaluate --controls`"),
     ]:
         (about.folder / "study.yaml").write_text(text)
         with pytest.raises(study.StudyError, match=message):
@@ -211,7 +212,7 @@ def test_a_study_that_is_stopped_goes_on_elsewhere_with_the_same_bits(tmp_path: 
     monkeypatch.setattr(study, "LOOK_SECONDS", 0.2)
     programs = program(tmp_path / "bin", monkeypatch)
     more = {"steps": "[{main: 1}, {long: 1}]", "continues": "{long: main}"}
-    whole = small(tmp_path / "whole", 30, **more, controls="true")
+    whole = small(tmp_path / "whole", 30, **more, afterwards="{evaluation: evaluate --controls}")
     stopped = small(tmp_path / "stopped", 30, **more)
     assert study.run(whole, tmp_path / "work-whole", programs, 1) == 0
     assert whole.missing() == {sweep: ["optimizer-adam_seed-1"] for sweep in ("main", "long")}
