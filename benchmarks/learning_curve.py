@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 
 import nchl
 from nchl.report.plots import run as plots
-from nchl.runs.metrics import read_metrics
+from nchl.runs.store.metrics import read_metrics
 
 
 def main() -> None:

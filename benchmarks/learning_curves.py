@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from nchl.report.plots.run import column
 from nchl.report.plots.style import BLUE, GREY
-from nchl.runs.metrics import read_metrics
+from nchl.runs.store.metrics import read_metrics
 
 WINDOW = 5
 

@@ -21,7 +21,7 @@ from nchl import strategies
 from nchl.evolve import Evolution, Limits
 from nchl.networks.build import NetworkSpec
 from nchl.rollout import Rollout
-from nchl.runs.metrics import resident_mb
+from nchl.runs.store.metrics import resident_mb
 from nchl.seeds import Purpose
 from nchl.strategies import GaussianPopulation
 from nchl.workers import LocalWorkers, Recipe, process_workers

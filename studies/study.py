@@ -86,7 +86,7 @@ class Study:
 
     def cell_names(self, sweep: str) -> list[str]:
         """The names of all cells that a sweep's file describes."""
-        from nchl.runs.sweep import read_sweep
+        from nchl.runs.sweep.grid import read_sweep
 
         return [cell.name for cell in read_sweep(self.file(sweep))]
 

@@ -13,7 +13,7 @@ import nchl
 from nchl import tasks
 from nchl.cli import main
 from nchl.rollout.scores import rollout
-from nchl.runs.session import run
+from nchl.runs.session.run import run
 from nchl.simulators import Wanted, make
 from nchl.simulators.base import Seeds
 

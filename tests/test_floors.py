@@ -84,7 +84,7 @@ def test_every_file_imports_from_its_own_floor_or_an_earlier_one() -> None:
     "source",
     [
         "from nchl.cli import main",
-        "import nchl.runs.config",
+        "import nchl.runs.settings.config",
         "from nchl import runs",
         "def late():\n    from nchl.evolve import evolve",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from nchl.workers import local",

@@ -14,7 +14,7 @@ from nchl import rollout, tasks
 from nchl.errors import InvalidArgument, RunError, ShapeError, TaskError
 from nchl.rollout.scores import begin
 from nchl.rollout.watch import Moment, never, watch
-from nchl.runs.watch import open_run
+from nchl.runs.results.scene import open_run
 from nchl.seeds import Purpose, environment_seed, weights_seed
 from nchl.tasks import render_mujoco
 from nchl.tasks.render import open_stage

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from nchl.networks.mlp import StaticMLP as StaticMLP
     from nchl.networks.plastic_graph import PlasticGraph as PlasticGraph
     from nchl.networks.weightless import WNcHL as WNcHL
-    from nchl.runs.build import evolution as evolution
-    from nchl.runs.config import EvolveConfig as EvolveConfig
-    from nchl.runs.evaluate import evaluate as evaluate
-    from nchl.runs.load import load as load
-    from nchl.runs.session import resume as resume
-    from nchl.runs.session import run as run
+    from nchl.runs.results.evaluate import evaluate as evaluate
+    from nchl.runs.results.load import load as load
+    from nchl.runs.search.evolution import evolution as evolution
+    from nchl.runs.session.run import resume as resume
+    from nchl.runs.session.run import run as run
+    from nchl.runs.settings.config import EvolveConfig as EvolveConfig
     from nchl.unroll import unroll as unroll
 
 __version__ = "0.1.0"
@@ -38,7 +38,7 @@ __version__ = "0.1.0"
 # Public name -> the module that defines it.
 _HOMES = {
     "Edge": "nchl.networks.graph.declare",
-    "EvolveConfig": "nchl.runs.config",
+    "EvolveConfig": "nchl.runs.settings.config",
     "Group": "nchl.networks.graph.declare",
     "HL": "nchl.networks.mlp",
     "NHCL": "nchl.networks.mlp",
@@ -52,11 +52,11 @@ _HOMES = {
     "WNcHL": "nchl.networks.weightless",
     "from_module": "nchl.networks.conv.from_module",
     "unroll": "nchl.unroll",
-    "evaluate": "nchl.runs.evaluate",
-    "evolution": "nchl.runs.build",
-    "load": "nchl.runs.load",
-    "resume": "nchl.runs.session",
-    "run": "nchl.runs.session",
+    "evaluate": "nchl.runs.results.evaluate",
+    "evolution": "nchl.runs.search.evolution",
+    "load": "nchl.runs.results.load",
+    "resume": "nchl.runs.session.run",
+    "run": "nchl.runs.session.run",
 }
 _SUBMODULES = ("rules", "networks", "tasks", "strategies", "testing", "vision")
 

@@ -9,7 +9,7 @@ import pytest
 
 from nchl.cli import main
 from nchl.report.page import write
-from nchl.runs.session import run
+from nchl.runs.session.run import run
 
 
 @pytest.fixture(scope="module")

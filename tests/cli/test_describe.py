@@ -10,9 +10,9 @@ import pytest
 
 from nchl.cli import checks, evolve, main
 from nchl.cli.parser import Parser, given
-from nchl.runs.command import evolve_command
-from nchl.runs.config import EvolveConfig, options
-from nchl.runs.presets import PRESETS
+from nchl.runs.settings.command_line import evolve_command
+from nchl.runs.settings.config import EvolveConfig, options
+from nchl.runs.settings.presets import PRESETS
 
 
 def result(capsys: pytest.CaptureFixture[str], *words: str) -> dict:

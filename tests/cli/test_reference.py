@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nchl.cli import main, reference
-from nchl.runs.config import options
+from nchl.runs.settings.config import options
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 

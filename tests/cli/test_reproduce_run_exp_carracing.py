@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from nchl.runs.config import EvolveConfig
+from nchl.runs.settings.config import EvolveConfig
 
 LINE = "--dataset CarRacing --population_size 300 --epochs 200 --device cpu --saving_path params/min/ --aggregation_function min"
 

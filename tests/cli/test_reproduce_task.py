@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from nchl.runs.config import EvolveConfig
+from nchl.runs.settings.config import EvolveConfig
 
 SCRIPT = Path(__file__).resolve().parents[2] / "reproduce" / "task.py"
 

@@ -12,7 +12,7 @@ import pytest
 from nchl.cli import VERBS
 from nchl.cli.bench import BENCHES
 from nchl.cli.parser import Parser, given
-from nchl.runs.config import EvolveConfig, options
+from nchl.runs.settings.config import EvolveConfig, options
 from nchl.vision.settings import SoftHebbSettings
 from nchl.vision.settings import options as softhebb_options
 from reference.pages import LANGUAGES, ROOT, SHELL, BlockFailed, Runner, blocks, indented_commands

@@ -6,7 +6,7 @@ import json
 import re
 import tomllib
 
-from nchl.runs.metrics import COLUMNS, is_machine_column
+from nchl.runs.store.metrics import COLUMNS, is_machine_column
 from reference.pages import ROOT
 
 REPORT = (ROOT / "docs" / "report.md").read_text()

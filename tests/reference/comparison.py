@@ -10,10 +10,10 @@ from unittest.mock import patch
 
 import numpy as np
 
-from nchl.runs.config import EvolveConfig
-from nchl.runs.files import write_json, write_tensors
-from nchl.runs.folder import Record, RunFolder
-from nchl.runs.metrics import COLUMNS
+from nchl.runs.settings.config import EvolveConfig
+from nchl.runs.store.files import write_json, write_tensors
+from nchl.runs.store.folder import Record, RunFolder
+from nchl.runs.store.metrics import COLUMNS
 
 
 def write_run(

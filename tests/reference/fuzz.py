@@ -27,14 +27,14 @@ from hypothesis import strategies as st
 import nchl
 from nchl.cli import VERBS, main
 from nchl.errors import CheckpointError, NchlError
-from nchl.runs.build import build
-from nchl.runs.checkpoint import read_newest
-from nchl.runs.config import EvolveConfig, options
-from nchl.runs.files import read_tensors, write_tensors
-from nchl.runs.folder import RunFolder
-from nchl.runs.metrics import MetricsFile, read_metrics
-from nchl.runs.session import run
+from nchl.runs.search.evolution import build
+from nchl.runs.session.run import run
+from nchl.runs.settings.config import EvolveConfig, options
 from nchl.runs.sinks.tensorboard import EventFile
+from nchl.runs.store.checkpoints import read_newest
+from nchl.runs.store.files import read_tensors, write_tensors
+from nchl.runs.store.folder import RunFolder
+from nchl.runs.store.metrics import MetricsFile, read_metrics
 
 EXIT_CODES = (0, 2, 130, 143)
 
@@ -238,7 +238,7 @@ def _command_line(workspace: Workspace, case: Any) -> None:
         raise NchlError("far enough")
 
     with contextlib.ExitStack() as stack:
-        for place in ("nchl.runs.session.run", "nchl.runs.session.resume", "nchl.vision.experiment.resume"):
+        for place in ("nchl.runs.session.run.run", "nchl.runs.session.run.resume", "nchl.vision.experiment.resume"):
             stack.enter_context(mock.patch(place, stop))
         stack.enter_context(mock.patch("nchl.vision.experiment.start", stop))
         stack.enter_context(contextlib.chdir(workspace.fresh("here")))

@@ -25,7 +25,7 @@ from typing import Any
 
 import nchl
 from nchl.rules.kernels import cache
-from nchl.runs import budget
+from nchl.runs.settings import docs_budget
 
 ROOT = Path(__file__).resolve().parents[2]
 SHELL, PYTHON, DATA, SHOWN = ("console", "sh", "bash"), ("python",), ("yaml",), ("text",)
@@ -158,7 +158,7 @@ class Runner:
             "NCHL_CACHE": str(cache.folder()),  # kernels are compiled once
             "MPLBACKEND": "agg",
             "WANDB_MODE": "offline",
-            budget.VARIABLE: "small",
+            docs_budget.VARIABLE: "small",
         }
 
     def run(self, block: Block) -> bool:
@@ -199,7 +199,7 @@ class Runner:
         os.chdir(self.clone)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", budget.BudgetCut)
+                warnings.simplefilter("ignore", docs_budget.BudgetCut)
                 exec(compile(block.code, f"{block.page}, block at line {block.line}", "exec"), self._names)
         except Exception as error:
             raise BlockFailed(f"{block.page}:{block.line}: {type(error).__name__}: {error}\n{block.code}") from error

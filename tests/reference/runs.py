@@ -7,17 +7,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nchl.runs.metrics import is_machine_column, read_metrics
+from nchl.runs.store.metrics import is_machine_column, read_metrics
 
 SMALL: dict[str, Any] = {"hidden": (4,), "population": 8, "generations": 6, "seed": 3}
 
 # Checkpoints after each generation, so that a killed process leaves new ones; each generation is told on stdout.
 PROGRAM = """
 import json, sys
-from nchl.runs import recorder
+from nchl.runs.session import recorder
 recorder.CHECKPOINT_SECONDS = 0.0
 from nchl.errors import NchlError
-from nchl.runs.session import resume, run
+from nchl.runs.session.run import resume, run
 verb, folder, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 tell = dict(
     on_generation=lambda generation: print(generation.generation, flush=True),

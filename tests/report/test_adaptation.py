@@ -14,9 +14,9 @@ from nchl.report.adaptation.study import Study, adapt
 from nchl.report.adaptation.tables import render
 from nchl.report.adaptation.written import keep, read, write
 from nchl.report.plots import adaptation as plots
-from nchl.runs.adapt import Episodes, Trial
-from nchl.runs.folder import RunFolder
-from nchl.runs.session import run
+from nchl.runs.adaptation.trials import Episodes, Trial
+from nchl.runs.session.run import run
+from nchl.runs.store.folder import RunFolder
 
 
 def trial(rewards: np.ndarray, twin: np.ndarray, moments: list[int], lengths: list[int] | None = None) -> Trial:

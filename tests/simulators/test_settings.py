@@ -12,8 +12,8 @@ import torch
 
 from nchl import tasks
 from nchl.errors import InvalidArgument, NchlError, TaskError, UnknownName
-from nchl.runs.config import EvolveConfig
-from nchl.runs.config_environment import read
+from nchl.runs.settings.config import EvolveConfig
+from nchl.runs.settings.environment_options import read
 from nchl.simulators import gym_worker
 from nchl.simulators.base import Seeds
 

@@ -17,8 +17,8 @@ from nchl.cli import main
 from nchl.rollout.play import play
 from nchl.rollout.statistics import Accumulator, ObservationStatistics
 from nchl.rollout.watch import never
-from nchl.runs.session import resume, run
-from nchl.runs.watch import open_run
+from nchl.runs.results.scene import open_run
+from nchl.runs.session.run import resume, run
 from nchl.seeds import Purpose
 from nchl.simulators.base import Seeds, Start, Step
 from nchl.simulators.warp import Warp

@@ -7,7 +7,7 @@ import pytest
 
 from nchl import strategies
 from nchl.errors import InvalidArgument, MissingExtra, UnknownName
-from nchl.runs.config import EvolveConfig
+from nchl.runs.settings.config import EvolveConfig
 from reference.landscapes import sphere
 
 # One with a mean, one with a tree of an optimiser, and one that begins with a population of its own.

@@ -21,7 +21,7 @@ pytest.importorskip("scipy")
 
 import nchl
 from nchl.report.compare.runs import read_run
-from nchl.runs.sweep import read_sweep
+from nchl.runs.sweep.grid import read_sweep
 from reference.pages import ROOT
 
 

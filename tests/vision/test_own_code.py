@@ -123,7 +123,7 @@ def test_a_kill_before_the_files_are_copied_loses_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("nchl.runs.code.write_atomically", kill)
+        patched.setattr("nchl.runs.store.code_copy.write_atomically", kill)
         with pytest.raises(KeyboardInterrupt):
             experiment.start(settings(images, files), tmp_path / "run")
     run = tmp_path / "run"

@@ -14,7 +14,7 @@ import pytest
 
 from nchl.errors import InvalidArgument, WorkerError
 from nchl.networks.build import NetworkSpec
-from nchl.runs.session import run
+from nchl.runs.session.run import run
 from nchl.strategies import GaussianPopulation
 from nchl.workers import LocalWorkers, Recipe, cluster_workers
 from nchl.workers.cluster import _head_is_gone, connect

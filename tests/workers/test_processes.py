@@ -19,7 +19,7 @@ import pytest
 from nchl.errors import InvalidArgument, NchlError, WorkerError
 from nchl.networks.build import NetworkSpec
 from nchl.rollout import ObservationStatistics
-from nchl.runs.session import resume, run
+from nchl.runs.session.run import resume, run
 from nchl.seeds import Purpose
 from nchl.strategies import GaussianPopulation, MatrixPopulation
 from nchl.workers import LocalWorkers, Recipe, process_workers, processes

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nchl import __version__
 from nchl.errors import NchlError, UnknownName
-from nchl.runs import budget
+from nchl.runs.settings import docs_budget
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -103,10 +103,10 @@ def set_waiting_policy() -> None:
 
 def _say_what_is_cut() -> None:
     """Where the environment cuts budgets, every command says so: a real run must never be cut unnoticed."""
-    line = budget.notice()
+    line = docs_budget.notice()
     if line is not None:
         print(f"nchl: {line}", file=sys.stderr)
-        warnings.simplefilter("ignore", budget.BudgetCut)  # it is said
+        warnings.simplefilter("ignore", docs_budget.BudgetCut)  # it is said
 
 
 def _dispatch(words: list[str]) -> int:

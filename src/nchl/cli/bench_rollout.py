@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nchl.cli.parser import Once, Parser, add_options, at_least, given, one_of
-from nchl.runs.config import options
+from nchl.runs.settings.config import options
 from nchl.simulators import CHOICES
 
 if TYPE_CHECKING:

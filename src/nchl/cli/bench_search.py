@@ -23,7 +23,7 @@ from nchl.errors import InvalidArgument, UnknownName
 
 if TYPE_CHECKING:
     from nchl.report.compare.groups import Group
-    from nchl.runs.sweep import Cell
+    from nchl.runs.sweep.grid import Cell
 
 TASKS = ("CartPole-v1", "sphere:100")
 STRATEGIES = ("openai-es", "openai-es,optimizer=adam,lr=0.05", "pgpe", "snes", "sep-cma-es")
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Run what is not done, then compare each task."""
     from nchl.report.compare.strategies import save, summarise, table
     from nchl.report.compare.tables import text as as_text
-    from nchl.runs.sweep import read_sweep
+    from nchl.runs.sweep.grid import read_sweep
 
     files = [_sweep_file(task, args) for task in args.tasks]
     names = [file.stem for file in files]
@@ -107,8 +107,8 @@ def text(result: dict[str, Any]) -> str:
 
 def _sweep_file(task: str, args: argparse.Namespace) -> Path:
     """The sweep of one task, written into the folder of results."""
-    from nchl.runs.files import cannot_write
-    from nchl.runs.functions import function_of
+    from nchl.runs.function_run import function_of
+    from nchl.runs.store.files import cannot_write
     from nchl.strategies.registry import all_settings
 
     fixed = dict(map(_pair, args.set))
@@ -150,7 +150,7 @@ def _word_of(given: Mapping[str, Any], words: Sequence[str]) -> str:
 
 def _pair(word: str) -> tuple[str, Any]:
     """`hidden=128x64` as the option's name and a value of its kind."""
-    from nchl.runs.config import options
+    from nchl.runs.settings.config import options
 
     known = {option.name: option for option in options()}
     key, equals, value = word.partition("=")
@@ -176,7 +176,7 @@ def _run_task(task: str, file: Path, cells: Sequence[Cell], jobs: int) -> tuple[
     from nchl.cli import sweep
     from nchl.report.compare.function_runs import as_run
     from nchl.report.compare.runs import read_run
-    from nchl.runs.functions import function_of, run_function
+    from nchl.runs.function_run import function_of, run_function
 
     folder = file.with_suffix("")
     if function_of(task) is None:
@@ -196,7 +196,7 @@ def _run_task(task: str, file: Path, cells: Sequence[Cell], jobs: int) -> tuple[
 def _left_of(cell: Cell, folder: Path) -> Cell | None:
     """What is left to do of a cell that may have been begun for a larger budget: nothing where it is past this one already."""
     from nchl.report.compare.runs import read_run
-    from nchl.runs.folder import RunFolder
+    from nchl.runs.store.folder import RunFolder
 
     if not (folder / cell.name / "config.json").is_file():
         return cell

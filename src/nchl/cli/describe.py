@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from nchl.cli.parser import Parser, add_options, given, whole_number
 from nchl.errors import InvalidArgument, UnknownName
-from nchl.runs.code import Code
-from nchl.runs.config import EvolveConfig, options
-from nchl.runs.config_networks import FLAT, NETWORK_SETTINGS, NETWORKS
-from nchl.runs.presets import PRESETS
+from nchl.runs.settings.config import EvolveConfig, options
+from nchl.runs.settings.network_options import FLAT, NETWORK_SETTINGS, NETWORKS
+from nchl.runs.settings.presets import PRESETS
+from nchl.runs.store.code_copy import Code
 from nchl.user_code import using
 
 if TYPE_CHECKING:
     from nchl.networks.build import NetworkSpec
-    from nchl.runs.objects import Objects
+    from nchl.runs.search.objects import Objects
 
 _OPTIONS = [each for each in options() if each.name in NETWORK_SETTINGS and each.name not in ("network", "hidden")]
 # (channels, height, width, outputs) of the tasks that the two were published for.
@@ -115,10 +115,10 @@ def _subject(what: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple
         raise InvalidArgument(f"{what!r} says itself what its network is; leave out sizes and options, or name a network")
     if what in PRESETS:
         return _of_config(EvolveConfig.create(preset=what), Code())
-    from nchl.runs.folder import RunFolder
+    from nchl.runs.store.folder import RunFolder
 
     record, code = RunFolder.open(folder).read_record_to_run()
-    from nchl.runs.objects import Objects, of_record
+    from nchl.runs.search.objects import Objects, of_record
 
     return _of_config(record.settings, code, of_record(record, code, Objects(), folder, "nchl.load"))
 
@@ -151,7 +151,7 @@ def _network(name: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple
 
 
 def _of_config(config: EvolveConfig, code: Code, objects: Objects | None = None) -> tuple[NetworkSpec, tuple[int, ...], int, Code]:
-    from nchl.runs.build import recipe
+    from nchl.runs.search.evolution import recipe
     from nchl.workers.build import task_of
 
     about = recipe(config, code=code, objects=objects)

@@ -29,10 +29,10 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Look whether it is a run folder first, then load what is heavy, then play."""
-    from nchl.runs.folder import RunFolder
+    from nchl.runs.store.folder import RunFolder
 
     RunFolder.open(args.run).read_record()
-    from nchl.runs.evaluate import evaluate
+    from nchl.runs.results.evaluate import evaluate
 
     return evaluate(
         args.run,

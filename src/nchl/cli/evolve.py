@@ -15,7 +15,7 @@ from nchl.cli.progress import progress
 from nchl.cli.summary import exit_code as exit_code
 from nchl.cli.summary import result
 from nchl.cli.summary import text as text
-from nchl.runs.config import EvolveConfig, options
+from nchl.runs.settings.config import EvolveConfig, options
 
 
 def add_arguments(parser: Parser) -> None:
@@ -29,6 +29,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Check the configuration first, then load what is heavy, then evolve."""
     config = EvolveConfig.create(**given(args, options()))
     with progress(config.generations, config.max_minutes) as shown:
-        from nchl.runs import session
+        from nchl.runs.session.run import run as evolve
 
-        return result(session.run(config, args.out, on_generation=shown.show, on_note=shown.say))
+        return result(evolve(config, args.out, on_generation=shown.show, on_note=shown.say))

@@ -18,7 +18,7 @@ from nchl.report.formatting import setting
 from nchl.simulators import CHOICES
 
 if TYPE_CHECKING:
-    from nchl.runs.options import Option
+    from nchl.runs.settings.options import Option
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -64,7 +64,7 @@ class Parser(argparse.ArgumentParser):
         args, rest = self.parse_known_args(list(words))
         for word in rest:
             if word.startswith("--"):
-                from nchl.runs.options import FORMER
+                from nchl.runs.settings.options import FORMER
 
                 if (former := word.partition("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")) in FORMER:
                     raise InvalidArgument(FORMER[former])
@@ -241,7 +241,7 @@ class _Settings(argparse.Action):
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None) -> None:
         """Add these to those before."""
-        from nchl.runs.config_environment import read
+        from nchl.runs.settings.environment_options import read
 
         words = [*vars(namespace).get("_words_of_settings", []), *values]
         vars(namespace)["_words_of_settings"] = words

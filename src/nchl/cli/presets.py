@@ -8,9 +8,9 @@ from typing import Any
 
 from nchl.cli.parser import Parser
 from nchl.errors import UnknownName
-from nchl.runs.command import evolve_command
-from nchl.runs.config import EvolveConfig
-from nchl.runs.presets import PRESETS
+from nchl.runs.settings.command_line import evolve_command
+from nchl.runs.settings.config import EvolveConfig
+from nchl.runs.settings.presets import PRESETS
 
 
 def add_arguments(parser: Parser) -> None:

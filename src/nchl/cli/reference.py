@@ -12,7 +12,7 @@ import importlib.util
 from nchl.cli import VERBS
 from nchl.cli.bench import BENCHES
 from nchl.cli.parser import Parser
-from nchl.runs import budget
+from nchl.runs.settings import docs_budget
 
 _HEAD = """# Command line
 
@@ -38,7 +38,7 @@ Each command then says so on stderr, Python code gets a warning, and `config.jso
 
 def page() -> str:
     """The whole page as Markdown."""
-    parts = [_HEAD.format(limits=budget.limits())]
+    parts = [_HEAD.format(limits=docs_budget.limits())]
     for name, verb in VERBS.items():
         if name == "bench":
             parts.append("## nchl bench\n\nMeasure the speed of one part on this machine, which should be idle otherwise.\n")

@@ -29,7 +29,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Check the run folder, import the heavy modules, write the page; progress goes to stderr."""
-    from nchl.runs.folder import RunFolder
+    from nchl.runs.store.folder import RunFolder
 
     RunFolder.open(args.run).read_record()
     from nchl.cli import harmless

@@ -14,7 +14,7 @@ from nchl.cli.progress import progress
 from nchl.cli.summary import exit_code as exit_code
 from nchl.cli.summary import result
 from nchl.cli.summary import text as text
-from nchl.runs import budget
+from nchl.runs.settings import docs_budget
 
 
 def add_arguments(parser: Parser) -> None:
@@ -39,18 +39,18 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Look whether it is a run folder first, then load what is heavy, then go on."""
-    from nchl.runs.folder import RunFolder
+    from nchl.runs.store.folder import RunFolder
 
     settings = RunFolder.open(args.run).read_record().settings
     if args.generations is not None:
-        args.generations = budget.at_most("generations of a resumed run", args.generations)
+        args.generations = docs_budget.at_most("generations of a resumed run", args.generations)
     if args.workers is not None:
-        args.workers = budget.at_most("workers", args.workers)
+        args.workers = docs_budget.at_most("workers", args.workers)
     with progress(args.generations or settings.generations, args.max_minutes or settings.max_minutes) as shown:
-        from nchl.runs import session
+        from nchl.runs.session.run import resume
 
         return result(
-            session.resume(
+            resume(
                 args.run,
                 generations=args.generations,
                 max_minutes=args.max_minutes,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from nchl.report.formatting import duration, figure, reason
 
 if TYPE_CHECKING:
-    from nchl.runs.session import RunResult
+    from nchl.runs.session.run import RunResult
 
 
 def result(ended: RunResult) -> dict[str, Any]:
     """What `--json` prints: the summary, the folder and, where the run can be resumed, the command; `controls`: whether it has any."""
     resume = None if ended.reason is not None else f"nchl resume {shlex.quote(str(ended.folder))}"
-    from nchl.runs.folder import RunFolder
+    from nchl.runs.store.folder import RunFolder
 
     about = {"run": str(ended.folder), "exit_code": ended.exit_code, **ended.summary, "resume": resume}
     return about | {"controls": RunFolder.open(ended.folder).read_record().has_controls}

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nchl.cli.parser import Parser, at_least
-from nchl.runs.command import option_words
-from nchl.runs.config import options
-from nchl.runs.options import TOTALS
+from nchl.runs.settings.command_line import option_words
+from nchl.runs.settings.config import options
+from nchl.runs.settings.options import TOTALS
 
 if TYPE_CHECKING:
-    from nchl.runs.sweep import Cell
-    from nchl.runs.sweep_folders import CellState
+    from nchl.runs.sweep.cell_states import CellState
+    from nchl.runs.sweep.grid import Cell
 
 _MOST_NOTES = 8
 EPILOG = """example:
@@ -48,7 +48,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Check the whole file, every folder and all that the runs name first; then run what is not done."""
-    from nchl.runs.sweep import read_sweep
+    from nchl.runs.sweep.grid import read_sweep
 
     cells = read_sweep(args.file)
     out = Path("runs") / args.file.stem if args.out is None else args.out
@@ -60,13 +60,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def run_cells_of(file: Path, cells: list[Cell], out: Path, *, jobs: int, dry_run: bool = False) -> dict[str, Any]:
     """Run those of a file's cells that are not done; the verb's result but for what to type next."""
     from nchl.cli.sweep_progress import sweep_progress
-    from nchl.runs.sweep_folders import keep_totals, look
-    from nchl.runs.sweep_jobs import generations_done, only_sweep, run_cells
+    from nchl.runs.sweep.cell_states import keep_totals, look
+    from nchl.runs.sweep.processes import generations_done, only_sweep, run_cells
 
     states, others = look(cells, out)
     new = [state.cell for state in states if state.state != "done"]
     if new:
-        from nchl.runs.sweep_check import check_cells  # brings torch, which a sweep that is done does without
+        from nchl.runs.sweep.check import check_cells  # brings torch, which a sweep that is done does without
 
         check_cells(new, file)
     outcomes = {state.cell.name: state.state for state in states}

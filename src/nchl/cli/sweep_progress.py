@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
-    from nchl.runs.sweep_folders import CellState
+    from nchl.runs.sweep.cell_states import CellState
 
 
 class SweepProgress(Protocol):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nchl.errors import InvalidArgument, RunError, UnknownName
-from nchl.runs.options import Option, check_kind, option
+from nchl.runs.settings.options import Option, check_kind, option
 
 _DATA, _NETWORK, _LAYERS, _HEAD, _RUN = "data", "network", "unsupervised layers", "linear head, or backpropagation", "run"
 SHARINGS = ("sum", "max", "min", "median", "mean")

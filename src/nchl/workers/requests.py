@@ -37,7 +37,7 @@ def describe_recipe(recipe: Recipe) -> Message:
     """A recipe as a message: its arrays are the network's constants. `read_recipe` is the inverse."""
     header = {**vars(recipe), "network": vars(recipe.network), "constants": recipe.constants is not None}
     for stays in ("template", "played"):
-        assert header.pop(stays) is None, f"{stays} cannot travel; see runs.objects.refuse_to_travel"
+        assert header.pop(stays) is None, f"{stays} cannot travel; see runs.search.objects.refuse_to_travel"
     # Latin-1 gives each byte a character of its own, so that a header of JSON holds any file.
     header["code"] = {path: text.decode("latin-1") for path, text in recipe.code.items()}
     return Message(header, dict(recipe.constants or {}))

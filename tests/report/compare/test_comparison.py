@@ -20,7 +20,7 @@ from nchl.report.compare import compare
 from nchl.report.compare.groups import group_runs
 from nchl.report.compare.runs import digest, find_runs, read_run
 from nchl.report.compare.scores import curves
-from nchl.runs.folder import RunFolder, own_files
+from nchl.runs.store.folder import RunFolder, own_files
 from reference.comparison import write_evaluation, write_run
 
 

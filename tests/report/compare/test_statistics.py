@@ -12,7 +12,7 @@ pytest.importorskip("scipy")
 from nchl.errors import InvalidArgument
 from nchl.report.compare import statistics
 from nchl.report.compare.statistics import band, estimate, holm, improvement, iqm, mann_whitney, performance_profile
-from nchl.runs.evaluate import interquartile_mean
+from nchl.runs.results.evaluate import interquartile_mean
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ import pytest
 
 import nchl
 from nchl.errors import MissingExtra
-from nchl.runs.config import EvolveConfig
-from nchl.runs.folder import RunFolder
+from nchl.runs.settings.config import EvolveConfig
 from nchl.runs.sinks import mlflow_tracker, trackers, wandb_tracker
+from nchl.runs.store.folder import RunFolder
 from reference.runs import SMALL, results
 
 pytest.importorskip("gymnasium")

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from nchl.errors import require
-from nchl.runs.adapt import Trial
+from nchl.runs.adaptation.trials import Trial
 
 WINDOW = 50
 SHARE = 0.9

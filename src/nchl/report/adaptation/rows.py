@@ -20,7 +20,7 @@ class Row:
         group: its name.
         perturbation: its label.
         text: its text.
-        control: one of `runs.adapt.CONTROLS`.
+        control: one of `runs.adaptation.trials.CONTROLS`.
         mean: return, with its 95 % interval.
         intact_mean: return of the intact twins.
         retained: mean by intact mean, with its interval; None where that is not above 0.

@@ -23,9 +23,9 @@ from nchl.report.adaptation.rows import Pair, Row
 from nchl.report.compare.groups import Group, group_runs
 from nchl.report.compare.runs import find_runs, read_run
 from nchl.report.compare.statistics import estimate, holm, improvement, mann_whitney, mean_band, ratio
-from nchl.runs.adapt import CONTROLS, Asked, Trial
-from nchl.runs.adapt_processes import trials_in_processes
-from nchl.runs.load import WHICH
+from nchl.runs.adaptation.processes import trials_in_processes
+from nchl.runs.adaptation.trials import CONTROLS, Asked, Trial
+from nchl.runs.results.load import WHICH
 
 BEFORE, AFTER = 100, 400  # steps around the moment that curves show
 _SMOOTH = 10

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from nchl.report.compare.runs import EVALUATION, digest, read_evaluation
-from nchl.runs import environment
-from nchl.runs.files import check_writable, write_json
-from nchl.runs.folder import RunFolder
+from nchl.runs.provenance import environment
+from nchl.runs.store.files import check_writable, write_json
+from nchl.runs.store.folder import RunFolder
 
 EPISODES, SEED = 100, 10_000
 
@@ -59,7 +59,7 @@ def _is_evaluated(path: Path, episodes: int, seed: int) -> bool:
 
 def _play(path: Path, episodes: int, seed: int) -> dict[str, Any]:
     """The evaluation with the digest of its individual, which a run in progress may replace meanwhile."""
-    from nchl.runs.evaluate import evaluate
+    from nchl.runs.results.evaluate import evaluate
 
     folder = RunFolder(path)
     while True:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from nchl.report.compare.runs import Run
 from nchl.report.formatting import hashable
-from nchl.runs.config import EvolveConfig
-from nchl.runs.functions import function_of, read_function_run
+from nchl.runs.function_run import function_of, read_function_run
+from nchl.runs.settings.config import EvolveConfig
 
 
 def as_run(config: EvolveConfig, folder: Path) -> Run:

@@ -9,7 +9,7 @@ from typing import Any
 from nchl.errors import RunError
 from nchl.report.compare.runs import Run
 from nchl.report.formatting import listed, setting
-from nchl.runs.config import options
+from nchl.runs.settings.config import options
 
 _DEFAULTS = {option.name: option.default for option in options()}
 _ALWAYS_SHOWN = ("simulator", "population", "generations")

@@ -17,13 +17,13 @@ from safetensors import SafetensorError, safe_open
 
 from nchl.errors import RunError
 from nchl.report.formatting import hashable
-from nchl.runs import environment
-from nchl.runs.code import collect
-from nchl.runs.files import read_json, read_text
-from nchl.runs.folder import Record, RunFolder
-from nchl.runs.lock import in_use
-from nchl.runs.metrics import read_metrics
-from nchl.runs.options import that_matter
+from nchl.runs.provenance import environment
+from nchl.runs.settings.options import that_matter
+from nchl.runs.store.code_copy import collect
+from nchl.runs.store.files import read_json, read_text
+from nchl.runs.store.folder import Record, RunFolder
+from nchl.runs.store.lock import in_use
+from nchl.runs.store.metrics import read_metrics
 
 EVALUATION = "evaluation.json"
 _COLUMNS = ("evaluations", "env_steps", "mean", "best_so_far", "validation_centre", "search_seconds")

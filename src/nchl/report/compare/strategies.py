@@ -22,7 +22,7 @@ from nchl.report.compare.tables import Table, ends
 from nchl.report.formatting import duration, figure
 from nchl.report.plots.comparison import intervals, learning_curves
 from nchl.report.plots.style import save_figure
-from nchl.runs.functions import function_of
+from nchl.runs.function_run import function_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -22,15 +22,15 @@ from nchl.perturbations.language import together
 from nchl.report.film import video
 from nchl.report.film.captions import FROZEN, OFF, ON, Caption, compose
 from nchl.rollout.watch import Moment, never
-from nchl.runs import budget
-from nchl.runs.environment import notes_on_environment
-from nchl.runs.evaluate import never_changes
-from nchl.runs.files import read_tensors
-from nchl.runs.folder import RunFolder
-from nchl.runs.load import read_result
+from nchl.runs.provenance.environment import notes_on_environment
+from nchl.runs.results.evaluate import never_changes
+from nchl.runs.results.load import read_result
+from nchl.runs.results.scene import Scene, open_run
+from nchl.runs.settings import docs_budget
 from nchl.runs.sinks import trackers
 from nchl.runs.sinks.tensorboard import EventFile
-from nchl.runs.watch import Scene, open_run
+from nchl.runs.store.files import read_tensors
+from nchl.runs.store.folder import RunFolder
 from nchl.simulators import SIMULATORS
 from nchl.tasks import fingerprint
 from nchl.tasks.render import DRAWN_BY_ENVPOOL
@@ -159,7 +159,7 @@ def film(
         NchlError: the run or result does not exist, the task cannot be drawn here, ffmpeg is missing, or `out` cannot be written.
     """
     _check(episodes=episodes, width=width, fps=fps, seconds=seconds)
-    most = budget.at_most("seconds of film", math.inf if seconds is None else seconds)
+    most = docs_budget.at_most("seconds of film", math.inf if seconds is None else seconds)
     folder = RunFolder.open(run)
     if rule is not None and out is None:
         raise InvalidArgument("with another rule, the film does not belong in the run folder: name a file with --out")

@@ -19,8 +19,8 @@ from nchl.report.page.inline_svg import svg
 from nchl.report.plots import adaptation as plots
 from nchl.report.plots.weights import weight_path
 from nchl.rollout.dynamics import Dynamics
-from nchl.runs.dynamics import lifetimes
-from nchl.runs.folder import RunFolder
+from nchl.runs.results.dynamics import lifetimes
+from nchl.runs.store.folder import RunFolder
 from nchl.seeds import Purpose, environment_seed
 
 

@@ -26,9 +26,9 @@ from nchl.report.page.inline_svg import svg
 from nchl.report.page.lifetime import Life, note_missing, record_life
 from nchl.report.page.snapshot import State, snapshot
 from nchl.report.plots import run as plots
-from nchl.runs.environment import notes_on_environment, of_settings
-from nchl.runs.evaluate import evaluate
-from nchl.runs.files import write_atomically
+from nchl.runs.provenance.environment import notes_on_environment, of_settings
+from nchl.runs.results.evaluate import evaluate
+from nchl.runs.store.files import write_atomically
 
 OnNote = Callable[[str], None]
 
@@ -211,7 +211,7 @@ def _figures(state: State, evaluated: dict[str, Any] | None) -> dict[str, Any]:
 
 def _genome(state: State, rule: str | None) -> list[Any]:
     """One figure per parameter: its distribution in each block of the best individual's genome."""
-    from nchl.runs.load import load
+    from nchl.runs.results.load import load
 
     agent, task = load(state.folder.path, rule=rule)
     try:

@@ -13,10 +13,10 @@ import numpy as np
 from nchl.report.formatting import duration, setting
 from nchl.report.page.snapshot import State
 from nchl.report.plots.run import column
-from nchl.runs.command import evolve_command
-from nchl.runs.config import EvolveConfig, options
-from nchl.runs.metrics import COLUMNS
-from nchl.runs.sessions import nchl_of
+from nchl.runs.provenance.sessions import nchl_of
+from nchl.runs.settings.command_line import evolve_command
+from nchl.runs.settings.config import EvolveConfig, options
+from nchl.runs.store.metrics import COLUMNS
 
 
 def facts(state: State, run: Path, evaluated: Mapping[str, Any] | None) -> dict[str, Any]:

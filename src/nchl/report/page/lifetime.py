@@ -14,8 +14,8 @@ from nchl.report.page.snapshot import State
 from nchl.report.plots.weights import weight_changes, weight_path
 from nchl.rollout.dynamics import Dynamics, WeightPath, plastic_weights
 from nchl.rollout.watch import never
-from nchl.runs.dynamics import static
-from nchl.runs.watch import open_run
+from nchl.runs.results.dynamics import static
+from nchl.runs.results.scene import open_run
 from nchl.tasks.render import DRAWN_BY_ENVPOOL
 
 _FRAME = (320, 240)

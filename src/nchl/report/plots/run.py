@@ -23,7 +23,7 @@ def learning_curve(axes: Axes, rows: Sequence[Mapping[str, str]]) -> Axes:
 
     Args:
         axes: axes to draw on.
-        rows: rows of `metrics.csv`, see `nchl.runs.metrics.read_metrics`. Values that are not finite leave a gap.
+        rows: rows of `metrics.csv`, see `nchl.runs.store.metrics.read_metrics`. Values that are not finite leave a gap.
     """
     generation = column(rows, "generation")
     mean, std, best = column(rows, "mean"), column(rows, "std"), column(rows, "best")
@@ -57,7 +57,7 @@ def evaluation(axes: Axes, result: Mapping[str, Any]) -> Axes:
 
     Args:
         axes: axes to draw on.
-        result: result of `nchl.runs.evaluate.evaluate`.
+        result: result of `nchl.runs.results.evaluate.evaluate`.
     """
     rows = conditions(result)
     for place, (_, figures, colour) in enumerate(rows):

@@ -1,7 +1,7 @@
 """Figures of the weights over a lifetime.
 
     from nchl.report.plots.weights import weight_changes, weight_path
-    from nchl.runs.dynamics import lifetimes
+    from nchl.runs.results.dynamics import lifetimes
 
     life = lifetimes("runs/first", episodes=1)[0]
     weight_path(axes, life)

@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from nchl.errors import require
-from nchl.runs.files import cannot_write, open_file, write_atomically
+from nchl.runs.store.files import cannot_write, open_file, write_atomically
 
 _BUCKETS = 30
 _LARGEST_RECORD = 1 << 24  # bytes; ours have a few thousand

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from nchl.errors import NchlError, RunError, require
-from nchl.runs.config import EvolveConfig
-from nchl.runs.files import read_json, read_text, write_json
-from nchl.runs.folder import RunFolder
+from nchl.runs.settings.config import EvolveConfig
+from nchl.runs.store.files import read_json, read_text, write_json
+from nchl.runs.store.folder import RunFolder
 
 # Option -> (package, module that implements `Tracker` with it).
 KNOWN = {"wandb": ("wandb", "nchl.runs.sinks.wandb_tracker"), "mlflow": ("mlflow", "nchl.runs.sinks.mlflow_tracker")}

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from nchl.errors import CheckpointError, RunError
-from nchl.runs import trust
-from nchl.runs.code import Code, collect_places, complete, differences, read
-from nchl.runs.files import cannot_write, read_json, read_tensors, read_text, write_atomically, write_json, write_tensors
-from nchl.runs.machine import commit, versions
-from nchl.runs.sessions import session, with_this_one
+from nchl.runs.provenance.machine import commit, versions
+from nchl.runs.provenance.sessions import session, with_this_one
 from nchl.runs.sinks.tensorboard import EventFile
+from nchl.runs.store import trust
+from nchl.runs.store.code_copy import Code, collect_places, complete, differences, read
+from nchl.runs.store.files import cannot_write, read_json, read_tensors, read_text, write_atomically, write_json, write_tensors
 from nchl.user_code import is_place
 from nchl.vision.settings import SoftHebbSettings
 

@@ -1,0 +1,1 @@
+"""A run's result under perturbations, beside intact twins."""

@@ -1,0 +1,136 @@
+"""`runs.adaptation.trials.trials` in several processes, each of which plays some of the perturbations; the numbers are the same.
+
+They talk over pipes by `workers.wire`, as workers do. Ctrl-C reaches them as it reaches this process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nchl.cores import available
+from nchl.errors import NchlError, WorkerError
+from nchl.runs.adaptation.trials import Asked, Episodes, Trial, trials
+from nchl.workers.wire import Message, Rubbish, receive, send
+
+_PROGRAM = "from nchl.runs.adaptation.processes import main; main()"
+_PARTS = ("rewards", "lengths", "returns")
+
+
+def trials_in_processes(
+    run: Path | str,
+    asked: Asked,
+    *,
+    workers: int = 1,
+    on_note: Callable[[str], None] | None = None,
+    **how: Any,
+) -> list[Trial]:
+    """As `runs.adaptation.trials.trials`, of `workers` processes; one: of this one.
+
+    Args:
+        run: the run folder.
+        asked: what goes wrong.
+        workers: how many processes.
+        on_note: gets lines for the user.
+        **how: as `trials`.
+
+    Raises:
+        NchlError: what `trials` raises; a `WorkerError` where a process is lost.
+    """
+    labels = list(asked.perturbations)
+    shares = [share for k in range(workers) if (share := labels[k::workers])]
+    if workers == 1 or len(shares) == 1:
+        return trials(run, asked, on_note=on_note, **how)
+    threads = max(1, len(available()) // len(shares))
+    children = []
+    try:
+        for share in shares:
+            child = subprocess.Popen(
+                [sys.executable, "-P", "-c", _PROGRAM],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            )
+            children.append(child)
+            assert child.stdin is not None
+            named = {label: asked.perturbations[label] for label in share}
+            send(child.stdin, {"run": str(run), "suite": asked.suite, "perturbations": named, "how": how})
+        answers = [_answer(child) for child in children]
+    finally:
+        for child in children:
+            child.kill()
+            child.communicate()
+    found: dict[str, list[Trial]] = {}
+    notes: dict[str, None] = {}
+    for answer in answers:
+        for trial in _read(answer):
+            found.setdefault(trial.perturbation, []).append(trial)
+        notes |= dict.fromkeys(answer.header["notes"])
+    for note in notes:
+        if on_note is not None:
+            on_note(note)
+    return [trial for label in labels for trial in found[label]]
+
+
+def _answer(child: subprocess.Popen[bytes]) -> Message:
+    assert child.stdout is not None
+    try:
+        message, _ = receive(child.stdout)
+    except (EOFError, Rubbish) as error:
+        code = child.wait()
+        raise WorkerError(
+            f"a process that played perturbations ended before its time (exit status {code}); what it said is above"
+        ) from error
+    if "error" in message.header:
+        raise (NchlError if message.header["known"] else WorkerError)(str(message.header["error"]))
+    return message
+
+
+def _written(made: list[Trial], notes: list[str]) -> Message:
+    """Trials as a message: plain data and arrays. `_read` is the inverse."""
+    header = [{name: getattr(trial, name) for name in ("perturbation", "text", "control", "repeat")} for trial in made]
+    arrays: dict[str, np.ndarray] = {}
+    for k, trial in enumerate(made):
+        arrays[f"{k}.moments"] = trial.moments.astype("<i8")
+        for side in ("intact", "perturbed"):
+            for part in _PARTS:
+                arrays[f"{k}.{side}.{part}"] = getattr(getattr(trial, side), part)
+    return Message({"trials": header, "notes": notes}, arrays)
+
+
+def _read(message: Message) -> list[Trial]:
+    arrays = message.arrays
+    return [
+        Trial(
+            moments=arrays[f"{k}.moments"],
+            intact=Episodes(*(arrays[f"{k}.intact.{part}"] for part in _PARTS)),
+            perturbed=Episodes(*(arrays[f"{k}.perturbed.{part}"] for part in _PARTS)),
+            **about,
+        )
+        for k, about in enumerate(message.header["trials"])
+    ]
+
+
+def main() -> None:
+    """Play what standard input asks for, and answer on standard output; what simulators print goes to standard error."""
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        request, _ = receive(requests)
+        asked = request.header
+        notes: list[str] = []
+        try:
+            named = Asked(asked["suite"], "", asked["perturbations"])
+            answer = _written(trials(asked["run"], named, on_note=notes.append, **asked["how"]), notes)
+        except Exception as error:  # a user's own rule may raise anything
+            known = isinstance(error, NchlError)
+            answer = Message({"error": str(error) if known else f"{type(error).__name__}: {error}", "known": known}, {})
+        send(answers, *answer)
+    os._exit(0)  # threads of simulators may still hold locks

@@ -1,0 +1,231 @@
+"""A run's individual on unseen starts, intact and perturbed: as evolved, with plasticity off, and frozen when the perturbation comes.
+
+The intact twin of an episode has the same start, the same initial weights and the same simulator; freezing comes at the same step for
+both. So two things are crossed: whether the weights may still move, and whether something has gone wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from nchl import rollout
+from nchl.errors import InvalidArgument
+from nchl.perturbations import Plan, plan
+from nchl.perturbations.draws import moment_of
+from nchl.perturbations.language import parse_all
+from nchl.perturbations.suites import Suite
+from nchl.runs.results.load import Result, check_length, read_result
+from nchl.runs.session.recorder import statistics_from, unrecorded
+from nchl.runs.settings import docs_budget
+from nchl.runs.settings.perturbation_options import suite_of
+from nchl.seeds import Purpose, environment_seed
+from nchl.tasks import Task
+from nchl.workers.build import network_of, task_of
+
+CONTROLS = ("as evolved", "plasticity off", "frozen")
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """What some episodes gave; steps are the network's (several of the environment, where actions are repeated).
+
+    Attributes:
+        rewards: of each step, 0 after the end of an episode.
+        lengths: steps of each.
+        returns: NaN where something was not finite.
+    """
+
+    rewards: Float[np.ndarray, "episodes steps"]
+    lengths: Int[np.ndarray, " episodes"]
+    returns: Float[np.ndarray, " episodes"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One individual under one perturbation and one control, beside its intact twin.
+
+    Attributes:
+        perturbation: its label.
+        text: its text.
+        control: one of `CONTROLS`.
+        moments: the step at which it comes, of each episode.
+        intact: nothing goes wrong.
+        perturbed: it does.
+        repeat: steps of the environment for each of the network's.
+    """
+
+    perturbation: str
+    text: str
+    control: str
+    moments: Int[np.ndarray, " episodes"]
+    intact: Episodes
+    perturbed: Episodes
+    repeat: int = 1
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which perturbations are tried.
+
+    Attributes:
+        suite: the suite's name, or "perturb" for those that were given one by one.
+        source: where they come from.
+        perturbations: label -> text.
+    """
+
+    suite: str
+    source: str
+    perturbations: Mapping[str, str]
+
+    @classmethod
+    def of(cls, suite: str | Suite | None, perturb: Sequence[str] | None, task: str) -> Asked:
+        """What a suite and single texts name together.
+
+        Args:
+            suite: a name, a file that ends in .yaml or .yml, or an object.
+            perturb: texts, each tried alone (`A & B` are two at once).
+            task: the runs' task.
+
+        Raises:
+            InvalidArgument: neither, no such suite, a suite for another task, or a text that names no perturbation.
+        """
+        if not suite and not perturb:
+            raise InvalidArgument("adapt needs what goes wrong: --suite lesions, or --perturb lesion:weights=1@100; see docs/adaptation.md")
+        found: dict[str, str] = {}
+        chosen = None if not suite else suite_of(suite)
+        if chosen is not None:
+            chosen.check_task(task)
+            found |= chosen.perturbations
+        for text in perturb or ():
+            if not parse_all(text):
+                raise InvalidArgument(f"perturbation {text!r}: nothing goes wrong in it; the intact twin is played in any case")
+            if text in found:
+                raise InvalidArgument(f"perturbation {text!r} is given twice; keep one")
+            found[text] = text
+        return cls("perturb" if chosen is None else chosen.name, "" if chosen is None else chosen.source, found)
+
+
+def trials(
+    run: Path | str,
+    asked: Asked,
+    *,
+    episodes: int = 100,
+    seed: int = 10000,
+    which: str = "best",
+    simulator: str | None = None,
+    controls: Sequence[str] = CONTROLS,
+    on_note: Callable[[str], None] | None = None,
+) -> list[Trial]:
+    """Let a run's result play, perturbation by perturbation and control by control.
+
+    Args:
+        run: the run folder. How it was perturbed in training does not matter here.
+        asked: what goes wrong.
+        episodes: of each; episode k has the same start everywhere.
+        seed: of the evaluation, as in `evaluate`.
+        which: "best" or "centre".
+        simulator: None: the run's own, or what a perturbation needs.
+        controls: which; a network whose weights never change has the first alone.
+        on_note: gets lines for the user.
+
+    Raises:
+        NchlError: no such run or result, or a perturbation that the task or the network cannot have.
+    """
+    if episodes < 1 or seed < 0:
+        raise InvalidArgument(f"episodes must be at least 1 and seed at least 0, got {episodes} and {seed}")
+    found = read_result(run, which)
+    stage = _Stage(found, simulator, docs_budget.at_most("unseen episodes", episodes), seed, on_note or (lambda line: None))
+    made: list[Trial] = []
+    # All of them before the first plays: a name that is not there is told at once.
+    tasks = {label: stage.task(text) for label, text in asked.perturbations.items()}
+    try:
+        for label, text in asked.perturbations.items():
+            task = tasks[label]
+            moments = stage.moments(text)
+            plastic = stage.network(task).plastic
+            for control in controls if plastic else CONTROLS[:1]:
+                freeze = {CONTROLS[0]: None, CONTROLS[1]: np.zeros_like(moments), CONTROLS[2]: moments}[control]
+                intact, perturbed = stage.intact(task, freeze), stage.play(task, freeze)
+                made.append(Trial(label, text, control, moments, intact, perturbed, task.action_repeat))
+    finally:
+        stage.close()
+    return made
+
+
+class _Stage:
+    """A run's individual with all that it is played on; what is played twice is played once."""
+
+    def __init__(self, found: Result, simulator: str | None, episodes: int, seed: int, on_note: Callable[[str], None]) -> None:
+        self._found, self._simulator, self._episodes, self._seed, self._note = found, simulator, episodes, seed, on_note
+        self._recipe = replace(found.recipe(), perturb=(), perturb_training=())
+        self._seeds = [environment_seed(seed, Purpose.EVALUATION, 0, episode) for episode in range(episodes)]
+        self._tasks: dict[str, Task] = {}
+        self._intact: dict[tuple[str, bytes | None], Episodes] = {}
+        self._network: Any = None
+        self._said: set[str] = set()
+
+    def task(self, text: str, simulator: str | None = None) -> Task:
+        """The task with a perturbation; "none": without."""
+        key = f"{text} on {simulator}"
+        if key not in self._tasks:
+            self._tasks[key] = task_of(replace(self._recipe, perturb=(text,)), simulator or self._simulator)
+            for note in self._tasks[key].notes:
+                self._tell(note)
+        return self._tasks[key]
+
+    def moments(self, text: str) -> Int[np.ndarray, " episodes"]:
+        """The network's step at which the first thing goes wrong, of each episode."""
+        repeat = self._recipe.action_repeat
+        found: Plan = plan(text)
+        return np.array([-(-min(moment_of(each, seed) for each in found.all) // repeat) for seed in self._seeds])
+
+    def network(self, task: Task) -> Any:
+        """The networks, one for each episode that is played side by side."""
+        if self._network is None:
+            self._network = network_of(self._recipe, task, min(self._episodes, task.largest_slice))
+            check_length(self._found.genome, self._network, self._found.folder)
+            for note in (*self._found.notes, *unrecorded(self._network, self._found.tensors)):
+                self._tell(note)
+        return self._network
+
+    def intact(self, task: Task, freeze: np.ndarray | None) -> Episodes:
+        """The twins, on the simulator of a perturbed task."""
+        key = task.simulator.name, None if freeze is None else freeze.tobytes()
+        if key not in self._intact:
+            self._intact[key] = self.play(self.task("none", key[0]), freeze)
+        return self._intact[key]
+
+    def play(self, task: Task, freeze: np.ndarray | None) -> Episodes:
+        """All episodes; `freeze`: the step from which on weights stay, of each."""
+        played = rollout.evaluate(
+            self.network(task),
+            task,
+            self._found.genome,
+            run_seed=self._seed,
+            purpose=Purpose.EVALUATION,
+            episodes=self._episodes,
+            statistics=statistics_from(self._found.tensors, task.observation_shape),
+            freeze_after=None if freeze is None else freeze.tolist(),
+            keep_rewards=True,
+        )
+        assert played.rewards is not None
+        steps = -(-played.lengths[0] // task.action_repeat)
+        rewards = np.zeros((self._episodes, task.decisions))
+        rewards[:, : played.rewards.shape[2]] = played.rewards[0]
+        return Episodes(rewards, steps, played.returns[0])
+
+    def close(self) -> None:
+        """Give back the simulators."""
+        for task in self._tasks.values():
+            task.close()
+
+    def _tell(self, note: str) -> None:
+        if note not in self._said:
+            self._said.add(note)
+            self._note(note)

@@ -1,0 +1,1 @@
+"""What a run has found: loaded, evaluated, followed and put on a stage."""

@@ -1,0 +1,65 @@
+"""The search of a run: one of the list, one of evosax, or a class in a file of the user's, from the run's own copy of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from nchl import strategies
+from nchl.errors import InvalidArgument, NchlError
+from nchl.runs.store.code_copy import Code
+from nchl.strategies import Strategy
+from nchl.strategies.trial import check_strategy
+from nchl.user_code import is_place, load_object, using
+
+
+def make_strategy(
+    name: str, size: int, population: int, seed: int, centre: str | np.ndarray, settings: Mapping[str, Any], code: Code
+) -> Strategy:
+    """A strategy before its first generation.
+
+    Args:
+        name: of the list, `evosax:NAME`, or `FILE.py:NAME`.
+        size: numbers in a vector.
+        population: individuals per generation.
+        seed: seed of the run.
+        centre: where to begin.
+        settings: that were given.
+        code: of the user's.
+
+    Raises:
+        NchlError: it cannot be made, or does not do what a strategy must.
+    """
+    if not is_place(name):
+        return strategies.make(name, size, population, seed, centre=centre, **settings)
+    with using(code.texts):
+        make = load_object(code.places.get("strategy", name), "a strategy")
+
+    def made() -> Strategy:
+        try:
+            inspect.signature(make).bind(size, population, seed, centre=centre, **settings)
+        except TypeError as error:
+            raise InvalidArgument(
+                f"{name}: {error}; a strategy is called with (size, population, seed, *, centre, and the settings that are given"
+                f"{': ' + ', '.join(settings) if settings else ''})"
+            ) from error
+        try:
+            found = make(size, population, seed, centre=centre, **settings)
+        except NchlError:
+            raise
+        except Exception as error:
+            raise InvalidArgument(f"{name} failed when it was made ({type(error).__name__}: {error})") from error
+        if not isinstance(found, Strategy):
+            raise InvalidArgument(f"{name}: expected a nchl.strategies.Strategy, got {type(found).__name__}; inherit from that class")
+        if (found.size, found.population, found.generation) != (size, population, 0):
+            raise InvalidArgument(
+                f"{name}: expected a strategy for {population} individuals of {size} numbers before its first generation, got one for "
+                f"{found.population} of {found.size} after {found.generation}; hand size, population and seed on to Strategy.__init__"
+            )
+        return found
+
+    check_strategy(made, name)
+    return made()

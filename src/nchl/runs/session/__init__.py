@@ -1,0 +1,1 @@
+"""A run from its beginning or its newest checkpoint to its end or a signal."""

@@ -1,0 +1,37 @@
+"""A configuration as the `nchl evolve` command that repeats it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from nchl.runs.settings.config import EvolveConfig, options
+from nchl.runs.settings.options import Option
+
+
+def evolve_command(config: EvolveConfig, *extra: str) -> str:
+    """The command with every option that differs from its default, in the order of the help.
+
+    The preset is written out, so that the line stays true when a preset changes.
+    """
+    words = ["nchl", "evolve", config.task]
+    for option in options():
+        value = getattr(config, option.name)
+        if option.name in ("task", "preset") or value is None or value == option.default:
+            continue
+        words += option_words(option, value)
+    return shlex.join([*words, *extra])
+
+
+def option_words(option: Option, value: Any) -> list[str]:
+    """One option with its value, as typed."""
+    if option.kind == "bool":
+        return [option.flag if value else option.flag.replace("--", "--no-", 1)]
+    if option.kind in ("ints", "texts"):
+        return [option.flag, *map(str, value)]
+    if option.kind in ("places", "specs"):
+        return [word for place in value for word in (option.flag, place)]
+    if option.kind == "settings":
+        return [option.flag, *(f"{name}={json.dumps(each)}" for name, each in value.items())]
+    return [option.flag, str(value)]

@@ -1,0 +1,62 @@
+"""Options that lose their meaning by the value of another option, and records of earlier versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nchl.errors import InvalidArgument
+from nchl.strategies.registry import idle, no_meaning_for, settings_of
+
+if TYPE_CHECKING:
+    from nchl.runs.settings.config import EvolveConfig
+
+_EITHER = {"episodes": "episodes_schedule", "episodes_schedule": "episodes"}  # one takes the place of the other
+
+
+def without_meaning(strategy: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> frozenset[str]:
+    """Options that another option leaves without a meaning.
+
+    Args:
+        strategy: the search.
+        given: options that are not None.
+        defaults: of all options, for this network and strategy.
+
+    Raises:
+        InvalidArgument: one of them was given.
+    """
+    values = {**defaults, **given}
+    lost = set(idle(strategy, values))
+    for name in lost & set(given):
+        raise InvalidArgument(no_meaning_for(strategy, name, values))
+    if "episodes_schedule" in given:
+        if "episodes" in given:
+            raise InvalidArgument("--episodes has no meaning beside --episodes-schedule, which says how many; leave one of the two out")
+        lost.add("episodes")
+    return frozenset(lost)
+
+
+def that_stay(strategy: str, settled: Mapping[str, Any], explicit: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays of settled options under those that are given: neither what these replace nor what they leave without a meaning."""
+    kept = {name: value for name, value in settled.items() if name not in explicit}
+    known = {each.name: each.default for each in settings_of(strategy)}
+    lost = set(idle(strategy, {**known, **kept, **explicit})) | {other for name, other in _EITHER.items() if name in explicit}
+    return {name: value for name, value in kept.items() if name not in lost}
+
+
+def schedules(config: EvolveConfig) -> dict[str, str]:
+    """The schedules named `cosine` alone, with their length: over the run as it is planned now, so that a larger total changes no bit."""
+    named = {name: getattr(config, name) for name in ("sigma_schedule", "lr_schedule")}
+    return {name: f"cosine:{config.generations}" for name, value in named.items() if value == "cosine"}
+
+
+def renewed(data: Any) -> Any:
+    """A record as this version would have written it: `cma-es` with `diagonal` is `sep-cma-es` now, `conv-hml` has no sharing."""
+    if not isinstance(data, dict):
+        return data
+    if data.get("network") == "conv-hml":
+        data = data | {"sharing": None, "termwise": None}
+    if "diagonal" not in data:
+        return data
+    others = {name: value for name, value in data.items() if name != "diagonal"}
+    return others | {"strategy": "sep-cma-es"} if data["diagonal"] is True and data.get("strategy") == "cma-es" else others

@@ -1,0 +1,1 @@
+"""Grids of runs: their settings, their folders and their processes."""

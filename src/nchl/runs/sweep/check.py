@@ -1,0 +1,54 @@
+"""Each task, network and rule of a sweep is made once before anything starts: a wrong name would cost every run its start."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from nchl.errors import InvalidArgument, NchlError
+from nchl.rollout.scores import check_sizes
+from nchl.runs.search.evolution import recipe
+from nchl.runs.search.strategy import make_strategy
+from nchl.runs.store.code_copy import collect
+from nchl.runs.sweep.grid import Cell
+from nchl.strategies.registry import STRATEGIES
+from nchl.tasks import Task
+from nchl.workers.build import network_of, task_of
+
+_PLAYED = ("task", "simulator", "image_size", "max_episode_steps", "env", "observe", "action_repeat", "wrap")
+
+
+def check_cells(cells: Iterable[Cell], file: Path) -> None:
+    """Make what the cells name, each thing once, and let it go again.
+
+    Args:
+        cells: those that are to run.
+        file: the sweep's, for the message.
+
+    Raises:
+        InvalidArgument: a task, network or rule that cannot be made, or that do not fit; names the first cell that has it.
+    """
+    made: dict[tuple[object, ...], Task] = {}
+    known: set[tuple[object, ...]] = set()
+    with contextlib.ExitStack() as stack:
+        for cell in cells:
+            config = cell.config
+            played = tuple(repr(getattr(config, name)) for name in _PLAYED)
+            # Hidden layers of any sizes can be made; what else says what the network is may not go together.
+            settings = config.network_settings() | {"hidden": bool(config.hidden)}
+            named = (*played, *settings.values(), config.device, config.backend, config.strategy)
+            if named in known:
+                continue
+            try:
+                if played not in made:
+                    made[played] = task_of(recipe(config), threads=1)
+                    stack.callback(made[played].close)
+                network = network_of(recipe(config), made[played], 2)
+                check_sizes(network, made[played])
+                if config.strategy not in STRATEGIES:
+                    sizes = network.nparams, int(config.population or 2), int(config.seed or 0)
+                    make_strategy(str(config.strategy), *sizes, "normal", config.strategy_settings(), collect(config))
+            except NchlError as error:
+                raise InvalidArgument(f"{file}, run {cell.name}: {error}") from error
+            known.add(named)

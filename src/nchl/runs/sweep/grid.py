@@ -1,0 +1,193 @@
+"""A sweep: a grid of settings and seeds, each cell of it one run in a folder with a readable name.
+
+    task: CartPole-v1
+    hidden: [10]            # any option of `nchl evolve`, for all runs
+    grid:
+      network: [nchl, hl]   # every combination of these lists is run; several grids may stand in a list
+    seeds: 5                # 0 to 4, or a list
+
+Promise: what a cell gives does not depend on the others, on how many run side by side, or on interruptions; a folder
+that was made with other settings is never gone on with. `sweep_folders` compares the cells with what lies in the folder.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nchl.errors import InvalidArgument, NchlError, UnknownName
+from nchl.runs.settings import docs_budget
+from nchl.runs.settings.config import INITIAL_GENOMES, EvolveConfig, options
+from nchl.runs.settings.options import that_matter
+from nchl.runs.settings.yaml_file import read_yaml
+from nchl.runs.store.folder import with_absolute_paths
+from nchl.user_code import is_place
+
+MOST_RUNS = 10_000
+_OPTIONS = {option.name: option for option in options()}
+_KEYS = ("grid", "seeds", *_OPTIONS)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep.
+
+    Attributes:
+        name: of its folder.
+        given: the options that the file gives it, by field name; the seed among them.
+        config: what follows from them.
+        also: other names that the file has for the same run, because a value in its grid equals a default.
+    """
+
+    name: str
+    given: dict[str, Any]
+    config: EvolveConfig
+    also: tuple[str, ...] = ()
+
+
+def read_sweep(path: Path) -> list[Cell]:
+    """The runs that a sweep's file describes, those of one setting next to each other.
+
+    Raises:
+        InvalidArgument: the file cannot be read, or names an option or value that no run can use; names the cell.
+    """
+    data: dict[str, Any] = {}
+    for key, value in read_yaml(path).items():
+        if _name(key, path) in data:
+            raise InvalidArgument(f"{path}: {key!r} is given twice, in two spellings; keep one")
+        data[_name(key, path)] = value
+    grids, seeds = data.pop("grid", None), _seeds(data.pop("seeds", 1), path)
+    seeds = seeds[: docs_budget.at_most("seeds of a sweep", len(seeds))]
+    fixed = {name: _value(name, value, path) for name, value in data.items()}
+    if "seed" in fixed:
+        raise InvalidArgument(f"{path}: write `seeds` (a list, or how many), not `seed`: a sweep runs each setting with several")
+    combinations = list(_combinations(grids, fixed, len(seeds), path))
+    cells: list[Cell] = []
+    names: dict[str, int] = {}
+    for changed in combinations:
+        base = "_".join(f"{name.replace('_', '-')}-{_readable(name, value)}" for name, value in changed.items())
+        names[base] = names.get(base, 0) + 1
+        if names[base] > 1:  # two files that hold the same NAME, say
+            base += f"_{names[base]}"
+        cells += [_cell("_".join(filter(None, (base, f"seed-{seed}"))), {**fixed, **changed, "seed": seed}, path) for seed in seeds]
+    return _each_once(cells, path)
+
+
+def _name(key: Any, path: Path) -> str:
+    name = str(key).replace("-", "_")
+    if name not in _KEYS:
+        raise UnknownName(f"option in {path}", str(key), _KEYS)
+    return name
+
+
+def _combinations(grids: Any, fixed: dict[str, Any], seeds: int, path: Path) -> Iterator[dict[str, Any]]:
+    """Every combination of each grid's lists, the last name moving fastest."""
+    total = 0
+    for grid in [{}] if grids is None else grids if isinstance(grids, list) else [grids]:
+        if not isinstance(grid, dict):
+            raise InvalidArgument(f"{path}: `grid` must name options and the values of each, as in `network: [nchl, hl]`, got {grid!r}")
+        lists: dict[str, list[Any]] = {}
+        for key, values in grid.items():
+            name = _name(key, path)
+            if name in ("grid", "seeds", "seed"):
+                raise InvalidArgument(f"{path}: {key!r} does not belong into the grid; write `seeds` beside it")
+            if name in fixed or name in lists:
+                raise InvalidArgument(f"{path}: {name!r} is given twice, in the grid and for all runs or in two spellings; keep one")
+            if not isinstance(values, list) or not values:
+                raise InvalidArgument(f"{path}: {key!r} in the grid needs a list of values, got {values!r}")
+            lists[name] = [_value(name, value, path) for value in values]
+        total += seeds * math.prod(map(len, lists.values()))
+        if total > MOST_RUNS:
+            raise InvalidArgument(f"{path} describes {total:,} runs or more; {MOST_RUNS:,} are the most: split it")
+        yield from (dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values()))
+
+
+def _seeds(given: Any, path: Path) -> list[int]:
+    if isinstance(given, int) and not isinstance(given, bool) and 1 <= given <= MOST_RUNS:
+        return list(range(given))
+    if isinstance(given, list) and given and all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in given):
+        if len(set(given)) < len(given):
+            raise InvalidArgument(f"{path}: a seed appears twice in {given}; the two runs would be the same")
+        return given
+    raise InvalidArgument(f"{path}: `seeds` must be how many (5: from 0 to 4) or a list of whole numbers, got {given!r}")
+
+
+def _value(name: str, value: Any, path: Path) -> Any:
+    """What YAML made of a value, as the option wants it; what does not fit is left for the configuration to refuse."""
+    kind = _OPTIONS[name].kind
+    if kind == "ints" and value is not None:
+        return tuple(value) if isinstance(value, list) else (value,)
+    if kind == "float" and isinstance(value, str):  # YAML takes 1e-3, without a point, for text
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    if kind in ("texts", "places", "specs") and value is not None:
+        values = tuple(value) if isinstance(value, list) else (value,)
+        return tuple(_beside(each, path) if kind == "places" and is_place(each) else each for each in values)
+    if not isinstance(value, str):
+        return value
+    # Files are named from where the sweep's own file lies, so that it means the same wherever it is started.
+    if (name in ("network", "rule") and ":" in value) or (name == "strategy" and is_place(value)):
+        return _beside(value, path)
+    if name == "initial_genome" and value not in INITIAL_GENOMES:
+        return str((path.absolute().parent / value).resolve())
+    return value
+
+
+def _beside(place: str, path: Path) -> str:
+    """`FILE.py:NAME` with the file's absolute path, seen from where the sweep's own file lies."""
+    file, _, attribute = place.rpartition(":")
+    return f"{(path.absolute().parent / file).resolve()}:{attribute}"
+
+
+def _readable(name: str, value: Any) -> str:
+    """A value as a part of a folder's name, of characters that every file system takes."""
+    if value is None:
+        return "default"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, dict):
+        return "+".join(_readable("", f"{key}-{each}".replace("_", "-")) for key, each in value.items()) or "none"
+    if isinstance(value, tuple) and any(isinstance(each, str) for each in value):
+        return "+".join(_readable("", each) for each in value)
+    if isinstance(value, tuple):
+        return "x".join(map(str, value)) or "none"
+    if name in ("average", "modulate", "normalise"):  # a word with a number, as in mean:10
+        value = str(value).replace(":", "-")
+    text = str(value).rpartition(":")[2] if ":" in str(value) else str(value).rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^A-Za-z0-9.+-]+", "", text)[:40] or "value"
+
+
+def _cell(name: str, given: dict[str, Any], path: Path) -> Cell:
+    settings = dict(given)
+    try:
+        config = EvolveConfig.create(settings.pop("task", None), preset=settings.pop("preset", None), **settings)
+    except NchlError as error:
+        hint = ". Options that only some networks or strategies have go into a grid of their own: `grid` may be a list of grids"
+        raise InvalidArgument(f"{path}, run {name}: {error}{hint if 'has no meaning' in str(error) else ''}") from error
+    return Cell(name, {option: value for option, value in given.items() if value is not None}, with_absolute_paths(config))
+
+
+def _each_once(cells: list[Cell], path: Path) -> list[Cell]:
+    """The cells without repetitions: two names for one run would be counted as two seeds.
+
+    Raises:
+        InvalidArgument: the same values were given twice, which is a slip of the pen.
+    """
+    known: dict[str, Cell] = {}
+    for cell in cells:
+        settings = repr(that_matter(cell.config.to_json()))
+        first = known.setdefault(settings, cell)
+        if first is cell:
+            continue
+        if first.given == cell.given:
+            raise InvalidArgument(f"{path}: {first.name} and {cell.name} are the same run; a value appears twice in the grid")
+        # One of the two names a value that the other takes by default.
+        known[settings] = replace(first, also=(*first.also, cell.name))
+    return list(known.values())

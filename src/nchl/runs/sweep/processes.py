@@ -1,0 +1,243 @@
+"""The runs of a sweep as processes: one after another or several side by side, each with its share of the cores.
+
+Promises: a run that fails takes no other with it; a process of a sweep does not outlive it (its input ends when the sweep
+does, however suddenly); and no two processes ever write into one folder, for the sweep's lock is held until the last of
+them is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Protocol
+
+from nchl.cores import available
+from nchl.errors import RunError
+from nchl.runs.session.signals import Dropped, Signals
+from nchl.runs.store.files import cannot_write
+from nchl.runs.store.folder import RunFolder
+from nchl.runs.sweep.cell_states import CellState
+
+LOCK, LOGS = ".sweep.lock", "logs"
+POLL_SECONDS = 0.1
+PATIENCE_SECONDS = 30.0  # with processes that were asked to end
+_TAIL = 1 << 13
+
+Command = Callable[[CellState, Sequence[int]], list[str]]
+
+
+class Watcher(Protocol):
+    """What is told of the sweep's course."""
+
+    def started(self, state: CellState) -> None:
+        """A run has begun or goes on."""
+
+    def ended(self, state: CellState, outcome: str, message: str) -> None:
+        """A run has ended: `done`, `failed` or `stopped`; the message says why it failed."""
+
+    def tick(self, generations: dict[str, int]) -> None:
+        """Several times a second: the running cells' names and the generations that each has done."""
+
+    def say(self, line: str) -> None:
+        """Something that a user should see."""
+
+
+@dataclass
+class _Job:
+    state: CellState
+    process: subprocess.Popen[bytes]
+    log: Path
+    slot: int
+    told: int | None = field(default=None)  # the signal that it was sent last
+
+    def tell(self, number: int) -> None:
+        if self.told != number:
+            self.told = number
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(number)
+
+
+def run_cells(
+    states: Sequence[CellState], out: Path, *, jobs: int, lock: int, command: Command, watcher: Watcher
+) -> tuple[dict[str, str], int]:
+    """Run the cells that are not done.
+
+    Args:
+        states: the cells of the sweep.
+        out: the folder that holds their folders.
+        jobs: processes side by side, at least 1; no result depends on it.
+        lock: what `only_sweep` gives for the folder.
+        command: the words that begin a cell or go on with it, on the given cores.
+        watcher: is told.
+
+    Returns:
+        Name of each cell that ended here or was never begun -> `done`, `failed`, `stopped` or `waiting`; and the exit code
+        that a signal asks for, 0 without one.
+    """
+    outcomes = {state.cell.name: "waiting" for state in states if state.state != "done"}
+    waiting = deque(state for state in states if state.state != "done")
+    running: list[_Job] = []
+    (out / LOGS).mkdir(parents=True, exist_ok=True)
+
+    def finishing() -> None:
+        watcher.say("finishing the generations under way (Ctrl-C again drops them)")
+
+    def reap() -> None:
+        for job in [job for job in running if job.process.poll() is not None]:
+            running.remove(job)
+            if job.process.stdin is not None:
+                job.process.stdin.close()
+            outcome, message = _outcome(job)
+            outcomes[job.state.cell.name] = outcome
+            watcher.ended(job.state, outcome, message)
+
+    with Signals(finishing) as signals:
+        try:
+            while running or (waiting and signals.received is None):
+                with signals.held():
+                    while waiting and len(running) < jobs and signals.received is None:
+                        free = min(set(range(jobs)) - {job.slot for job in running})
+                        running.append(_start(waiting.popleft(), out, lock, command, free, share_of_cores(free, jobs)))
+                        watcher.started(running[-1].state)
+                    if signals.received is not None:
+                        for job in running:
+                            job.tell(signal.SIGINT)
+                    reap()
+                watcher.tick({job.state.cell.name: generations_done(job.state.folder) for job in running})
+                time.sleep(POLL_SECONDS)
+        except Dropped:
+            pass
+        finally:
+            signals.settle()
+            _end(running, reap)
+        return outcomes, signals.exit_code
+
+
+@contextlib.contextmanager
+def only_sweep(out: Path, say: Callable[[str], None], patience_s: float = PATIENCE_SECONDS) -> Iterator[int]:
+    """Hold the folder, so that no second sweep runs in it; gives the lock, which the processes of the runs inherit.
+
+    It is free when the last of them has gone. What an earlier sweep's last processes still write is waited for.
+
+    Raises:
+        RunError: another sweep runs there, or the folder cannot be written to.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(out / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise RunError(f"cannot keep runs in {out}: {error.strerror or error}; name another folder with --out") from error
+    try:
+        deadline = time.monotonic() + patience_s
+        while not _try_lock(descriptor):
+            if time.monotonic() > deadline:
+                raise RunError(f"another sweep runs in {out}; wait for it, or name another folder with --out")
+            say(f"waiting for the processes of another sweep in {out} to end")
+            time.sleep(min(2.0, patience_s))
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such lock
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a network file system without locks
+        return True
+    return True
+
+
+def share_of_cores(slot: int, jobs: int) -> list[int]:
+    """The cores of one of so many processes side by side: equal shares, at least one each."""
+    cores = available()
+    share = max(1, len(cores) // jobs)
+    return [cores[(slot * share + place) % len(cores)] for place in range(share)]
+
+
+def generations_done(folder: Path) -> int:
+    """Generations in a run's metrics, read from the end of the file: cheap enough to ask again and again."""
+    try:
+        with RunFolder(folder).metrics.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+            lines = file.read().split(b"\n")[:-1]
+    except OSError:
+        return 0
+    first = lines[-1].split(b",")[0] if lines else b""
+    return int(first) if first.isdigit() else 0
+
+
+def _start(state: CellState, out: Path, lock: int, command: Command, slot: int, cores: list[int]) -> _Job:
+    log = out / LOGS / f"{state.cell.name}.log"
+    environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(len(cores)))}
+    try:
+        if state.state == "new":
+            _clear_torn(state.folder)
+        with log.open("ab") as file:
+            process = _popen(command(state, cores), file, environment, lock)
+    except OSError as error:
+        raise cannot_write(Path(error.filename or log), error) from error
+    return _Job(state, process, log, slot)
+
+
+def _popen(words: list[str], log: IO[bytes], environment: dict[str, str], lock: int) -> subprocess.Popen[bytes]:
+    # Its input stays open and empty while we live. A session of its own: Ctrl-C reaches it through us alone, once.
+    more = {} if os.name == "nt" else {"pass_fds": (lock,), "start_new_session": True}
+    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=environment, **more)  # type: ignore[call-overload, no-any-return]
+
+
+def _clear_torn(folder: Path) -> None:
+    """Take away a folder that was made and not filled before its process was killed."""
+    if folder.is_dir():
+        for torn in folder.glob(".*.tmp"):
+            torn.unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def _end(running: list[_Job], reap: Callable[[], None]) -> None:
+    """Ask what still runs to drop its generation, and see to it that it ends."""
+    for job in running:
+        job.tell(signal.SIGTERM)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while running and time.monotonic() < deadline:
+        reap()
+        time.sleep(POLL_SECONDS)
+    for job in running:
+        job.process.kill()
+        job.process.wait()
+    reap()
+
+
+def _outcome(job: _Job) -> tuple[str, str]:
+    code = job.process.returncode
+    if code == 0 and RunFolder(job.state.folder).summary.exists():
+        return "done", ""
+    if job.told is not None and (code in (130, 143) or code in (-signal.SIGTERM, -signal.SIGINT)):
+        return "stopped", ""
+    return "failed", _reason(code, job.log)
+
+
+def _reason(code: int, log: Path) -> str:
+    """Why a run failed, from what it said last."""
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = " (the system's memory may have run out)" if name == "SIGKILL" else ""
+        return f"its process was ended by {name}{hint}; see {log}"
+    with contextlib.suppress(OSError):
+        lines = [line.strip() for line in log.read_bytes()[-_TAIL:].decode(errors="replace").splitlines() if line.strip()]
+        told = [line.removeprefix("nchl: ") for line in lines if line.startswith("nchl: ")]
+        if told or lines:
+            return f"{(told or lines)[-1]} (exit code {code}; see {log})"
+    return f"it ended with exit code {code}; see {log}"
