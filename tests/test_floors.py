@@ -38,6 +38,7 @@ FLOORS = (
     "runs",
     "vision",
     "report",
+    "bench",
     "cli",
 )
 # Strategies see vectors and scores; that they never see a network is what makes them usable for anything.

@@ -147,7 +147,7 @@ def test_a_defect_of_ours_keeps_its_traceback_and_a_mistake_does_not(monkeypatch
         def run(args: object) -> None:
             raise error
 
-        monkeypatch.setattr("nchl.cli.presets.run", run)
+        monkeypatch.setattr("nchl.cli.verbs.presets.run", run)
 
     fails(RunError("expected this, got that"))
     assert main(["presets"]) == 2

@@ -22,7 +22,7 @@ def test_the_line_as_written(script: ModuleType, called: list[list[str]], capsys
 
 def test_the_line_is_understood_by_nchl(script: ModuleType, called: list[list[str]]) -> None:
     from nchl.cli.parser import Parser, given
-    from nchl.cli.softhebb import add_arguments
+    from nchl.cli.verbs.softhebb import add_arguments
     from nchl.vision.settings import SoftHebbSettings, options
 
     script.run_exp([*LINE.split(), "--unsupervised_epochs", "3", "--data_dir", "some where", "--out", "here"])

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from nchl.cli import VERBS
-from nchl.cli.bench import BENCHES
 from nchl.cli.parser import Parser, given
+from nchl.cli.verbs.bench import BENCHES
 from nchl.runs.settings.config import EvolveConfig, options
 from nchl.vision.settings import SoftHebbSettings
 from nchl.vision.settings import options as softhebb_options
@@ -82,7 +82,7 @@ def understand(verb: str, words: list[str]) -> None:
     name = VERBS[verb].module
     if verb == "bench":
         assert words[0] in BENCHES
-        name, words = f"nchl.cli.bench_{words[0]}", words[1:]
+        name, words = f"{name}.{words[0]}", words[1:]
     module = importlib.import_module(name)
     parser = Parser(f"nchl {verb}", "")
     module.add_arguments(parser)

@@ -35,20 +35,20 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "evolve": Verb("nchl.cli.evolve", "evolve a network on a task"),
-    "resume": Verb("nchl.cli.resume", "go on with a run that was stopped or killed"),
-    "evaluate": Verb("nchl.cli.evaluate", "play unseen episodes with what a run has found"),
-    "film": Verb("nchl.cli.film", "film what a run has found, on an unseen episode"),
-    "report": Verb("nchl.cli.report", "make a page of a run, with one lifetime under the microscope"),
-    "compare": Verb("nchl.cli.compare", "compare groups of runs, with intervals and tests"),
-    "adapt": Verb("nchl.cli.adapt", "break the body, the senses or the network, and measure the recovery"),
-    "sweep": Verb("nchl.cli.sweep", "run a grid of settings and seeds"),
-    "describe": Verb("nchl.cli.describe", "show the sizes and the genome of a network or a run"),
-    "tasks": Verb("nchl.cli.tasks", "list the tasks that this machine can run"),
-    "presets": Verb("nchl.cli.presets", "list the published settings, each with its source"),
-    "doctor": Verb("nchl.cli.doctor", "say what this machine has, and what to do about what it lacks"),
-    "softhebb": Verb("nchl.cli.softhebb", "train a convolutional classifier that learns without feedback"),
-    "bench": Verb("nchl.cli.bench", "measure the speed on this machine"),
+    "evolve": Verb("nchl.cli.verbs.evolve", "evolve a network on a task"),
+    "resume": Verb("nchl.cli.verbs.resume", "go on with a run that was stopped or killed"),
+    "evaluate": Verb("nchl.cli.verbs.evaluate", "play unseen episodes with what a run has found"),
+    "film": Verb("nchl.cli.verbs.film", "film what a run has found, on an unseen episode"),
+    "report": Verb("nchl.cli.verbs.report", "make a page of a run, with one lifetime under the microscope"),
+    "compare": Verb("nchl.cli.verbs.compare", "compare groups of runs, with intervals and tests"),
+    "adapt": Verb("nchl.cli.verbs.adapt", "break the body, the senses or the network, and measure the recovery"),
+    "sweep": Verb("nchl.cli.verbs.sweep", "run a grid of settings and seeds"),
+    "describe": Verb("nchl.cli.verbs.describe", "show the sizes and the genome of a network or a run"),
+    "tasks": Verb("nchl.cli.verbs.tasks", "list the tasks that this machine can run"),
+    "presets": Verb("nchl.cli.verbs.presets", "list the published settings, each with its source"),
+    "doctor": Verb("nchl.cli.verbs.doctor", "say what this machine has, and what to do about what it lacks"),
+    "softhebb": Verb("nchl.cli.verbs.softhebb", "train a convolutional classifier that learns without feedback"),
+    "bench": Verb("nchl.cli.verbs.bench", "measure the speed on this machine"),
 }
 
 FIRST = "nchl evolve CartPole-v1 --network nchl --hidden 10 --generations 100 --target 475"

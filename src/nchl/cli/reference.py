@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 
 from nchl.cli import VERBS
-from nchl.cli.bench import BENCHES
 from nchl.cli.parser import Parser
+from nchl.cli.verbs.bench import BENCHES
 from nchl.runs.settings import docs_budget
 
 _HEAD = """# Command line
@@ -43,8 +42,7 @@ def page() -> str:
         if name == "bench":
             parts.append("## nchl bench\n\nMeasure the speed of one part on this machine, which should be idle otherwise.\n")
             for bench, summary in BENCHES.items():
-                if importlib.util.find_spec(f"nchl.cli.bench_{bench}"):
-                    parts.append(section(f"nchl.cli.bench_{bench}", f"nchl bench {bench}", summary, level=3))
+                parts.append(section(f"{verb.module}.{bench}", f"nchl bench {bench}", summary, level=3))
         else:
             parts.append(section(verb.module, f"nchl {name}", verb.help))
     return "\n".join(parts)

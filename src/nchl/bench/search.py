@@ -1,0 +1,177 @@
+"""Strategies beside each other at one budget of environment steps, on tasks and on functions, several seeds each.
+
+Each task is a sweep with a file and a folder of its own, so that a second call skips what is done and goes on with what was interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nchl.errors import InvalidArgument, UnknownName
+from nchl.report.compare.function_runs import as_run
+from nchl.report.compare.groups import Group
+from nchl.report.compare.runs import Run, read_run
+from nchl.report.compare.strategies import SearchResult, summarise
+from nchl.runs.function_run import function_of, run_function
+from nchl.runs.settings.config import options
+from nchl.runs.store.files import cannot_write
+from nchl.runs.store.folder import RunFolder
+from nchl.runs.sweep.grid import Cell, read_sweep
+from nchl.strategies.registry import all_settings
+
+GENERATIONS = 1_000_000  # so that the budget ends a run
+# Runs the cells of a sweep's file in a folder; the result of `nchl sweep`.
+RunSweep = Callable[[Path, list[Cell], Path], Mapping[str, Any]]
+
+
+class Plan(NamedTuple):
+    """The runs to compare.
+
+    Attributes:
+        tasks: Gymnasium ids, or functions such as `sphere:100`.
+        strategies: names with settings behind them, such as `openai-es,lr=0.05`.
+        budget: environment steps of a run, or evaluations of a function.
+        seeds: runs of each strategy on each task.
+        settings: options for all runs, as `NAME=VALUE`.
+        out: the folder of results.
+    """
+
+    tasks: Sequence[str]
+    strategies: Sequence[str]
+    budget: int
+    seeds: int
+    settings: Sequence[str]
+    out: Path
+
+
+def search(plan: Plan, targets: Sequence[float], *, run_sweep: RunSweep, on_note: Callable[[str], None]) -> tuple[list[SearchResult], int]:
+    """Run what is not done, then compare the strategies on each task.
+
+    Args:
+        plan: the runs.
+        targets: returns to reach; empty: 50, 75 and 90 % of the way to the best group's end.
+        run_sweep: runs cells; functions are evaluated here.
+        on_note: called with lines on the progress.
+
+    Returns:
+        A result for each task that was reached, and an exit code: 0, 1 where runs have failed, or 128 plus the number of the signal
+        that interrupted it.
+
+    Raises:
+        InvalidArgument: a task that is given twice, or a setting that does not apply.
+        UnknownName: no such task, strategy or option.
+    """
+    files = [_sweep_file(task, plan) for task in plan.tasks]
+    if len({file.stem for file in files}) < len(files):
+        raise InvalidArgument(f"a task is given twice: {' '.join(plan.tasks)}")
+    results, code = [], 0
+    for task, file in zip(plan.tasks, files, strict=True):
+        cells = read_sweep(file)
+        runs, ended = _run_task(task, file, cells, run_sweep, on_note)
+        code = max(code, ended)
+        if ended > 1:
+            break
+        words = {cell.name: _word_of(cell.given, plan.strategies) for cell in cells}
+
+        def name_of(group: Group, words: Mapping[str, str] = words) -> str:
+            return words[group.runs[0].folder.name]
+
+        results.append(summarise(runs, plan.budget, targets, name_of))
+    return results, code
+
+
+def _sweep_file(task: str, plan: Plan) -> Path:
+    """Write the sweep of one task into the folder of results; returns the file."""
+    fixed = dict(map(_pair, plan.settings))
+    taken = sorted({"task", "strategy", "max_steps", "seed"} & set(fixed))
+    if taken:
+        raise InvalidArgument(f"--set {taken[0]} does not apply here; use --tasks, --strategies, --budget and --seeds")
+    if function_of(task) is not None:
+        of_search = {*all_settings(), "population", "initial_genome", "generations"}
+        lost = sorted(set(fixed) - of_search)
+        if lost and all(function_of(each) for each in plan.tasks):
+            raise InvalidArgument(f"--set {lost[0]} does not apply to functions; leave it out")
+        fixed = {name: value for name, value in fixed.items() if name in of_search}
+    about = {"task": task, "max_steps": plan.budget, "generations": GENERATIONS, **fixed, "seeds": plan.seeds}
+    grids = []
+    for word in plan.strategies:
+        name, settings = _strategy(word)
+        grids.append({"strategy": [name], **{key: [value] for key, value in settings.items()}})
+    path: Path = plan.out / (re.sub(r"[^A-Za-z0-9._-]+", "-", task) + ".yaml")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({**about, "grid": grids}, indent=1))  # which is YAML too
+    except OSError as error:
+        raise cannot_write(path, error, of_a_run=False) from error
+    return path
+
+
+def _strategy(word: str) -> tuple[str, dict[str, Any]]:
+    """Name and settings of `openai-es,lr=0.05`; the path of a file is made absolute."""
+    name, *settings = word.split(",")
+    return str(Path(name).absolute()) if ".py:" in name else name, dict(map(_pair, settings))
+
+
+def _word_of(given: Mapping[str, Any], words: Sequence[str]) -> str:
+    """The word that a run was made from: of those that fit, the one with the most settings."""
+    found = {word: _strategy(word) for word in words}
+    fits = [word for word, (name, s) in found.items() if name == given["strategy"] and all(given.get(key) == s[key] for key in s)]
+    return max(fits, key=lambda word: len(found[word][1]))
+
+
+def _pair(word: str) -> tuple[str, Any]:
+    """`hidden=128x64` as the option's name and a value of its kind."""
+    known = {option.name: option for option in options()}
+    key, equals, value = word.partition("=")
+    name = key.replace("-", "_")
+    if not equals:
+        raise InvalidArgument(f"expected NAME=VALUE, as in lr=0.05, got {word!r}")
+    if name not in known:
+        raise UnknownName("option", key, known)
+    kind = known[name].kind
+    try:
+        if kind == "bool":
+            return name, {"true": True, "on": True, "false": False, "off": False}[value.lower()]
+        if kind == "ints":
+            return name, [int(part) for part in value.split("x") if part]
+        return name, {"int": int, "float": float, "str": str}[kind](value)
+    except (KeyError, ValueError) as error:
+        wanted = {"bool": "on or off", "ints": "whole numbers with x between them", "int": "a whole number", "float": "a number"}[kind]
+        raise InvalidArgument(f"{key}: expected {wanted}, got {value!r}") from error
+
+
+def _run_task(
+    task: str, file: Path, cells: Sequence[Cell], run_sweep: RunSweep, on_note: Callable[[str], None]
+) -> tuple[Sequence[Run], int]:
+    """Run what is not done of one task; returns all finished runs, and the exit code of the sweep."""
+    folder = file.with_suffix("")
+    if function_of(task) is None:
+        left = [cell for each in cells if (cell := _left_of(each, folder)) is not None]
+        result = run_sweep(file, left, folder)
+        done = [each["name"] for each in result["runs"] if each["state"] != "failed" and each["generations"]]
+        for failed in (each for each in result["runs"] if each["state"] == "failed"):
+            on_note(f"failed: {failed['name']}: {failed['error']}")
+        longer = {cell.name for cell in cells} - {cell.name for cell in left}
+        return [read_run(folder / cell.name) for cell in cells if cell.name in {*done, *longer}], result["exit_code"]
+    for place, cell in enumerate(cells, 1):
+        on_note(f"{task}: {cell.name} ({place} of {len(cells)})")
+        run_function(cell.config, folder / cell.name)
+    return [as_run(cell.config, folder / cell.name) for cell in cells], 0
+
+
+def _left_of(cell: Cell, folder: Path) -> Cell | None:
+    """The rest of a cell that may have been begun with a larger budget; None where it has passed this budget already."""
+    if not (folder / cell.name / "config.json").is_file():
+        return cell
+    record = RunFolder.open(folder / cell.name).read_record()
+    larger, budget = record.settings.max_steps or 0, cell.config.max_steps or 0
+    if larger <= budget:
+        return cell
+    if read_run(folder / cell.name).last("env_steps") >= budget:
+        return None
+    return replace(cell, config=cell.config.replace(max_steps=larger), given={**cell.given, "max_steps": larger})

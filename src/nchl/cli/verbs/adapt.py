@@ -1,0 +1,118 @@
+"""Break the body, the senses or the network of what runs have found, and measure the recovery.
+
+Each individual plays unseen episodes intact and perturbed: as evolved, with its plasticity off, and with its weights frozen when the
+perturbation comes. Runs that differ only in their seed are one group. Perturbations come from a suite or one by one:
+
+  nchl adapt RUN --perturb lesion:weights=1@100
+  nchl adapt RUN [RUN ...] --suite lesions
+
+docs/adaptation.md has the language of perturbations and the suites.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from nchl.cli.parser import Once, Parser, at_least, one_of
+from nchl.cli.progress import say
+from nchl.perturbations.language import EXAMPLES
+from nchl.perturbations.suites import SUITES
+
+
+def add_arguments(parser: Parser) -> None:
+    """The runs, what goes wrong, and how to show it."""
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders, or folders that hold some up to two levels deep")
+    what = parser.add_argument_group("what goes wrong")
+    what.add_argument("--suite", action=Once, metavar="NAME|FILE.yaml", help=f"one after the other, those of a suite: {', '.join(SUITES)}")
+    what.add_argument(
+        "--perturb",
+        action="append",
+        metavar="SPEC",
+        help=f"a perturbation, by itself; may be given several times ('A & B' are two at once): {', '.join(EXAMPLES[:6])}, ...",
+    )
+    played = parser.add_argument_group("what is played")
+    played.add_argument("--episodes", type=at_least(1), default=100, metavar="N", help="unseen episodes of each (default: 100)")
+    played.add_argument(
+        "--seed", type=at_least(0), default=10000, metavar="SEED", help="of the starts and of the bootstrap (default: 10000)"
+    )
+    played.add_argument(
+        "--which",
+        type=one_of("result of a run", ("best", "centre")),
+        default="best",
+        metavar="best|centre",
+        help="the best individual, or the mean that the search has reached (default: best)",
+    )
+    played.add_argument(
+        "--simulator", action=Once, metavar="NAME", help="another simulator than the run's own, or than a perturbation needs"
+    )
+    played.add_argument("--workers", type=at_least(1), default=1, metavar="N", help="processes that play; results do not depend on them")
+    how = parser.add_argument_group("how it is shown")
+    form = how.add_mutually_exclusive_group()
+    form.add_argument("--markdown", dest="form", action="store_const", const="markdown", default="text", help="tables in Markdown")
+    form.add_argument("--csv", dest="form", action="store_const", const="csv", help="the rows with every digit")
+    form.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    how.add_argument("--out", type=Path, metavar="DIR", help="also write adaptation.txt, .md, .csv, .json and the figure there")
+    how.add_argument(
+        "--figure",
+        type=Path,
+        metavar="PATH",
+        help="draw reward and recovery into a file that ends in .pdf, .svg or .png; without an ending, into PATH.png and PATH.svg",
+    )
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Play, write, and give what is printed."""
+    from nchl.report.adaptation import adapt
+    from nchl.report.adaptation.tables import render
+    from nchl.report.adaptation.written import keep, write
+
+    study = adapt(
+        args.runs,
+        suite=args.suite,
+        perturb=args.perturb,
+        episodes=args.episodes,
+        seed=args.seed,
+        which=args.which,
+        simulator=args.simulator,
+        workers=args.workers,
+        on_note=say,
+    )
+    result = study.to_json()
+    kept = study.kept()
+    for line in keep(study, kept):
+        say(line)
+    if args.out is not None:
+        result["files"] = [str(file) for file in write(study, kept, args.out)]
+    if args.figure is not None:
+        from nchl.report.plots.adaptation import save
+
+        result["figures"] = [str(file) for file in save(kept, args.figure)]
+    if args.json:
+        return result
+    if args.form != "text":
+        for line in study.notes:
+            say(f"note: {line}")
+    return {**result, "_form": args.form, "_tables": render(study, args.form)}
+
+
+def text(result: dict[str, Any]) -> str:
+    """The tables; around those for a person, what they are about."""
+    if result["_form"] != "text":
+        return str(result["_tables"])
+    source = f" ({result['source']})" if result["source"] else ""
+    who = "best individual" if result["which"] == "best" else "centre of the search"
+    head = f"{result['task']}, {result['suite']}{source}: the {who} of each run, {result['episodes']} unseen episodes each"
+    lines = [head, "", result["_tables"], "", *EXPLAINED, *(f"note: {line}" for line in result["notes"])]
+    written = [*result.get("files", []), *result.get("figures", [])]
+    return "\n".join([*lines, *(f"written: {file}" for file in written)])
+
+
+EXPLAINED = (
+    "intact: return of the twins with the same starts and control, without the perturbation; retained: return by that.",
+    "before, after, late: reward per step in the 50 steps before the moment, the 50 after it, and the last 50 of the twin's episode.",
+    "recovered: share of episodes in which 50 steps reach 90 % of the twin's reward; steps to recover: Kaplan-Meier median.",
+    "frozen: the weights stay as they are from the moment of the perturbation on, in the twin too.",
+    "P(higher): a return of the first is higher; p: two-sided Mann-Whitney test; recovery p: log-rank test; Holm: for all pairs.",
+)

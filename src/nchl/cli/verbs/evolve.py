@@ -1,0 +1,34 @@
+"""Evolve the rules of a plastic network on a task.
+
+Ctrl-C finishes the generation, writes it, and says how to go on; a second Ctrl-C drops that generation. A run that was
+killed goes on with `nchl resume RUN`, and ends with the same bits as one that was not.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from nchl.cli.parser import Parser, add_options, given
+from nchl.cli.progress.runs import progress
+from nchl.cli.summary import exit_code as exit_code
+from nchl.cli.summary import result
+from nchl.cli.summary import text as text
+from nchl.runs.settings.config import EvolveConfig, options
+
+
+def add_arguments(parser: Parser) -> None:
+    """The task, and an option for every other field of the configuration."""
+    parser.add_argument("task", nargs="?", metavar="TASK", help="a Gymnasium id, for example CartPole-v1; a preset brings its own")
+    add_options(parser, [option for option in options() if option.name != "task"])
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder to make (default: runs/TASK-NETWORK-SEED-TIME)")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Check the configuration first, then load what is heavy, then evolve."""
+    config = EvolveConfig.create(**given(args, options()))
+    with progress(config.generations, config.max_minutes) as shown:
+        from nchl.runs.session.run import run as evolve
+
+        return result(evolve(config, args.out, on_generation=shown.show, on_note=shown.say))

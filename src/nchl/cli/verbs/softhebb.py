@@ -1,0 +1,87 @@
+"""Train a convolutional classifier whose layers learn without feedback, under a linear head.
+
+Layers learn by SoftHebb without labels, then the features of all images are computed once, then a linear head learns
+from them. A run that was stopped or killed goes on with `nchl softhebb --resume RUN`, and ends with the same bits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from nchl.cli.parser import Parser, add_options, given
+from nchl.cli.progress.softhebb import progress
+from nchl.errors import InvalidArgument
+from nchl.vision.settings import SoftHebbSettings, options, said
+
+EPILOG = "first try: nchl softhebb cifar10 --network softhebb-small --limit 5000 --epochs-head 10"
+
+
+def add_arguments(parser: Parser) -> None:
+    """DATA, and an option for every other setting."""
+    parser.add_argument(
+        "data",
+        nargs="?",
+        metavar="DATA",
+        help="a folder of parquet files or of one folder per class, or a Hugging Face name (cifar10, cifar100, ...)",
+    )
+    add_options(parser, [option for option in options() if option.name not in ("data", "method", "schedule")])
+    method = parser.add_mutually_exclusive_group()
+    method.add_argument(
+        "--backprop", dest="method", action="store_const", const="backprop", help="train the same network end to end instead"
+    )
+    method.add_argument("--random", dest="method", action="store_const", const="random", help="leave the layers untrained, as a baseline")
+    schedule = parser.add_mutually_exclusive_group()
+    schedule.add_argument("--layerwise", dest="schedule", action="store_const", const="layerwise", help="train one layer after the other")
+    schedule.add_argument(
+        "--together", dest="schedule", action="store_const", const="together", help="train all layers in one pass (default)"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder to make (default: runs/softhebb-NETWORK-SEED-TIME)")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run that was stopped or killed; takes no other settings")
+    parser.add_argument(
+        "--allow-other-machine",
+        action="store_true",
+        help="resume although another version of torch or another instruction set would give other digits",
+    )
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Run or resume the experiment; the result is its summary."""
+    chosen = given(args, options())
+    if args.resume is not None:
+        if chosen or args.out is not None:
+            names = [*(said(name, value) for name, value in chosen.items()), *(["--out"] if args.out is not None else [])]
+            raise InvalidArgument(f"--resume takes the settings from the run's config.json; leave {', '.join(names)} out")
+        out = args.resume
+    else:
+        if "data" not in chosen:
+            raise InvalidArgument("expected DATA: a folder or a Hugging Face name (see: nchl softhebb --help)")
+        if args.allow_other_machine:
+            raise InvalidArgument("--allow-other-machine belongs to --resume; leave it out")
+        settings = SoftHebbSettings(**chosen)
+        named = settings.network.split(":")[0] if settings.network is not None else f"{Path(str(settings.layers)).absolute().name}-head"
+        name = Path(named).stem
+        out = args.out or Path("runs") / f"softhebb-{name}-{settings.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    from nchl.vision import experiment
+
+    with progress() as reporter:
+        try:
+            if args.resume is not None:
+                summary = experiment.resume(out, reporter, allow_other_machine=args.allow_other_machine)
+            else:
+                summary = experiment.start(settings, out, reporter)
+        except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or what a scheduler or a lost terminal sends
+            if (out / "config.json").exists():
+                reporter.say(f"stopped; go on from the last checkpoint with: nchl softhebb --resume {out}")
+            raise
+    return {"run": str(out), **summary}
+
+
+def text(result: dict[str, Any]) -> str:
+    """The summary for a person."""
+    seconds = ", ".join(f"{name} {value:.0f} s" for name, value in result["seconds"].items())
+    return (
+        f"test accuracy {result['test_accuracy']:.2%} ({result['test_correct']:,} of {result['test_images']:,}); {seconds}\n{result['run']}"
+    )

@@ -1,0 +1,98 @@
+"""`nchl bench search`: functions and a task at one budget, what is done is not done again, and the statistics are those of `compare`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("envpool")
+pytest.importorskip("yaml")
+pytest.importorskip("matplotlib")
+
+from nchl.cli import main
+from nchl.report.compare import compare
+from nchl.strategies import MatrixPopulation
+from nchl.strategies.functions import FUNCTIONS, values
+from reference import landscapes
+
+
+def test_functions_equal_plain_ones_and_take_large_generations_in_parts() -> None:
+    x = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
+    for name in FUNCTIONS:
+        np.testing.assert_allclose(values(name, MatrixPopulation(x)), -getattr(landscapes, name)(x), rtol=1e-12)
+    large = MatrixPopulation(np.ones((30, 100_000), dtype=np.float32))
+    np.testing.assert_array_equal(values("sphere", large), np.full(30, 100_000.0))
+
+
+@pytest.mark.parametrize(
+    ("tasks", "seeds_of_first"), [(["sphere:10"], 1), pytest.param(["sphere:10", "CartPole-v1"], 2, marks=pytest.mark.slow)]
+)
+def test_it_runs_compares_and_goes_on(tasks: list[str], seeds_of_first: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+
+    def bench(budget: int, seeds: int = seeds_of_first) -> dict:
+        words = ["--tasks", *tasks, "--strategies", "snes", "openai-es,lr=0.1", "--budget", str(budget), "--seeds", str(seeds)]
+        words += ["--set", "population=8", *(["hidden=3", "max_episode_steps=20"] if len(tasks) > 1 else []), "--out", str(out), "--json"]
+        assert main(["bench", "search", *words]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    first = bench(320)
+    shown = first["tasks"][tasks[-1]]
+    names = [group["name"] for group in shown["comparison"]["groups"]]
+    assert names == ["snes", "openai-es,lr=0.1"] == [group["name"] for group in first["tasks"]["sphere:10"]["comparison"]["groups"]]
+    assert [len(steps) for steps in shown["steps"]] == [3, 3]
+    assert all(seconds > 0 for seconds in [*shown["seconds"], *shown["per_generation"]])
+    assert [Path(file).suffix for file in first["figures"] if Path(file).stat().st_size > 1000] == [".png", ".svg"]
+    if "CartPole-v1" in tasks:  # the same numbers as the verb that compares run folders has
+        plain = compare([out / "CartPole-v1"], score="mean").to_json()
+        iqms = [sorted(group["iqm"]["value"] for group in each["groups"]) for each in (plain, shown["comparison"])]
+        assert iqms[0] == iqms[1]
+        assert plain["target"] == shown["targets"][2]
+
+    def times(runs: int = 2 * seeds_of_first) -> dict[str, int]:
+        files = [*out.glob("*/*/columns.json"), *out.glob("*/*/centre.safetensors")]
+        assert len(files) == runs * len(tasks)
+        return {str(file): file.stat().st_mtime_ns for file in files}
+
+    before = times()
+    assert bench(320)["tasks"]["sphere:10"]["steps"] == first["tasks"]["sphere:10"]["steps"]
+    assert times() == before
+    longer = bench(640)
+    assert all(times()[name] > before[name] for name in before)
+    at_end = [group["evaluations"] for group in longer["tasks"]["sphere:10"]["comparison"]["groups"]]
+    assert at_end == [640, 640]
+    # A smaller budget again: the longer runs are cut, new ones end at it, and a seed more is one more of the same group.
+    before = times()
+    shorter = bench(320, seeds=seeds_of_first + 1)["tasks"]
+    for task, shown in shorter.items():
+        groups = shown["comparison"]["groups"]
+        assert [group["n"] for group in groups] == [seeds_of_first + 1] * 2, task
+        for group, of_first in zip(groups, first["tasks"][task]["comparison"]["groups"], strict=True):
+            assert group["runs"][:seeds_of_first] == of_first["runs"]
+    assert {name: when for name, when in times(2 * (seeds_of_first + 1)).items() if f"seed-{seeds_of_first}" not in name} == before
+
+
+def test_text_and_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bench", "search", "--tasks", "rosenbrock:10", "--budget", "200", "--seeds", "1", "--out", str(tmp_path)]
+    assert main([*words, "--strategies", "elite,mu=2", "--set", "population=10"]) == 0
+    shown = capsys.readouterr().out
+    assert "rosenbrock:10, 200 steps a run" in shown
+    assert "elite,mu=2" in shown
+    for more, message in [
+        (["--strategies", "snes,lr=0.1"], "--lr has no meaning for the strategy snes"),
+        (["--strategies", "snes,sigma"], "expected NAME=VALUE, as in lr=0.05, got 'sigma'"),
+        (["--strategies", "snes,sigma=x"], "sigma: expected a number, got 'x'"),
+        (["--strategies", "snes,sgma=1"], "did you mean 'sigma'"),
+        (["--strategies", "sness"], "did you mean 'snes'"),
+        (["--set", "hidden=3"], "--set hidden does not apply to functions"),
+        (["--set", "max_steps=3"], "--budget"),
+        (["--tasks", "spere:10"], "did you mean 'sphere'"),
+        (["--tasks", "sphere:1"], "from 2 to"),
+        (["--tasks", "sphere:10", "sphere:10"], "given twice"),
+        (["--budget", "0"], "at least 1"),
+    ]:
+        assert main([*words, *more]) == 2, more
+        assert message in capsys.readouterr().err

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("datasets")
+pytest.importorskip("matplotlib")
+
+from nchl.cli import main
+from reference.images import cifar_like
+
+NETWORK = """
+from torch import nn
+from nchl.vision import SoftHebbConv2d, Triangle
+
+def tiny(image_shape):
+    return nn.Sequential(nn.BatchNorm2d(3, affine=False), SoftHebbConv2d(3, 8, 5), Triangle(), nn.MaxPool2d(4))
+"""
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> list[str]:
+    (tmp_path / "tiny_network.py").write_text(NETWORK)
+    data = cifar_like(tmp_path / "images")
+    return [
+        "softhebb",
+        str(data),
+        "--network",
+        f"{tmp_path / 'tiny_network.py'}:tiny",
+        "--epochs-head",
+        "2",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+
+
+def test_one_object_on_stdout_and_the_rest_on_stderr(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main([*words, "--json"]) == 0
+    out, err = capsys.readouterr()
+    result = json.loads(out)
+    assert 0 <= result["test_accuracy"] <= 1
+    assert Path(result["run"], "summary.json").exists()
+    assert "features of the training images: 120 x 72 in half precision, 0.0 MiB" in err
+
+
+def test_mistakes_end_with_a_line_and_code_two(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    for more, message in (
+        (["--random", "--sharing", "max"], "--sharing has no meaning with the method random"),
+        (["--sharing", "maximum"], "unknown sharing 'maximum'"),
+        (["--epoch-head", "3"], "did you mean '--epochs-head'"),
+        (["--backprop", "--layerwise"], "--layerwise has no meaning with the method backprop"),
+        (["--resume", "somewhere", "--random", "--no-convert"], "leave DATA, --random, --network, --epochs-head, --no-convert, --out out"),
+        (["--allow-other-machine"], "belongs to --resume"),
+    ):
+        capsys.readouterr()
+        assert main([*words, *more]) == 2
+        out, err = capsys.readouterr()
+        assert message in err
+        assert not out
+    assert main(["softhebb"]) == 2
+    assert main(["softhebb", "--resume", "nowhere"]) == 2
+    assert "is not a run folder" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_says_how_to_go_on(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nchl.vision import experiment
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "predict", interrupt)
+        assert main(words) == 130
+    err = capsys.readouterr().err
+    run = words[-1]
+    assert f"nchl softhebb --resume {run}" in err
+    assert main(["resume", run]) == 2
+    assert "nchl softhebb --resume" in capsys.readouterr().err
+    assert main(["softhebb", "--resume", run]) == 0
+    assert "test accuracy" in capsys.readouterr().out
