@@ -1,0 +1,147 @@
+"""The tables of docs/recovery.md, from the committed cells alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nchl.report.compare.groups import group_runs
+from nchl.report.compare.runs import read_run
+from nchl.report.compare.statistics import estimate
+from nchl.report.compare.tables import Table, markdown
+
+CONTROLS = ("as evolved", "plasticity off", "frozen")
+NOTHING = "No cell of this table is there yet."
+
+
+@dataclass(frozen=True)
+class Played:
+    """What the individuals of one setting did, one of each seed; all values are means over the six motors.
+
+    Attributes:
+        network: as the page calls it.
+        trained: "intact" or "perturbed".
+        returns: control -> (seeds,) with a failing motor.
+        intact: control -> (seeds,) of the intact twins.
+        recovered: control -> (seeds,) shares of episodes.
+        motors: (seeds, motors) share of the twins' return that is retained as evolved.
+        names: of the motors.
+    """
+
+    network: str
+    trained: str
+    returns: Mapping[str, np.ndarray]
+    intact: Mapping[str, np.ndarray]
+    recovered: Mapping[str, np.ndarray]
+    motors: np.ndarray
+    names: tuple[str, ...]
+
+
+def tables(study: Any) -> dict[str, str]:
+    """Name of each place on the page -> its Markdown."""
+    played = everything(study)
+    if not played:
+        return dict.fromkeys(("returns", "controls", "motors"), NOTHING)
+    return {"returns": returns(played), "controls": controls(played), "motors": motors(played)}
+
+
+def everything(study: Any) -> list[Played]:
+    """The settings in the order of the sweep's file."""
+    cells = sorted(study.cells("cheetah"), key=lambda cell: study.cell_names("cheetah").index(cell.name))
+    groups = group_runs([read_run(cell) for cell in cells])[0] if cells else []
+    return [played_by(network_of(group.settings), trained_on(group.settings), [run.folder for run in group.runs]) for group in groups]
+
+
+def network_of(settings: Mapping[str, Any]) -> str:
+    """`NcHL 16, condition E`."""
+    name = {"nchl": "NcHL", "hl": "HL", "static": "static"}[settings["network"]]
+    name += ", recurrent" if settings.get("recurrent") else ""
+    sizes = "-".join(map(str, settings["hidden"]))
+    return f"{name} {sizes}" + (", condition E" if settings.get("every") == 4 else "")
+
+
+def trained_on(settings: Mapping[str, Any]) -> str:
+    """Whether a motor failed in training."""
+    return "intact" if tuple(settings["perturb_training"]) == ("none",) else "perturbed"
+
+
+def played_by(network: str, trained: str, folders: Sequence[Path]) -> Played:
+    """Read what `nchl adapt` has said of the cells."""
+    rows = [json.loads((folder / "motors.json").read_text())["rows"] for folder in folders]
+
+    def means(name: str, control: str) -> np.ndarray:
+        return np.array([np.mean([row[name] for row in each if row["control"] == control]) for each in rows])
+
+    there = [control for control in CONTROLS if any(row["control"] == control for row in rows[0])]
+    evolved = [[row for row in each if row["control"] == CONTROLS[0]] for each in rows]
+    return Played(
+        network,
+        trained,
+        *({control: means(name, control) for control in there} for name in ("mean", "intact_mean", "recovered")),
+        np.array([[row["mean"] / row["intact_mean"] for row in each] for each in evolved]),
+        tuple(row["perturbation"].removesuffix(" motor") for row in evolved[0]),
+    )
+
+
+def spread(values: np.ndarray, shown: Callable[[float], str] = "{:,.0f}".format) -> str:
+    """`1,234 [1,100, 1,400]`: mean over seeds, and the lowest and highest seed."""
+    return f"{shown(float(values.mean()))} [{shown(float(values.min()))}, {shown(float(values.max()))}]"
+
+
+def percent(value: float) -> str:
+    """`72 %`."""
+    return f"{100 * value:.0f} %"
+
+
+def returns(played: Sequence[Played]) -> str:
+    """Each setting as evolved."""
+    head = ("network", "trained", "seeds", "intact", "a motor fails", "retained", "recovered")
+    rows = [
+        (
+            each.network,
+            each.trained,
+            str(len(each.motors)),
+            spread(each.intact[CONTROLS[0]]),
+            spread(each.returns[CONTROLS[0]]),
+            percent(each.returns[CONTROLS[0]].mean() / each.intact[CONTROLS[0]].mean()),
+            percent(float(each.recovered[CONTROLS[0]].mean())),
+        )
+        for each in played
+    ]
+    return markdown(Table(head, rows, 2))
+
+
+def controls(played: Sequence[Played]) -> str:
+    """Plastic networks as evolved and frozen at the moment: what may be due to plasticity after it."""
+    head = ("network", "trained", "as evolved", "frozen", "frozen, intact", "difference under failure", "95 %", "plasticity off")
+    rows = []
+    for each in played:
+        if "frozen" not in each.returns:
+            continue
+        gained = each.returns["as evolved"] - each.returns["frozen"]
+        interval = estimate(gained, np.mean, 0)
+        rows.append(
+            (
+                each.network,
+                each.trained,
+                f"{each.returns['as evolved'].mean():,.0f}",
+                f"{each.returns['frozen'].mean():,.0f}",
+                f"{each.intact['frozen'].mean():,.0f}",
+                f"{gained.mean():+,.0f}",
+                f"[{interval.low:+,.0f}, {interval.high:+,.0f}]",
+                f"{each.returns['plasticity off'].mean():,.0f}",
+            )
+        )
+    return markdown(Table(head, rows, 2)) if rows else NOTHING
+
+
+def motors(played: Sequence[Played]) -> str:
+    """What is retained of the twin's return when each of the motors fails."""
+    head = ("network", "trained", *played[0].names)
+    rows = [(each.network, each.trained, *map(percent, each.motors.mean(0))) for each in played]
+    return markdown(Table(head, rows, 2))
