@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nchl import cores
+from nchl.simulators import SIMULATORS
 
 GOOD, POOR, ABSENT = "ok", "note", "missing"
 _SECONDS_FOR_AN_IMPORT = 120
@@ -103,22 +104,15 @@ def compiler() -> list[Finding]:
 
 
 def simulators() -> list[Finding]:
-    """Whether the simulators can really be imported here."""
-    topic = "Simulators"
+    """Whether each simulator of the registry can be used on this machine."""
     findings = []
-    for module, extra, otherwise in (
-        ("gymnasium", "sim", "needed for every task"),
-        ("envpool", "sim", "tasks run on Gymnasium, several times slower for small environments"),
-        ("pybullet_envs_gymnasium", "bullet", "only AntBulletEnv-v0 needs it"),
-    ):
-        problem = _import_elsewhere(module)
+    for name, entry in SIMULATORS.items():
+        problem = _said_elsewhere(f"from nchl.simulators import registry; print(registry.module({name!r}).problem() or '')")
         if problem is None:
-            findings.append(Finding(topic, module, GOOD, f"{_version(module)}, can be imported"))
+            versions = ", ".join(f"{package} {version}" for package in entry.packages if (version := _version(package)))
+            findings.append(Finding("Simulators", entry.title, GOOD, versions))
         else:
-            advice = f"pip install 'nchl[{extra}]'"
-            if module == "envpool" and (sys.platform, platform.machine()) == ("darwin", "x86_64"):
-                advice = "nothing: EnvPool has no wheel for Intel Macs"
-            findings.append(Finding(topic, module, ABSENT, f"{problem}; {otherwise}", advice))
+            findings.append(Finding("Simulators", entry.title, ABSENT, entry.without, problem))
     return findings
 
 
@@ -173,18 +167,25 @@ def _cache(topic: str) -> Finding:
     return Finding(topic, name, POOR, f"{problem}, so every process compiles anew", "set NCHL_CACHE to a folder that is yours alone")
 
 
-def _import_elsewhere(module: str) -> str | None:
-    """Import a module in a process of its own; None, or why it did not work."""
+def _said_elsewhere(program: str) -> str | None:
+    """The last line that a program prints in a process of its own, because an import may end its process.
+
+    Returns:
+        The line, or a sentence on the program's failure; None where it prints nothing.
+    """
+    # The child imports what this process imports, also where nchl is not installed.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", program]
     try:
-        done = subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, text=True, timeout=_SECONDS_FOR_AN_IMPORT)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS_FOR_AN_IMPORT, env=environment)
     except subprocess.TimeoutExpired:
         return f"its import did not end within {_SECONDS_FOR_AN_IMPORT} s"
-    if done.returncode == 0:
-        return None
     if done.returncode < 0:
         return f"its import killed the process (signal {-done.returncode})"
-    lines = done.stderr.strip().splitlines()
-    return lines[-1] if lines else f"its import ended the process with code {done.returncode}"
+    if done.returncode > 0:
+        return (done.stderr.strip().splitlines() or [f"its import ended the process with code {done.returncode}"])[-1]
+    lines = done.stdout.strip().splitlines()
+    return lines[-1] if lines else None
 
 
 def _version(distribution: str) -> str:

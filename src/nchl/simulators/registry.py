@@ -3,9 +3,9 @@
 Its module has these functions:
 
     make(wanted: Wanted) -> Simulator     what `wanted` describes; its errors say what the simulator lacks
-    plays(wanted: Wanted) -> bool         whether `auto` chooses it, where no simulator of an earlier line does
-    problem() -> str | None               why it cannot be used on this machine; None where it can
-    known_ids() -> list[str]              the tasks that it has; a MissingExtra where it is not installed
+    plays(wanted: Wanted) -> bool         whether `auto` chooses it, if no simulator of an earlier line is chosen
+    problem() -> str | None               why it cannot be used on this machine and how to install it; None where it can be used
+    known_ids() -> list[str]              the ids of its tasks; raises MissingExtra where it is not installed
 """
 
 from __future__ import annotations
@@ -28,18 +28,24 @@ class Entry(NamedTuple):
     Attributes:
         module: where it is; imported when it is first asked for.
         title: its name in texts.
-        packages: whose versions decide what it computes.
+        packages: the packages whose versions decide its results.
+        without: the consequence where it is not installed.
     """
 
     module: str
     title: str
     packages: tuple[str, ...]
+    without: str
 
 
 SIMULATORS = {
-    "envpool": Entry("nchl.simulators.envpool", "EnvPool", ("envpool",)),
-    "gymnasium": Entry("nchl.simulators.gym", "Gymnasium", ("gymnasium", "mujoco", "pybullet")),
-    "warp": Entry("nchl.simulators.warp", "MuJoCo Warp", ("mujoco-warp", "warp-lang", "mujoco", "gymnasium")),
+    "envpool": Entry(
+        "nchl.simulators.envpool", "EnvPool", ("envpool",), "tasks run on Gymnasium, several times slower for small environments"
+    ),
+    "gymnasium": Entry("nchl.simulators.gym", "Gymnasium", ("gymnasium", "mujoco", "pybullet"), "needed for every task"),
+    "warp": Entry(
+        "nchl.simulators.warp", "MuJoCo Warp", ("mujoco-warp", "warp-lang", "mujoco", "gymnasium"), "--simulator warp is not available"
+    ),
 }
 CHOICES = ("auto", *SIMULATORS)
 

@@ -1,4 +1,4 @@
-"""`nchl describe`, `tasks`, `presets` and `doctor`: what they say is what the parts themselves say."""
+"""`nchl describe`, `tasks` and `presets` print what the parts themselves say."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nchl.cli import checks, main
+from nchl.cli import main
 from nchl.cli.parser import Parser, given
 from nchl.cli.verbs import evolve
 from nchl.runs.settings.command_line import evolve_command
@@ -87,22 +87,3 @@ def test_the_command_of_a_configuration_quotes_and_negates() -> None:
     assert evolve_command(config, "--out", "x") == (
         "nchl evolve CartPole-v1 --hidden 10 --no-antithetic --initial-genome 'my runs/one' --out x"
     )
-
-
-def test_doctor_looks_at_everything(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "_import_elsewhere", lambda module: None if module != "envpool" else "No module named 'envpool'")
-    monkeypatch.setattr(checks.shutil, "which", lambda name: None)
-    findings = {finding["name"]: finding for finding in result(capsys, "doctor")["findings"]}
-    assert findings["C++ compiler"]["state"] == "missing"
-    assert "install" in findings["C++ compiler"]["do"]
-    assert findings["envpool"]["state"] == "missing"
-    assert "nchl[sim]" in findings["envpool"]["do"]
-    assert {"instruction set", "threads", "OpenMP waiting", "gymnasium", "libGL", "sim (evolving on simulators)"} <= set(findings)
-    assert main(["doctor"]) == 0
-    assert "->" in capsys.readouterr().out
-
-
-def test_doctor_survives_a_simulator_that_kills_its_process() -> None:
-    assert checks._import_elsewhere("os, signal; os.kill(os.getpid(), signal.SIGSEGV)") == "its import killed the process (signal 11)"
-    assert "No module named" in str(checks._import_elsewhere("nothing_of_this_name"))
-    assert checks._import_elsewhere("json") is None

@@ -11,6 +11,8 @@ import pytest
 
 import nchl
 from nchl.runs.provenance import machine
+from nchl.simulators import SIMULATORS
+from nchl.strategies.registry import STRATEGIES
 
 ROOT = Path(nchl.__file__).resolve().parents[2]
 
@@ -98,3 +100,11 @@ def test_a_run_records_it(tmp_path: Path) -> None:
     if not (ROOT / ".git").exists() or shutil.which("git") is None:
         pytest.skip("this nchl is no checkout")
     assert versions["nchl_commit"].split()[0] == git(ROOT, "rev-parse", "HEAD")
+
+
+def test_versions_of_every_simulator_and_strategy_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.importlib.metadata, "version", lambda package: f"version of {package}")
+    recorded = machine.versions()
+    assert all(package in recorded for entry in SIMULATORS.values() for package in entry.packages)
+    assert all(package in recorded for entry in STRATEGIES.values() for package in entry.packages)
+    assert {"torch", "evosax", "jax", "ray"} <= set(recorded)

@@ -19,12 +19,11 @@ from urllib.request import url2pathname
 import nchl
 from nchl.errors import RunError
 from nchl.simulators import SIMULATORS
-from nchl.strategies.registry import packages
+from nchl.strategies.registry import EVOSAX, STRATEGIES, packages
 
-_PACKAGES = (
-    *("nchl", "torch", "numpy", "safetensors", "gymnasium", "envpool", "mujoco", "mujoco-warp", "warp-lang", "pybullet"),
-    *("cma", "evosax", "jax", "jaxlib", "ray"),
-)
+_OF_SIMULATORS = tuple(package for entry in SIMULATORS.values() for package in entry.packages)
+_OF_STRATEGIES = tuple(package for name in (*STRATEGIES, EVOSAX) for package in packages(name))
+_PACKAGES = tuple(dict.fromkeys(("nchl", "torch", "numpy", "safetensors", *_OF_SIMULATORS, *_OF_STRATEGIES, "ray")))
 
 
 def versions() -> dict[str, str]:
