@@ -35,6 +35,7 @@ FLOORS = (
     "strategies",
     "workers",
     "evolve",
+    "zoo",
     "runs",
     "vision",
     "report",

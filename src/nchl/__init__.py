@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nchl import rules as rules
     from nchl import testing as testing
     from nchl import vision as vision
+    from nchl import zoo as zoo
     from nchl.errors import NchlError as NchlError
     from nchl.networks.base import PlasticNetwork as PlasticNetwork
     from nchl.networks.conv.from_module import from_module as from_module
@@ -58,7 +59,7 @@ _HOMES = {
     "resume": "nchl.runs.session.run",
     "run": "nchl.runs.session.run",
 }
-_SUBMODULES = ("rules", "networks", "tasks", "strategies", "testing", "vision")
+_SUBMODULES = ("rules", "networks", "tasks", "strategies", "testing", "vision", "zoo")
 
 __all__ = [
     "HL",
@@ -85,6 +86,7 @@ __all__ = [
     "testing",
     "unroll",
     "vision",
+    "zoo",
 ]
 
 

@@ -318,7 +318,7 @@ def test_what_a_terminal_obeys_is_spelt_out(copy: Path, capsys: pytest.CaptureFi
 
 def test_names_with_dots_and_slashes_stay_in_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nchl.runs.settings.config import EvolveConfig
-    from nchl.runs.store.folder import default_path
+    from nchl.runs.store.paths import default_path
 
     monkeypatch.chdir(tmp_path)
     for task, network in (("../../../etc/passwd", "nchl"), ("a:../..", "../../x.py:../../y"), ("..", "nchl"), ("a\0b\n", "nchl")):

@@ -45,6 +45,7 @@ VERBS = {
     "sweep": Verb("nchl.cli.verbs.sweep", "run a grid of settings and seeds"),
     "describe": Verb("nchl.cli.verbs.describe", "show the sizes and the genome of a network or a run"),
     "tasks": Verb("nchl.cli.verbs.tasks", "list the tasks that this machine can run"),
+    "zoo": Verb("nchl.cli.verbs.zoo", "list the evolved individuals that ship with nchl, used as zoo:NAME"),
     "presets": Verb("nchl.cli.verbs.presets", "list the published settings, each with its source"),
     "doctor": Verb("nchl.cli.verbs.doctor", "say what this machine has, and what to do about what it lacks"),
     "softhebb": Verb("nchl.cli.verbs.softhebb", "train a convolutional classifier that learns without feedback"),

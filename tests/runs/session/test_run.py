@@ -20,7 +20,8 @@ from nchl.runs.settings.config import EvolveConfig
 from nchl.runs.store import trust
 from nchl.runs.store.checkpoints import read_newest
 from nchl.runs.store.files import read_tensors
-from nchl.runs.store.folder import RunFolder, default_path
+from nchl.runs.store.folder import RunFolder
+from nchl.runs.store.paths import default_path
 from reference.runs import SMALL, results
 
 CARTPOLE = "CartPole-v1"

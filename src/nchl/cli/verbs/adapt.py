@@ -23,7 +23,9 @@ from nchl.perturbations.suites import SUITES
 
 def add_arguments(parser: Parser) -> None:
     """The runs, what goes wrong, and how to show it."""
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders, or folders that hold some up to two levels deep")
+    parser.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="run folders, folders with some up to two levels deep, or zoo:NAME"
+    )
     what = parser.add_argument_group("what goes wrong")
     what.add_argument("--suite", action=Once, metavar="NAME|FILE.yaml", help=f"one after the other, those of a suite: {', '.join(SUITES)}")
     what.add_argument(

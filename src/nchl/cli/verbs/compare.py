@@ -23,7 +23,9 @@ _SCORES = ("auto", "evaluation", "validation", "mean", "best")
 
 def add_arguments(parser: Parser) -> None:
     """The runs, their score, and the output."""
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders, or folders that hold some up to two levels deep")
+    parser.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="run folders, folders with some up to two levels deep, or zoo:NAME"
+    )
     what = parser.add_argument_group("comparison")
     what.add_argument(
         "--score",

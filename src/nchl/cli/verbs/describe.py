@@ -6,7 +6,7 @@ For example:
     nchl describe conv-thesis           a convolutional network; or conv-thesis CHANNELS HEIGHT WIDTH OUTPUTS
     nchl describe mine.py:network --input-shape 3 64 64 --outputs 3     one of your own, for these observations
     nchl describe halfcheetah           the network of a preset
-    nchl describe runs/my-run           the network of a run folder
+    nchl describe runs/my-run           the network of a run folder, or of zoo:NAME
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nchl import zoo
 from nchl.cli.parser import Parser, add_options, given, whole_number
 from nchl.errors import InvalidArgument, UnknownName
 from nchl.runs.settings.config import EvolveConfig, options
@@ -34,7 +35,7 @@ _PICTURES = {"conv-thesis": (3, 64, 64, 3), "conv-hml": (3, 84, 84, 3)}
 
 def add_arguments(parser: Parser) -> None:
     """What to describe, its sizes, and the options that say what a network is."""
-    parser.add_argument("what", metavar="NETWORK|PRESET|RUN", help=f"{', '.join(NETWORKS)}, FILE.py:NAME, a preset or a run folder")
+    parser.add_argument("what", metavar="NETWORK|PRESET|RUN", help=f"{', '.join(NETWORKS)}, FILE.py:NAME, a preset, a run or zoo:NAME")
     parser.add_argument(
         "sizes", nargs="*", default=[], type=whole_number, metavar="N", help="neurons of each layer, from the input to the output"
     )
@@ -109,7 +110,7 @@ def _subject(what: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple
     if what in NETWORKS or ".py:" in what:
         return (*_network(what, sizes, chosen), Code())
     folder = Path(what)
-    if what not in PRESETS and not folder.exists():
+    if what not in PRESETS and zoo.name_of(what) is None and not folder.exists():
         raise UnknownName("network, preset or run folder", what, [*NETWORKS, *PRESETS])
     if sizes or chosen:
         raise InvalidArgument(f"{what!r} says itself what its network is; leave out sizes and options, or name a network")

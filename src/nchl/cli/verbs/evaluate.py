@@ -19,7 +19,7 @@ _COLUMNS = ("mean", "std", "iqm", "min", "max", "length")
 
 def add_arguments(parser: Parser) -> None:
     """The run folder, and what to play."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="the run folder that `nchl evolve` made")
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run folder that `nchl evolve` made, or zoo:NAME")
     add_result_options(parser)
     parser.add_argument("--episodes", type=at_least(1), default=100, metavar="N", help="episodes to play (default: 100)")
     add_perturb_option(parser)

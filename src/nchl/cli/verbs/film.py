@@ -18,10 +18,13 @@ from nchl.report.formatting import figure
 
 def add_arguments(parser: Parser) -> None:
     """The run folder, what to show, and how."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="the run folder")
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run folder, or zoo:NAME")
     add_result_options(parser)
     parser.add_argument(
-        "--out", type=Path, metavar="FILE.mp4", help="the film (default: film.mp4 in the run folder; perturbed: film-perturbed.mp4)"
+        "--out",
+        type=Path,
+        metavar="FILE.mp4",
+        help="the film (default: film.mp4 in the run folder; perturbed: film-perturbed.mp4; of zoo:NAME: ./NAME-film.mp4)",
     )
     add_perturb_option(parser)
     parser.add_argument("--gif", action="store_true", help="also write a GIF beside it")

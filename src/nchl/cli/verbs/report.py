@@ -16,8 +16,10 @@ from nchl.cli.progress import say
 
 def add_arguments(parser: Parser) -> None:
     """The run folder, and what to leave out."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="the run folder")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the page (default: report.html in the run folder)")
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run folder, or zoo:NAME")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="the page (default: report.html in the run folder; of zoo:NAME: ./NAME-report.html)"
+    )
     parser.add_argument(
         "--episodes", type=at_least(0), default=100, metavar="N", help="unseen episodes to play; 0: no evaluation (default: 100)"
     )

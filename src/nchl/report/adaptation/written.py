@@ -46,6 +46,9 @@ def keep(study: Study, kept: Mapping[str, Any]) -> list[str]:
     lines = []
     for folder in (folder for folders in study.runs.values() for folder in folders):
         run = RunFolder.open(Path(folder))
+        if run.individual is not None:
+            lines.append(f"{folder} does not keep the study, because nothing is written into the zoo; --out DIR writes it elsewhere")
+            continue
         try:
             write_json(run.path / NAME, {"best_sha256": digest(run.best), **plain(dict(kept))}, of_a_run=False)
         except (NchlError, OSError) as error:

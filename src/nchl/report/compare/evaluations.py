@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from nchl import zoo
+from nchl.errors import InvalidArgument
 from nchl.report.compare.runs import EVALUATION, digest, read_evaluation
 from nchl.runs.provenance import environment
 from nchl.runs.store.files import check_writable, write_json
@@ -34,6 +36,11 @@ def evaluate_runs(
     """
     left = [path for path in paths if not _is_evaluated(path, episodes, seed)]
     for path in left:
+        if zoo.name_of(path) is not None:
+            raise InvalidArgument(
+                f"{path} holds one evaluation ({EPISODES} episodes, seed {SEED}, the environment that it was evolved in) and cannot keep "
+                "another; leave out --episodes, or play others with `nchl evaluate`"
+            )
         check_writable(path)
     for path in left:
         if on_note is not None:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 
+from nchl import zoo
 from nchl.errors import RunError
 from nchl.report.formatting import hashable
 from nchl.runs.provenance import environment
@@ -71,7 +72,7 @@ class Run:
 
 
 def find_runs(places: Iterable[Path]) -> tuple[list[Path], list[str]]:
-    """The run folders among the given folders or up to two levels below them, without repetition; and warnings about others.
+    """The zoo individuals and run folders among the places or up to two levels below them, without repetition; and warnings about others.
 
     Raises:
         RunError: a place is no folder, or holds no run.
@@ -79,6 +80,9 @@ def find_runs(places: Iterable[Path]) -> tuple[list[Path], list[str]]:
     found: dict[Path, Path] = {}
     left_out: list[str] = []
     for place in places:
+        if (name := zoo.name_of(place)) is not None:
+            found.setdefault(zoo.checked_folder(name).resolve(), place)
+            continue
         if not place.is_dir():
             raise RunError(f"there is no folder {place}; give run folders, or folders that hold some")
         configs = [place / "config.json"] if (place / "config.json").is_file() else []
@@ -122,7 +126,7 @@ def read_run(path: Path) -> Run:
         total=config.generations,
         reason=reason,
         running=reason is None and in_use(path),
-        nparams=_genome_length(folder.centre),
+        nparams=_genome_length(folder.start),
         evaluation=read_evaluation(folder),
         environment=environment.digest(record.environment),
     )

@@ -135,8 +135,8 @@ def film(
     """Film a run's result.
 
     Args:
-        run: the run folder.
-        out: the film; None: `film.mp4` in the run folder.
+        run: the run folder, or "zoo:NAME".
+        out: the film; None: `film.mp4` in the run folder, or `NAME-film.mp4` in the working directory.
         gif: also write a GIF beside it.
         seed: seed of the evaluation whose first episodes are shown.
         episodes: number of episodes, shown one after the other.
@@ -164,7 +164,7 @@ def film(
     if rule is not None and out is None:
         raise InvalidArgument("with another rule, the film does not belong in the run folder: name a file with --out")
     # `film.mp4` is the run's own, which its report shows.
-    path = folder.path / ("film.mp4" if perturb is None else "film-perturbed.mp4") if out is None else Path(out)
+    path = folder.output("film.mp4" if perturb is None else "film-perturbed.mp4") if out is None else Path(out)
     video.check(path)
     record = read_result(run, which, rule=rule).record
     config = record.settings
@@ -193,7 +193,7 @@ def film(
             video.to_gif(path, made)
         generation = read_tensors(folder.best if which == "best" else folder.centre)[1].get("generation")
         notes = [*stage.notes, *notes_on_environment(record, fingerprint(stage.task))]
-        if rule is None and perturb is None:
+        if rule is None and perturb is None and folder.individual is None:
             notes += [*_keep_for_tensorboard(folder, path, generation), *trackers.show_film(folder, generation or 0, path)]
         shown, *others = panels
         result: dict[str, Any] = {

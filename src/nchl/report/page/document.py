@@ -52,8 +52,8 @@ def write(
     """Write the page of a run that has ended or is in progress.
 
     Args:
-        run: the run folder.
-        out: the page; None: `report.html` in the run folder.
+        run: the run folder, or "zoo:NAME".
+        out: the page; None: `report.html` in the run folder, or `NAME-report.html` in the working directory.
         episodes: number of unseen episodes, played again for each control; 0 leaves the evaluation out.
         seed: seed of the evaluation; the film and the microscope show its first episode.
         film: embed `film.mp4` of the run folder, or make one if it does not exist.
@@ -77,7 +77,7 @@ def write(
     tell = on_note or (lambda line: None)
     notes: list[str] = []
     with snapshot(run) as state:
-        path = Path(run) / "report.html" if out is None else Path(out)
+        path = state.source.output("report.html") if out is None else Path(out)
         _check_place(path)
         config = state.record.settings
         tell(f"{config.task}: {state.status}")
@@ -97,7 +97,7 @@ def write(
         embedded = None
         if film:
             try:
-                embedded = _film(Path(run), state, seed, rule, tell)
+                embedded = _film(state, seed, rule, tell)
             except NchlError as error:
                 note_missing(notes, "There is no film", error)
         environment = jinja.Environment(
@@ -166,14 +166,14 @@ def _check_place(path: Path) -> None:
         raise RunError(f"cannot write {path}: {folder} is no folder that can be written to; name another place")
 
 
-def _film(run: Path, state: State, seed: int, rule: str | None, tell: OnNote) -> dict[str, str]:
+def _film(state: State, seed: int, rule: str | None, tell: OnNote) -> dict[str, str]:
     """The film as a data URI, and its description."""
     from nchl.report.film import film
 
-    path = run / "film.mp4"
+    path = state.source.path / "film.mp4"
     if rule is None and path.exists():
         said = "film.mp4 of the run folder; its last line says which individual and seed"
-        if path.stat().st_mtime < (run / "best.safetensors").stat().st_mtime:
+        if path.stat().st_mtime < state.source.best.stat().st_mtime:
             said += ". It was made before the best individual was saved the last time; `nchl film` makes a new one"
     else:
         tell("making the film")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from nchl import zoo
 from nchl.report.formatting import duration, setting
 from nchl.report.page.snapshot import State
 from nchl.report.plots.run import column
@@ -66,7 +67,7 @@ def facts(state: State, run: Path, evaluated: Mapping[str, Any] | None) -> dict[
         "command": shlex.join(record.command),
         "repeat": evolve_command(config, "--out", "repeated"),
         "evaluate_again": f"nchl evaluate {folder} --controls" if controls else f"nchl evaluate {folder}",
-        "resume": f"nchl resume {folder}",
+        "resume": f"nchl resume {folder}" if zoo.name_of(run) is None else evolve_command(config.replace(initial_genome=str(run))),
         "load": f"net, task = nchl.load({str(run)!r})",
         "last": [(name, _cell(last.get(name)), COLUMNS.get(name, "")) for name in last if name is not None],
     }

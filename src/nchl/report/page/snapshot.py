@@ -31,6 +31,7 @@ class State:
 
     Attributes:
         folder: the copy.
+        source: the run folder itself.
         record: settings, versions, command.
         rows: rows of `metrics.csv`.
         status: "running ...", "stopped ..." or "ended ...".
@@ -39,6 +40,7 @@ class State:
     """
 
     folder: RunFolder
+    source: RunFolder
     record: Record
     rows: list[dict[str, str]]
     status: str
@@ -77,7 +79,7 @@ def snapshot(run: Path | str) -> Iterator[State]:
             raise RunError(f"{source.metrics} has no whole row yet: wait until the first generation is saved")
         status, running = _status(source, record, rows)
         generation = about.get("generation")
-        yield State(copy, record, rows, status, running, generation if isinstance(generation, int) else None)
+        yield State(copy, source, record, rows, status, running, generation if isinstance(generation, int) else None)
 
 
 def _status(source: RunFolder, record: Record, rows: list[dict[str, str]]) -> tuple[str, bool]:

@@ -44,7 +44,7 @@ def evaluate(
     seeds of 31 bits are equal (see `nchl.seeds`).
 
     Args:
-        run: the run folder.
+        run: the run folder, or "zoo:NAME".
         episodes: how many, at least 1.
         seed: of the evaluation; equal seeds give equal starts for any run.
         which: "best" or "centre".

@@ -172,7 +172,7 @@ def load(
     simulator when it is first asked to play.
 
     Args:
-        run: the run folder.
+        run: the run folder, or "zoo:NAME".
         which: "best" (the best individual) or "centre" (where the search is).
         simulator: for `task`, which is then made at once; None: the run's own.
         rule: another rule than the run's own, on purpose: "FILE.py:NAME".
@@ -241,6 +241,8 @@ def read_result(
     folder = RunFolder.open(run)
     record, code = folder.read_record_to_run(plays=plays)
     path = folder.best if which == "best" else folder.centre
+    if which == "centre" and folder.individual is not None:
+        raise RunError(f"{run} is one individual, without the centre of its search; leave out --which centre")
     if not path.exists():
         raise RunError(
             f"{folder.path} has no {path.name} yet: no generation was finished and saved; continue it with: nchl resume {folder.path}"

@@ -188,10 +188,10 @@ def limits(config: EvolveConfig) -> Limits:
 
 
 def initial_run(config: EvolveConfig) -> RunFolder | None:
-    """The run whose centre this one begins with; None where it begins with numbers of its own.
+    """The run, or zoo individual, that this one begins with; None where it begins with numbers of its own.
 
     Raises:
-        InvalidArgument: `initial_genome` is neither a known name nor a run folder.
+        InvalidArgument: `initial_genome` is neither a known name nor a run folder nor a zoo individual.
     """
     name = str(config.initial_genome)
     if name in INITIAL_GENOMES or name == OWN_START:
@@ -211,11 +211,11 @@ def first_centre(config: EvolveConfig, nparams: int) -> str | np.ndarray:
     run = initial_run(config)
     if run is None:
         return str(config.initial_genome)
-    genome = read_tensors(run.centre)[0].get("genome")
+    genome = read_tensors(run.start)[0].get("genome")
     if genome is None or genome.shape != (nparams,):
         other = run.read_record().settings
         raise ShapeError(
-            f"the initial genome in {run.centre} has shape {None if genome is None else genome.shape} ({_network(other)}), "
+            f"the initial genome in {run.start} has shape {None if genome is None else genome.shape} ({_network(other)}), "
             f"but this run's network needs ({nparams},) ({_network(config)}); choose the network and task of that run"
         )
     return genome.astype(np.float64)
@@ -228,7 +228,7 @@ def first_statistics(config: EvolveConfig, shape: tuple[int, ...]) -> Observatio
         InvalidArgument: the centre saw normalised observations, and this run would not normalise them.
     """
     run = initial_run(config)
-    reached = None if run is None else statistics_from(read_tensors(run.centre)[0], shape)
+    reached = None if run is None else statistics_from(read_tensors(run.start)[0], shape)
     if not config.normalise_observations:
         if run is not None and reached is not None:
             raise InvalidArgument(f"the genome in {run.path} was evolved on normalised observations; add --normalise-observations")
@@ -239,7 +239,7 @@ def first_statistics(config: EvolveConfig, shape: tuple[int, ...]) -> Observatio
 def first_constants(config: EvolveConfig) -> dict[str, np.ndarray] | None:
     """Those that the first centre was evolved with, in the run that it comes from; None where there are none."""
     run = initial_run(config)
-    return None if run is None else recorded_constants(read_tensors(run.centre)[0])
+    return None if run is None else recorded_constants(read_tensors(run.start)[0])
 
 
 def _episodes(config: EvolveConfig) -> int | list[tuple[int, int]]:

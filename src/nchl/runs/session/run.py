@@ -28,9 +28,10 @@ from nchl.runs.sinks import trackers
 from nchl.runs.store import trust
 from nchl.runs.store.checkpoints import Checkpoint, read_newest
 from nchl.runs.store.code_copy import collect, complete, named
-from nchl.runs.store.folder import Record, RunFolder, default_path, own_files, with_absolute_paths
+from nchl.runs.store.folder import Record, RunFolder, own_files
 from nchl.runs.store.lock import locked
 from nchl.runs.store.metrics import read_metrics
+from nchl.runs.store.paths import default_path, with_absolute_paths
 from nchl.strategies import Strategy
 from nchl.tasks import Task, fingerprint
 
@@ -146,7 +147,7 @@ def resume(
         RunError: no run folder, an altered one, one that has ended already, one that another process is writing to, a
             machine with other digits, or an environment that has changed.
     """
-    folder = RunFolder.open(path)
+    folder = RunFolder.open(path, to_write=True)
     with locked(folder.path) as notes:
         _tell(on_note, notes)
         totals = {"generations": generations, "max_minutes": max_minutes, "max_steps": max_steps}
@@ -304,7 +305,7 @@ def _same_bits(evolution: Evolution) -> dict[str, str]:
 def _files(config: EvolveConfig) -> dict[str, str]:
     """Everything outside of the folder that the run begins with -> SHA-256."""
     start = initial_run(config)
-    return own_files(config) if start is None else own_files(config, start.centre)
+    return own_files(config) if start is None else own_files(config, start.start)
 
 
 def _check_files(folder: RunFolder, record: Record, files: dict[str, str]) -> None:

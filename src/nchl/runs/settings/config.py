@@ -115,7 +115,7 @@ class EvolveConfig:
     initial_genome: str | None = option(
         "str",
         "normal",
-        "where to start: normal N(0, 1), zeros, uniform U(-1, 1), or the centre of another run's folder",
+        "where to start: normal N(0, 1), zeros, uniform U(-1, 1), the centre of another run's folder, or zoo:NAME",
         _SEARCH,
         metavar="NAME|RUN",
     )

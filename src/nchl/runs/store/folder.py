@@ -15,22 +15,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nchl import zoo
 from nchl.errors import InvalidArgument, RunError
-from nchl.runs.settings.config import INITIAL_GENOMES, EvolveConfig
+from nchl.runs.settings.command_line import evolve_command
+from nchl.runs.settings.config import EvolveConfig
 from nchl.runs.settings.network_options import STATIC
-from nchl.runs.settings.options import OWN_START
 from nchl.runs.store import trust
 from nchl.runs.store.code_copy import FOLDER, Code, collect, differences, named, read
 from nchl.runs.store.files import cannot_write, read_json, read_text, write_json
-from nchl.user_code import is_place
 
 FORMAT = 1
 _KEYS = ("format", "settings", "same_bits", "files", "versions", "command", "started")
@@ -85,9 +83,15 @@ class Record:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of one run."""
+    """Paths of one run.
+
+    Attributes:
+        path: the folder.
+        individual: its name in the zoo, whose folders are never written to; None for a run.
+    """
 
     path: Path
+    individual: str | None = None
 
     @property
     def config(self) -> Path:
@@ -113,6 +117,11 @@ class RunFolder:
     def centre(self) -> Path:
         """`centre.safetensors`."""
         return self.path / "centre.safetensors"
+
+    @property
+    def start(self) -> Path:
+        """The file with which another run begins: the centre; for a zoo individual, the individual."""
+        return self.centre if self.individual is None else self.best
 
     @property
     def summary(self) -> Path:
@@ -164,12 +173,23 @@ class RunFolder:
         return folder
 
     @classmethod
-    def open(cls, path: Path | str) -> RunFolder:
-        """The folder of a run that exists.
+    def open(cls, path: Path | str, *, to_write: bool = False) -> RunFolder:
+        """The folder of a run that exists, or of the individual `zoo:NAME`.
+
+        Args:
+            path: the folder, or `zoo:NAME`.
+            to_write: whether something will be written to it, which the zoo refuses.
 
         Raises:
-            RunError: there is no such folder, or it is not a run folder.
+            RunError: there is no such folder, it is not a run folder, a file of the zoo does not match its checksum, or would be written.
+            UnknownName: no individual of that name.
         """
+        if (name := zoo.name_of(path)) is not None:
+            found = cls(zoo.checked_folder(name), name)
+            if to_write:
+                again = evolve_command(found.read_record().settings.replace(initial_genome=str(path)))
+                raise RunError(f"{path} is finished, and nothing is written into the zoo; a run that goes on from it: {again}")
+            return found
         folder = cls(Path(path))
         try:
             there, recorded = folder.path.is_dir(), folder.config.is_file()
@@ -180,6 +200,10 @@ class RunFolder:
         if not recorded:
             raise RunError(f"{folder.path} is not a run folder: it has no config.json; give the folder that `nchl evolve` made")
         return folder
+
+    def output(self, file: str) -> Path:
+        """Where a command writes a file that it makes: in the folder; for a zoo individual, `NAME-FILE` in the working directory."""
+        return self.path / file if self.individual is None else Path(f"{self.individual}-{file}")
 
     def write_record(self, record: Record, *, of_a_run: bool = True) -> None:
         """Write `config.json`, whole; `of_a_run`: see `write_atomically`."""
@@ -255,20 +279,6 @@ class RunFolder:
         return []
 
 
-def default_path(config: EvolveConfig) -> Path:
-    """`runs/<task>-<network>-<seed>-<time>`, of characters that every file system takes."""
-    network = str(config.network).rpartition(":")[2]
-    task = config.task.rpartition(":")[2]
-    words = [re.sub(r"[^A-Za-z0-9._-]+", "_", word) for word in (task, network, str(config.seed))]
-    path = Path("runs") / "-".join([*words, time.strftime("%Y%m%d-%H%M%S")])
-    count = 2
-    unique = path
-    while unique.exists():  # a second run in the same second
-        unique = path.with_name(f"{path.name}-{count}")
-        count += 1
-    return unique
-
-
 def own_files(config: EvolveConfig, *others: Path) -> dict[str, str]:
     """The user's own files that a configuration names (`FILE.py:NAME`), and others -> SHA-256 of their content.
 
@@ -283,26 +293,6 @@ def own_files(config: EvolveConfig, *others: Path) -> dict[str, str]:
         except OSError as error:
             raise InvalidArgument(f"cannot read {path}: {error.strerror or error}") from error
     return files
-
-
-def with_absolute_paths(config: EvolveConfig) -> EvolveConfig:
-    """The configuration with files and folders named absolutely, so that a run can be continued from anywhere."""
-    changes: dict[str, Any] = {}
-
-    def absolute(place: str) -> str:
-        file, _, attribute = place.rpartition(":")
-        return f"{Path(file).absolute()}:{attribute}"
-
-    places = named(config)
-    for option, value in config.to_json().items():
-        if option in places:
-            changes[option] = absolute(places[option])
-        elif isinstance(value, list) and any(map(is_place, value)):
-            changes[option] = tuple(absolute(each) if is_place(each) else each for each in value)
-    start = config.initial_genome
-    if start is not None and start not in (*INITIAL_GENOMES, OWN_START):
-        changes["initial_genome"] = str(Path(start).absolute())
-    return config.replace(**changes) if changes else config
 
 
 def _check(file: Path, key: str, value: Any, kind: type, wanted: str) -> None:

@@ -20,12 +20,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nchl import zoo
 from nchl.errors import InvalidArgument, NchlError, UnknownName
 from nchl.runs.settings import docs_budget
 from nchl.runs.settings.config import INITIAL_GENOMES, EvolveConfig, options
 from nchl.runs.settings.options import that_matter
 from nchl.runs.settings.yaml_file import read_yaml
-from nchl.runs.store.folder import with_absolute_paths
+from nchl.runs.store.paths import with_absolute_paths
 from nchl.user_code import is_place
 
 MOST_RUNS = 10_000
@@ -135,7 +136,7 @@ def _value(name: str, value: Any, path: Path) -> Any:
     # Files are named from where the sweep's own file lies, so that it means the same wherever it is started.
     if (name in ("network", "rule") and ":" in value) or (name == "strategy" and is_place(value)):
         return _beside(value, path)
-    if name == "initial_genome" and value not in INITIAL_GENOMES:
+    if name == "initial_genome" and value not in INITIAL_GENOMES and zoo.name_of(value) is None:
         return str((path.absolute().parent / value).resolve())
     return value
 
