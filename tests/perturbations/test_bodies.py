@@ -15,7 +15,6 @@ import pytest
 
 from nchl.errors import InvalidArgument, TaskError, UnknownName
 from nchl.perturbations import assets, bodies, live, parse
-from nchl.perturbations.objects import Perturbation, Scaled, Slope
 from nchl.rules.kernels import cache
 
 
@@ -29,15 +28,10 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     assets._copy.cache_clear()
 
 
-def number(each: Perturbation) -> float:
-    assert isinstance(each, Scaled | Slope)
-    return (each.factor if isinstance(each, Scaled) else each.degrees).low
-
-
 def stored(task: str, *texts: str) -> tuple[str, str]:
     config = envpool.make_spec(task).config
     parsed = [parse(text) for text in texts]
-    xml = bodies.changed(assets.body_of(config.base_path, config.xml_file), [(each, number(each)) for each in parsed])
+    xml = bodies.changed(assets.body_of(config.base_path, config.xml_file), [(each, each.number.low) for each in parsed])
     return assets.store(config.base_path, xml)
 
 
@@ -133,6 +127,16 @@ def test_changes_come_in_mid_episode_and_go_with_the_reset() -> None:
         np.testing.assert_array_equal(core.model.geom_friction, own)
         assert core.model.opt.gravity[2] == pytest.approx(-9.81)
         assert not core.data.xfrc_applied.any()
+
+
+def test_two_pushes_of_one_body_add_up() -> None:
+    changing = live.wrap(gymnasium.make("HalfCheetah-v5"), ["push:torso=100N@1+3 & push:rooty=-30N@2+3"])
+    changing.reset(seed=4)
+    found = []
+    for _ in range(6):
+        changing.step(np.zeros(6, np.float32))
+        found.append(float(changing.unwrapped.data.xfrc_applied[1, 0]))
+    assert found == [0, 100, 70, 70, -30, 0]
 
 
 def test_before_its_moment_an_episode_is_the_plain_one() -> None:

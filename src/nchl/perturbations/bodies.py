@@ -17,10 +17,11 @@ import numpy as np
 
 from nchl.errors import InvalidArgument, TaskError, nearest, require
 from nchl.perturbations.objects import Attribute, Perturbation, Push, Scaled, Slope
+from nchl.perturbations.plan import Change
 from nchl.simulators.gym_worker import quiet
 
-# A perturbation with the number that it stands for in one episode.
-Change = tuple[Perturbation, float]
+# Name of an array of a compiled model -> where it differs from the task's own (True), and the new numbers.
+Differences = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def spec_of(path: Path | str) -> Any:
@@ -69,14 +70,14 @@ def changed(path: Path | str, changes: Sequence[Change]) -> str:
     return xml
 
 
-def differences(path: Path | str, changes: Sequence[Change]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """What changes do to a compiled model: name of an array -> where it differs (True), and the new numbers.
+def differences(path: Path | str, changes: Sequence[Change]) -> Differences:
+    """What changes do to a compiled model.
 
     Raises:
         NchlError: as `changed`.
     """
     before, after = (_compiled(changed(path, some), Path(path)) for some in ((), changes))
-    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    found: Differences = {}
     for part, (mine, other) in {"": (before, after), "opt.": (before.opt, after.opt)}.items():
         for name in dir(mine):
             old = None if name.startswith("_") else getattr(mine, name)
@@ -84,6 +85,13 @@ def differences(path: Path | str, changes: Sequence[Change]) -> dict[str, tuple[
                 new = getattr(other, name)
                 if old.shape == new.shape and not np.array_equal(old, new, equal_nan=True):
                     found[part + name] = (old != new, new.copy())
+    return found
+
+
+def array(model: Any, name: str) -> np.ndarray:
+    """An array of a compiled model, by its name in `Differences`; it can be written to."""
+    part, _, rest = name.rpartition(".")
+    found: np.ndarray = getattr(getattr(model, part) if part else model, rest)
     return found
 
 

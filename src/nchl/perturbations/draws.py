@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-from nchl.perturbations.objects import Perturbation, Range
+from nchl.perturbations.objects import Perturbation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +27,7 @@ def moment_of(each: Perturbation, seed: int) -> int:
     return int(low if low == high else generator(seed, str(each.moment), _MOMENT).integers(int(low), int(high), endpoint=True))
 
 
-def value_of(each: Perturbation, of: Range, seed: int) -> float:
-    """The number that a range stands for in the episode of a seed."""
-    return of.low if of.low == of.high else float(generator(seed, str(each), _VALUE).uniform(of.low, of.high))
+def value_of(each: Perturbation, seed: int) -> float:
+    """The number of a perturbation in the episode of a seed."""
+    low, high = each.number
+    return low if low == high else float(generator(seed, str(each), _VALUE).uniform(low, high))

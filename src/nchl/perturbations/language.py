@@ -146,13 +146,13 @@ def check_moments(perturbations: Iterable[Perturbation], limit: int) -> None:
 
 def _touched(each: Perturbation) -> list[str]:
     if isinstance(each, Channels):
-        return [f"{each.name}:{index}" for index in each.which] or [f"{each.name}:*"]
+        return [f"{each.kind}:{index}" for index in each.which] or [f"{each.kind}:*"]
     return [each.what]
 
 
 def _channels(kind: type[Channels]) -> Callable[[str, str, str], Channels]:
     def read(text: str, place: str, how: str) -> Channels:
-        which = _indices(text, kind.name, place)
+        which = _indices(text, kind.kind, place)
         if how.startswith("stuck:"):
             return kind(which=which, stuck=_number(text, how.removeprefix("stuck:"), "the value that it is stuck at"))
         return kind(which=which, gain=_range(text, how, "a gain"))

@@ -7,15 +7,15 @@ with, as everywhere (`perturbations.draws`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
-from nchl.errors import InvalidArgument, TaskError, UnknownName
+from nchl.errors import TaskError, UnknownName
 from nchl.perturbations import bodies
-from nchl.perturbations.draws import moment_of, value_of
-from nchl.perturbations.objects import Attribute, Perturbation, Push, Range, Scaled, Slope
-from nchl.perturbations.plan import plan_of_texts
+from nchl.perturbations.objects import Attribute, Perturbation, Scaled
+from nchl.perturbations.plan import Change, plan_of_texts
 
 # CartPole computes these of its attributes when it is made.
 _FOLLOWS = {"total_mass": ("masspole", "masscart", "__add__"), "polemass_length": ("masspole", "length", "__mul__")}
@@ -37,12 +37,14 @@ class Changing:
     def __init__(self, environment: Any, texts: Sequence[str]) -> None:
         self._environment, self._core = environment, environment.unwrapped
         self._plan = plan_of_texts(texts)
-        self._model = getattr(self._core, "model", None) if hasattr(self._core, "data") else None
+        self._model = getattr(self._core, "model", None) if hasattr(self._core, "data") and hasattr(self._core, "fullpath") else None
         self._attributes = {name: getattr(self._core, name) for name in _numbers(self._core)}
         self._kept: dict[str, np.ndarray] = {}
-        self._known: dict[tuple[tuple[str, float], ...], dict[str, tuple[np.ndarray, np.ndarray]]] = {}
-        self._due: list[tuple[int, bodies.Change]] = []
-        self._done: list[bodies.Change] = []
+        if self._model is not None:
+            # Few are kept: factors may be drawn anew for each episode.
+            self._differences = lru_cache(64)(partial(bodies.differences, self._core.fullpath))
+        self._due: list[tuple[int, Change]] = []
+        self._done: list[Change] = []
         self._pushes: list[tuple[int, int, int, float]] = []
         self._step, self._seed = 0, 0
         for each in self._plan.all:
@@ -55,13 +57,9 @@ class Changing:
         """Take everything back, draw for the episode of this seed, and begin it."""
         self._seed = self._seed + 1 if seed is None else seed
         self._restore()
-        changes = [(moment_of(each, self._seed), (each, value_of(each, _number(each), self._seed))) for each in self._plan.of(self._seed)]
-        self._pushes = [
-            (moment, moment + each.steps, bodies.body_index(self._model, each, each.place), value)
-            for moment, (each, value) in changes
-            if isinstance(each, Push)
-        ]
-        self._due = sorted(((m, change) for m, change in changes if not isinstance(change[0], Push)), key=lambda entry: entry[0])
+        changes, pushes = self._plan.schedule(self._seed)
+        self._pushes = [(begin, end, bodies.body_index(self._model, each, each.place), newtons) for begin, end, each, newtons in pushes]
+        self._due = list(changes)
         self._step, self._done = 0, []
         self._come()
         return self._environment.reset(seed=seed, options=options)
@@ -69,8 +67,11 @@ class Changing:
     def step(self, action: Any) -> Any:
         """One step, with what is in force at it."""
         self._come()
+        for _, _, body, _ in self._pushes:
+            self._core.data.xfrc_applied[body, 0] = 0.0
         for begin, end, body, newtons in self._pushes:
-            self._core.data.xfrc_applied[body, 0] = newtons if begin <= self._step < end else 0.0
+            if begin <= self._step < end:
+                self._core.data.xfrc_applied[body, 0] += newtons
         self._step += 1
         return self._environment.step(action)
 
@@ -85,17 +86,12 @@ class Changing:
             if isinstance(each, Attribute) or self._model is None:
                 self._set(each, value)
         if self._model is not None:
-            self._write([change for change in self._done if not isinstance(change[0], Attribute)])
+            self._write(tuple(change for change in self._done if not isinstance(change[0], Attribute)))
 
-    def _write(self, changes: Sequence[bodies.Change]) -> None:
+    def _write(self, changes: tuple[Change, ...]) -> None:
         """The arrays of the model that all changes so far alter together."""
-        key = tuple((str(each), value) for each, value in changes)
-        if key not in self._known:
-            if len(self._known) >= 64:  # factors that are drawn anew for each episode
-                self._known.clear()
-            self._known[key] = bodies.differences(self._core.fullpath, changes)
-        for name, (where, new) in self._known[key].items():
-            array = _array(self._model, name)
+        for name, (where, new) in self._differences(changes).items():
+            array = bodies.array(self._model, name)
             self._kept.setdefault(name, array.copy())
             array[where] = new[where]
 
@@ -110,7 +106,7 @@ class Changing:
 
     def _restore(self) -> None:
         for name, array in self._kept.items():
-            _array(self._model, name)[...] = array
+            bodies.array(self._model, name)[...] = array
         for name, value in self._attributes.items():
             if getattr(self._core, name) != value:
                 setattr(self._core, name, value)
@@ -122,7 +118,7 @@ class Changing:
         if isinstance(each, Attribute):
             if each.place not in self._attributes:
                 raise UnknownName(f"attribute of {task}", each.place, sorted(self._attributes))
-        elif self._model is not None and hasattr(self._core, "fullpath"):
+        elif self._model is not None:
             bodies.check(self._core.fullpath, [each])
         elif isinstance(each, Scaled) and each.quantity == "gravity":
             _gravity_of(self._core, each)
@@ -144,18 +140,6 @@ def wrap(environment: Any, texts: Sequence[str]) -> Any:
     return Changing(environment, texts)
 
 
-def _number(each: Perturbation) -> Range:
-    if isinstance(each, Scaled):
-        return each.factor
-    if isinstance(each, Slope):
-        return each.degrees
-    if isinstance(each, Push):
-        return each.newtons
-    if isinstance(each, Attribute):
-        return each.value
-    raise InvalidArgument(f"{str(each)!r} is no change of a body")
-
-
 def _numbers(core: Any) -> Iterator[str]:
     """Attributes of an environment that are numbers of its own."""
     for name, value in vars(core).items():
@@ -168,9 +152,3 @@ def _gravity_of(core: Any, each: Perturbation) -> str:
     if found is None:
         raise without_bodies(type(core).__name__, each, sorted(_numbers(core)))
     return found
-
-
-def _array(model: Any, name: str) -> np.ndarray:
-    part, _, rest = name.rpartition(".")
-    array: np.ndarray = getattr(getattr(model, part) if part else model, rest)
-    return array

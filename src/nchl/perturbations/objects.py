@@ -26,24 +26,38 @@ class Perturbation:
 
     Attributes:
         moment: the step at which it comes, or the first and last of those that it is drawn from.
+        kind: what it changes: "motor", "sensor", "network" or "body".
+        pattern: its text, with its attributes in braces.
+        drawn: the attribute with its number, which may be a range; empty where it has none.
     """
 
     moment: Range = START
-    kind: ClassVar[str]  # what it changes: "motor", "sensor", "network" or "body"
+    kind: ClassVar[str]
+    pattern: ClassVar[str]
+    drawn: ClassVar[str] = ""
 
     @property
     def what(self) -> str:
         """What is changed, in front of the `=`: two of the same cannot be given together."""
-        raise NotImplementedError
+        return self._written(self.pattern.partition("=")[0])
 
     @property
     def how(self) -> str:
         """What stands behind the `=`."""
-        raise NotImplementedError
+        return self._written(self.pattern.partition("=")[2])
+
+    @property
+    def number(self) -> Range:
+        """The number that says how much, or its range; only where `drawn` names it."""
+        found: Range = getattr(self, self.drawn)
+        return found
 
     def __str__(self) -> str:
         when = "" if self.moment == START else f"@{self.moment}"
         return f"{self.what}={self.how}{when}" if self.how else f"{self.what}{when}"
+
+    def _written(self, pattern: str) -> str:
+        return pattern.format_map({name: plain(value) if isinstance(value, float) else value for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +73,12 @@ class Channels(Perturbation):
     which: tuple[int, ...] = ()
     gain: Range = _ONCE
     stuck: float | None = None
-    name: ClassVar[str]
+    drawn: ClassVar[str] = "gain"
 
     @property
     def what(self) -> str:
         """See `Perturbation`."""
-        return f"{self.name}:{_runs(self.which) or '*'}"
+        return f"{self.kind}:{_runs(self.which) or '*'}"
 
     @property
     def how(self) -> str:
@@ -77,7 +91,6 @@ class Motor(Channels):
     """Components of an action have another gain, or are stuck at a value."""
 
     kind: ClassVar[str] = "motor"
-    name: ClassVar[str] = "motor"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +98,6 @@ class Sensor(Channels):
     """Components of an observation have another gain, or are stuck at a value."""
 
     kind: ClassVar[str] = "sensor"
-    name: ClassVar[str] = "sensor"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,16 +105,7 @@ class Noise(Perturbation):
     """Normal noise on actions or observations; `deviation` is its standard deviation in their units."""
 
     deviation: Range
-
-    @property
-    def what(self) -> str:
-        """See `Perturbation`."""
-        return f"{self.kind.replace('motor', 'action')}-noise"
-
-    @property
-    def how(self) -> str:
-        """See `Perturbation`."""
-        return str(self.deviation)
+    drawn: ClassVar[str] = "deviation"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +113,7 @@ class SensorNoise(Noise):
     """Noise on what the network observes."""
 
     kind: ClassVar[str] = "sensor"
+    pattern: ClassVar[str] = "sensor-noise={deviation}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +121,7 @@ class ActionNoise(Noise):
     """Noise on actions."""
 
     kind: ClassVar[str] = "motor"
+    pattern: ClassVar[str] = "action-noise={deviation}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,16 +130,7 @@ class SensorDelay(Perturbation):
 
     steps: int
     kind: ClassVar[str] = "sensor"
-
-    @property
-    def what(self) -> str:
-        """See `Perturbation`."""
-        return "sensor-delay"
-
-    @property
-    def how(self) -> str:
-        """See `Perturbation`."""
-        return str(self.steps)
+    pattern: ClassVar[str] = "sensor-delay={steps}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,16 +140,7 @@ class Lesion(Perturbation):
     part: str
     share: float
     kind: ClassVar[str] = "network"
-
-    @property
-    def what(self) -> str:
-        """See `Perturbation`."""
-        return f"lesion:{self.part}"
-
-    @property
-    def how(self) -> str:
-        """See `Perturbation`."""
-        return plain(self.share)
+    pattern: ClassVar[str] = "lesion:{part}={share}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,16 +148,7 @@ class Shuffle(Perturbation):
     """The weights are drawn anew, as at the beginning of an episode."""
 
     kind: ClassVar[str] = "network"
-
-    @property
-    def what(self) -> str:
-        """See `Perturbation`."""
-        return "shuffle:weights"
-
-    @property
-    def how(self) -> str:
-        """See `Perturbation`."""
-        return ""
+    pattern: ClassVar[str] = "shuffle:weights"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,16 +165,13 @@ class Scaled(Perturbation):
     factor: Range
     place: str = ""
     kind: ClassVar[str] = "body"
+    pattern: ClassVar[str] = "{quantity}:{place}=x{factor}"
+    drawn: ClassVar[str] = "factor"
 
     @property
     def what(self) -> str:
         """See `Perturbation`."""
-        return f"{self.quantity}:{self.place}" if self.place else self.quantity
-
-    @property
-    def how(self) -> str:
-        """See `Perturbation`."""
-        return f"x{self.factor}"
+        return super().what if self.place else self.quantity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,16 +180,8 @@ class Slope(Perturbation):
 
     degrees: Range
     kind: ClassVar[str] = "body"
-
-    @property
-    def what(self) -> str:
-        """See `Perturbation`."""
-        return "slope"
-
-    @property
-    def how(self) -> str:
-        """See `Perturbation`."""
-        return f"{self.degrees}deg"
+    pattern: ClassVar[str] = "slope={degrees}deg"
+    drawn: ClassVar[str] = "degrees"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,16 +192,8 @@ class Push(Perturbation):
     newtons: Range
     steps: int
     kind: ClassVar[str] = "body"
-
-    @property
-    def what(self) -> str:
-        """See `Perturbation`."""
-        return f"push:{self.place}"
-
-    @property
-    def how(self) -> str:
-        """See `Perturbation`."""
-        return f"{self.newtons}N"
+    pattern: ClassVar[str] = "push:{place}={newtons}N"
+    drawn: ClassVar[str] = "newtons"
 
     def __str__(self) -> str:
         return f"{self.what}={self.how}@{self.moment}+{self.steps}"
@@ -248,16 +207,13 @@ class Attribute(Perturbation):
     value: Range
     times: bool
     kind: ClassVar[str] = "body"
-
-    @property
-    def what(self) -> str:
-        """See `Perturbation`."""
-        return f"attribute:{self.place}"
+    pattern: ClassVar[str] = "attribute:{place}={value}"
+    drawn: ClassVar[str] = "value"
 
     @property
     def how(self) -> str:
         """See `Perturbation`."""
-        return f"{'x' if self.times else ''}{self.value}"
+        return f"{'x' if self.times else ''}{super().how}"
 
 
 def plain(number: float) -> str:

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from nchl.errors import InvalidArgument
 from nchl.perturbations import language
-from nchl.perturbations.draws import generator, moment_of
-from nchl.perturbations.objects import START, Attribute, Perturbation, Push, Scaled, Slope
+from nchl.perturbations.draws import generator, moment_of, value_of
+from nchl.perturbations.objects import START, Attribute, Perturbation, Push
 
 NEVER = 2**31
 _ENTRY = 2
+
+
+# A perturbation of kind "body" with its number in one episode.
+Change = tuple[Perturbation, float]
+
+
+class Schedule(NamedTuple):
+    """When bodies change and are pushed in one episode.
+
+    Attributes:
+        changes: steps and what changes for good at each, in the order in which they come.
+        pushes: first step, the step after the last, the push, and its force in newtons.
+    """
+
+    changes: tuple[tuple[int, Change], ...]
+    pushes: tuple[tuple[int, int, Push, float], ...]
 
 
 @dataclass(frozen=True)
@@ -48,17 +65,18 @@ class Plan:
         """The step at which a perturbation comes in each of some episodes; `NEVER` where it does not."""
         return [moment_of(each, seed) if each in self.of(seed) else NEVER for seed in seeds]
 
+    def schedule(self, seed: int) -> Schedule:
+        """What bodies and grounds meet in the episode of a seed."""
+        drawn = [(moment_of(each, seed), (each, value_of(each, seed))) for each in self.of(seed) if each.kind == "body"]
+        changes = sorted((entry for entry in drawn if not isinstance(entry[1][0], Push)), key=lambda entry: entry[0])
+        pushes = [(step, step + each.steps, each, newtons) for step, (each, newtons) in drawn if isinstance(each, Push)]
+        return Schedule(tuple(changes), tuple(pushes))
+
     @property
     def fixed(self) -> bool:
         """Whether bodies are changed from the start on, by numbers that all episodes share: then it can be written to a file."""
         bodies = [each for each in self.all if each.kind == "body"]
-        return not any(
-            isinstance(each, Push | Attribute)
-            or each.moment != START
-            or (isinstance(each, Scaled) and each.factor.low != each.factor.high)
-            or (isinstance(each, Slope) and each.degrees.low != each.degrees.high)
-            for each in bodies
-        )
+        return not any(isinstance(each, Push | Attribute) or each.moment != START or each.number.low != each.number.high for each in bodies)
 
     @property
     def texts(self) -> list[str]:

@@ -55,7 +55,7 @@ def check(perturbations: Sequence[Perturbation], task: str, observation_shape: S
 def _check_indices(each: Channels, count: int, has: str) -> None:
     beyond = [index for index in each.which if index >= count]
     if beyond:
-        raise InvalidArgument(f"{str(each)!r}: there is no {each.name} {beyond[0]}; {has}: {each.name}:0 to {each.name}:{count - 1}")
+        raise InvalidArgument(f"{str(each)!r}: there is no {each.kind} {beyond[0]}; {has}: {each.kind}:0 to {each.kind}:{count - 1}")
 
 
 def _check_stuck(each: Motor, low: np.ndarray, high: np.ndarray) -> None:
@@ -136,7 +136,7 @@ class _Gains(_Filter):
         super().__init__(each, plan, seeds, device)
         self._which = torch.tensor(each.which, dtype=torch.long, device=device) if each.which else None
         self._stuck = each.stuck
-        self._gain = torch.tensor([value_of(each, each.gain, seed) for seed in seeds], dtype=torch.float64, device=device)
+        self._gain = torch.tensor([value_of(each, seed) for seed in seeds], dtype=torch.float64, device=device)
 
     def _changed(self, values: Tensor, step: int) -> Tensor:
         flat = values.reshape(len(values), -1).clone()
@@ -156,7 +156,7 @@ class _Noisy(_Filter):
         self._text, self._seeds = str(each), list(dict.fromkeys(seeds))
         places = {seed: place for place, seed in enumerate(self._seeds)}
         self._rows = torch.tensor([places[seed] for seed in seeds], dtype=torch.long, device=device)
-        self._scale = torch.tensor([value_of(each, each.deviation, seed) for seed in seeds], dtype=torch.float64, device=device)
+        self._scale = torch.tensor([value_of(each, seed) for seed in seeds], dtype=torch.float64, device=device)
         self._block: tuple[int, Tensor] | None = None
 
     def _changed(self, values: Tensor, step: int) -> Tensor:

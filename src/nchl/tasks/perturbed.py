@@ -18,7 +18,7 @@ from torch import Tensor
 from nchl import simulators
 from nchl.errors import MissingExtra, NchlError, TaskError, UnknownName, require
 from nchl.perturbations import assets, bodies
-from nchl.perturbations.objects import Perturbation, Scaled, Slope
+from nchl.perturbations.objects import Perturbation
 from nchl.perturbations.plan import Plan
 from nchl.simulators import SIMULATORS, Wanted, gym_worker, registry
 from nchl.simulators.base import Seeds, Simulator, Step
@@ -67,12 +67,7 @@ def files(id: str, env: Mapping[str, Any], perturbations: Sequence[Perturbation]
     """
     config = require("envpool", "sim").make_spec(id).config
     base, file = str(env.get("base_path", config.base_path)), str(env.get("xml_file", config.xml_file))
-    changes = [
-        (each, each.factor.low if isinstance(each, Scaled) else each.degrees.low)
-        for each in perturbations
-        if isinstance(each, Scaled | Slope)
-    ]
-    base, file = assets.store(base, bodies.changed(assets.body_of(base, file), changes))
+    base, file = assets.store(base, bodies.changed(assets.body_of(base, file), [(each, each.number.low) for each in perturbations]))
     return {"base_path": base, "xml_file": file}
 
 
