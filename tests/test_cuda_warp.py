@@ -12,6 +12,7 @@ import torch
 import nchl
 from nchl import tasks
 from nchl.cli import main
+from nchl.perturbations.worlds import Worlds
 from nchl.rollout.scores import rollout
 from nchl.runs.session.run import run
 from nchl.simulators import Wanted, make
@@ -29,10 +30,10 @@ def test_steps_in_the_air_have_the_numbers_of_the_cpu(task: str) -> None:
     for device in ("cpu", "cuda"):
         simulator = make("warp", Wanted(task, device=device))
         size, (actions,) = 5, simulator.action_space.shape
-        qpos = np.tile(simulator._model.qpos0, (size, 1))  # type: ignore[attr-defined]
+        qpos = np.tile(simulator.model.qpos0, (size, 1))  # type: ignore[attr-defined]
         qpos[:, 1 if qpos.shape[1] < 10 else 2] += 30.0
         generator, active = torch.Generator().manual_seed(0), torch.ones(size, dtype=torch.bool, device=device)
-        rows = [simulator.begin(qpos, np.zeros((size, simulator._model.nv)))]  # type: ignore[attr-defined]
+        rows = [simulator.begin(qpos, np.zeros((size, simulator.model.nv)))]  # type: ignore[attr-defined]
         for _ in range(20):
             step = simulator.step((torch.rand(size, actions, generator=generator) - 0.5).to(device), active)
             assert step.observations.device.type == device
@@ -41,8 +42,28 @@ def test_steps_in_the_air_have_the_numbers_of_the_cpu(task: str) -> None:
     torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-3)
 
 
-def test_a_step_waits_for_nothing() -> None:
-    task = tasks.make("Ant-v5", "warp", device="cuda")
+CHANGES = ["gravity=x1.5 & mass:torso=x0.5..2@2..4", "limb:ankle_4=x0.25@3 & push:torso=50N@1+9", "friction=x0.5 & slope=5deg", "none"]
+
+
+def test_changed_bodies_have_the_numbers_of_the_cpu() -> None:
+    found, seeds = [], Seeds.of(range(8))
+    for device in ("cpu", "cuda"):
+        simulator = tasks.make("Ant-v5", "warp", device=device, perturb_training=CHANGES).simulator
+        assert isinstance(simulator, Worlds)
+        qpos, qvel = simulator.warp.starts(seeds)
+        qpos[:, 2] += 30.0
+        generator, active = torch.Generator().manual_seed(0), torch.ones(8, dtype=torch.bool, device=device)
+        rows = [simulator.begin(seeds, qpos, qvel)]
+        for _ in range(12):
+            step = simulator.step((torch.rand(8, 8, generator=generator) - 0.5).to(device), active)
+            rows += [step.observations, step.rewards[:, None]]
+        found.append(torch.cat([row.cpu() for row in rows], dim=1))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("changes", [None, CHANGES])
+def test_a_step_waits_for_nothing(changes: list[str] | None) -> None:
+    task = tasks.make("Ant-v5", "warp", device="cuda", perturb_training=changes)
     assert task.simulator.look_every == 16
     network = nchl.NcHL([105, 16, 8], population=64, device="cuda")
     network.set_hrules(torch.randn(64, network.nparams, device="cuda"))

@@ -51,14 +51,18 @@ class Reads(TorchDispatchMode):
 
 
 @pytest.mark.parametrize(
-    ("settings", "normalised"),
-    [({}, False), ({"modulate": "advantage:0.1", "recurrent": True, "trace": 0.5, "normalise": "row"}, True)],
-    ids=["plain", "with rewards and statistics"],
+    ("settings", "normalised", "changes"),
+    [
+        ({}, False, None),
+        ({"modulate": "advantage:0.1", "recurrent": True, "trace": 0.5, "normalise": "row"}, True, None),
+        ({}, False, ["gravity=x1.5@3 & mass:torso=x1.1@5", "push:torso=20N@2+9"]),
+    ],
+    ids=["plain", "with rewards and statistics", "with bodies that change"],
 )
 def test_nothing_is_read_back_but_at_every_sixteenth_step(
-    settings: dict[str, Any], normalised: bool, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, Any], normalised: bool, changes: list[str] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = tasks.make("Hopper-v5", "warp", max_episode_steps=40, env={"healthy_z_range": [0.9, 10.0]})
+    task = tasks.make("Hopper-v5", "warp", max_episode_steps=40, env={"healthy_z_range": [0.9, 10.0]}, perturb_training=changes)
     monkeypatch.setattr(task.simulator, "look_every", LOOK_EVERY)  # as on a GPU
     network = nchl.NcHL([11, 6, 3], population=8, generator=torch.Generator().manual_seed(0), **settings)
     network.set_hrules(torch.randn(8, network.nparams, generator=torch.Generator().manual_seed(1)))

@@ -1,7 +1,8 @@
 """Simulators whose bodies and grounds are changed, see `nchl.perturbations`.
 
 What is changed from the start on, by numbers that all episodes share, is written to a file that EnvPool plays at its full speed. All
-else, and attributes of environments, is changed in Gymnasium's environments while they run.
+else, and attributes of environments, is changed in Gymnasium's environments while they run. On MuJoCo Warp every world may have another
+body.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from nchl.errors import MissingExtra, NchlError, TaskError, UnknownName, require
 from nchl.perturbations import assets, bodies
 from nchl.perturbations.objects import Perturbation
 from nchl.perturbations.plan import Plan
-from nchl.simulators import SIMULATORS, Wanted, gym_worker, registry
+from nchl.perturbations.worlds import Worlds
+from nchl.simulators import SIMULATORS, Wanted, gym_worker, registry, warp
 from nchl.simulators.base import Seeds, Simulator, Step
 from nchl.simulators.envpool import EnvPool
 
@@ -40,6 +42,8 @@ def make(name: str, wanted: Wanted, plan: Plan) -> Simulator:
     why_not = _why_not_envpool(wanted, changes) if name in ("auto", "envpool") else ""
     if why_not is None:
         return _of_files(wanted, changes)
+    if name == "warp":
+        return Worlds(warp.make(wanted), changes)
     if name not in ("auto", "gymnasium"):
         why = why_not or "it changes no bodies here"
         title = SIMULATORS[name].title if name in SIMULATORS else name

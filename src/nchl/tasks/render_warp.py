@@ -9,6 +9,7 @@ import torch
 from jaxtyping import UInt8
 
 from nchl.errors import DrawingError
+from nchl.perturbations.worlds import Worlds
 from nchl.simulators import gym_worker
 from nchl.simulators.arithmetic import simulator_arithmetic
 from nchl.simulators.base import Seeds
@@ -33,7 +34,7 @@ class WarpStage(Stage):
     """
 
     def __init__(self, task: Task, seed: int, size: tuple[int, int], notes: list[str], env: dict[str, Any], draw: bool = True) -> None:
-        assert isinstance(task.simulator, Warp)
+        assert isinstance(task.simulator, Warp | Worlds)
         self._simulator = task.simulator
         drawn_by = "nothing"
         with simulator_arithmetic(), gym_worker.quiet():
@@ -59,6 +60,8 @@ class WarpStage(Stage):
             raise DrawingError("this stage was opened without pictures; open it with draw=True")
         world = self._drawn.unwrapped
         with simulator_arithmetic():
+            if isinstance(self._simulator, Worlds):
+                self._simulator.show(world.model)
             world.set_state(self._simulator.qpos[0].double().numpy(), np.zeros(world.model.nv))
         return render_mujoco.picture(self._drawn, self.task.id)
 

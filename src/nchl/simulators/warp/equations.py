@@ -77,6 +77,9 @@ class Equations:
             return positions, scale * generator.standard_normal(nv)
         return positions, generator.uniform(-scale, scale, nv)
 
+    def weigh(self, masses: Float[Tensor, "size nbody"]) -> None:
+        """Take the masses of bodies, kg, where they differ from world to world."""
+
     def place(self, scene: Scene) -> Float[Tensor, " size"]:
         """Where the worlds' bodies are along the axis that counts, m. A copy."""
         return scene.qpos[:, 0].clone()
@@ -197,9 +200,14 @@ class Humanoid(Equations):
         masses = torch.as_tensor(model.body_mass, dtype=torch.float64)
         self._shares = (masses / masses.sum()).to(device, torch.float32)
 
+    def weigh(self, masses: Float[Tensor, "size nbody"]) -> None:
+        """See `Equations`."""
+        self._shares = masses / masses.sum(1, keepdim=True)
+
     def place(self, scene: Scene) -> Float[Tensor, " size"]:
         """Along x, of the centre of mass."""
-        return scene.xipos[:, :, 0] @ self._shares
+        x = scene.xipos[:, :, 0]
+        return x @ self._shares if self._shares.ndim == 1 else (x * self._shares).sum(1)
 
     def _further(self, scene: Scene) -> tuple[Tensor, ...]:
         parts = {

@@ -7,9 +7,11 @@ nothing is waited; on the CPU the kernels run one after another in the caller's 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -67,13 +69,16 @@ class Physics:
         frames: steps of the physics in a step of the task.
         forces: whether `cfrc_ext` is computed.
         device: the CPU or a GPU.
+        varied: fields of MuJoCo Warp's model that have a row for each world, as `body_mass` or `opt.gravity`.
 
     Attributes:
         scene: views of what the worlds are in.
         ctrl: actions of the last step (size, nu).
+        applied: forces and torques on the bodies (size, nbody, 6), N and N m; they stay until they are changed, or the worlds begin anew.
+        rows: views of the varied fields, each (size, ...); they may be written to.
     """
 
-    def __init__(self, model: Any, size: int, frames: int, forces: bool, device: torch.device) -> None:
+    def __init__(self, model: Any, size: int, frames: int, forces: bool, device: torch.device, varied: Collection[str] = ()) -> None:
         self._warp, self._mjw = load()
         mujoco = require("mujoco", "sim")
         self._frames, self._forces, self._device = frames, forces, device
@@ -83,12 +88,14 @@ class Physics:
             self._model = self._mjw.put_model(model)
             self._model.opt.warn_overflow = 0  # it would print; see `overflowed`
             self._model.callback.contactfilter = _aligned()
+            self.rows = {name: self._varied(name, size) for name in varied}
             contacts, rows = _room(model, self._model.nxn_geom_pair_filtered.numpy())
             contacts, rows = max(contacts, int(data.ncon), 1), max(rows, int(data.nefc), 1)
             self._data = self._mjw.put_data(model, data, nworld=size, naconmax=contacts * size, njmax=rows)
         names = [field.name for field in dataclasses.fields(Scene)]
         self.scene = Scene(**{name: self._view(name) for name in names})
         self.ctrl, self._warmstart, self._overflow = self._view("ctrl"), self._view("qacc_warmstart"), self._view("overflow")
+        self.applied = self._view("xfrc_applied")
         self._rest = torch.as_tensor(model.qpos0, dtype=torch.float32, device=device)
         self._nothing = torch.zeros((), device=device)
         kinds = self._mjw.OverflowType
@@ -101,7 +108,7 @@ class Physics:
             self._graphs = self._captured()
         self.scene.qpos.copy_(qpos)
         self.scene.qvel.copy_(qvel)
-        for each in (self.ctrl, self._warmstart, self._overflow):
+        for each in (self.ctrl, self.applied, self._warmstart, self._overflow):
             each.zero_()
         self._run(0)
         self.scene.cfrc_ext.zero_()  # as MuJoCo's after a reset, until the first step
@@ -130,7 +137,7 @@ class Physics:
     @property
     def bytes(self) -> int:
         """Memory of all worlds."""
-        return _bytes(self._data, self._warp.array)
+        return _bytes(self._data, self._warp.array) + _bytes(self._model, self._warp.array)
 
     def _run(self, which: int) -> None:
         if self._graphs is None:
@@ -164,6 +171,15 @@ class Physics:
 
     def _on_device(self) -> Any:
         return self._warp.ScopedDevice(str(self._device))
+
+    def _varied(self, name: str, size: int) -> Tensor:
+        """Give a field a row for each world, at first equal ones; a view of them."""
+        part, _, rest = name.rpartition(".")
+        holder = getattr(self._model, part) if part else self._model
+        own = getattr(holder, rest)
+        setattr(holder, rest, self._warp.array(np.repeat(own.numpy(), size, axis=0), dtype=own.dtype))
+        rows: Tensor = self._warp.to_torch(getattr(holder, rest))
+        return rows
 
     def _view(self, name: str) -> Tensor:
         tensor: Tensor = self._warp.to_torch(getattr(self._data, name))

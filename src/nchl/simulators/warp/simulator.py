@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from nchl.errors import InvalidArgument, MissingExtra, OrderError, ShapeError, TaskError, UnknownName, require
@@ -50,54 +51,106 @@ class Warp(Simulator):
         step_limit: steps after which an episode is truncated; None where it never is.
         device: the CPU or a GPU.
         pack: how observations become arrays.
+        file: the XML of the model.
 
     Attributes:
+        model: as given.
+        file: as given.
         most: environments that a batch should have at most.
     """
 
     name = "warp"
 
     def __init__(
-        self, model: Any, equations: Equations, spaces: tuple[Any, Any], step_limit: int | None, device: torch.device, pack: Packing
+        self,
+        model: Any,
+        equations: Equations,
+        spaces: tuple[Any, Any],
+        step_limit: int | None,
+        device: torch.device,
+        pack: Packing,
+        file: str,
     ) -> None:
-        self._model, self._equations = model, equations
+        self.model, self._equations, self.file = model, equations, file
         self.observation_space, self.action_space = spaces
         self.step_limit, self.device = step_limit, device
         self.packing = pack
         self.look_every = 1 if device.type == "cpu" else _LOOK_EVERY
         self._batches: dict[int, Physics] = {}  # the one that was used last stands last
         self._physics: Physics | None = None
+        self._varied: frozenset[str] = frozenset()
         self._noise = require("gymnasium.utils.seeding", "sim").np_random
 
     def reset(self, seeds: Seeds) -> Float[Tensor, "size n"]:
         """See `Simulator.reset`."""
-        model, starts = self._model, {}
+        return self.begin(*self.starts(seeds))
+
+    def starts(self, seeds: Seeds) -> tuple[Float[np.ndarray, "size nq"], Float[np.ndarray, "size nv"]]:
+        """Positions and velocities in which episodes begin, m, rad and seconds."""
+        model, noise = self.model, {}
         for seed in set(seeds.each):
-            starts[seed] = self._equations.noise(self._noise(seed)[0], int(model.nq), int(model.nv))
-        qpos, qvel = (np.stack([starts[seed][which] for seed in seeds.each]) for which in (0, 1))
-        return self.begin(model.qpos0 + qpos, qvel)
+            noise[seed] = self._equations.noise(self._noise(seed)[0], int(model.nq), int(model.nv))
+        qpos, qvel = (np.stack([noise[seed][which] for seed in seeds.each]) for which in (0, 1))
+        return model.qpos0 + qpos, qvel
 
     def begin(self, qpos: Float[np.ndarray, "size nq"], qvel: Float[np.ndarray, "size nv"]) -> Float[Tensor, "size n"]:
         """Begin episodes in states of MuJoCo's, m, rad and seconds; their first observations."""
-        self._physics = physics = self._batch(len(qpos))
+        self._physics = physics = self.prepare(len(qpos))
+        self._weigh()
         with simulator_arithmetic():
             physics.restart(self._moved(qpos), self._moved(qvel))
         self._steps = torch.zeros(len(qpos), dtype=torch.int64, device=self.device)
+        self._was_active = torch.ones(len(qpos), dtype=torch.bool, device=self.device)
         self._place = self._equations.place(physics.scene)
         return self._equations.observe(physics.scene)
 
     @property
-    def qpos(self) -> Float[Tensor, "size nq"]:
-        """Generalised positions of the batch, m and rad: a view, which changes with every step."""
+    def physics(self) -> Physics:
+        """The worlds of the batch.
+
+        Raises:
+            OrderError: there is none yet.
+        """
         if self._physics is None:
             raise OrderError("there are no episodes yet; call reset first")
-        return self._physics.scene.qpos
+        return self._physics
+
+    @property
+    def qpos(self) -> Float[Tensor, "size nq"]:
+        """Generalised positions of the batch, m and rad: a view, which changes with every step."""
+        return self.physics.scene.qpos
+
+    @property
+    def steps(self) -> Int[Tensor, " size"]:
+        """Steps that each world has taken in its episode."""
+        return self._steps
+
+    def vary(self, fields: Iterable[str]) -> None:
+        """Let fields of the model differ from world to world (`Physics.rows`); batches that were made before are made anew."""
+        if not self._varied.issuperset(fields):
+            self.close()
+            self._varied = self._varied.union(fields)
+
+    def prepare(self, size: int) -> Physics:
+        """The worlds of the next batch of this size; their rows of the model may be written to before it begins."""
+        batch = self._batches.pop(size, None)
+        while len(self._batches) >= _KEPT:
+            self._batches.pop(next(iter(self._batches)))
+        if batch is None:
+            with simulator_arithmetic():
+                batch = self._made(size, self.device)
+        self._batches[size] = batch
+        return batch
+
+    def refresh(self) -> None:
+        """Take over what was written to rows of the model since the last step."""
+        if self._weigh():
+            # As in Gymnasium, a step's way is measured with the masses that are in force at it.
+            self._place = torch.where(self._was_active, self._equations.place(self.physics.scene), self._place)
 
     def step(self, actions: Float[Tensor, "size nu"], active: Bool[Tensor, " size"]) -> Step:
         """See `Simulator.step`."""
-        physics = self._physics
-        if physics is None:
-            raise OrderError("a step needs episodes to be stepped; call reset first")
+        physics = self.physics
         if not isinstance(actions, Tensor) or actions.shape != physics.ctrl.shape:
             raise ShapeError(f"actions: expected a tensor of shape {tuple(physics.ctrl.shape)}, got {_shape(actions)}")
         if not isinstance(active, Tensor) or active.dtype != torch.bool or active.shape != self._steps.shape:
@@ -108,6 +161,7 @@ class Warp(Simulator):
         rewards = torch.where(physics.overflowed, torch.nan, rewards)
         self._place = torch.where(active, self._equations.place(physics.scene), self._place)
         self._steps += active
+        self._was_active = active.clone()
         truncated = active & (self._steps >= self.step_limit) if self.step_limit else torch.zeros_like(active)
         return Step(self._equations.observe(physics.scene), torch.where(active, rewards, 0), active & terminated, truncated)
 
@@ -124,18 +178,15 @@ class Warp(Simulator):
         self._batches.clear()
         self._physics = None
 
-    def _batch(self, size: int) -> Physics:
-        batch = self._batches.pop(size, None)
-        while len(self._batches) >= _KEPT:
-            self._batches.pop(next(iter(self._batches)))
-        if batch is None:
-            with simulator_arithmetic():
-                batch = self._made(size, self.device)
-        self._batches[size] = batch
-        return batch
-
     def _made(self, size: int, device: torch.device) -> Physics:
-        return Physics(self._model, size, self._equations.frames, self._equations.forces, device)
+        return Physics(self.model, size, self._equations.frames, self._equations.forces, device, sorted(self._varied))
+
+    def _weigh(self) -> bool:
+        """Tell the equations the masses, where they differ from world to world; whether they do."""
+        masses = self.physics.rows.get("body_mass")
+        if masses is not None:
+            self._equations.weigh(masses)
+        return masses is not None
 
     def _world(self) -> int:
         """Bytes of a world, as two batches on the CPU have them."""
@@ -182,7 +233,8 @@ def make(wanted: Wanted) -> Warp:
             raise TaskError(f"{wanted.id}: the model has no body {settings['main_body']!r} ({error.args[0]})") from error
         refuse_unknown(model)
         spaces = environment.observation_space, environment.action_space
-        made = Warp(model, equations, spaces, environment.spec.max_episode_steps, device, packing(spaces[0], wanted.observe, wanted.id))
+        pack = packing(spaces[0], wanted.observe, wanted.id)
+        made = Warp(model, equations, spaces, environment.spec.max_episode_steps, device, pack, inside.fullpath)
     finally:
         environment.close()
     if not _compiled(warp):
