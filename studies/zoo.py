@@ -43,8 +43,15 @@ CHOOSING_SEED = 20_000  # a score on the starts that an individual was chosen by
 LARGEST_ZOO, LARGEST_FILM = 3_000_000, 300_000  # bytes
 COPIED = ("best.safetensors", "metrics.csv", "summary.json")
 RULES = {"nchl": "NcHL", "hl": "HL", "wnchl": "WNcHL", "static": "static", "gru": "static", "conv-thesis": "NcHL", "conv-hml": "HL"}
-# Most frames per second, pixels across and seconds of a film; the first whose file is small enough is kept.
-FILMS = ((12.5, 300, 6.0), (12.5, 240, 5.0), (10.0, 240, 4.0), (8.0, 200, 4.0), (8.0, 160, 3.0))
+# Most frames per second, pixels across, seconds and colours of a film; the first whose file is small enough is kept.
+FILMS: tuple[tuple[float, int, float, int | None], ...] = (
+    (12.5, 300, 6.0, None),
+    (10.0, 240, 5.0, 64),
+    (10.0, 240, 4.0, 32),
+    (10.0, 200, 4.0, 32),
+    (8.0, 200, 3.0, 16),
+    (8.0, 160, 3.0, 16),
+)
 _CARDS = re.compile(r"<!-- cards -->\n.*?<!-- /cards -->", re.S)
 
 
@@ -55,8 +62,14 @@ class ZooError(Exception):
 # --- adding ----------------------------------------------------------------------------------------------------------------------------
 
 
-def add(name: str, runs: Sequence[Path], episodes: int = EPISODES) -> zoo.Card:
+def add(name: str, runs: Sequence[Path], episodes: int = EPISODES, *, replace: bool = False) -> zoo.Card:
     """Copy the best individual of the best run, evaluate it, and write the index.
+
+    Args:
+        name: of the individual.
+        runs: finished runs.
+        episodes: of each evaluation.
+        replace: whether an individual of that name is taken out first.
 
     Raises:
         ZooError: a run that has not finished, or that one command does not repeat; an individual of that name; too many bytes.
@@ -65,11 +78,13 @@ def add(name: str, runs: Sequence[Path], episodes: int = EPISODES) -> zoo.Card:
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         raise ZooError(f"expected a name of small letters, digits and single dashes, as halfcheetah-nchl; got {name!r}")
     place = package.ROOT / "individuals" / name
-    if place.exists():
-        raise ZooError(f"{place} exists already; remove it first, if {name} is to be replaced")
+    if place.exists() and not replace:
+        raise ZooError(f"{place} exists already; --replace puts another individual in its place")
     for run in runs:
         check(run)
     run = runs[0] if len(runs) == 1 else best_of(runs, episodes)
+    if place.exists():
+        shutil.rmtree(place)
     place.mkdir(parents=True)
     try:
         for file in COPIED:
@@ -194,13 +209,13 @@ def film(name: str) -> Path | None:
     gif.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            longest = max(seconds for _, _, seconds in FILMS)
+            longest = max(seconds for _, _, seconds, _ in FILMS)
             make(zoo.PREFIX + name, Path(folder) / "film.mp4", width=320, fps=25, seconds=longest)
         except DrawingError as error:
             print(f"{name} has no film: {error}", file=sys.stderr)
             return None
-        for rate, width, seconds in FILMS:
-            video.to_gif(Path(folder) / "film.mp4", gif, rate=rate, width=width, seconds=seconds)
+        for rate, width, seconds, colours in FILMS:
+            video.to_gif(Path(folder) / "film.mp4", gif, rate=rate, width=width, seconds=seconds, colours=colours)
             if gif.stat().st_size <= LARGEST_FILM:
                 return gif
     raise ZooError(f"{gif} has {gif.stat().st_size:,} bytes at its smallest; {LARGEST_FILM:,} is the most")
@@ -257,13 +272,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     adding.add_argument("name")
     adding.add_argument("runs", nargs="+", type=Path)
     adding.add_argument("--episodes", type=int, default=EPISODES, help="unseen episodes of the evaluation (default: %(default)s)")
+    adding.add_argument("--replace", action="store_true", help="take out the individual of that name first")
     verbs.add_parser("film", help="make films anew").add_argument("names", nargs="+")
     verbs.add_parser("page", help="write index and page anew").add_argument("--check", action="store_true", help="only compare")
     args = parser.parse_args(argv)
     page = DOCS / "zoo.md"
     try:
         if args.verb == "add":
-            card = add(args.name, args.runs, args.episodes)
+            card = add(args.name, args.runs, args.episodes, replace=args.replace)
             print(f"{card.name}: {card.nparams:,} parameters, {score(card)}")
             film(args.name)
         elif args.verb == "film":

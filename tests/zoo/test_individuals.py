@@ -156,6 +156,9 @@ def test_adding_takes_the_best_of_several_runs_and_no_paths(empty: Path, runs: l
     assert "--out" not in card.command
     with pytest.raises(tool.ZooError, match="exists already"):
         tool.add("pole", runs)
+    (other,) = set(runs) - {best}
+    replaced = tool.add("pole", [other], episodes=4, replace=True)
+    assert (replaced.folder / "best.safetensors").read_bytes() == (other / "best.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,15 @@ class Writer:
             self._partial.unlink(missing_ok=True)
 
 
-def to_gif(film: Path, gif: Path, *, rate: float = _GIF_PER_SECOND, width: int = _GIF_WIDTH, seconds: float | None = None) -> None:
+def to_gif(
+    film: Path,
+    gif: Path,
+    *,
+    rate: float = _GIF_PER_SECOND,
+    width: int = _GIF_WIDTH,
+    seconds: float | None = None,
+    colours: int | None = None,
+) -> None:
     """Convert a film to a GIF with its own palette.
 
     Args:
@@ -125,13 +133,15 @@ def to_gif(film: Path, gif: Path, *, rate: float = _GIF_PER_SECOND, width: int =
         rate: most frames per second.
         width: most pixels across.
         seconds: length to convert; None: all.
+        colours: size of the palette, without dithering, which makes a small file; None: 256 colours, dithered.
 
     Raises:
         RunError: ffmpeg failed.
     """
     partial = gif.with_name(f".{gif.stem}.{os.getpid()}.gif")
     scale = f"fps={rate},scale='min({width},iw)':-2:flags=lanczos"
-    graph = f"{scale},split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=bayer:bayer_scale=4:diff_mode=rectangle"
+    palette, dither = ("stats_mode=diff", "bayer:bayer_scale=4") if colours is None else (f"max_colors={colours}", "none")
+    graph = f"{scale},split[a][b];[a]palettegen={palette}[p];[b][p]paletteuse=dither={dither}:diff_mode=rectangle"
     limit = [] if seconds is None else ["-t", str(seconds)]
     command = [ffmpeg(), "-y", "-loglevel", "error", "-i", str(film), *limit, "-filter_complex", graph, "-loop", "0", str(partial)]
     try:
