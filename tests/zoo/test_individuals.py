@@ -134,8 +134,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     made = []
     for seed in (0, 1):
         folder = tmp_path_factory.mktemp("runs") / f"seed-{seed}"
-        nchl.run("CartPole-v1", out=folder, hidden=(4,), population=10, generations=2, seed=seed, max_episode_steps=20, workers=1)
+        nchl.run("CartPole-v1", out=folder, hidden=(4,), population=10, generations=2, seed=seed, max_episode_steps=20)
         record = json.loads((folder / "config.json").read_text())
+        record["settings"]["workers"] = 2
         record["versions"]["nchl_commit"] = "0" * 40
         record["sessions"][0] |= {"commit": "0" * 40, "dirty": False}
         (folder / "config.json").write_text(json.dumps(record))

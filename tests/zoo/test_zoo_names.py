@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -154,7 +155,6 @@ def test_adapt_keeps_nothing_but_what_out_asks_for(capsys: pytest.CaptureFixture
 
 def test_the_film_is_written_to_the_working_directory(working: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("imageio_ffmpeg")
-    pytest.importorskip("pygame")
     assert main(["film", f"zoo:{NAME}", "--width", "64", "--fps", "5", "--seconds", "1", "--json"]) == 0
     about = json.loads(capsys.readouterr().out)
     assert about["film"] == f"{NAME}-film.mp4"
@@ -164,6 +164,12 @@ def test_the_film_is_written_to_the_working_directory(working: Path, capsys: pyt
         main(["film", f"zoo:{NAME}", "--perturb", "motor:*=0", "--width", "64", "--seconds", "1"]) == 2
     )  # actions of CartPole are no numbers
     assert RunFolder.open(f"zoo:{NAME}").output("film-perturbed.mp4") == Path(f"{NAME}-film-perturbed.mp4")
+
+
+def test_a_film_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "imageio", None)
+    assert main(["film", f"zoo:{NAME}"]) == 2
+    assert "pip install 'nchl[report]'" in capsys.readouterr().err
 
 
 def test_the_report_is_written_to_the_working_directory(working: Path, capsys: pytest.CaptureFixture[str]) -> None:
