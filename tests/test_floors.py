@@ -17,6 +17,8 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Each may import itself and those before it.
 FLOORS = (
     "errors",
+    "wire",
+    "child",
     "cores",
     "quiet",
     "seeds",

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import torch
 
-from nchl import tasks
+from nchl import child as child_process
+from nchl import tasks, wire
 from nchl.errors import TaskError
 from nchl.seeds import Purpose
-from nchl.simulators import gym_worker
 from nchl.simulators.base import Seeds, Start
 from nchl.simulators.gym_processes import Processes
 
@@ -152,15 +152,15 @@ def test_a_step_that_was_interrupted_leaves_nothing_for_the_next_episode(
     task.close()
 
 
-def test_a_process_to_which_nobody_listens_ends_without_a_word(own: str) -> None:
-    command = [sys.executable, "-P", gym_worker.__file__]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+def test_a_process_whose_parent_has_closed_its_answers_ends_silently(own: str) -> None:
+    command, pipe = child_process.command("nchl.simulators.gym_worker"), subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=child_process.environment()) as child:
         assert child.stdin is not None
         assert child.stdout is not None
-        gym_worker.send(child.stdin, {"do": "make", "recipe": {"module": own, "id": "Drift-v0"}, "count": 1, "path": sys.path})
-        gym_worker.receive(child.stdout)
+        wire.send(child.stdin, {"do": "make", "recipe": {"module": own, "id": "Drift-v0"}, "count": 1})
+        wire.receive(child.stdout)
         child.stdout.close()
-        gym_worker.send(child.stdin, {"do": "reset"}, [np.array([1])])
+        wire.send(child.stdin, {"do": "reset"}, {"seeds": np.array([1])})
         child.stdin.close()
         assert child.stderr is not None
         assert (child.stderr.read(), child.wait(timeout=60)) == (b"", 0)
@@ -176,7 +176,7 @@ def test_processes_that_cannot_be_started_are_an_error_that_says_how_many(own: s
 
     task = tasks.make(f"{own}:Drift-v0", threads=3)
     with monkeypatch.context() as patched:
-        patched.setattr("nchl.simulators.gym_processes.subprocess.Popen", popen)
+        patched.setattr("nchl.child.subprocess.Popen", popen)
         with pytest.raises(TaskError, match="only 2 of 3 processes"):
             task.reset(Seeds.shared(12, START))
     assert children() == before

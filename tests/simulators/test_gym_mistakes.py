@@ -280,7 +280,7 @@ def test_an_environment_that_does_not_come_back_is_ended(loose: str, monkeypatch
     monkeypatch.setenv("NCHL_ENVIRONMENT_SECONDS", "0.5")
     with pytest.raises(TaskError, match=r"has not come back from reset within 0\.5 seconds.*NCHL_ENVIRONMENT_SECONDS=SECONDS"):
         task.reset(Seeds.of([999] * 7 + [1]))
-    assert all(child.poll() is not None for child in children)
+    assert all(child.process.poll() is not None for child in children)
     monkeypatch.setenv("NCHL_ENVIRONMENT_SECONDS", "20")
     np.testing.assert_array_equal(task.reset(Seeds.of([999] * 8)), np.full((8, 1), 0.5))
     task.close()

@@ -14,7 +14,6 @@ from nchl import tasks
 from nchl.errors import InvalidArgument, NchlError, TaskError, UnknownName
 from nchl.runs.settings.config import EvolveConfig
 from nchl.runs.settings.environment_options import read
-from nchl.simulators import gym_worker
 from nchl.simulators.base import Seeds
 
 gymnasium = pytest.importorskip("gymnasium")
@@ -185,11 +184,9 @@ def test_a_file_of_wrappers_does_not_load_torch_into_the_processes(wrappers: str
     program = f"""
 import sys
 sys.path.insert(0, {str(Path(tasks.__file__).parents[2])!r})
-from importlib.util import module_from_spec, spec_from_file_location
-spec = spec_from_file_location("worker", {gym_worker.__file__!r})
-worker = module_from_spec(spec)
-spec.loader.exec_module(worker)
-worker.Environments({{"id": "Pendulum-v1", "wrap": [{f"{wrappers}:Scaled"!r}]}}, 1)
+import nchl.simulators.gym_worker
+from nchl.simulators.gym_environments import Environments
+Environments({{"id": "Pendulum-v1", "wrap": [{f"{wrappers}:Scaled"!r}]}}, 1)
 print("torch" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "False"

@@ -14,11 +14,11 @@ import nchl
 from nchl import tasks
 from nchl.errors import InvalidArgument, NchlError, TaskError
 from nchl.perturbations import live
+from nchl.quiet import quiet_output
 from nchl.rollout.watch import never
 from nchl.runs.adaptation.trials import Asked, trials
 from nchl.runs.results.scene import open_run
 from nchl.runs.session.run import run
-from nchl.simulators import gym_worker
 from nchl.simulators.base import Seeds
 from nchl.simulators.gym import plain
 from nchl.simulators.warp.fields import Fields
@@ -38,7 +38,7 @@ def compared(task: str, texts: list[str], steps: int, lift: float) -> list[tuple
     qpos, qvel = simulator.warp.starts(Seeds.of(SEEDS))
     qpos[:, HEIGHT.get(task, 1)] += lift
     simulator.begin(Seeds.of(SEEDS), qpos, qvel)
-    with gym_worker.quiet():
+    with quiet_output():
         changing, intact = [live.wrap(plain(task), texts) for _ in SEEDS], [plain(task) for _ in SEEDS]
     for seed, *pair, position, velocity in zip(SEEDS, changing, intact, qpos, qvel, strict=True):
         for each in pair:

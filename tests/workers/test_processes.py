@@ -7,6 +7,7 @@ import itertools
 import json
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -100,7 +101,7 @@ def test_what_cannot_be_made_is_said_before_any_process_is_started() -> None:
 
 @pytest.mark.parametrize("refused", ["process", "thread"])
 def test_a_system_that_gives_no_more_processes_is_told_and_those_there_are_end(monkeypatch: pytest.MonkeyPatch, refused: str) -> None:
-    real, started, asked = processes.subprocess.Popen, list[Any](), itertools.count(1)
+    real, started, asked = subprocess.Popen, list[Any](), itertools.count(1)
 
     def popen(words: list[str], **named: Any) -> Any:
         if refused == "process" and next(asked) > 2:
@@ -115,7 +116,7 @@ def test_a_system_that_gives_no_more_processes_is_told_and_those_there_are_end(m
             super().start()
 
     with monkeypatch.context() as patched:
-        patched.setattr(processes.subprocess, "Popen", popen)
+        patched.setattr(subprocess, "Popen", popen)
         patched.setattr(processes.threading, "Thread", Thread)
         with pytest.raises(WorkerError, match=r"2 of 5 worker processes could be started.*use fewer"):
             process_workers(SMALL, 5)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from nchl.errors import WorkerError
+from nchl.wire import Message, ProtocolError
 from nchl.workers.patience import Patience
 from nchl.workers.requests import parse_scores
 from nchl.workers.supervisor import Crew, Event, Hand, Job, Supervisor
-from nchl.workers.wire import Message, Rubbish
 
 IDENTITY = {"torch": "1"}
 Behaviour = Callable[[Job], Message | str | None]  # an answer, a reason for being gone, or silence
@@ -77,7 +77,7 @@ def numbered(ids: Iterable[int]) -> list[Job]:
 
 def parse(job: Job, answer: Message) -> tuple[int, int]:
     if "value" not in answer.header:
-        raise Rubbish("no value")
+        raise ProtocolError("no value")
     return answer.header["value"], 100
 
 
@@ -255,5 +255,5 @@ def test_scores_are_believed_only_where_they_can_be_true() -> None:
         {"more": np.zeros(2)},
     ]
     for other in nonsense:
-        with pytest.raises(Rubbish):
+        with pytest.raises(ProtocolError):
             parse(scores(**other))

@@ -18,7 +18,7 @@ import numpy as np
 from nchl.errors import InvalidArgument, TaskError, nearest, require
 from nchl.perturbations.objects import Attribute, Perturbation, Push, Scaled, Slope
 from nchl.perturbations.plan import Change
-from nchl.simulators.gym_worker import quiet
+from nchl.quiet import quiet_output
 
 # Name of an array of a compiled model -> where it differs from the task's own (True), and the new numbers.
 Differences = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -33,7 +33,7 @@ def spec_of(path: Path | str) -> Any:
     """
     mujoco = require("mujoco", "sim")
     try:
-        with quiet():  # MuJoCo calls an attribute of Gymnasium's own files deprecated, on standard error
+        with quiet_output():  # MuJoCo calls an attribute of Gymnasium's own files deprecated, on standard error
             spec = mujoco.MjSpec.from_file(str(path))
     except (ValueError, RuntimeError, OSError) as error:
         raise TaskError(f"MuJoCo cannot read the body in {path}: {error}") from error

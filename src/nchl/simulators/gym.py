@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nchl.errors import MissingExtra, NchlError, TaskError, UnknownName, require
-from nchl.simulators import bullet, gym_worker
+from nchl.simulators import bullet, gym_environments
 from nchl.simulators.arithmetic import simulator_arithmetic
 from nchl.simulators.base import Seeds, Simulator
 from nchl.simulators.flatten import Packing, packing
@@ -35,7 +35,7 @@ def _arithmetic_and_errors(where: str) -> Iterator[None]:
     try:
         with simulator_arithmetic():
             yield
-    except gym_worker.Unexpected as error:
+    except gym_environments.Unexpected as error:
         raise TaskError(f"{NOT_AS_GYMNASIUM}: {error}") from error
     except Exception as error:
         raise TaskError(f"the environment failed {where}: {type(error).__name__}: {error}") from error
@@ -49,7 +49,7 @@ class _InProcess:
     def __init__(self, recipe: Mapping[str, Any], size: int, pack: Packing) -> None:
         self.size, self._pack = size, pack
         with _arithmetic_and_errors("when it was made"):
-            self._environments = gym_worker.Environments(recipe, size)
+            self._environments = gym_environments.Environments(recipe, size)
 
     def reset(self, seeds: Sequence[int]) -> np.ndarray:
         with _arithmetic_and_errors("in a reset"):
@@ -68,7 +68,7 @@ class Gymnasium(HostSimulator):
     """Environments of one task, made once and reset with a seed for each episode.
 
     Args:
-        recipe: plain data from which an environment is made, see `gym_worker.make_environment`.
+        recipe: plain data from which an environment is made, see `gym_environments.make_environment`.
         spaces: observation space and action space of one environment.
         pack: how observations become arrays.
         step_limit: steps after which an environment truncates; None where it never does.
@@ -199,7 +199,7 @@ def _wrapped(environment: Any, place: str, texts: Mapping[str, str]) -> Any:
         TaskError: there is no such wrapper, it raises, or it gives no environment.
     """
     try:
-        inside = gym_worker.wrapper(place, texts)(environment)
+        inside = gym_environments.wrapper(place, texts)(environment)
     except NchlError:
         raise
     except (Exception, SystemExit) as error:

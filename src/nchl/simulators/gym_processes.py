@@ -1,23 +1,23 @@
-"""Gymnasium environments in several processes, which answer over pipes; see `gym_worker` for the other end."""
+"""Gymnasium environments in several processes; `gym_worker` is the other end.
+
+A process that fails ends the run: the environments in it have a state, so its work cannot be done again elsewhere as a worker's can.
+"""
 
 from __future__ import annotations
 
 import os
-import select
-import subprocess
-import sys
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nchl.child import Child
 from nchl.errors import TaskError
-from nchl.simulators import gym_worker
 from nchl.simulators.flatten import Packing
 from nchl.simulators.host import Rows
+from nchl.wire import ProtocolError
 
 PATIENCE = "NCHL_ENVIRONMENT_SECONDS"
 NOT_AS_GYMNASIUM = "the environment does not answer as Gymnasium's do"
@@ -28,21 +28,19 @@ class Processes:
 
     Attributes:
         size: environments.
-        whole: whether each process has answered what it was asked; one that a signal kept from it would be a message behind.
+        whole: whether every request has been answered; after an interruption a process may still owe an answer.
     """
 
     def __init__(self, recipe: Mapping[str, Any], size: int, pack: Packing, processes: int) -> None:
         self.size, self._pack, self.whole = size, pack, False
-        self._asked = "make", 0.0  # what was asked, and until when the answers are waited for
-        self._children: list[subprocess.Popen[bytes]] = []
+        self._asked = "make", 0.0  # the request, and the time until which its answers are waited for
+        self._children: list[Child] = []
         self._finalizer = weakref.finalize(self, _end, self._children)
-        # -P: the script's folder must not hide packages of the same names as its neighbours.
-        command = [sys.executable, "-P", str(Path(gym_worker.__file__))]
         try:
             for _ in range(processes):
-                self._children.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
-            make = {"do": "make", "recipe": dict(recipe), "path": sys.path}
-            self._exchange({k: ({**make, "count": len(range(k, size, processes))}, []) for k in range(processes)})
+                self._children.append(Child("nchl.simulators.gym_worker"))
+            make = {"do": "make", "recipe": dict(recipe)}
+            self._exchange({k: ({**make, "count": len(range(k, size, processes))}, {}) for k in range(processes)})
         except OSError as error:
             self.close()
             started = len(self._children)
@@ -55,7 +53,7 @@ class Processes:
         """Begin an episode in the first `len(seeds)` rows."""
         count = len(self._children)
         busy = [k for k in range(count) if seeds[k::count]]
-        parts = self._exchange({k: ({"do": "reset"}, [np.array(seeds[k::count], dtype=np.int64)]) for k in busy})
+        parts = self._exchange({k: ({"do": "reset"}, {"seeds": np.array(seeds[k::count], dtype=np.int64)}) for k in busy})
         return self._pack.put_together(_merged(parts, [np.arange(k, len(seeds), count) for k in busy], len(seeds)))
 
     def step(self, actions: np.ndarray, rows: np.ndarray) -> Rows:
@@ -63,33 +61,31 @@ class Processes:
         count = len(self._children)
         places = [np.flatnonzero(rows % count == k) for k in range(count)]
         busy = [k for k in range(count) if len(places[k])]
-        parts = self._exchange({k: ({"do": "step"}, [rows[places[k]] // count, actions[places[k]]]) for k in busy})
+        parts = self._exchange({k: ({"do": "step"}, {"rows": rows[places[k]] // count, "actions": actions[places[k]]}) for k in busy})
         *seen, rewards, terminated, truncated = _merged(parts, [places[k] for k in busy], len(rows))
         return Rows(self._pack.put_together(seen), rewards, terminated, truncated)
 
-    def _exchange(self, questions: Mapping[int, tuple[dict[str, Any], list[np.ndarray]]]) -> list[list[np.ndarray]]:
-        """Ask some of the processes, all before the first answer is waited for; their answers."""
+    def _exchange(self, requests: Mapping[int, tuple[dict[str, Any], dict[str, np.ndarray]]]) -> list[list[np.ndarray]]:
+        """Send all requests, by the number of the process, before waiting for the first answer; returns the arrays of the answers."""
         self.whole = False
-        for header, _ in questions.values():
+        for header, _ in requests.values():
             self._asked = str(header["do"]), time.monotonic() + patience()
-        for k, (header, arrays) in questions.items():
+        for k, (header, arrays) in requests.items():
             self._ask(k, header, arrays)
-        answers = [self._answer(k) for k in questions]
+        answers = [self._answer(k) for k in requests]
         self.whole = True
         return answers
 
-    def _ask(self, k: int, header: dict[str, Any], arrays: list[np.ndarray]) -> None:
+    def _ask(self, k: int, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         try:
-            gym_worker.send(self._children[k].stdin, header, arrays)  # type: ignore[arg-type]
-        except (BrokenPipeError, OSError) as error:
+            self._children[k].send(header, arrays)
+        except OSError as error:
             raise self._gone(k) from error
 
     def _answer(self, k: int) -> list[np.ndarray]:
-        pipe, (asked, deadline) = self._children[k].stdout, self._asked
-        assert pipe is not None
-        # Looked at before the read: an answer comes whole, so nothing of the next one waits in the pipe's own buffer.
-        if not select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            for child in self._children:  # one that hangs would not see that its input ends
+        asked, deadline = self._asked
+        if not self._children[k].answers_within(deadline - time.monotonic()):
+            for child in self._children:  # one that hangs would not notice the end of its input
                 child.kill()
             self.close()
             raise TaskError(
@@ -97,8 +93,8 @@ class Processes:
                 f"{PATIENCE}=SECONDS in the environment"
             )
         try:
-            header, arrays = gym_worker.receive(self._children[k].stdout)  # type: ignore[arg-type]
-        except EOFError as error:
+            (header, arrays), _ = self._children[k].receive()
+        except (EOFError, ProtocolError) as error:
             raise self._gone(k) from error
         if "unexpected" in header:
             self.close()
@@ -106,12 +102,12 @@ class Processes:
         if "error" in header:
             self.close()
             raise TaskError(f"an environment failed in its process: {header['error']}\n{header['traceback']}")
-        return arrays
+        return list(arrays.values())
 
     def _gone(self, k: int) -> TaskError:
         child = self._children[k]
         self.close()
-        return TaskError(f"a process of environments ended unexpectedly (exit status {child.returncode}); its last words are above")
+        return TaskError(f"a process of environments ended unexpectedly ({child.how_it_ended()}); its last words are above")
 
     def close(self) -> None:
         """End the processes."""
@@ -148,18 +144,9 @@ def _merged(parts: Sequence[Sequence[np.ndarray]], places: Sequence[np.ndarray],
     return merged
 
 
-def _end(children: list[subprocess.Popen[bytes]]) -> None:
-    """Close the input of each child and wait; one that does not go is killed."""
+def _end(children: list[Child]) -> None:
+    """Close the pipes of each child, then wait for its end; kill a child that takes longer than five seconds."""
     for child in children:
-        for pipe in (child.stdin, child.stdout):
-            try:
-                if pipe is not None:
-                    pipe.close()
-            except OSError:  # the child went first
-                pass
+        child.close_pipes()
     for child in children:
-        try:
-            child.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        child.reap(5)

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from nchl import tasks
 from nchl.errors import DrawingError, InvalidArgument, NchlError, TaskError
-from nchl.simulators import bullet, gym_worker
+from nchl.quiet import quiet_output
+from nchl.simulators import bullet, gym_environments
 from nchl.simulators.arithmetic import simulator_arithmetic
 from nchl.simulators.base import Seeds, Step
 from nchl.simulators.envpool import EnvPool
@@ -96,7 +97,7 @@ class GymnasiumStage(Stage):
         recipe["options"] = {**recipe.get("options", {}), **mode}
         try:
             with simulator_arithmetic():
-                self._environments = gym_worker.Environments(recipe, 1)
+                self._environments = gym_environments.Environments(recipe, 1)
         except Exception as error:
             if draw:
                 how = render_mujoco.HOW
@@ -106,7 +107,7 @@ class GymnasiumStage(Stage):
         plainly = self._environment.unwrapped
         drawn_by = "Gymnasium" if draw else "nothing"
         if draw and hasattr(plainly, "mujoco_renderer"):
-            with gym_worker.quiet():
+            with quiet_output():
                 drawn_by = render_mujoco.prepare(plainly, size)
         self._size, self._draw = size, draw
         super().__init__(task, seed, drawn_by, plainly.metadata.get("render_fps") or 30, notes)
@@ -197,7 +198,7 @@ class TwinStage(Stage):
     def __init__(self, task: Task, seed: int, size: tuple[int, int], notes: list[str]) -> None:
         assert isinstance(task.simulator, EnvPool)
         self._simulator = task.simulator
-        with simulator_arithmetic(), gym_worker.quiet():
+        with simulator_arithmetic(), quiet_output():
             self._model = plain(task.id, render_mode="rgb_array", **body_of(task.simulator))
             drawn_by = render_mujoco.prepare(self._model.unwrapped, size)
             self._model.reset(seed=0)
@@ -296,7 +297,7 @@ def _render_mode(id: str) -> str:
     Raises:
         DrawingError: it has not; the message names what it has, and what to write in the environment.
     """
-    with gym_worker.quiet():
+    with quiet_output():
         probe = plain(id)
         modes = list(probe.metadata.get("render_modes", []))
         probe.close()

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from nchl.errors import DrawingError
-from nchl.simulators import gym_worker
+from nchl.quiet import quiet_output
 from nchl.simulators.arithmetic import simulator_arithmetic
 
 # MuJoCo tasks of EnvPool whose observations begin with all positions, once they are asked not to hide the body's (tried one by one).
@@ -79,7 +79,7 @@ def picture(environment: Any, name: str) -> UInt8[np.ndarray, "height width 3"]:
         DrawingError: it fails, or draws something that is no picture.
     """
     try:
-        with simulator_arithmetic(), warnings.catch_warnings(), gym_worker.quiet():
+        with simulator_arithmetic(), warnings.catch_warnings(), quiet_output():
             warnings.simplefilter("ignore")
             frame = np.asarray(environment.render())
     except Exception as error:  # of OpenGL, of pygame, or of a user's environment

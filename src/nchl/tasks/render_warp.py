@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from nchl.errors import DrawingError
 from nchl.perturbations.worlds import Worlds
-from nchl.simulators import gym_worker
+from nchl.quiet import quiet_output
 from nchl.simulators.arithmetic import simulator_arithmetic
 from nchl.simulators.base import Seeds
 from nchl.simulators.gym import plain
@@ -37,7 +37,7 @@ class WarpStage(Stage):
         assert isinstance(task.simulator, Warp | Worlds)
         self._simulator = task.simulator
         drawn_by = "nothing"
-        with simulator_arithmetic(), gym_worker.quiet():
+        with simulator_arithmetic(), quiet_output():
             self._drawn = plain(task.id, **({"render_mode": "rgb_array"} if draw else {}), **env)
             if draw:
                 drawn_by = render_mujoco.prepare(self._drawn.unwrapped, size)

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from nchl.errors import InvalidArgument, WorkerError, require
+from nchl.wire import Message
 from nchl.workers.base import Recipe
 from nchl.workers.local import LocalWorkers
 from nchl.workers.patience import Patience
 from nchl.workers.remote import RemoteWorkers
 from nchl.workers.requests import Servant, describe_recipe
 from nchl.workers.supervisor import Crew, Event, Hand, Job
-from nchl.workers.wire import Message
 
 _OBJECT_STORE_BYTES = 512 << 20
 _SECONDS_BETWEEN_LOOKS = 5.0

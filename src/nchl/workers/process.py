@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 
+from nchl.child import pipes_to_parent
+
 TITLE = "nchl-worker"
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -20,11 +22,7 @@ def main() -> None:
     parent, by_main_thread = int(sys.argv[1]), sys.argv[2] == "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
     _end_with(parent, by_main_thread)
-    # What simulators print goes to standard error, and nothing but messages to the parent.
-    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    with open(os.devnull, "rb") as nothing:  # noqa: PTH123
-        os.dup2(nothing.fileno(), 0)
-    os.dup2(2, 1)
+    requests, answers = pipes_to_parent()
     with contextlib.suppress(ImportError):
         import setproctitle
 
@@ -36,8 +34,8 @@ def main() -> None:
 
 
 def _serve(requests, answers) -> None:  # type: ignore[no-untyped-def]
+    from nchl.wire import Message, receive, send
     from nchl.workers.requests import Servant
-    from nchl.workers.wire import Message, receive, send
 
     servant, shared = Servant(), Message({}, {})
     recipe, _ = receive(requests)

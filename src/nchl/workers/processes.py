@@ -9,50 +9,42 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import subprocess
-import sys
 import threading
 
+from nchl.child import Child
 from nchl.errors import WorkerError
+from nchl.wire import Message, ProtocolError
 from nchl.workers.supervisor import Crew, Event, Hand, Job
-from nchl.workers.wire import Message, Rubbish, receive, send
 
-_PROGRAM = "from nchl.workers.process import main; main()"
 _SECONDS_TO_LEAVE = 2.0
 
 
 class _Process(Hand):
     """A process and the thread that talks to it."""
 
-    def __init__(self, number: int, crew: Processes, environment: dict[str, str]) -> None:
-        # A session of its own: Ctrl-C and a lost terminal are this process's affair, which then sends the workers home.
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _PROGRAM, str(os.getpid()), str(int(threading.current_thread() is threading.main_thread()))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
-        )
-        super().__init__(f"worker {number} (process {self.process.pid})")
+    def __init__(self, number: int, crew: Processes, variables: dict[str, str]) -> None:
+        by_main_thread = threading.current_thread() is threading.main_thread()
+        words = str(os.getpid()), str(int(by_main_thread))
+        # A session of its own: on Ctrl-C or a lost terminal, this process decides and then ends the workers.
+        self.child = Child("nchl.workers.process", *words, own_session=True, variables=variables)
+        super().__init__(f"worker {number} (process {self.child.pid})")
         self.inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._crew = crew
         self._key = -1
         self.thread = threading.Thread(target=self._talk, name=self.name, daemon=True)
         try:
             self.thread.start()
-        except RuntimeError:  # no thread more
-            self.process.kill()
-            self.process.communicate()
+        except RuntimeError:  # the system starts no more threads
+            self.end(kill=True)
+            self.reap(_SECONDS_TO_LEAVE)
             raise
 
     def _talk(self) -> None:
         crew = self._crew
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
         try:
             self._send(crew.recipe)
             while True:
-                message, size = receive(self.process.stdout)
+                message, size = self.child.receive()
                 crew.count(received=size)
                 crew.events.put(Event(self, message))
                 job = self.inbox.get()
@@ -62,41 +54,28 @@ class _Process(Hand):
                     self._send(crew.shared)
                     self._key = key
                 self._send(job.request)
-        except Rubbish as error:
+        except ProtocolError as error:
             crew.events.put(Event(self, None, str(error)))
         except (EOFError, OSError, ValueError):  # ValueError: the pipe was closed on this side
-            crew.events.put(Event(self, None, self._how_it_ended()))
+            crew.events.put(Event(self, None, self.child.how_it_ended()))
 
     def _send(self, message: Message) -> None:
-        assert self.process.stdin is not None
-        self._crew.count(sent=send(self.process.stdin, *message))
-
-    def _how_it_ended(self) -> str:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            code = self.process.wait(timeout=1)
-            return f"killed by signal {-code}" if code < 0 else f"exit status {code}"
-        return "it closed its pipe"
+        self._crew.count(sent=self.child.send(*message))
 
     def end(self, *, kill: bool) -> None:
         """Close the pipes, or kill; does not wait."""
         self.inbox.put(None)
         if kill:
-            self.process.kill()
+            self.child.kill()
         else:
-            with contextlib.suppress(OSError):
-                self.process.stdin.close()  # type: ignore[union-attr]
+            self.child.close_input()
 
     def reap(self, seconds: float) -> None:
-        """Wait until it is gone; kill it where it does not go."""
-        try:
-            self.process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.thread.join(timeout=1)
-        for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(OSError):
-                pipe.close()  # type: ignore[union-attr]
+        """Wait for its end; kill it if that takes longer."""
+        self.child.reap(seconds)
+        if self.thread.ident is not None:
+            self.thread.join(timeout=1)
+        self.child.close_pipes()
 
 
 class Processes(Crew):
@@ -114,9 +93,7 @@ class Processes(Crew):
         self.events: queue.Queue[Event] = queue.Queue()
         self._count, self._started = count, 0
         self._lock = threading.Lock()
-        # The child finds what this process finds, even where that was not installed.
-        self._environment = {**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path)}  # noqa: PTH100
-        self._environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+        self._variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
 
     @property
     def size(self) -> int:
@@ -138,7 +115,7 @@ class Processes(Crew):
         while len(self.hands) < self._count:
             self._started += 1
             try:
-                self.hands.append(_Process(self._started, self, self._environment))
+                self.hands.append(_Process(self._started, self, self._variables))
             except (OSError, RuntimeError) as error:
                 raise WorkerError(
                     f"{len(self.hands)} of {self._count} worker processes could be started, then the system refused ({error}); use fewer"

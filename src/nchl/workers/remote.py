@@ -14,6 +14,7 @@ from nchl import cores
 from nchl.rollout import ObservationStatistics, Rollout
 from nchl.seeds import Purpose
 from nchl.strategies import Population
+from nchl.wire import Message
 from nchl.workers.base import Recipe
 from nchl.workers.local import LocalWorkers
 from nchl.workers.patience import Patience
@@ -21,7 +22,6 @@ from nchl.workers.processes import Processes
 from nchl.workers.requests import describe_recipe, describe_shared, identity, parse_returns, parse_scores
 from nchl.workers.slices import SLICES_PER_WORKER, cut
 from nchl.workers.supervisor import Crew, Job, Supervisor, check_count
-from nchl.workers.wire import Message
 
 
 class RemoteWorkers:

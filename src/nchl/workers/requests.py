@@ -24,10 +24,10 @@ from nchl.seeds import Purpose
 from nchl.simulators import SIMULATORS
 from nchl.strategies import Population, population_from
 from nchl.tasks import fingerprint
+from nchl.wire import Message, ProtocolError
 from nchl.workers.base import Recipe
 from nchl.workers.local import LocalWorkers
 from nchl.workers.slices import Slice
-from nchl.workers.wire import Message, Rubbish
 
 _SUMS = tuple(each.name for each in fields(ObservationSums))
 _POPULATION, _STATISTICS = "population.", "statistics."
@@ -194,7 +194,7 @@ def parse_scores(answer: Message, count: int, episodes: int, step_limit: int, ob
         observation: shape of an observation where observations are to be summed, else None.
 
     Raises:
-        Rubbish: anything about it is not as it must be.
+        ProtocolError: anything about it is not as it must be.
     """
     wanted = {"fitness": ((count,), "f8"), "returns": ((count, episodes), "f8"), "lengths": ((count, episodes), "i8")}
     if observation is not None:
@@ -204,11 +204,11 @@ def parse_scores(answer: Message, count: int, episodes: int, step_limit: int, ob
     non_finite = answer.header.get("non_finite")
     lengths, returns, fitness = arrays["lengths"], arrays["returns"], arrays["fitness"]
     if not isinstance(non_finite, int) or isinstance(non_finite, bool) or not 0 <= non_finite <= count:
-        raise Rubbish(f"{non_finite!r} individuals with numbers that are not finite, of {count}")
+        raise ProtocolError(f"{non_finite!r} individuals with numbers that are not finite, of {count}")
     if (lengths < 0).any() or (lengths > step_limit).any():
-        raise Rubbish(f"an episode of {int(lengths.max())} steps, where {step_limit} are the most")
+        raise ProtocolError(f"an episode of {int(lengths.max())} steps, where {step_limit} are the most")
     if not np.array_equal(returns.mean(axis=1), fitness, equal_nan=True):
-        raise Rubbish("a fitness that is not the mean of its returns")
+        raise ProtocolError("a fitness that is not the mean of its returns")
     sums = None if observation is None else ObservationSums(*(arrays[name] for name in _SUMS))
     return Rollout(fitness, returns, lengths, non_finite, sums)
 
@@ -217,7 +217,7 @@ def parse_returns(answer: Message, count: int, episodes: int) -> np.ndarray:
     """Returns of a few individuals (count, episodes).
 
     Raises:
-        Rubbish: another shape or type.
+        ProtocolError: another shape or type.
     """
     _check_arrays(answer, {"returns": ((count, episodes), "f8")})
     return answer.arrays["returns"]
@@ -225,8 +225,8 @@ def parse_returns(answer: Message, count: int, episodes: int) -> np.ndarray:
 
 def _check_arrays(answer: Message, wanted: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
     if set(answer.arrays) != set(wanted):
-        raise Rubbish(f"arrays {sorted(answer.arrays)} instead of {sorted(wanted)}")
+        raise ProtocolError(f"arrays {sorted(answer.arrays)} instead of {sorted(wanted)}")
     for name, (shape, dtype) in wanted.items():
         array = answer.arrays[name]
         if array.shape != shape or array.dtype != np.dtype(dtype):
-            raise Rubbish(f"{name} is {array.dtype} {array.shape} instead of {dtype} {shape}")
+            raise ProtocolError(f"{name} is {array.dtype} {array.shape} instead of {dtype} {shape}")

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nchl.errors import InvalidArgument, WorkerError
+from nchl.wire import Message, ProtocolError
 from nchl.workers.patience import Patience
-from nchl.workers.wire import Message, Rubbish
 
 _TICK_SECONDS = 1.0
 _ASLEEP_SECONDS = 5.0
@@ -151,7 +151,7 @@ class Supervisor:
 
         Args:
             jobs: what to do.
-            parse: an answer's result and the environment steps that it took; raises `Rubbish`.
+            parse: an answer's result and the environment steps that it took; raises `ProtocolError`.
 
         Raises:
             WorkerError: workers were lost again and again.
@@ -227,7 +227,7 @@ class Supervisor:
             return
         try:
             results[job.id], steps = parse(job, message)
-        except Rubbish as error:
+        except ProtocolError as error:
             self._lost(hand, f"it answered nonsense: {error}", waiting, mine)
             return
         self.patience.learn(self._clock() - hand.since, steps)

@@ -1,27 +1,26 @@
 """`runs.adaptation.trials.trials` in several processes, each of which plays some of the perturbations; the numbers are the same.
 
-They talk over pipes by `workers.wire`, as workers do. Ctrl-C reaches them as it reaches this process.
+Ctrl-C reaches them as it reaches this process.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nchl.child import Child, pipes_to_parent
 from nchl.cores import available
 from nchl.errors import NchlError, WorkerError
 from nchl.runs.adaptation.trials import Asked, Episodes, Trial, trials
-from nchl.workers.wire import Message, Rubbish, receive, send
+from nchl.wire import Message, ProtocolError, receive, send
 
-_PROGRAM = "from nchl.runs.adaptation.processes import main; main()"
 _PARTS = ("rewards", "lengths", "returns")
+_SECONDS_TO_LEAVE = 2.0  # after it was killed
 
 
 def trials_in_processes(
@@ -49,24 +48,18 @@ def trials_in_processes(
     if workers == 1 or len(shares) == 1:
         return trials(run, asked, on_note=on_note, **how)
     threads = max(1, len(available()) // len(shares))
-    children = []
+    children: list[Child] = []
     try:
         for share in shares:
-            child = subprocess.Popen(
-                [sys.executable, "-P", "-c", _PROGRAM],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-            )
-            children.append(child)
-            assert child.stdin is not None
+            children.append(Child(__name__, variables={"OMP_NUM_THREADS": str(threads)}))
             named = {label: asked.perturbations[label] for label in share}
-            send(child.stdin, {"run": str(run), "suite": asked.suite, "perturbations": named, "how": how})
+            children[-1].send({"run": str(run), "suite": asked.suite, "perturbations": named, "how": how})
         answers = [_answer(child) for child in children]
     finally:
         for child in children:
             child.kill()
-            child.communicate()
+            child.reap(_SECONDS_TO_LEAVE)
+            child.close_pipes()
     found: dict[str, list[Trial]] = {}
     notes: dict[str, None] = {}
     for answer in answers:
@@ -79,14 +72,12 @@ def trials_in_processes(
     return [trial for label in labels for trial in found[label]]
 
 
-def _answer(child: subprocess.Popen[bytes]) -> Message:
-    assert child.stdout is not None
+def _answer(child: Child) -> Message:
     try:
-        message, _ = receive(child.stdout)
-    except (EOFError, Rubbish) as error:
-        code = child.wait()
+        message, _ = child.receive()
+    except (EOFError, ProtocolError) as error:
         raise WorkerError(
-            f"a process that played perturbations ended before its time (exit status {code}); what it said is above"
+            f"a process that played perturbations ended unexpectedly ({child.how_it_ended()}); its last words are above"
         ) from error
     if "error" in message.header:
         raise (NchlError if message.header["known"] else WorkerError)(str(message.header["error"]))
@@ -120,8 +111,7 @@ def _read(message: Message) -> list[Trial]:
 
 def main() -> None:
     """Play what standard input asks for, and answer on standard output; what simulators print goes to standard error."""
-    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
+    requests, answers = pipes_to_parent()
     with contextlib.suppress(EOFError, BrokenPipeError):
         request, _ = receive(requests)
         asked = request.header

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nchl.errors import OrderError, TaskError, require
-from nchl.simulators import gym_worker
+from nchl.quiet import quiet_output
 from nchl.simulators.warp.equations import Scene
 
 # Contacts of two geometries at most, by their types in MuJoCo (0 a plane, 2 a sphere, 3 a capsule).
@@ -42,7 +42,7 @@ def load() -> tuple[Any, Any]:
 def _begin(warp: Any) -> None:
     """Start Warp without its announcement on stdout, and its complaint on stderr of a machine without a GPU."""
     warp.config.log_level = max(warp.config.log_level, warp.LOG_WARNING)
-    with gym_worker.quiet():
+    with quiet_output():
         warp.init()
 
 

@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from nchl.errors import InvalidArgument, MissingExtra, OrderError, ShapeError, TaskError, UnknownName, require
-from nchl.simulators import gym, gym_worker
+from nchl.quiet import quiet_output
+from nchl.simulators import gym
 from nchl.simulators.arithmetic import simulator_arithmetic
 from nchl.simulators.base import Seeds, Simulator, Step
 from nchl.simulators.flatten import Packing, packing
@@ -217,7 +218,7 @@ def make(wanted: Wanted) -> Warp:
     settings = typed_for_gymnasium(wanted.id, wanted.env)
     warp, _ = load()
     limit = {} if wanted.max_episode_steps is None else {"max_episode_steps": wanted.max_episode_steps}
-    with gym_worker.quiet():  # MuJoCo complains of Gymnasium's models
+    with quiet_output():  # MuJoCo complains of Gymnasium's models
         environment = gym.plain(wanted.id, **settings, **limit)
     try:
         inside = environment.unwrapped
