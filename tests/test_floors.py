@@ -22,7 +22,7 @@ FLOORS = (
     "cores",
     "quiet",
     "seeds",
-    "chance",
+    "seeded",
     "sources",
     "user_code",
     "genome",

@@ -1,4 +1,4 @@
-"""What a user can get wrong, as exceptions that say what was expected, what came, and what to write instead.
+"""Exceptions. Their messages say what was expected, what was given, and what to write instead.
 
 Every exception that this package raises on purpose is an `NchlError`; the command line turns one into a clear line on
 stderr and exit code 2. A traceback of any other kind is a defect of ours.
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
-_CLOSE = 0.7  # of difflib's ratio: below it, names that have nothing to do with each other come out
+_CLOSE = 0.7  # of difflib's ratio; names below it are unrelated
 _BEGINNING = 3  # letters
 
 
@@ -22,7 +22,7 @@ class NchlError(Exception):
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant: one with nearly the same letters, or the only one that begins so; None: no name is close.
+    """The known name that was probably meant, or None: one with nearly the same letters, or the only one with the same beginning.
 
     Dashes in front do not count: all options begin with them, so that they make no two options alike.
     """
@@ -36,7 +36,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 class InvalidArgument(NchlError, ValueError):
-    """A value that cannot be used where it was given."""
+    """An argument with an invalid value."""
 
 
 class ShapeError(InvalidArgument):
@@ -44,15 +44,15 @@ class ShapeError(InvalidArgument):
 
 
 class ContractError(InvalidArgument):
-    """A network of the user's that does not do what `nchl.PlasticNetwork` promises; the message has a line for each finding."""
+    """A user's network breaks the contract of `nchl.PlasticNetwork`; the message has a line for each finding."""
 
 
 class UnknownName(InvalidArgument):
-    """A name that is not among the known ones; the message offers the nearest, if one is near.
+    """An unknown name; the message suggests the nearest known one.
 
     Args:
-        kind: what the name is of, for the message.
-        name: what was given.
+        kind: what is named, for the message.
+        name: the unknown name.
         choices: the known names.
         see: where all of them are listed, where there are too many for the message.
     """
@@ -61,7 +61,7 @@ class UnknownName(InvalidArgument):
         known = list(choices)
         near = nearest(name, known)
         hint = "" if near is None else f"did you mean {near!r}? "
-        # A list that is too long to be read says less than its length.
+        # A long list is replaced by its length.
         listed = f"known are {', '.join(known)}" if len(known) <= 16 else f"{len(known)} are known{see and f' (see: {see})'}"
         super().__init__(f"unknown {kind} {name!r}: {hint}{listed}")
         self.name = name
@@ -69,7 +69,7 @@ class UnknownName(InvalidArgument):
 
 
 class OrderError(NchlError, RuntimeError):
-    """A call that came before the one it needs, for example `update` before any `forward`."""
+    """A call before the one that it needs, for example `update` before any `forward`."""
 
 
 class MissingExtra(NchlError, ImportError):
@@ -77,19 +77,19 @@ class MissingExtra(NchlError, ImportError):
 
 
 class TaskError(NchlError):
-    """A task that cannot be made or run: unknown, unsupported spaces, or a simulator that is not there."""
+    """A task that cannot be made or run: unknown, unsupported spaces, or a simulator that is not installed."""
 
 
 class DrawingError(TaskError):
-    """A task that cannot be drawn here. It can be played all the same."""
+    """A task that cannot be drawn on this machine; its episodes run all the same."""
 
 
 class RunError(NchlError):
-    """A run folder that cannot be used as asked."""
+    """A run folder that cannot be used for the request."""
 
 
 class CheckpointError(RunError):
-    """A checkpoint that is truncated, altered, or belongs to something else."""
+    """A checkpoint that is truncated, altered, or belongs to another run."""
 
 
 class WorkerError(NchlError):
@@ -97,7 +97,7 @@ class WorkerError(NchlError):
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import an optional module, or say which extra of this package brings it.
+    """Import an optional module; the error names the extra of this package that brings it.
 
     Args:
         module: dotted module name, for example `"envpool"`.
@@ -115,13 +115,13 @@ def require(module: str, extra: str) -> ModuleType:
 
 
 def whole_number(given: Any, name: str, least: int | None = 0, of_what: str = "") -> int:
-    """The number as an int, whatever type of integer it was.
+    """The number as an int, from any integer type.
 
     Args:
-        given: what somebody gave.
+        given: the value.
         name: of the argument, for the message.
-        least: the smallest that will do; None: any will.
-        of_what: what is counted, for the message.
+        least: the smallest valid number; None: any is valid.
+        of_what: the things counted, for the message.
 
     Raises:
         InvalidArgument: no integer, or one below `least`.

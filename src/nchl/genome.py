@@ -1,7 +1,7 @@
-"""The named layout of a genome: which numbers of the flat vector that evolution sees belong to what.
+"""The named layout of a genome: names for the slices of the flat vector that evolution sees.
 
 Promise: a block name is a slice, `"block.parameter"` is a strided slice, and `pack` and `unpack` are each other's inverse.
-Nobody else in the package counts offsets.
+No other module counts offsets.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nchl.errors import InvalidArgument, ShapeError, UnknownName
 
 @dataclass(frozen=True)
 class Block:
-    """One named stretch of the genome.
+    """One named slice of the genome.
 
     Attributes:
         name: for example `"hidden0"`.
@@ -37,7 +37,7 @@ class Block:
 
     @property
     def size(self) -> int:
-        """How many numbers the block holds."""
+        """Number of elements."""
         return self.stop - self.start
 
 
@@ -122,7 +122,7 @@ class Layout:
         return slice(block.start + block.parameters.index(parameter), block.stop, len(block.parameters))
 
     def unpack(self, flat: Shaped[Tensor, "*lead size"]) -> dict[str, Shaped[Tensor, "*_shape"]]:
-        """Cut flat vectors into named tensors of shape `(*lead, *block.shape)`; views where torch can make them.
+        """Unpack flat vectors into named tensors of shape `(*lead, *block.shape)`; views where possible.
 
         Raises:
             ShapeError: the last axis is not `size` long.
@@ -132,7 +132,7 @@ class Layout:
         return {b.name: flat[..., b.start : b.stop].reshape(*flat.shape[:-1], *b.shape) for b in self.blocks}
 
     def pack(self, named: Mapping[str, Shaped[Tensor, "*_shape"]]) -> Shaped[Tensor, "*lead size"]:
-        """Put named tensors `(*lead, *block.shape)` into flat vectors `(*lead, size)`: the inverse of `unpack`.
+        """Pack named tensors `(*lead, *block.shape)` into flat vectors `(*lead, size)`; the inverse of `unpack`.
 
         Raises:
             UnknownName: a name that is no block.
@@ -152,7 +152,7 @@ class Layout:
         return torch.cat(pieces, dim=-1)
 
     def describe(self) -> str:
-        """A table for people: block, slice, shape, parameters, and the total."""
+        """A table: block, slice, shape, parameters, and the total."""
         rows = [("block", "from", "to", "shape", "parameters")]
         for b in self.blocks:
             plain = "biases" if b.name.startswith("biases") else "weights"
@@ -162,7 +162,7 @@ class Layout:
 
 
 def table(rows: Sequence[Sequence[str]], right: Collection[int]) -> str:
-    """Rows as lines with aligned columns, those of the indices `right` by their right edge."""
+    """Rows as lines with aligned columns; the columns in `right` are aligned right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         [cell.rjust(width) if k in right else cell.ljust(width) for k, (cell, width) in enumerate(zip(row, widths, strict=True))]

@@ -1,6 +1,6 @@
-"""Which files a user's file consists of: itself, and the files beside it that it imports.
+"""Finds the files beside a user's file that it imports, by its `import` statements and without running it.
 
-Found by reading the `import` lines, without running anything. What is imported by a computed name is not found, nor are data files.
+Modules that are imported by a computed name, and data files, are not found.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ _INSTALLED = ("site-packages", "dist-packages")
 
 
 def is_installed(root: Path) -> bool:
-    """Whether a folder is where pip puts packages: what lies beside a file there has nothing to do with it."""
+    """Whether pip installs packages into the folder, so that files beside each other there are unrelated."""
     return root.name in _INSTALLED
 
 
 def with_imports(file: Path, root: Path | None = None) -> dict[str, Path]:
-    """A file and those that it imports from the same folder, and they from there, and so on.
+    """A file and those that it imports from the same folder, directly or indirectly.
 
     Args:
         file: Python source.
         root: the folder that imports start from; None: the file's own.
 
     Returns:
-        Name relative to `root`, with slashes -> path, in the order of the names. A file that is not Python is there alone.
+        Name relative to `root`, with slashes -> path, in the order of the names. A file that is not Python stands alone.
 
     Raises:
         OSError: `file` cannot be read.
@@ -47,7 +47,7 @@ def with_imports(file: Path, root: Path | None = None) -> dict[str, Path]:
         try:
             tree = ast.parse(source)
         except (SyntaxError, ValueError, RecursionError):
-            continue  # running it says what is wrong
+            continue  # the error appears when the file is run
         for start, parts in _imported(tree, path, root):
             if only is None or start != root or parts[:1] == [only]:
                 left += [each for each in _files(start, parts) if each.is_relative_to(root)]
@@ -64,7 +64,7 @@ def digests(files: dict[str, Path]) -> dict[str, str]:
 
 
 def _imported(tree: ast.AST, path: Path, root: Path) -> Iterator[tuple[Path, list[str]]]:
-    """What may be a module of ours: the folder that the search starts from, and the name in parts."""
+    """Imported names that may be files beside this one: the folder that the search starts from, and the name in parts."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -76,12 +76,12 @@ def _imported(tree: ast.AST, path: Path, root: Path) -> Iterator[tuple[Path, lis
                 for _ in range(node.level - 1):
                     start = start.parent
             module = node.module.split(".") if node.module else []
-            for alias in node.names:  # the name may be a module, or something in one
+            for alias in node.names:  # the name may be a module, or an attribute of one
                 yield start, [*module, alias.name]
 
 
 def _files(start: Path, parts: list[str]) -> Iterator[Path]:
-    """The files that are run when a module of this name is imported, as far as there are any."""
+    """The existing files that an import of this name runs."""
     folder = start
     for part in parts:
         module, package = folder / f"{part}.py", folder / part / "__init__.py"

@@ -1,4 +1,4 @@
-"""For tests of one's own networks: `check_network` runs one and says what of the contract of `PlasticNetwork` is missing.
+"""Helpers for tests: `check_network` checks a network against the contract of `PlasticNetwork`.
 
 def test_my_network():
     nchl.testing.check_network(MyNetwork(4, 2))
@@ -13,18 +13,18 @@ from nchl.networks.contract.findings import findings as findings
 
 
 def check_network(net: Any) -> None:
-    """Run a network and hold it to the contract of `nchl.PlasticNetwork`.
+    """Check a network against the contract of `nchl.PlasticNetwork` by running it.
 
-    It is not changed: the checks act with copies. They look at attributes and layout; `set_hrules`, which must replace the genome and
-    refuse what is not finite; lifetimes, which must begin alike after `reset`, be the same by `step` as by `forward` and `update`,
-    and draw from no global generator; outputs; weights; constants; copies; and populations made by `populate`, whose rows must be
+    The checks use copies. They cover attributes and layout; `set_hrules`, which must replace the genome and
+    refuse numbers that are not finite; lifetimes, which must begin alike after `reset`, be the same by `step` as by `forward` and `update`,
+    and not use global generators; outputs; weights; constants; copies; and populations made by `populate`, whose rows must be
     independent of each other and equal to the single network. `findings(net)` gives the same lines as a list.
 
     Args:
         net: the network, best built for one individual: populations are checked through its `populate`.
 
     Raises:
-        ContractError: one line for each finding: what was expected, what came, and what to write.
+        ContractError: a line for each finding: what was expected, what was found, and what to write.
     """
     found = findings(net)
     if found:

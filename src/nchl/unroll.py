@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     import networkx
     from matplotlib.axes import Axes
 
-# Above this many connections a graph of Python objects, or a drawing, helps nobody.
+# Limit of graphs of Python objects and of drawings.
 _SHOWABLE = 100_000
 
 
-@dataclass(frozen=True, eq=False)  # tensors have no single answer to ==
+@dataclass(frozen=True, eq=False)  # == of tensors is not one bool
 class Unrolled:
     """The bipartite graph of a convolution: input neurons (c, y, x) to output neurons (o, y, x), both counted in C order.
 

@@ -27,12 +27,12 @@ from nchl.sources import with_imports
 PLACE = re.compile(r"(.+\.py):([^:/\\]+)")
 _MODULE = re.compile(r"(nchl_user_[0-9a-f]{12}_)(.+)")
 
-# Texts by resolved path that stand for what lies on the disk.
+# Texts by resolved path, used in place of the files on the disk.
 _given: ContextVar[Mapping[str, bytes]] = ContextVar("_given")
 
 
 def is_place(text: object) -> bool:
-    """Whether a value names code of the user's as `FILE.py:NAME`."""
+    """Whether a value has the form `FILE.py:NAME`."""
     return isinstance(text, str) and PLACE.fullmatch(text) is not None
 
 
@@ -51,7 +51,7 @@ def gather(file: Path) -> dict[str, bytes]:
 
 @contextlib.contextmanager
 def using(texts: Mapping[str, bytes]) -> Iterator[None]:
-    """Inside, `load_object` takes these texts, by path, and not what lies on the disk."""
+    """Inside, `load_object` uses these texts, by path, in place of the files on the disk."""
     token = _given.set(texts)
     try:
         yield
@@ -60,7 +60,7 @@ def using(texts: Mapping[str, bytes]) -> Iterator[None]:
 
 
 def load_object(place: str, what: str) -> Any:
-    """The callable NAME of `"FILE.py:NAME"`; `what` it is meant to be goes into the errors. The same texts are run once.
+    """The callable NAME of `"FILE.py:NAME"`; `what` describes it in errors. Equal texts are run once.
 
     Raises:
         InvalidArgument: no such file, the file fails to run, or it holds no such callable.
@@ -69,7 +69,7 @@ def load_object(place: str, what: str) -> Any:
     path = Path(file)
     if not file or not name.isidentifier():
         raise InvalidArgument(f"expected {what} as FILE.py:NAME, got {place!r}")
-    if path.suffix != ".py":  # Python would load compiled code as well, which nobody can look at before
+    if path.suffix != ".py":  # Python would also load compiled code, which cannot be inspected
         raise InvalidArgument(f"{what}: {file!r} is not a Python file; its name must end in .py")
     texts = _given.get({})
     if file not in texts:
@@ -86,7 +86,7 @@ def load_object(place: str, what: str) -> Any:
 
 
 class _Bundle:
-    """A file with its neighbours, as Python is to see them.
+    """A file with the modules beside it that it imports, for Python's import system.
 
     Args:
         path: of the file, resolved.
@@ -112,7 +112,7 @@ class _Bundle:
 
     @classmethod
     def find_spec(cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Python's question where a module is: this class stands in `sys.meta_path`."""
+        """Find a module; this class is an entry of `sys.meta_path`."""
         match = _MODULE.fullmatch(name)
         bundle = cls._known.get(match[1]) if match else None
         if match is None or bundle is None:
@@ -125,19 +125,19 @@ class _Bundle:
         return None
 
     def spec(self, name: str, file: Path) -> ModuleSpec | None:
-        """How Python is to load a file of the bundle under a name."""
+        """The import spec of a file of the bundle."""
         inside = [str(file.parent)] if file.name == "__init__.py" and name != self.name else None
         return importlib.util.spec_from_file_location(name, file, loader=_Text(str(file), self), submodule_search_locations=inside)
 
     def module(self, what: str, shown: str) -> ModuleType:
-        """The file's module, run when first asked for; `shown` names it in errors."""
+        """The file's module, run at the first call; `shown` is its name in errors."""
         if self.loaded is None:
-            from nchl.chance import seeded  # brings numpy, which readers of a run do without
+            from nchl.seeded import seeded  # imports numpy, which reading a run does not need
 
             draws = "torch" in sys.modules or any(b"torch" in text for text in self.texts.values())
-            with seeded(0, with_torch=draws):  # what a file draws when it is loaded is then the same in every process; one thread at a time
+            with seeded(0, with_torch=draws):  # a file that draws random numbers draws the same ones in every process; one thread at a time
                 if _Bundle not in sys.meta_path:
-                    sys.meta_path.insert(0, _Bundle)  # before the one that looks into packages on the disk
+                    sys.meta_path.insert(0, _Bundle)  # before the finder of packages on the disk
                 try:
                     self.loaded = importlib.import_module(self.name)
                 except (Exception, SystemExit) as error:
@@ -152,29 +152,29 @@ class _Bundle:
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> ModuleType:
-        """`__import__` of the bundle's files: what lies beside them is taken from the bundle."""
+        """`__import__` for the bundle's files: modules beside them come from the bundle."""
         beside = level == 0 and any(str(file) in self.texts for file in _candidates(self.path.parent, name.partition(".")[0]))
         return builtins.__import__(self.prefix + name if beside else name, globals, locals, fromlist or (), level)
 
 
 class _Text(importlib.abc.SourceLoader):
-    """Loads a file of a bundle from its text. It neither reads nor keeps bytecode, which is taken for that of another text."""
+    """Loads a file of a bundle from its text, without cached bytecode, which could belong to another text."""
 
     def __init__(self, file: str, bundle: _Bundle) -> None:
         self._file, self._bundle = file, bundle
 
     def get_filename(self, fullname: str) -> str:
-        """The path that tracebacks show."""
+        """The path in tracebacks."""
         return self._file
 
     def get_data(self, path: Any) -> bytes:
-        """The text; there is nothing else."""
+        """The text of the file; other data does not exist."""
         if path != self._file:
             raise OSError(path)
         return self._bundle.texts[self._file]
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run it; where the bundle has several files, with an `import` that knows them."""
+        """Run it; in a bundle of several files, with an `import` that finds them."""
         if len(self._bundle.texts) > 1:
             vars(module)["__builtins__"] = {**vars(builtins), "__import__": self._bundle.imports}
         super().exec_module(module)

@@ -262,7 +262,7 @@ def test_settings_are_those_of_the_constructor_and_make_refuses_others(variant):
     with pytest.raises(InvalidArgument, match="has no setting 'sgma'"):
         strategies.make(name, SIZE, POPULATION, 0, sgma=1)
     if "lr" not in known:
-        with pytest.raises(InvalidArgument, match="has no setting 'lr'; openai-es and pgpe would take it"):
+        with pytest.raises(InvalidArgument, match="has no setting 'lr'; it applies to openai-es and pgpe"):
             strategies.make(name, SIZE, POPULATION, 0, lr=0.1)
 
 

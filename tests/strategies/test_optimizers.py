@@ -37,7 +37,7 @@ def test_plain_steps_have_the_bits_that_they_always_had():
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("name", ["openai-es", "pgpe"])
-def test_a_generation_of_equals_changes_nothing_that_was_learnt(name, optimizer):
+def test_a_generation_of_equal_scores_changes_no_memory(name, optimizer):
     strategy = strategies.make(name, 5, 8, 0, optimizer=optimizer, weight_decay=0.1)
     strategy.tell(sphere(strategy.ask().rows()))
     before = strategy.state()

@@ -1,4 +1,4 @@
-"""The loop as a generator of generations, usable from a notebook as well as from the command line."""
+"""The evolution loop: an iterator over generations, for the command line and for notebooks."""
 
 from nchl.evolve.loop import CONSTANT as CONSTANT
 from nchl.evolve.loop import TARGET_EPISODES as TARGET_EPISODES

@@ -1,10 +1,10 @@
-"""The loop: ask the strategy, let the workers evaluate, tell the strategy; a generator of generations.
+"""The evolution loop: ask the strategy, evaluate on workers, tell the strategy; an iterator over generations.
 
     for generation in evolution:
         print(generation.generation, generation.mean)
 
-Promise: everything but the time columns follows from the settings. The clock reaches a result through `max_minutes` alone,
-which ends the run after a whole generation. Between two generations `state` and `restore` continue it bit by bit.
+All results but the times are a function of the settings. The clock matters for `max_minutes` alone, which ends a run after a whole
+generation. Between two generations, `state` and `restore` continue a run bit by bit.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from nchl.workers import Workers
 
 TARGET_EPISODES = 20
 
-# What a generation changes, besides the strategy; each is replaced and never altered in place.
+# Attributes that a generation changes, besides the strategy; they are replaced, never changed in place.
 _MOVING = ("statistics", "best", "reason", "evaluations", "env_steps", "best_so_far")
 _STRATEGY, _STATISTICS, _BEST, _BEST_STATISTICS = "strategy.", "statistics.", "best.genome", "best.statistics."
 CONSTANT = "constant."
 
 
 class Evolution:
-    """A search on a task: an iterable of generations that goes on where it was left.
+    """A search on a task; iterating continues it, one generation at a time.
 
     Args:
         strategy: the search over genomes.
-        workers: who evaluates them.
-        limits: when to end.
+        workers: evaluate genomes.
+        limits: the limits of the run.
         episodes: episodes of each individual in a generation; or pairs (first generation, counted from 0; episodes from then on).
-        statistics: running statistics of the observations, where they are to be normalised.
-        clock: seconds that only ever grow.
+        statistics: running statistics of the observations, if they are normalised.
+        clock: seconds that only grow.
 
     Attributes:
         best: the best individual so far; None before the first generation.
-        statistics: the observation statistics for the coming generation.
-        reason: why it has ended, or None.
+        statistics: the observation statistics of the next generation.
+        reason: the limit that has ended the run, or None.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class Evolution:
 
     @property
     def generation(self) -> int:
-        """Generations that are done."""
+        """Finished generations."""
         return self.strategy.generation
 
     @property
     def centre(self) -> Float[np.ndarray, " nparams"]:
-        """Where the search is."""
+        """The centre of the search."""
         return self.strategy.centre
 
     @property
@@ -95,17 +95,17 @@ class Evolution:
             yield self.step()
 
     def step(self) -> Generation:
-        """One generation. Whatever ends it before its end leaves everything as it was, and the next call plays it again.
+        """Run one generation. An exception leaves the state as it was before, and the next call runs the generation again.
 
         Raises:
             NchlError: no individual had a finite fitness.
         """
-        with self._whole_or_not_at_all():
+        with self._all_or_nothing():
             return self._step()
 
     @contextlib.contextmanager
-    def _whole_or_not_at_all(self) -> Iterator[None]:
-        """Validation comes after the strategy has moved: without the way back, an interrupt there would lose a generation."""
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Undo a generation that is interrupted; validation comes after the strategy has moved."""
         before, own = self.strategy.state(), {name: getattr(self, name) for name in _MOVING}
         try:
             yield
@@ -126,7 +126,7 @@ class Evolution:
         self.strategy.tell(scores.fitness)
         told = self._clock()
         if statistics is not None:
-            # A new object: the best individual keeps those that it acted with.
+            # A new object: the best individual keeps the statistics of its episodes.
             self.statistics = copy.deepcopy(statistics)
             if scores.observation_sums is not None:
                 self.statistics.update(scores.observation_sums)
@@ -164,9 +164,10 @@ class Evolution:
         )
 
     def _validate(self, champion: Best, mean: float) -> tuple[float, float]:
-        """Let the generation's best and the new centre play on starts of their own, where that is due; keep the best.
+        """Validate the generation's best and the new centre, if validation is due; keep the best individual.
 
-        Returns their means, NaN where they did not play or were not finite.
+        Returns:
+            Their mean returns, NaN without validation or where they were not finite.
         """
         episodes, target = self.limits.validation_episodes, self.limits.target
         assert champion.fitness is not None
@@ -176,7 +177,7 @@ class Evolution:
             self._consider(champion)
             return float("nan"), float("nan")
         centre = Best(self.centre.copy(), None, None, champion.generation, self.statistics)
-        # Side by side, unless each sees the world through statistics of its own.
+        # In one call, unless they normalise observations by different statistics.
         together = [[champion, centre]] if champion.statistics is centre.statistics else [[champion], [centre]]
         means: list[float] = []
         for candidates in together:
@@ -196,9 +197,9 @@ class Evolution:
         return means[0], means[1]
 
     def rescore(self) -> None:
-        """Score the best individual anew, on the episodes that it was chosen by: after the task has changed its scores mean nothing.
+        """Evaluate the best individual again, on the episodes that it was chosen by, because its task has changed.
 
-        It is dropped if a score is not finite, so that the next generation's best takes its place. `best_so_far` begins anew with it.
+        It is dropped if a score is not finite; the next generation's best then replaces it. `best_so_far` restarts from its score.
         """
         best, self.best, self.best_so_far = self.best, None, float("-inf")
         if best is None:
@@ -226,13 +227,13 @@ class Evolution:
 
     def _reason(self, validations: tuple[float, float]) -> str | None:
         target = self.limits.target
-        # Comparisons with NaN are false: who was not validated reaches no target.
+        # Comparisons with NaN are false: without validation no target is reached.
         if target is not None and any(validation >= target for validation in validations):
             return "target"
         return self.limit_reached()
 
     def limit_reached(self) -> str | None:
-        """Which limit other than the target is reached now, or None."""
+        """The limit other than the target that is reached now, or None."""
         limits = self.limits
         if limits.generations is not None and self.generation >= limits.generations:
             return "generations"
@@ -243,7 +244,7 @@ class Evolution:
         return None
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Everything that continues the run: arrays by name, and plain JSON. Take it between two generations."""
+        """The state of the run between two generations: arrays by name, and plain JSON."""
         tensors = {_STRATEGY + name: array for name, array in self.strategy.state().items()}
         if self.statistics is not None:
             tensors |= {_STATISTICS + name: array for name, array in self.statistics.state_dict().items()}
@@ -270,22 +271,22 @@ class Evolution:
         return restored
 
     def restore(self, tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
-        """Continue where `state` was taken, with a strategy and workers of the same settings.
+        """Continue from a state of a run with the same settings.
 
         Raises:
             CheckpointError: the state belongs to another search or network; names both.
         """
         if about.get("strategy") not in (self.strategy.name, *self.strategy.formerly):
-            raise CheckpointError(f"this state is one of the strategy {about.get('strategy')!r}, the run's is {self.strategy.name!r}")
+            raise CheckpointError(f"this state belongs to the strategy {about.get('strategy')!r}, the run's is {self.strategy.name!r}")
         saved = np.shape(tensors.get(_STRATEGY + "centre", ()))
         if saved != self.centre.shape:
             raise CheckpointError(
-                f"this state is one of another network: its genome has shape {saved}, the run's network needs {self.centre.shape}"
+                f"this state belongs to another network: its genome has shape {saved}, the run's network needs {self.centre.shape}"
             )
         constants = _under(tensors, CONSTANT)
-        # A state from before constants were recorded has none.
+        # States of earlier versions have no constants.
         if constants and not _equal(constants, self.workers.constants):
-            raise CheckpointError("this state is one of a network with other constants (biases, BatchNorm statistics): make it with those")
+            raise CheckpointError("this state belongs to a network with other constants (biases, BatchNorm statistics): make it with those")
         try:
             self.strategy.restore(_under(tensors, _STRATEGY))
             if self.statistics is not None:
@@ -303,7 +304,7 @@ class Evolution:
 
 
 def _under(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """The arrays whose names begin with a prefix, without it."""
+    """The arrays under a prefix, by their names without it."""
     return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
 
 

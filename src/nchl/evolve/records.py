@@ -1,4 +1,4 @@
-"""What the loop gives, keeps and obeys: a generation's record, the best individual, the limits of a run."""
+"""The records Generation, Best and Limits."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from nchl.rollout import ObservationStatistics
 
 @dataclass(frozen=True)
 class Generation:
-    """What one generation was.
+    """The figures of one generation.
 
     Attributes:
         generation: its number, from 1.
-        fitness: (population,), NaN where a life ended with a number that is not finite.
+        fitness: (population,), NaN where an episode was not finite.
         best: highest finite fitness.
         mean: mean of the finite ones.
         std: their standard deviation.
         best_so_far: highest fitness of any generation so far.
         sigma: standard deviation of the search, as used in this generation.
-        lr: learning rate, as used in this generation; NaN where the strategy has none.
+        lr: learning rate, as used in this generation; NaN for a strategy without one.
         evaluations: individuals evaluated since the start.
         env_steps: environment steps of the search since the start.
-        non_finite: lives of this generation that ended with a number that is not finite.
+        non_finite: episodes of this generation that ended with a number that is not finite.
         length: mean length of its episodes, in steps.
         validation_best: mean return of its best individual over its validation episodes; NaN without validation.
-        validation_centre: likewise of the centre that the generation has led to.
-        centre: (nparams,) that centre.
+        validation_centre: likewise of the new centre.
+        centre: (nparams,) the centre after this generation.
         seconds: wall-clock seconds since the start of the run.
         evaluate_seconds: seconds in this generation's rollouts.
         search_seconds: seconds in the strategy.
         steps_per_s: environment steps per second in this generation's rollouts.
-        sent_mb: mebibytes sent to workers in this generation; 0 where there are none.
+        sent_mb: mebibytes sent to workers in this generation; 0 without workers.
         received_mb: mebibytes received from them.
-        reason: why the run ends here: generations, target, max_steps or max_minutes; None where it goes on.
+        reason: the limit that ends the run after this generation: generations, target, max_steps or max_minutes; None: it continues.
     """
 
     generation: int
@@ -65,14 +65,14 @@ class Generation:
 
 @dataclass(frozen=True)
 class Best:
-    """The best individual of a run so far: the highest validated mean where there is validation, else the highest fitness.
+    """The best individual of a run so far: by its validated mean if there is validation, else by its fitness.
 
     Attributes:
         genome: (nparams,), as it was evaluated.
-        fitness: its fitness; None for a centre, which was validated only.
-        validated: its mean return over validation episodes; None where it was not validated.
-        generation: when it was found, from 1.
-        statistics: the observation statistics that it acted with, or None.
+        fitness: its fitness; None for a centre, which has been validated only.
+        validated: its mean return over validation episodes; None without validation.
+        generation: the generation that found it, from 1.
+        statistics: the observation statistics of its episodes, or None.
     """
 
     genome: Float[np.ndarray, " nparams"]
@@ -82,7 +82,7 @@ class Best:
     statistics: ObservationStatistics | None
 
     def gives_way_to(self, other: Best) -> bool:
-        """Whether `other`, a later one, is better. Among equals the later one, from a search that knows more, is taken."""
+        """Whether `other`, from a later generation, replaces it: if it is better or equal."""
         if self.validated is not None or other.validated is not None:
             return other.validated is not None and (self.validated is None or other.validated >= self.validated)
         return other.fitness is not None and (self.fitness is None or other.fitness >= self.fitness)
@@ -90,14 +90,14 @@ class Best:
 
 @dataclass(frozen=True)
 class Limits:
-    """When a run ends, and how its best is validated; None: no such limit.
+    """The limits of a run; None: no such limit.
 
     Attributes:
         generations: the total, those of earlier sessions included.
         target: the mean return that the centre or a best individual must reach over at least 20 validation episodes.
         max_steps: environment steps of the search.
         max_minutes: wall-clock minutes.
-        validation_episodes: for each generation's best and centre, whatever they reached; 0: only for a target.
+        validation_episodes: validation episodes of each generation's best and centre; 0: only when the target is reached.
     """
 
     generations: int | None = 100

@@ -4,7 +4,7 @@ strategy = make("openai-es", size=1104, population=200, seed=0, sigma=0.1)
 population = strategy.ask()
 strategy.tell([fitness(genome) for genome in population.rows()])
 
-Classes are loaded when they are first used: the list of strategies is read by the command line, which does not wait for numpy.
+Classes are loaded when they are first used, so that the command line can list the strategies without numpy.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What all strategies share: the ask/tell protocol, the counter, the best ever, failed scores, and an exact state.
+"""`Strategy`, the base of all strategies: ask and tell, the generation counter, the best vector so far, failed scores, exact state.
 
-A strategy maximises. It sees vectors and scores and never a network. A leaf writes `_ask`, `_tell`, `_state` and
-`_restore`, and nothing is more than one class away from this file.
+A strategy maximises. It sees vectors and scores, never a network. A subclass writes `settings`, `_ask`, `_tell`, `_state` and `_restore`;
+every strategy derives from this class directly.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ class Strategy(ABC):
         population = strategy.ask()
         strategy.tell([score(row) for row in population.rows()])
 
-    All that happens follows from the constructor's arguments and the scores told: the noise of a generation is a function
-    of (seed, generation, row), so a strategy restored between two generations continues bit by bit.
+    The search is a function of the constructor's arguments and the scores: the noise of a generation is a function of
+    (seed, generation, row), so a strategy that is restored between two generations continues bit by bit.
 
     Args:
         size: numbers in a vector.
         population: individuals per generation, at least 2.
         seed: seed of the run.
-        centre: where to begin, see `initial_centre`.
+        centre: initial centre, see `initial_centre`.
 
     Attributes:
-        centre: (size,) float64, the mean that the search has reached.
-        sigma: standard deviation of the coming generation's steps.
-        lr: learning rate of the coming generation, NaN for a strategy that has none.
-        generation: generations told so far.
+        centre: (size,) float64, the present mean of the search.
+        sigma: standard deviation of the next generation.
+        lr: learning rate of the next generation; NaN for a strategy without one.
+        generation: finished generations.
         best: (size,) the vector with the highest score so far; None before the first `tell`.
         best_score: its score; `-inf` before the first `tell`.
     """
 
     name: ClassVar[str]
-    formerly: ClassVar[tuple[str, ...]] = ()  # names under which earlier versions saved states of it
+    formerly: ClassVar[tuple[str, ...]] = ()  # names in states that earlier versions saved
 
     def __init__(self, size: int, population: int, seed: int, *, centre: str | ArrayLike, sigma: float) -> None:
         size, population = whole_number(size, "size", None), whole_number(population, "population", None)
@@ -76,7 +76,7 @@ class Strategy(ABC):
 
     @property
     def centre(self) -> Float[np.ndarray, " size"]:
-        """Where the search is; read-only, and replaced rather than changed, since populations handed out hold the old one."""
+        """The mean of the search. The array is read-only: each step replaces it, because populations keep a reference to the old one."""
         return self._centre
 
     @centre.setter
@@ -90,42 +90,42 @@ class Strategy(ABC):
     @property
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What `make(name, size, population, seed, **settings)` was given or took by default, ready for JSON."""
+        """The keyword arguments of the class other than `centre`, defaults included, as plain JSON values."""
 
     @abstractmethod
     def _ask(self) -> Population:
-        """The coming generation, as a function of the state; asked again without a `tell`, the same."""
+        """The next generation, a function of the state alone."""
 
     @abstractmethod
     def _tell(self, population: Population, scores: Float[np.ndarray, " population"]) -> None:
-        """Move; at least one score is finite, the others may be NaN or infinite (`shaping` ranks them last)."""
+        """Move the search. At least one score is finite; others may be NaN or infinite (`shaping` ranks them last)."""
 
     def _state(self) -> State:
-        """Arrays beyond those that the base saves; numbers as arrays without axes."""
+        """Arrays to save beyond those of the base; numbers as arrays without axes."""
         return {}
 
     def _restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take back what `_state` gave."""
-        del state  # the base's own are restored by then
+        """Restore the arrays that `_state` returned."""
+        del state  # the base has restored its own before
 
     @final
     def ask(self) -> Population:
-        """The individuals to evaluate now; the same ones until `tell`."""
+        """The individuals of this generation; the same until `tell`."""
         if self._asked is None:
             self._asked = self._checked_population(self._guarded("_ask", self._ask))
         return self._asked
 
     @final
     def tell(self, scores: ArrayLike) -> None:
-        """Move by the scores of the population that was asked for.
+        """Move the search by the scores of the last population.
 
         Args:
-            scores: (population,), higher is better, in the order of the rows. One that is not finite ranks last.
+            scores: (population,), higher is better, in the order of the rows. Scores that are not finite rank last.
 
         Raises:
-            OrderError: nothing was asked for since the last `tell`.
+            OrderError: there was no `ask` since the last `tell`.
             ShapeError: not one score per individual.
-            InvalidArgument: a score that is no number.
+            InvalidArgument: a score that is not a number.
             NchlError: no score is finite.
         """
         if self._asked is None:
@@ -141,7 +141,7 @@ class Strategy(ABC):
             nan = int(np.isnan(values).sum())
             raise NchlError(
                 f"generation {self.generation + 1} has no finite score ({nan} NaN, {self.population - nan} infinite), "
-                "so there is nothing to rank; look at what the fitness computes, or begin with a smaller sigma"
+                "so there is nothing to rank; check the fitness function, or begin with a smaller sigma"
             )
         leader = int(np.argmax(np.where(finite, values, -np.inf)))
         if values[leader] > self.best_score:
@@ -154,7 +154,7 @@ class Strategy(ABC):
 
     @final
     def state(self) -> State:
-        """All that the search has learnt, as copies in numpy arrays; between `ask` and `tell` it stands before the `ask`."""
+        """The whole state of the search, as copies; between `ask` and `tell`, the state before the `ask`."""
         own = {
             "centre": self.centre,
             "sigma": np.float64(self.sigma),
@@ -168,10 +168,10 @@ class Strategy(ABC):
 
     @final
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue exactly where `state` was taken, by a strategy with the same arguments.
+        """Continue from a state of a strategy with the same arguments, bit by bit.
 
         Raises:
-            InvalidArgument: an array is missing, too many, or of another shape than this strategy's.
+            InvalidArgument: an array is missing, unknown, or of another shape.
         """
         mine = self.state()
         if set(state) != set(mine):
@@ -193,7 +193,7 @@ class Strategy(ABC):
         self._guarded("_restore", self._restore, taken)
 
     def _guarded(self, what: str, function: Callable[..., _Result], *given: Any) -> _Result:
-        """Call a method of a leaf; of one that is not ours, whatever goes wrong is an error of it that says where."""
+        """Call a method of a subclass; an exception in a user's class becomes an error that names the method."""
         try:
             return function(*given)
         except Exception as error:
@@ -201,7 +201,7 @@ class Strategy(ABC):
                 raise
             hint = ""
             if "read-only" in str(error):
-                hint = "; it writes into an array that others hold (the centre, the scores, a population): make a new one"
+                hint = "; it writes into a shared array (the centre, the scores, a population): make a new one"
             raise InvalidArgument(f"the strategy {self.name} failed in {what} ({type(error).__name__}: {error}){hint}") from error
 
     def _checked_population(self, asked: Any) -> Population:
@@ -230,7 +230,7 @@ class Strategy(ABC):
             try:
                 array = np.array(value)
             except ValueError as error:  # ragged lists
-                raise InvalidArgument(f"the strategy {self.name}: {key!r} of its _state is no array ({error})") from error
+                raise InvalidArgument(f"the strategy {self.name}: {key!r} of its _state is not an array ({error})") from error
             if array.dtype.kind not in "fiub":
                 raise InvalidArgument(f"the strategy {self.name}: {key!r} of its _state must hold numbers; got {type(value).__name__}")
             state[key] = array

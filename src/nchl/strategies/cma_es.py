@@ -1,4 +1,4 @@
-"""CMA-ES: learns a step size and how all coordinates go together (Hansen, arXiv 1604.00772; the library `cma`, see `cma_library`)."""
+"""CMA-ES: learns a step size and the covariance of all coordinates (Hansen, arXiv 1604.00772; the library `cma`, see `cma_library`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LARGEST_FULL = 3000
 
 
 class CMAES(Strategy):
-    """CMA-ES; O(size^2) memory and O(size^3) time now and then.
+    """CMA-ES; O(size^2) memory, and O(size^3) time in some generations.
 
     Args:
         size: numbers in a vector, at most 3,000.
@@ -35,7 +35,7 @@ class CMAES(Strategy):
         if size > LARGEST_FULL:
             gigabytes = size * size * 8 / 1e9
             raise InvalidArgument(
-                f"the full covariance matrix of {size:,} numbers takes {gigabytes:,.1f} GB, three times over, and hours to decompose; "
+                f"the full covariance matrix of {size:,} numbers takes {gigabytes:,.1f} GB, three times, and hours to decompose; "
                 f"above {LARGEST_FULL:,} use sep-cma-es (variances only), lm-ma-es, snes, pgpe or openai-es"
             )
         self._begin = {"sigma": self.sigma}

@@ -1,4 +1,6 @@
-"""The library `cma` (Hansen, arXiv 1604.00772) behind `cma-es` and `sep-cma-es`: our random numbers, exact state, ranks for fitness.
+"""The library `cma` (Hansen, arXiv 1604.00772) for `cma-es` and `sep-cma-es`.
+
+It gets random numbers of `nchl.seeds` and ranks as fitness, and its state is saved exactly.
 
 The library's object is made from the constructor's arguments; what it learns is in the attributes of `_LEARNT`, which is all
 that its next generation follows from. They are saved as arrays: neither pickle nor a replay of the past is needed.
@@ -52,7 +54,7 @@ _LEARNT_FULL = (
 
 
 class Library:
-    """One search by the library. Both of our strategies do what it says and keep nothing beside it.
+    """One search by the library. `cma-es` and `sep-cma-es` keep no other state.
 
     Fitness reaches the library as ranks, so any order-preserving change of it changes nothing. Equal scores are ranked by row,
     which is chance, since rows are drawn alike: a generation of equals is a step of random selection, to which step size and matrix are
@@ -79,34 +81,34 @@ class Library:
         self._before_ask: dict[str, np.ndarray] | None = None
 
     def ask(self, generation: int) -> MatrixPopulation:
-        """The coming generation."""
-        # The library's `ask` moves its object (it may decompose the matrix), and a state stands before the `ask`.
+        """The next generation."""
+        # The library's `ask` changes its object (it may decompose the matrix), but a saved state is that before the `ask`.
         self._before_ask, self._generation = self._snapshot(), generation
         with self._one_thread():
             return MatrixPopulation(np.asarray(self._search.ask()))
 
     def tell(self, population: Population, scores: Float[np.ndarray, " population"]) -> tuple[Float[np.ndarray, " size"], float]:
-        """Move; returns the new centre and step size."""
-        # The library minimises, and sorts in a way that leaves the order of equal costs to the processor: there are none.
+        """Move the search; returns the new centre and step size."""
+        # The library minimises, and its sort leaves the order of equal costs open; ranks with ties broken by row have none.
         costs = np.empty(self.population)
         costs[shaping.order(scores)] = np.arange(self.population)
         with self._one_thread(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the library remarks on long single steps, for its developers
+            warnings.simplefilter("ignore", UserWarning)  # the library warns about long single steps
             self._search.tell(list(population.rows()), costs.tolist())
         self._before_ask = None
         return np.array(self._search.mean), float(self._search.sigma)
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that it has learnt; between `ask` and `tell` it stands before the `ask`."""
+        """The whole state; between `ask` and `tell` it is the state before the `ask`."""
         return self._snapshot() if self._before_ask is None else self._before_ask
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take back what `state` gave."""
+        """Restore what `state` returned."""
         version = state["cma.version"].tobytes().decode()
         if version != self._library.__version__:
             raise InvalidArgument(
                 f"this state was made with cma {version}, and cma {self._library.__version__} is installed: "
-                f"the search would not go on as it was; use pip install cma=={version}"
+                f"the search would continue differently; use pip install cma=={version}"
             )
         self._search = self._new_search()
         self._before_ask = None
@@ -134,15 +136,15 @@ class Library:
         options = {
             "popsize": self.population,
             "CMA_diagonal": self.diagonal,
-            "CMA_mirrors": 0,  # below 6 individuals the library would mirror some by what it remembers beyond what is saved here
+            "CMA_mirrors": 0,  # below 6 individuals the library would mirror some, by a memory that is not saved here
             "randn": self._normal,
             "seed": float("nan"),  # NaN: leaves numpy's global generator alone
             "verbose": -9,
-            "AdaptSigma": self._library.sigma_adaptation.CMAAdaptSigmaCSA,  # by default another one above 1,000 numbers
-            "conditioncov_alleviate": False,  # would change coordinates when badly conditioned, beyond what is saved here
+            "AdaptSigma": self._library.sigma_adaptation.CMAAdaptSigmaCSA,  # the default above 1,000 numbers is another one
+            "conditioncov_alleviate": False,  # would change coordinates when badly conditioned, in state that is not saved here
         }
         search = self._library.CMAEvolutionStrategy(self._begin, self._sigma, options)
-        # These are otherwise made at the first `ask` or `tell`, which a restored search never sees.
+        # The library makes these at its first `ask` or `tell`, which a restored search does not have.
         search.adapt_sigma.initialize(search)
         search.timer = self._library.utilities.utils.ElapsedWCTime()
         search.mean_old = search.mean
@@ -154,6 +156,6 @@ class Library:
         return seeds.generator(self.seed, seeds.Purpose.NOISE, self._generation).standard_normal(shape)
 
     def _one_thread(self) -> AbstractContextManager[Any]:
-        # Sums of a matrix product are cut where the threads are, so their bits would depend on the machine's cores.
+        # Threads split the sums of a matrix product, so that the bits would depend on the number of cores.
         limits: AbstractContextManager[Any] = self._threads.limit(limits=1, user_api="blas")
         return limits

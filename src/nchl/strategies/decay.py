@@ -20,7 +20,7 @@ SCHEDULES = ("constant", "exponential", "cosine")
 
 
 def check_decay(name: str, decay: float) -> float:
-    """`decay` as a float; a factor above 1 would grow, one of 0 would end the search."""
+    """`decay` as a float, in (0, 1]."""
     if not 0 < decay <= 1:
         raise InvalidArgument(f"{name} is the factor of each generation, above 0 and at most 1 (1: no decay); got {decay}")
     return float(decay)
@@ -51,7 +51,7 @@ def read_schedule(text: str) -> tuple[str, int | None]:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How one setting goes down; made by `schedule`.
+    """The decrease of one setting; made by `schedule`.
 
     Attributes:
         text: `constant`, `exponential` or `cosine:N`.
@@ -66,7 +66,7 @@ class Schedule:
     floor: float
 
     def after(self, value: float, generations: int) -> float:
-        """The value that follows `value`, when so many generations are done."""
+        """The value after `value`, after so many generations."""
         name, horizon = read_schedule(self.text)
         if name == "exponential":
             return decayed(value, self.decay, self.floor)

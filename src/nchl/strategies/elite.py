@@ -69,7 +69,7 @@ class Elite(Strategy):
 
     def _tell(self, population: Population, scores: Float[np.ndarray, " population"]) -> None:
         total = np.zeros(self.size)
-        # A failure is no parent, even where fewer than mu are left.
+        # A failed individual is never a parent, even if fewer than mu remain.
         parents = [int(row) for row in shaping.order(scores)[: self.mu] if np.isfinite(scores[row])]
         for row in parents:
             total += population.rows(row, row + 1)[0]

@@ -1,4 +1,4 @@
-"""The strategies of evosax (Lange, arXiv 2212.04180) behind our ask and tell: `make("evosax:CMA_ES", ...)`, with the extra `evosax`.
+"""The strategies of evosax (Lange, arXiv 2212.04180) with this package's ask and tell: `make("evosax:CMA_ES", ...)`; extra `evosax`.
 
 Randomness is a key for each generation, drawn from our own streams, so a generation is a function of (seed, generation, state). The
 state is a tree of arrays: it is saved as its leaves, in their order, and restored into the tree of a new strategy with the same arguments.
@@ -29,7 +29,7 @@ SIGMA = 0.1
 
 
 class EvosaxStrategy(Strategy):
-    """One strategy of evosax. The centre is its mean; of a strategy without one (genetic algorithms), its best individual.
+    """One strategy of evosax. The centre is its mean, or its best individual if it has no mean (genetic algorithms).
 
     Args:
         size: numbers in a vector.
@@ -124,7 +124,7 @@ class EvosaxStrategy(Strategy):
         return {"optimizer": makers[name](lr)}
 
     def _first(self) -> Any:
-        """The state before the first generation; of a strategy without a mean, a place for the one that follows it."""
+        """The state before the first generation, also for a strategy without a mean."""
         if self._has_mean:
             return self._search.init(self._key(0), self.centre.astype(np.float32), self._params)
         rows = np.zeros((self.population, self.size), dtype=np.float32)

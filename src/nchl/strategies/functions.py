@@ -1,4 +1,4 @@
-"""Functions of known difficulty to search on, in place of a task: values to be minimised, 0 at the optimum.
+"""Test functions in place of a task: values to be minimised, 0 at the optimum.
 
 sphere       sum x_i^2
 ellipsoid    sum 10^(6 i / (n - 1)) x_i^2, i from 0
@@ -15,11 +15,11 @@ from jaxtyping import Float
 from nchl.strategies.population import Population
 
 Values = Float[np.ndarray, " rows"]
-_BLOCK = 1 << 20  # numbers at a time
+_BLOCK = 1 << 20  # numbers computed at once
 
 
 def sphere(x: Float[np.ndarray, "rows size"]) -> Values:
-    """All directions alike."""
+    """sum x_i^2: the same in all directions."""
     return np.asarray(np.sum(x * x, axis=1))
 
 
@@ -29,7 +29,7 @@ def ellipsoid(x: Float[np.ndarray, "rows size"]) -> Values:
 
 
 def rosenbrock(x: Float[np.ndarray, "rows size"]) -> Values:
-    """A bent valley."""
+    """A curved valley."""
     return np.asarray(np.sum(100 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1 - x[:, :-1]) ** 2, axis=1))
 
 
@@ -41,7 +41,7 @@ FUNCTIONS: dict[str, Callable[[Float[np.ndarray, "rows size"]], Values]] = {
 
 
 def values(name: str, population: Population) -> Float[np.ndarray, " population"]:
-    """The value of each individual, some rows at a time: a large generation need not exist at once."""
+    """The value of each individual, computed some rows at a time, so that a large generation need not exist at once."""
     block = max(1, _BLOCK // population.size)
     parts = [
         FUNCTIONS[name](population.rows(begin, min(begin + block, len(population))).astype(np.float64))

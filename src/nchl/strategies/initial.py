@@ -1,4 +1,4 @@
-"""Where a search begins: N(0, 1) in every coordinate, unless told otherwise.
+"""The initial centre of a search: N(0, 1) in every coordinate by default.
 
 Zeros would be a poor start for a Hebbian genome: the gradients of the products `C_i C_j` and `D_i D_j` vanish there.
 """
@@ -16,7 +16,7 @@ CENTRES = ("normal", "zeros", "uniform")
 
 
 def initial_centre(kind: str | ArrayLike, size: int, run_seed: int) -> Float[np.ndarray, " size"]:
-    """The vector (size,), float64, at which a search begins.
+    """The initial centre (size,), float64.
 
     Args:
         kind: `"normal"` (N(0, 1)), `"zeros"`, `"uniform"` (between -1 and 1), or the vector itself, which is copied.

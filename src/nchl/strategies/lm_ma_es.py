@@ -69,7 +69,7 @@ class AdaptedPopulation(Population):
         """`d` of each row's `z`: the loop over j. Linear in `z`, so the mean of many `d` is that of the mean `z`."""
         d = z.copy()
         for vector, rate in zip(self.vectors, self.rates, strict=True):
-            # A sum along the last axis is made row by row: neither the number of rows nor of threads shows in its bits.
+            # A sum along the last axis is made row by row: its bits depend neither on the number of rows nor on threads.
             along = np.sum(d * vector, axis=-1, keepdims=True)
             d *= 1 - rate
             d += (rate * along) * vector
@@ -86,7 +86,7 @@ class AdaptedPopulation(Population):
 
 
 class LMMAES(Strategy):
-    """LM-MA-ES: learns a step size and about 3 ln(size) directions, so it reaches genomes that CMA-ES cannot hold.
+    """LM-MA-ES: learns a step size and about 3 ln(size) directions; for genomes whose covariance matrix does not fit into memory.
 
     The paper's population is 4 + 3 ln(size). Its rates grow with the population and shrink with the size, so where the one is large and
     the other small they exceed 1 (above 2 the search would end in NaN), and the vectors `m_j` grow so long that it diverges. There, and
@@ -114,9 +114,9 @@ class LMMAES(Strategy):
         self.c_sigma = min(1.0, 2 * lambda_ / n)
         self.c_d = 1 / (1.5**index * n)
         self.c_c = np.minimum(1.0, lambda_ / (4.0**index * n))
-        # Not in the paper, and 1 while mu_w <= n + 2: Hansen, arXiv 1604.00772, equation 55, without its c_sigma.
+        # Not in the paper; 1 while mu_w <= n + 2: Hansen, arXiv 1604.00772, equation 55, without its c_sigma.
         self.d_sigma = 1 + 2 * max(0.0, np.sqrt((self.mu_w - 1) / (n + 1)) - 1)
-        # Not in the paper either, and mu_w while that is at most n: keeps |m_j|^2 from exceeding n by orders of magnitude.
+        # Not in the paper either; mu_w while that is at most n. It keeps |m_j|^2 from exceeding n by orders of magnitude.
         self.mu_m = min(self.mu_w, float(n))
         self._path = np.zeros(n)
         self._vectors = np.zeros((memory, n))

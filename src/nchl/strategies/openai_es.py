@@ -100,7 +100,7 @@ class OpenAIES(Strategy):
             total, divisor = weighted_noise(population, u), self.population * self.sigma
             if self.weight_decay:
                 total -= (self.weight_decay * divisor) * self.centre
-            # A new array: populations handed out keep the old one.
+            # A new array: earlier populations keep a reference to the old one.
             self.centre = self.centre + self._optimizer.step(total, divisor, self.lr)
         of_sigma, of_lr = self._schedules
         self.lr = of_lr.after(self.lr, self.generation + 1)

@@ -1,4 +1,4 @@
-"""From an estimated gradient to a step uphill; the one place where the search keeps a memory of its gradients.
+"""Optimisers: from an estimated gradient to a step that increases the score.
 
     sgd       step = lr g
     adam      m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  step = lr m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)
@@ -27,7 +27,7 @@ Vector = Float[np.ndarray, " size"]
 
 
 class Optimizer(ABC):
-    """Makes steps (size,) of gradients (size,). All is elementwise or one sum, so no bit depends on the number of threads."""
+    """Turns gradients (size,) into steps (size,), by elementwise operations and single sums: no bit depends on the number of threads."""
 
     memory: ClassVar[tuple[str, ...]] = ()
 
@@ -39,18 +39,18 @@ class Optimizer(ABC):
         """The step for the gradient `total / divisor`; may write into `total`."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """What it remembers, by name."""
+        """Its memory, as arrays by name."""
         return {f"optimizer.{name}": np.array(getattr(self, name)) for name in self.memory}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take back what `state` gave."""
+        """Restore what `state` returned."""
         for name in self.memory:
             value = np.array(state[f"optimizer.{name}"])
             setattr(self, name, value if value.ndim else value.item())
 
 
 class SGD(Optimizer):
-    """Plain steps."""
+    """Steps in proportion to the gradient."""
 
     def step(self, total: Vector, divisor: float, lr: float) -> Vector:
         """`lr total / divisor`."""
@@ -59,7 +59,7 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Each coordinate's step by its own mean and spread of gradients."""
+    """Steps by the mean and the mean square of each coordinate's gradients."""
 
     memory: ClassVar[tuple[str, ...]] = ("mean", "square", "steps")
 
@@ -80,7 +80,7 @@ class Adam(Optimizer):
 
 
 class ClipUp(Optimizer):
-    """Steps of one length, with momentum, and a speed limit."""
+    """Normalised gradients with momentum and a maximal speed."""
 
     memory: ClassVar[tuple[str, ...]] = ("velocity",)
 
@@ -89,7 +89,7 @@ class ClipUp(Optimizer):
         self.velocity = np.zeros(size)
 
     def step(self, total: Vector, divisor: float, lr: float) -> Vector:
-        """See above; the gradient's length does not count, hence nor does the divisor."""
+        """See above; the gradient is normalised, so the divisor has no effect."""
         length = _length(total)
         self.velocity *= MOMENTUM
         if length > 0:
@@ -137,4 +137,4 @@ def check_weight_decay(value: float) -> float:
 
 
 def _length(vector: Vector) -> float:
-    return float(np.sqrt(np.sum(vector * vector)))  # not by BLAS, whose bits depend on its threads
+    return float(np.sqrt(np.sum(vector * vector)))  # not BLAS, whose bits depend on its threads

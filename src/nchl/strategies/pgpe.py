@@ -1,4 +1,4 @@
-"""PGPE, symmetric: a Gaussian with a sigma of its own for each coordinate, both moved by their gradients.
+"""PGPE with symmetric sampling: a Gaussian with a sigma for each coordinate; centre and sigmas follow their gradients.
 
     d_k   = sigma noise_k;  individuals theta + d_k and theta - d_k, with centred ranks r+ and r- in [-1/2, 1/2];  K = P / 2 pairs
     g     = 1 / K sum_k (r+_k - r-_k) / 2 * d_k - weight_decay theta;              theta <- theta + step(g)   (`optimizers`)

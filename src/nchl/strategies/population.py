@@ -1,8 +1,8 @@
-"""The individuals of one generation, each made when it is asked for and the same wherever that happens.
+"""The individuals of one generation, made on demand, with the same bits in every process.
 
 `row i = centre + sigma * noise(run seed, generation, i)`: a few numbers and one or two vectors describe a population of any size,
-so ten thousand individuals of 173,284 numbers never exist at once, and a worker elsewhere needs the centre, and sigma: a number, or one for
-each coordinate.
+so ten thousand individuals of 173,284 numbers never exist at once, and a worker gets the centre and sigma alone: a number, or one for each
+coordinate.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from jaxtyping import Float
 from nchl import cores, seeds
 from nchl.errors import InvalidArgument, ShapeError
 
-# Below this many numbers, handing noise to threads costs more than drawing it.
+# For fewer numbers, starting threads costs more than drawing the noise.
 _WORTH_THREADS = 1 << 20
 
 
 class Population(ABC):
-    """`len(population)` individuals of `size` numbers; `rows` makes any of them, `describe` is all that another process needs."""
+    """`len(population)` individuals of `size` numbers. `rows` makes any of them; `describe` returns the data that another process needs."""
 
     kind: ClassVar[str]
 
@@ -40,7 +40,7 @@ class Population(ABC):
     def _rows(self, start: int, stop: int) -> Float[np.ndarray, "rows size"]: ...
 
     def rows(self, start: int = 0, stop: int | None = None) -> Float[np.ndarray, "rows size"]:
-        """Individuals `start` to `stop` (without `stop`; None: to the last), the same bits however the range is cut.
+        """Individuals `start` to `stop` (`stop` not included; None: to the last); the bits do not depend on the range.
 
         Raises:
             InvalidArgument: the range does not lie within the population.
@@ -51,12 +51,12 @@ class Population(ABC):
         return self._rows(start, stop)
 
     def describe(self) -> dict[str, Any]:
-        """Arrays and plain numbers from which `strategies.population_from` makes this very population again, anywhere."""
+        """Arrays and plain numbers from which `strategies.population_from` makes an equal population."""
         return {"kind": self.kind} | {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> Self:
-        """The population that `describe` described."""
+        """The population of a description; the inverse of `describe`."""
         return cls(**{key: value for key, value in description.items() if key != "kind"})
 
 
@@ -100,12 +100,12 @@ class GaussianPopulation(Population):
         return seeds.generator(self.seed, seeds.Purpose.NOISE, self.generation, stream).standard_normal(self.size, dtype=np.float32)
 
     def noises(self, streams: list[int]) -> Iterator[Float[np.ndarray, " size"]]:
-        """`noise` of each stream, in the order given; drawn ahead by threads where that pays, without any effect on the numbers."""
+        """`noise` of each stream, in the order given; drawn ahead in threads if there are many numbers, with the same bits."""
         threads = len(cores.available())
         if threads == 1 or len(streams) == 1 or len(streams) * self.size < _WORTH_THREADS:
             yield from map(self.noise, streams)
             return
-        ahead = 2 * threads  # bounds the memory: at most this many vectors wait
+        ahead = 2 * threads  # bounds the memory: at most this many vectors are kept
         with ThreadPoolExecutor(threads) as pool:
             waiting = [pool.submit(self.noise, stream) for stream in streams[:ahead]]
             for later in range(ahead, len(streams) + ahead):
@@ -136,7 +136,7 @@ class GaussianPopulation(Population):
 
 @dataclass(frozen=True, eq=False)
 class MatrixPopulation(Population):
-    """Individuals that exist already, as the rows of a matrix (count, size)."""
+    """Individuals as the rows of a matrix (count, size)."""
 
     kind: ClassVar[str] = "matrix"
 
@@ -144,7 +144,7 @@ class MatrixPopulation(Population):
 
     @classmethod
     def of(cls, given: np.ndarray, name: str) -> MatrixPopulation:
-        """A copy of an array that a user's strategy has given.
+        """A copy of the array of a user's strategy.
 
         Args:
             given: (count, size).
@@ -159,7 +159,7 @@ class MatrixPopulation(Population):
             )
         bad = np.flatnonzero(~np.isfinite(given).all(axis=1))
         if bad.size:
-            raise InvalidArgument(f"the strategy {name}: row {bad[0]} of what _ask gave is not finite")
+            raise InvalidArgument(f"the strategy {name}: row {bad[0]} of the array from _ask is not finite")
         return cls(np.array(given))
 
     def __len__(self) -> int:
@@ -175,7 +175,7 @@ class MatrixPopulation(Population):
 
 
 def check_pairs(population: int, what: str, otherwise: str) -> None:
-    """Refuse an odd population where noise comes in pairs.
+    """Check that a population of pairs is even.
 
     Args:
         population: individuals.

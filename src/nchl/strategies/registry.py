@@ -1,7 +1,7 @@
-"""The one list of strategies: name, module, settings. The configuration, the command line and its help follow from it.
+"""The list of strategies: name, module, settings. The configuration, the command line and its help are made from it.
 
-A row is enough to add a strategy. This module imports nothing heavy, for the command line reads it to print its help; a
-strategy's own module is imported when it is made.
+To add a strategy, add an entry. This module imports nothing heavy, because the command line reads it for its help; the module of a
+strategy is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ class Setting:
     Attributes:
         name: of the keyword argument.
         kind: `int`, `float`, `bool` (a flag) or `str`.
-        default: as in the signature of the class; None: the class decides, and `help` says how.
-        help: one sentence for the help.
+        default: as in the signature of the class; None: the class decides, as `help` says.
+        help: one sentence.
         metavar: placeholder of the value in the help; None for a flag.
-        above: the value must be greater.
-        least: the value must be at least so large.
-        most: the value must be at most so large.
-        choices: the texts that are allowed; None: any that `check` takes.
-        read: refuses a text that cannot be used.
-        when: another setting and the value of it under which this one has a meaning; None: always.
+        above: exclusive lower bound.
+        least: inclusive lower bound.
+        most: inclusive upper bound.
+        choices: the allowed texts; None: any.
+        read: raises an `InvalidArgument` for an invalid text.
+        when: another setting and the value of it that this one needs; None: it always applies.
     """
 
     name: str
@@ -52,10 +52,10 @@ class Setting:
     when: tuple[str, str] | None = None
 
     def check(self, value: Any) -> None:
-        """Refuse a number out of range, or a text that is none of the setting's.
+        """Check a value.
 
         Raises:
-            InvalidArgument: names the setting and its range.
+            InvalidArgument: it is out of range, or not one of the choices.
         """
         if self.choices is not None and value not in self.choices:
             raise UnknownName(self.name.replace("_", " "), str(value), self.choices)
@@ -77,12 +77,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the list.
+    """An entry of the list.
 
     Attributes:
         place: of the class, as `module:Class`.
         settings: the keyword arguments of the class, other than `centre`.
-        packages: those whose version may change a result, beside torch's and numpy's.
+        packages: besides torch and numpy, the packages whose versions may change a result.
     """
 
     place: str
@@ -107,7 +107,7 @@ SIGMA_DECAY = Setting(
 SIGMA_SCHEDULE = Setting(
     "sigma_schedule", "str", "exponential", f"how sigma falls: {_FALLS.format('--sigma-decay')}", "NAME", read=read_schedule
 )
-SIGMA_LR = Setting("sigma_lr", "float", 0.1, "learning rate of the sigmas, one of each coordinate", "LR", above=0)
+SIGMA_LR = Setting("sigma_lr", "float", 0.1, "learning rate of the sigmas", "LR", above=0)
 LR = Setting("lr", "float", 0.2, "learning rate of the centre", "LR", above=0)
 LR_DECAY = Setting(
     *("lr_decay", "float", 0.995, "factor on the learning rate after each generation, down to 0.001", "F"),
@@ -118,8 +118,12 @@ LR_DECAY = Setting(
 LR_SCHEDULE = Setting(
     "lr_schedule", "str", "exponential", f"how the learning rate falls: {_FALLS.format('--lr-decay')}", "NAME", read=read_schedule
 )
-OPTIMIZER = Setting("optimizer", "str", "sgd", "what makes a step of the estimated gradient", "NAME", choices=("sgd", "adam", "clipup"))
-WEIGHT_DECAY = Setting("weight_decay", "float", 0.0, "so many times the centre is taken from the gradient", "F", least=0)
+OPTIMIZER = Setting(
+    "optimizer", "str", "sgd", "optimiser that turns the estimated gradient into a step", "NAME", choices=("sgd", "adam", "clipup")
+)
+WEIGHT_DECAY = Setting(
+    "weight_decay", "float", 0.0, "weight decay: this factor times the centre is subtracted from the gradient", "F", least=0
+)
 ANTITHETIC = Setting("antithetic", "bool", True, "draw perturbations in mirrored pairs")
 MU = Setting(
     "mu",
@@ -149,12 +153,12 @@ STRATEGIES: dict[str, Entry] = {
     "elite": Entry("nchl.strategies.elite:Elite", (SIGMA, SIGMA_DECAY, SIGMA_SCHEDULE, MU)),
 }
 
-# Strategies of evosax, whose names stand in no list of ours.
+# The strategies of evosax; their names are looked up in evosax itself.
 EVOSAX = "evosax:"
 _OF_EVOSAX = tuple(replace(each, default=None) for each in (SIGMA, LR, OPTIMIZER))
 _PACKAGES_OF_EVOSAX = ("evosax", "jax", "jaxlib")
 
-# Kind of population -> its class: what `describe` gives is made again by `population_from`.
+# Kind of population -> its class, for `population_from`.
 _POPULATIONS = {
     "gaussian": "nchl.strategies.population:GaussianPopulation",
     "adapted": "nchl.strategies.lm_ma_es:AdaptedPopulation",
@@ -163,7 +167,7 @@ _POPULATIONS = {
 
 
 def settings(name: str) -> dict[str, Any]:
-    """The settings that a strategy takes, with their defaults; what is not among them has no meaning for it.
+    """The settings of a strategy, with their defaults.
 
     Raises:
         UnknownName: there is no such strategy.
@@ -172,7 +176,7 @@ def settings(name: str) -> dict[str, Any]:
 
 
 def settings_of(name: str) -> tuple[Setting, ...]:
-    """The settings that a strategy may take; of one that is in no list they have no defaults, and it refuses those that it lacks."""
+    """The settings that a strategy may take. Without an entry they have no defaults, and the strategy refuses those it does not take."""
     if name in STRATEGIES:
         return STRATEGIES[name].settings
     if name.startswith(EVOSAX):
@@ -183,7 +187,7 @@ def settings_of(name: str) -> tuple[Setting, ...]:
 
 
 def packages(name: str) -> tuple[str, ...]:
-    """The packages whose version may change a result of a strategy, beside torch's and numpy's."""
+    """Besides torch and numpy, the packages whose versions may change a result of a strategy."""
     return _PACKAGES_OF_EVOSAX if name.startswith(EVOSAX) else STRATEGIES[name].packages if name in STRATEGIES else ()
 
 
@@ -193,7 +197,7 @@ def population_kinds() -> tuple[str, ...]:
 
 
 def all_settings() -> dict[str, dict[str, Setting]]:
-    """Name of each setting of any strategy -> the strategies that take it -> their version of it, in the order of the list."""
+    """Name of a setting -> strategies that take it -> their version of it, in the order of the list."""
     found: dict[str, dict[str, Setting]] = {}
     for name, entry in STRATEGIES.items():
         for each in entry.settings:
@@ -209,18 +213,18 @@ def make(name: str, size: int, population: int, seed: int, *, centre: Any = "nor
         size: numbers in a vector.
         population: individuals per generation.
         seed: seed of the run.
-        centre: where to begin: `"normal"`, `"zeros"`, `"uniform"`, or a vector (size,).
+        centre: initial centre: `"normal"`, `"zeros"`, `"uniform"`, or a vector (size,).
         given: settings of that strategy, see `settings(name)`.
 
     Raises:
         UnknownName: there is no such strategy.
-        InvalidArgument: a setting that this strategy does not have, or a value that it cannot use.
+        InvalidArgument: an unknown setting, or an invalid value.
     """
     known = settings(name)
     unknown = [setting for setting in given if setting not in known]
     if unknown:
         others = sorted(other for other in STRATEGIES if all(setting in settings(other) for setting in unknown))
-        hint = f"; {' and '.join(others)} would take it" if others else ""
+        hint = f"; it applies to {' and '.join(others)}" if others else ""
         hint = "; use sep-cma-es, which learns the variances only" if "diagonal" in unknown else hint
         raise InvalidArgument(f"{name} has no setting {', '.join(map(repr, unknown))}{hint}; its settings are {', '.join(known)}")
     if name.startswith(EVOSAX):
@@ -235,13 +239,13 @@ def make(name: str, size: int, population: int, seed: int, *, centre: Any = "nor
 
 
 def idle(name: str, values: Mapping[str, Any]) -> list[str]:
-    """The settings of a strategy that have no meaning under the values of its others."""
+    """The settings of a strategy that do not apply under the values of its others."""
     known = STRATEGIES[name].settings if name in STRATEGIES else ()
     return [each.name for each in known if each.when is not None and values.get(each.when[0]) != each.when[1]]
 
 
 def no_meaning_for(name: str, setting: str, values: Mapping[str, Any]) -> str:
-    """The message for a setting that was given although another one takes its meaning."""
+    """The message for a setting that does not apply because of another one."""
     about = next(each for each in _find(name).settings if each.name == setting)
     assert about.when is not None
     other, wanted = about.when
@@ -250,10 +254,10 @@ def no_meaning_for(name: str, setting: str, values: Mapping[str, Any]) -> str:
 
 
 def population_from(description: Mapping[str, Any]) -> Population:
-    """The population whose `describe()` this is, for example in another process.
+    """The population of a description by `Population.describe`, for example in another process.
 
     Raises:
-        UnknownName: no population is of this kind.
+        UnknownName: an unknown kind of population.
     """
     kind = str(description.get("kind"))
     if kind not in _POPULATIONS:

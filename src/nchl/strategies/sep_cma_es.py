@@ -1,4 +1,4 @@
-"""Separable CMA-ES: a step size and one variance for each coordinate (Ros & Hansen, PPSN 2008; the library `cma`, see `cma_library`)."""
+"""Separable CMA-ES: a step size and a variance for each coordinate (Ros & Hansen, PPSN 2008; the library `cma`, see `cma_library`)."""
 
 from __future__ import annotations
 

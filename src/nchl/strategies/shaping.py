@@ -1,4 +1,4 @@
-"""What a strategy sees of fitness: ranks. Ties and failures are decided here, once, for every strategy.
+"""Fitness shaping: ranks, with ties and failures treated alike for every strategy.
 
 - `order`: rows from best to worst; a score that is not finite comes last.
 - `average_ranks`: 0 for the worst; equal scores share the mean of their ranks; all failures share the lowest.
@@ -6,7 +6,7 @@
 - `half_ranks`: `r_i / (P - 1) - 1/2`, between -1/2 and 1/2; all tied: zeros.
 - `shared`: the value of each rank from a table, best first; equal scores share the mean of theirs.
 
-Each depends on the order of the scores only, so any order-preserving change of fitness leaves it as it is, bit by bit.
+Each depends on the order of the scores only: monotone transformations of fitness change no bit.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ def average_ranks(scores: Float[np.ndarray, " population"]) -> Float[np.ndarray,
 def centred_ranks(scores: Float[np.ndarray, " population"]) -> Float[np.ndarray, " population"]:
     """Ranks with mean 0 and standard deviation 1; zeros where all scores are tied.
 
-    Without averaging, equal scores (CartPole ends at 500 for everyone who balances) would push the search
-    along the order in which the rows happen to stand.
+    Without averaged ranks, equal scores (CartPole's best is 500) would move the search along the order of the rows.
     """
     centred = average_ranks(scores) - (len(scores) - 1) / 2  # halves of integers: exact
     spread = np.sqrt(np.mean(centred * centred))
@@ -45,7 +44,7 @@ def half_ranks(scores: Float[np.ndarray, " population"]) -> Float[np.ndarray, " 
 
 
 def shared(values: Float[np.ndarray, " population"], scores: Float[np.ndarray, " population"]) -> Float[np.ndarray, " population"]:
-    """Of a table with one value for each rank, best first, the value of each row; equal scores share the mean of theirs."""
+    """The value of each row, from a table with one value per rank, best first; equal scores share the mean of their values."""
     _, group, sizes = np.unique(-_with_failures_last(scores), return_inverse=True, return_counts=True)
     begins = np.cumsum(sizes) - sizes
     means: Float[np.ndarray, " groups"] = np.add.reduceat(values, begins) / sizes

@@ -1,4 +1,4 @@
-"""SNES: the natural gradient of a Gaussian with a sigma of its own for each coordinate.
+"""SNES: the natural gradient of a Gaussian with a sigma for each coordinate.
 
     u_k   = max(0, ln(P/2 + 1) - ln k) / sum_j max(0, ln(P/2 + 1) - ln j) - 1/P      of the k-th best; equal scores share their mean
     theta <- theta + sigma sum_i u_i noise_i

@@ -1,7 +1,7 @@
-"""A user's strategy is tried before a run begins: four generations with made-up scores show what would go wrong in the middle of one.
+"""Checks a user's strategy before a run begins, in four generations with random scores.
 
-Tried are the shape of what it asks for, that nothing but its arguments and the scores decides what it does, that a population handed out
-stays as it was, and that its state holds all that it has learnt.
+Checked are the shape of its populations, that its arguments and the scores alone decide them, that `tell` does not change a population
+that `ask` has returned, and that its state is complete.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from nchl.strategies.population import Population
 from nchl.strategies.registry import population_kinds
 
 GENERATIONS = 4
-_ENDS = 2  # rows looked at, at each end
+_ENDS = 2  # rows compared, at each end
 
 
 def check_strategy(make: Callable[[], Strategy], place: str) -> None:
-    """Try a strategy.
+    """Check a strategy.
 
     Args:
-        make: gives a new one each time, with equal arguments.
-        place: what the errors call it.
+        make: returns a new strategy, with equal arguments at each call.
+        place: its name in errors.
 
     Raises:
-        InvalidArgument: it asks for the wrong shape, draws from elsewhere, changes what it has handed out, or forgets; says which.
+        InvalidArgument: one of the checks fails; says which.
     """
     one, other = make(), make()
     if one is other:
@@ -43,21 +43,20 @@ def check_strategy(make: Callable[[], Strategy], place: str) -> None:
         before = _rows(asked)
         if not np.array_equal(before, _rows(other.ask())):
             raise InvalidArgument(
-                f"{place}: two of it with the same arguments and scores ask for different individuals in generation {generation + 1}; "
+                f"{place}: two instances with the same arguments and scores return different individuals in generation {generation + 1}; "
                 "draw noise from nchl.seeds.generator(self.seed, nchl.seeds.Purpose.NOISE, self.generation, row)"
             )
         if restored is not None and not np.array_equal(before, _rows(restored.ask())):
             raise InvalidArgument(
-                f"{place}: restored from its state it asks for other individuals, so a run could not be resumed; "
-                "what it learns beyond centre, sigma and lr goes into _state and _restore"
+                f"{place}: restored from its state it returns other individuals, so a run could not be resumed; "
+                "save all that it learns beyond centre, sigma and lr in _state and _restore"
             )
         told = scores.normal(size=one.population)
         for each in (one, other) if restored is None else (one, other, restored):
             each.tell(told)
         if not np.array_equal(before, _rows(asked)):
             raise InvalidArgument(
-                f"{place}: _tell has changed the population that _ask had handed out: it keeps a reference to an array of it and writes "
-                "into that; make a new array instead"
+                f"{place}: _tell has changed the population that _ask had returned: it writes into an array of it; make a new array instead"
             )
         if restored is None:
             restored = make()

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 import nchl
-from nchl.chance import seeded
 from nchl.errors import CheckpointError, InvalidArgument, ShapeError, UnknownName
 from nchl.networks.build import NetworkSpec, build
 from nchl.runs.session.recorder import NOT_RECORDED
 from nchl.runs.store.files import read_tensors, write_tensors
+from nchl.seeded import seeded
 
 MINE = """
 import random

@@ -81,7 +81,7 @@ ASK = "        return self.centre + self.sigma * self.noise()\n"
         (ASK, "        return self.noise()[:, 1:]\n", "expected 6 individuals of 44 numbers from _ask; got 6 of 43"),
         (ASK, "        return self.noise()[1:]\n", "got 5 of 44"),
         (ASK, "        return self.noise()[0]\n", "expected a matrix of numbers from _ask"),
-        (ASK, "        return self.noise() * np.nan\n", "row 0 of what _ask gave is not finite"),
+        (ASK, "        return self.noise() * np.nan\n", "row 0 of the array from _ask is not finite"),
         (ASK, "        return list(self.noise())\n", "expected a population from _ask, or an array (6, 44); got list"),
         (ASK, "        return np.random.default_rng().normal(size=(6, self.size))\n", "nchl.seeds.generator"),
         (CENTRE, "        self.centre += self.moved\n        self.centre[:] = 0\n", "make a new one"),
@@ -115,7 +115,7 @@ def test_a_population_that_is_written_into_is_found(file: Path) -> None:
     file.write_text(
         text.replace("import Strategy", "import MatrixPopulation, Strategy").replace(CENTRE, CENTRE + "        self.kept[:] = 1\n")
     )
-    with pytest.raises(InvalidArgument, match="_tell has changed the population that _ask had handed out"):
+    with pytest.raises(InvalidArgument, match="_tell has changed the population that _ask had returned"):
         nchl.evolution("CartPole-v1", **SMALL, strategy=f"{file}:Mine")
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nchl.chance import seeded
 from nchl.errors import NchlError, OrderError
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.contract.trial import Trial, begin, live, same
+from nchl.seeded import seeded
 
 
 def check_outputs(trial: Trial) -> None:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from nchl.chance import seeded
 from nchl.errors import InvalidArgument
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.user.copies import has_own_code
+from nchl.seeded import seeded
 from nchl.seeds import Purpose, weights_seed
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
-"""Random draws of a user's code under a seed of ours: the global generators of torch, numpy and Python are forked around it.
+"""Seeds for user code that draws from the global generators of torch, NumPy and Python; they are restored afterwards.
 
-A user's function writes `nn.Linear(4, 2)`, which draws from torch's global generator. Inside `seeded` that generator begins at
-a given seed, so that the same function draws the same numbers in every process; outside, nothing has changed.
+For example, `nn.Linear(4, 2)` draws from torch's global generator. Inside `seeded` a function draws the same numbers in every process.
 """
 
 from __future__ import annotations
@@ -13,20 +12,20 @@ from collections.abc import Iterator
 
 import numpy as np
 
-# The generators are the process's: two threads inside at once would draw from each other's stream and restore it.
+# The generators are global: two threads inside at once would draw from each other's stream.
 _one_at_a_time = threading.RLock()
 
 
 @contextlib.contextmanager
 def seeded(seed: int, *, with_torch: bool = True) -> Iterator[None]:
-    """Let everything inside draw from global generators that begin at `seed`; afterwards they are as before.
+    """Inside, the global generators begin at `seed`; afterwards they are as before.
 
     Args:
         seed: in [0, 2**63); for example `nchl.seeds.weights_seed`.
-        with_torch: False where nothing inside can draw from torch, which then need not be loaded.
+        with_torch: False if nothing inside draws from torch, which then is not imported.
     """
     with _one_at_a_time:
-        held = random.getstate(), np.random.get_state()  # noqa: NPY002  the global generators are what this is about
+        held = random.getstate(), np.random.get_state()  # noqa: NPY002  global generators on purpose
         try:
             with _fork_rng_of_torch(seed) if with_torch else contextlib.nullcontext():
                 random.seed(seed)
