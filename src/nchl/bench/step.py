@@ -1,4 +1,4 @@
-"""What one step of a population costs, beside the naive code and the speed of the memory.
+"""Microseconds per individual and step of each rule, beside the naive code and a pass over the memory.
 
 The yardstick is one in-place pass over as many weights as the population has: no step that changes its weights can be faster.
 """

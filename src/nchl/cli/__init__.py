@@ -1,8 +1,8 @@
-"""The command line: the only place that prints, and one file per verb.
+"""The command line: one module per verb in `nchl.cli.verbs`. Only this package prints.
 
-A verb is a module with three functions: `add_arguments(parser)`, `run(args) -> dict` and `text(result) -> str`. What `run`
-returns is what `--json` prints; `text` says the same to a person. A verb with verbs of its own has `dispatch(words)` instead.
-Nothing is imported before the verb that needs it is known, so that `nchl --help` waits for neither torch nor numpy.
+A verb has three functions: `add_arguments(parser)`, `run(args) -> dict`, whose result `--json` prints, and `text(result) -> str`, the same
+for people. A verb with verbs of its own has `dispatch(words)` instead. A verb's module is imported when it is called, so that
+`nchl --help` needs neither torch nor numpy.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ INTERRUPTED, TERMINATED, MISTAKE = 130, 143, 2
 
 
 class Verb(NamedTuple):
-    """Where a verb lives and the line that `nchl --help` shows of it."""
+    """The module of a verb, and its line in `nchl --help`."""
 
     module: str
     help: str
@@ -36,9 +36,9 @@ class Verb(NamedTuple):
 
 VERBS = {
     "evolve": Verb("nchl.cli.verbs.evolve", "evolve a network on a task"),
-    "resume": Verb("nchl.cli.verbs.resume", "go on with a run that was stopped or killed"),
-    "evaluate": Verb("nchl.cli.verbs.evaluate", "play unseen episodes with what a run has found"),
-    "film": Verb("nchl.cli.verbs.film", "film what a run has found, on an unseen episode"),
+    "resume": Verb("nchl.cli.verbs.resume", "continue a run that was stopped or killed"),
+    "evaluate": Verb("nchl.cli.verbs.evaluate", "evaluate a run's result on unseen episodes"),
+    "film": Verb("nchl.cli.verbs.film", "film a run's result in an unseen episode"),
     "report": Verb("nchl.cli.verbs.report", "make a page of a run, with one lifetime under the microscope"),
     "compare": Verb("nchl.cli.verbs.compare", "compare groups of runs, with intervals and tests"),
     "adapt": Verb("nchl.cli.verbs.adapt", "break the body, the senses or the network, and measure the recovery"),
@@ -47,7 +47,7 @@ VERBS = {
     "tasks": Verb("nchl.cli.verbs.tasks", "list the tasks that this machine can run"),
     "zoo": Verb("nchl.cli.verbs.zoo", "list the evolved individuals that ship with nchl, used as zoo:NAME"),
     "presets": Verb("nchl.cli.verbs.presets", "list the published settings, each with its source"),
-    "doctor": Verb("nchl.cli.verbs.doctor", "say what this machine has, and what to do about what it lacks"),
+    "doctor": Verb("nchl.cli.verbs.doctor", "check this machine and the installed packages"),
     "softhebb": Verb("nchl.cli.verbs.softhebb", "train a convolutional classifier that learns without feedback"),
     "bench": Verb("nchl.cli.verbs.bench", "measure the speed on this machine"),
 }
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_waiting_policy()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        _say_what_is_cut()
+        _report_budget()
         return _dispatch(words)
     except NchlError as error:
         print(f"nchl: {harmless(str(error))}", file=sys.stderr)
@@ -82,12 +82,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("nchl: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except SystemExit as leaving:  # argparse has shown a help text
+    except SystemExit as leaving:  # argparse has printed a help text
         return leaving.code if isinstance(leaving.code, int) else 0
 
 
 def _is_lack_of_memory(error: BaseException) -> bool:
-    """Python's own error, or torch's, which is a RuntimeError that says so."""
+    """Whether it is Python's MemoryError, or torch's RuntimeError with such a text."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text
 
@@ -95,19 +95,19 @@ def _is_lack_of_memory(error: BaseException) -> bool:
 def set_waiting_policy() -> None:
     """Make idle OpenMP threads wait briefly instead of spinning, unless the user has chosen otherwise.
 
-    Threads that spin between two steps of the network take the cores from the simulator. The variables are read when
-    torch is imported, so this must come first.
+    Threads that spin between two steps of the network take cores from the simulator. torch reads the variables when it is imported,
+    so this must come first.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 
 
-def _say_what_is_cut() -> None:
-    """Where the environment cuts budgets, every command says so: a real run must never be cut unnoticed."""
+def _report_budget() -> None:
+    """Print a line if an environment variable cuts budgets, so that no real run is cut unnoticed."""
     line = docs_budget.notice()
     if line is not None:
         print(f"nchl: {line}", file=sys.stderr)
-        warnings.simplefilter("ignore", docs_budget.BudgetCut)  # it is said
+        warnings.simplefilter("ignore", docs_budget.BudgetCut)  # the line above says it
 
 
 def _dispatch(words: list[str]) -> int:
@@ -139,17 +139,17 @@ def run_verb(module: ModuleType, program: str, summary: str, words: list[str]) -
     return int(module.exit_code(result)) if hasattr(module, "exit_code") else 0
 
 
-# What a terminal obeys instead of showing it; a name in a file of somebody else's may hold such characters.
+# Control characters, which could change the terminal; names in files of other people may hold them.
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), *range(0xD800, 0xE000)) if code not in (9, 10)}
 
 
 def harmless(text: str) -> str:
-    """The text with control characters spelt out, and with them what stands for bytes that are no text."""
+    """The text with control characters, and characters for undecodable bytes, as escapes."""
     return text.translate(_CONTROL)
 
 
 def show(text: str) -> None:
-    """Print a result. A reader that has seen enough, such as `head`, or a terminal that is gone, is no mistake."""
+    """Print a result. It is no error if the reader, such as `head`, or the terminal has closed the output."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
         print(harmless(text).encode(encoding, "backslashreplace").decode(encoding), flush=True)
@@ -160,7 +160,7 @@ def show(text: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """The same for JSON, which has no words for NaN and infinity: they become null."""
+    """The value for JSON, where NaN and infinity become null."""
     if isinstance(value, dict):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -180,7 +180,7 @@ def overview() -> str:
             "",
             *lines,
             "",
-            "`nchl VERB --help` explains one of them. Start here:",
+            "`nchl VERB --help` lists the options of a verb. Start here:",
             f"  {FIRST}",
         ]
     )

@@ -1,4 +1,4 @@
-"""The questions that `nchl doctor` asks of a machine; each function answers one topic with a list of findings."""
+"""The checks of `nchl doctor`; each function returns the findings on one topic."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GOOD, POOR, ABSENT = "ok", "note", "missing"
 _SECONDS_FOR_AN_IMPORT = 120
 _SHORT_SPIN = 1_000_000  # turns of an idle loop: some milliseconds
 
-# Extra of pyproject.toml -> the distributions that it brings, and what they are for.
+# Extra of pyproject.toml -> its purpose, and its distributions.
 EXTRAS = {
     "sim": (
         "evolving on simulators",
@@ -36,7 +36,7 @@ EXTRAS = {
 
 
 class Finding(NamedTuple):
-    """One thing looked at: its state (`ok`, `note` or `missing`), what was found, and what to do (empty: nothing)."""
+    """The result of one check: its state (`ok`, `note` or `missing`), what was found, and advice, which may be empty."""
 
     topic: str
     name: str
@@ -60,7 +60,7 @@ def processor() -> list[Finding]:
 
 
 def threads() -> list[Finding]:
-    """How many threads torch uses, and how they wait between two steps."""
+    """The number of torch's threads, and how they wait between two steps."""
     import torch
 
     topic = "torch"
@@ -68,13 +68,13 @@ def threads() -> list[Finding]:
     if policy:
         waiting = Finding(topic, "OpenMP waiting", GOOD, f"OMP_WAIT_POLICY={policy}, from the environment")
     elif spin and spin.isdigit() and int(spin) <= _SHORT_SPIN:
-        waiting = Finding(topic, "OpenMP waiting", GOOD, f"short (GOMP_SPINCOUNT={spin}), so that the simulator gets the cores")
+        waiting = Finding(topic, "OpenMP waiting", GOOD, f"short (GOMP_SPINCOUNT={spin}), which leaves the cores to the simulator")
     else:
         waiting = Finding(
             topic,
             "OpenMP waiting",
             POOR,
-            f"GOMP_SPINCOUNT={spin}: idle threads keep the cores from the simulator",
+            f"GOMP_SPINCOUNT={spin}: idle threads take cores from the simulator",
             "unset it, or set GOMP_SPINCOUNT=30000",
         )
     wanted = os.environ.get("OMP_NUM_THREADS")
@@ -164,7 +164,7 @@ def _cache(topic: str) -> Finding:
     if not problem:
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.exists() else 0
         return Finding(topic, name, GOOD, f"{folder} ({size / 2**20:.0f} MB)")
-    return Finding(topic, name, POOR, f"{problem}, so every process compiles anew", "set NCHL_CACHE to a folder that is yours alone")
+    return Finding(topic, name, POOR, f"{problem}, so every process compiles anew", "set NCHL_CACHE to a folder of your own")
 
 
 def _said_elsewhere(program: str) -> str | None:

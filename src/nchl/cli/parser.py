@@ -1,8 +1,7 @@
-"""An argument parser that says what was meant: mistakes are `NchlError`s with a suggestion, never a screen of usage.
+"""The argument parser of the verbs. A mistake is an `NchlError` with a suggestion, not a screen of usage.
 
-Options that stand for the fields of a config dataclass are made from the dataclass, so that the command line, its help
-and the run's record cannot drift apart. They default to nothing at all: only what the user gave is in the namespace,
-and so an option that has no meaning for the chosen network can be told from one that was never given.
+The options of a config dataclass are made from its fields, so that the command line, its help and the record of a run agree. Their
+defaults are suppressed: the namespace holds the given options alone, so that an option that does not apply can be refused if it was given.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Descriptions as they are written, and room for long options."""
+    """Keeps the line breaks of descriptions, and leaves room for long options."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=36, width=min(shutil.get_terminal_size().columns, 120) - 2)
@@ -41,26 +40,26 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        """Turn argparse's own complaints into an error that the command line shows in one line."""
+        """Raise argparse's messages as an error, which the command line prints in one line."""
         raise InvalidArgument(f"{message} (see: {self.prog} --help)")
 
     def format_help(self) -> str:
-        """The help, with a first line that names the arguments and not each of the options."""
+        """The help; its usage line names the arguments but not each option."""
         words = [action.metavar or action.dest for action in self._actions if not action.option_strings]
         self.usage = " ".join([self.prog.replace("%", "%%"), *(str(word).replace("%", "%%") for word in words), "[options]"])
         return super().format_help()
 
     def add_json(self) -> None:
-        """Add `--json`, unless the verb has defined it already."""
+        """Add `--json`, unless the verb has defined it."""
         if "--json" not in self._option_string_actions:
             self.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
     def options(self) -> list[str]:
-        """All long options that this parser knows."""
+        """All long options."""
         return [option for option in self._option_string_actions if option.startswith("--")]
 
     def parse_words(self, words: Sequence[str]) -> argparse.Namespace:
-        """Parse, and say which option was probably meant by one that does not exist."""
+        """Parse; the error for an unknown option suggests the nearest one."""
         args, rest = self.parse_known_args(list(words))
         for word in rest:
             if word.startswith("--"):
@@ -75,7 +74,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def one_of(kind: str, choices: Iterable[str]) -> Callable[[str], str]:
-    """A converter that accepts the given words only and otherwise offers the nearest."""
+    """A converter that accepts the given words only; its error suggests the nearest."""
     known = list(choices)
 
     def convert(word: str) -> str:
@@ -87,7 +86,7 @@ def one_of(kind: str, choices: Iterable[str]) -> Callable[[str], str]:
 
 
 def whole_number(word: str) -> int:
-    """An integer, or a message that a person understands (`1_000` and `1e3` are not integers in Python)."""
+    """An integer, with a clear message for others."""
     try:
         return int(word)
     except ValueError:
@@ -95,7 +94,7 @@ def whole_number(word: str) -> int:
 
 
 def one_of_several(word: str) -> int:
-    """An integer of a list, which takes in every word up to the next option."""
+    """An integer of a list; a list takes every word up to the next option."""
     try:
         return int(word)
     except ValueError:
@@ -111,7 +110,7 @@ def number(word: str) -> float:
 
 
 def at_least(least: float, kind: type[int] | type[float] = int, *, most: float = math.inf) -> Callable[[str], Any]:
-    """A converter that takes finite numbers in a range only; NaN is in none."""
+    """A converter for finite numbers in a range."""
 
     def convert(word: str) -> int | float:
         value = whole_number(word) if kind is int else number(word)
@@ -124,14 +123,14 @@ def at_least(least: float, kind: type[int] | type[float] = int, *, most: float =
 
 
 def _place(word: str) -> str:
-    """The place of something in a module or file."""
+    """MODULE:NAME or FILE.py:NAME."""
     name = word.rpartition(":")
     if not (name[0] and name[2]):
         raise argparse.ArgumentTypeError(f"expected MODULE:NAME or FILE.py:NAME, got {word!r}")
     return word
 
 
-_SHORT_LIST = 4  # longer lists of choices stand in the help's sentence instead of the usage
+_SHORT_LIST = 4  # longer lists of choices are part of the help's sentence instead
 _CONVERTERS: dict[str, Callable[[str], Any]] = {
     "int": whole_number,
     "ints": one_of_several,
@@ -145,47 +144,47 @@ _CONVERTERS: dict[str, Callable[[str], Any]] = {
 
 
 def add_result_options(parser: argparse.ArgumentParser) -> None:
-    """Which result of a run to play, on which unseen starts, in which simulator."""
-    parser.add_argument("--seed", type=at_least(0), default=10000, metavar="SEED", help="of the starts (default: 10000)")
+    """Add --seed, --which, --simulator and --rule."""
+    parser.add_argument("--seed", type=at_least(0), default=10000, metavar="SEED", help="seed of the starts (default: 10000)")
     parser.add_argument(
         "--which",
         type=one_of("result of a run", ("best", "centre")),
         default="best",
         metavar="best|centre",
-        help="the best individual, or the mean that the search has reached (default: best)",
+        help="the best individual, or the centre of the search (default: best)",
     )
     parser.add_argument(
         "--simulator",
         action=Once,
         type=one_of("simulator", CHOICES),
         metavar="|".join(CHOICES),
-        help="another simulator than the run's own",
+        help="simulator (default: the run's own)",
     )
     add_rule_option(parser)
 
 
 def add_perturb_option(parser: argparse.ArgumentParser) -> None:
-    """What goes wrong in each episode."""
+    """Add --perturb."""
     parser.add_argument(
         "--perturb",
         action="append",
         metavar="SPEC",
-        help="what goes wrong in each episode, for example motor:3=0@500; may be given several times; none: nothing (default: as in "
+        help="a perturbation of each episode, for example motor:3=0@500; may be given several times; none: no perturbation (default: as in "
         "training)",
     )
 
 
 def add_rule_option(parser: argparse.ArgumentParser) -> None:
-    """Another rule than the run's own."""
+    """Add --rule."""
     parser.add_argument(
         "--rule",
         metavar="FILE.py:NAME",
-        help="play with another rule than the run's own, on purpose (which runs that file); nothing is then stored with the run",
+        help="use another rule than the run's own (this runs the file); nothing is then stored with the run",
     )
 
 
 def add_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:
-    """Add the options of a config dataclass under their headings; those that are not given leave no trace."""
+    """Add the options of a config dataclass under their headings, with suppressed defaults."""
     groups: dict[str, Any] = {}
     for option in options:
         if option.group not in groups:
@@ -194,7 +193,7 @@ def add_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> N
 
 
 def given(args: argparse.Namespace, options: Iterable[Option]) -> dict[str, Any]:
-    """The options that the user gave, by field name, and no others."""
+    """The options that the user gave, by field name."""
     names = {option.name for option in options}
     return {name: value for name, value in vars(args).items() if name in names and value is not None}
 
@@ -202,7 +201,7 @@ def given(args: argparse.Namespace, options: Iterable[Option]) -> dict[str, Any]
 def _add_option(group: Any, option: Option) -> None:
     text = option_help(option)
     if option.kind == "bool":
-        # Both forms exist, because either may be needed to override a preset.
+        # Both forms exist: either may be needed to override a preset.
         group.add_argument(option.flag, dest=option.name, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
         return
     more: dict[str, Any] = {"nargs": "*" if option.kind == "ints" else "+" if option.kind in ("texts", "settings") else None}
@@ -224,10 +223,10 @@ def _add_option(group: Any, option: Option) -> None:
 
 
 class Once(argparse.Action):
-    """An option that takes one value: two different ones are an error, not the last of the two."""
+    """An option with one value; two different values are an error."""
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None) -> None:
-        """Keep the value."""
+        """Store the value."""
         given: set[Any] = vars(namespace).setdefault("_given_once", set())
         before = getattr(namespace, self.dest, None)
         if self.dest in given and before != values:
@@ -237,10 +236,10 @@ class Once(argparse.Action):
 
 
 class _Settings(argparse.Action):
-    """Words KEY=VALUE, in one option or several, as one mapping."""
+    """Words KEY=VALUE, from one option or several, as one mapping."""
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None) -> None:
-        """Add these to those before."""
+        """Add the words to earlier ones."""
         from nchl.runs.settings.environment_options import read
 
         words = [*vars(namespace).get("_words_of_settings", []), *values]
@@ -249,7 +248,7 @@ class _Settings(argparse.Action):
 
 
 def option_help(option: Option) -> str:
-    """The sentence of one option with its default and, where it is not for all, the networks or strategies it is for."""
+    """The help of an option: its sentence, its default and, if it does not apply to all, its networks or strategies."""
     text = option.help
     if option.default not in (None, ()) and "(default" not in text:
         text += f" (default: {setting(option.default)})"

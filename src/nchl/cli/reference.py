@@ -1,6 +1,6 @@
-"""The command line's reference page, made from the parsers themselves: `python -m nchl.cli.reference > docs/cli.md`.
+"""Generates the reference page of the command line from the parsers: `python -m nchl.cli.reference > docs/cli.md`.
 
-A test compares the page with what this module makes, so that the documentation cannot say anything but `--help`.
+A test compares the page with this module's output, so that the documentation agrees with `--help`.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ Every command is `nchl VERB ...`. Results go to stdout, progress and errors to s
 | --- | --- |
 | 0 | done |
 | 1 | some runs of a sweep have failed; the others are done |
-| 2 | a mistake in what was asked; one or two lines on stderr say what to write instead |
-| 129 | stopped by SIGHUP, as a terminal that is closed sends; the run can be resumed |
+| 2 | a mistake in the command; one or two lines on stderr say what to write instead |
+| 129 | stopped by SIGHUP, for example from a closed terminal; the run can be resumed |
 | 130 | stopped by Ctrl-C; the run can be resumed |
-| 143 | stopped by SIGTERM, as a cluster's scheduler sends; the run can be resumed |
+| 143 | stopped by SIGTERM, for example from a cluster's scheduler; the run can be resumed |
 
-`--network FILE.py:NAME` and `--rule FILE.py:NAME` run the code of that file, and a task `module:Id` imports that module. Nothing else
-that nchl reads is ever executed.
+`--network FILE.py:NAME` and `--rule FILE.py:NAME` run the code of that file, and a task `module:Id` imports that module. No other
+file that nchl reads is executed.
 
-`NCHL_DOCS_BUDGET=small` in the environment is for trying out the commands of this documentation, as its tests do. It cuts
-every command to at most {limits}.
-Each command then says so on stderr, Python code gets a warning, and `config.json` holds the budgets that a run really had.
+The environment variable `NCHL_DOCS_BUDGET=small` is for trying the commands of this documentation, as its tests do. It limits
+every command to {limits}.
+Each command then says so on stderr, Python code gets a warning, and `config.json` holds the actual budgets.
 """
 
 

@@ -1,4 +1,4 @@
-"""The last words of `nchl evolve` and `nchl resume`: how the run ended, where it is, and what to do next."""
+"""The result of `nchl evolve` and `nchl resume`: why the run ended, its folder, and the next commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def result(ended: RunResult) -> dict[str, Any]:
-    """What `--json` prints: the summary, the folder and, where the run can be resumed, the command; `controls`: whether it has any."""
+    """The result for `--json`: the summary, the folder, the command to resume it (None after its end), and whether it has controls."""
     resume = None if ended.reason is not None else f"nchl resume {shlex.quote(str(ended.folder))}"
     from nchl.runs.store.folder import RunFolder
 
@@ -26,7 +26,7 @@ def exit_code(result: dict[str, Any]) -> int:
 
 
 def text(result: dict[str, Any]) -> str:
-    """Three short paragraphs for a person."""
+    """The result in three short paragraphs."""
     plural = "" if result["generations"] == 1 else "s"
     done = f"{result['generations']} generation{plural}, {result['env_steps']:,} environment steps, {duration(result['seconds'])}"
     lines = [f"Stopped: {done}." if result["resume"] else f"Done, {reason(result['reason'])}: {done}."]

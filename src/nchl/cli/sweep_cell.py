@@ -1,6 +1,6 @@
 """One run of a sweep, in a process of its own: `python -m nchl.cli.sweep_cell CORES evolve ...`.
 
-It keeps to its cores, and ends when its input does: then the sweep that began it is gone.
+It uses the given cores only, and ends when its input ends, which is the end of its sweep.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ def main(words: list[str]) -> int:
     from nchl.cli import main as nchl
 
     if hasattr(os, "sched_setaffinity"):
-        with contextlib.suppress(OSError):  # a core that was taken from us meanwhile
+        with contextlib.suppress(OSError):  # a core may no longer be available
             os.sched_setaffinity(0, [int(core) for core in words[0].split(",")])
     threading.Thread(target=_end_with_input, daemon=True).start()
-    sys.argv = ["nchl", *words[1:]]  # what the run's record says began it
+    sys.argv = ["nchl", *words[1:]]  # the command in the run's record
     return nchl(words[1:])
 
 
 def _end_with_input() -> None:
-    """Wait for the end of the input, then have the generation dropped, as a scheduler would; be gone at last."""
+    """Wait for the end of the input, then end the run as a scheduler would: by SIGTERM, and after a while at once."""
     with contextlib.suppress(OSError):
         while os.read(0, 1):
             pass

@@ -53,7 +53,7 @@ def test_mistakes_end_with_a_line_and_code_two(words: list[str], capsys: pytest.
         (["--epoch-head", "3"], "did you mean '--epochs-head'"),
         (["--backprop", "--layerwise"], "--layerwise has no meaning with the method backprop"),
         (["--resume", "somewhere", "--random", "--no-convert"], "leave DATA, --random, --network, --epochs-head, --no-convert, --out out"),
-        (["--allow-other-machine"], "belongs to --resume"),
+        (["--allow-other-machine"], "only applies to --resume"),
     ):
         capsys.readouterr()
         assert main([*words, *more]) == 2

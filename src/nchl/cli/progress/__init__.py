@@ -29,7 +29,7 @@ def say(line: str) -> None:
 
 
 def choose(bars: Callable[[], OnTerminal], lines: Callable[[], Elsewhere]) -> OnTerminal | Elsewhere:
-    """What `bars` makes on a terminal with rich installed, what `lines` makes elsewhere."""
+    """Call `bars` on a terminal with rich installed, `lines` elsewhere."""
     if sys.stderr.isatty():
         try:
             return bars()

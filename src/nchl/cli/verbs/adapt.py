@@ -1,7 +1,7 @@
-"""Break the body, the senses or the network of what runs have found, and measure the recovery.
+"""Break the body, the senses or the network of evolved individuals, and measure the recovery.
 
-Each individual plays unseen episodes intact and perturbed: as evolved, with its plasticity off, and with its weights frozen when the
-perturbation comes. Runs that differ only in their seed are one group. Perturbations come from a suite or one by one:
+Each individual runs unseen episodes, intact and perturbed: as evolved, with plasticity off, and with weights frozen when the
+perturbation begins. Runs that differ only in their seed are one group. Perturbations are given by a suite or one by one:
 
   nchl adapt RUN --perturb lesion:weights=1@100
   nchl adapt RUN [RUN ...] --suite lesions
@@ -22,38 +22,40 @@ from nchl.perturbations.suites import SUITES
 
 
 def add_arguments(parser: Parser) -> None:
-    """The runs, what goes wrong, and how to show it."""
+    """The runs, the perturbations, and the output."""
     parser.add_argument(
         "runs", type=Path, nargs="+", metavar="RUN", help="run folders, folders with some up to two levels deep, or zoo:NAME"
     )
-    what = parser.add_argument_group("what goes wrong")
-    what.add_argument("--suite", action=Once, metavar="NAME|FILE.yaml", help=f"one after the other, those of a suite: {', '.join(SUITES)}")
+    what = parser.add_argument_group("perturbations")
+    what.add_argument(
+        "--suite", action=Once, metavar="NAME|FILE.yaml", help=f"the perturbations of a suite, one after the other: {', '.join(SUITES)}"
+    )
     what.add_argument(
         "--perturb",
         action="append",
         metavar="SPEC",
-        help=f"a perturbation, by itself; may be given several times ('A & B' are two at once): {', '.join(EXAMPLES[:6])}, ...",
+        help=f"a perturbation; may be given several times ('A & B' are two at once): {', '.join(EXAMPLES[:6])}, ...",
     )
-    played = parser.add_argument_group("what is played")
-    played.add_argument("--episodes", type=at_least(1), default=100, metavar="N", help="unseen episodes of each (default: 100)")
+    played = parser.add_argument_group("episodes")
+    played.add_argument("--episodes", type=at_least(1), default=100, metavar="N", help="unseen episodes of each condition (default: 100)")
     played.add_argument(
-        "--seed", type=at_least(0), default=10000, metavar="SEED", help="of the starts and of the bootstrap (default: 10000)"
+        "--seed", type=at_least(0), default=10000, metavar="SEED", help="seed of the starts and of the bootstrap (default: 10000)"
     )
     played.add_argument(
         "--which",
         type=one_of("result of a run", ("best", "centre")),
         default="best",
         metavar="best|centre",
-        help="the best individual, or the mean that the search has reached (default: best)",
+        help="the best individual, or the centre of the search (default: best)",
     )
     played.add_argument(
-        "--simulator", action=Once, metavar="NAME", help="another simulator than the run's own, or than a perturbation needs"
+        "--simulator", action=Once, metavar="NAME", help="simulator (default: the run's own, or the one that a perturbation needs)"
     )
-    played.add_argument("--workers", type=at_least(1), default=1, metavar="N", help="processes that play; results do not depend on them")
-    how = parser.add_argument_group("how it is shown")
+    played.add_argument("--workers", type=at_least(1), default=1, metavar="N", help="processes; results do not depend on their number")
+    how = parser.add_argument_group("output")
     form = how.add_mutually_exclusive_group()
     form.add_argument("--markdown", dest="form", action="store_const", const="markdown", default="text", help="tables in Markdown")
-    form.add_argument("--csv", dest="form", action="store_const", const="csv", help="the rows with every digit")
+    form.add_argument("--csv", dest="form", action="store_const", const="csv", help="the rows with all digits")
     form.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     how.add_argument("--out", type=Path, metavar="DIR", help="also write adaptation.txt, .md, .csv, .json and the figure there")
     how.add_argument(
@@ -65,7 +67,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Play, write, and give what is printed."""
+    """Run the episodes, write files, and return the result."""
     from nchl.report.adaptation import adapt
     from nchl.report.adaptation.tables import render
     from nchl.report.adaptation.written import keep, write
@@ -100,7 +102,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def text(result: dict[str, Any]) -> str:
-    """The tables; around those for a person, what they are about."""
+    """The tables; in plain text also a heading, explanations and notes."""
     if result["_form"] != "text":
         return str(result["_tables"])
     source = f" ({result['source']})" if result["source"] else ""

@@ -4,7 +4,7 @@ For example:
 
     nchl describe nchl 28 128 64 8      an MLP, by its layers
     nchl describe conv-thesis           a convolutional network; or conv-thesis CHANNELS HEIGHT WIDTH OUTPUTS
-    nchl describe mine.py:network --input-shape 3 64 64 --outputs 3     one of your own, for these observations
+    nchl describe mine.py:network --input-shape 3 64 64 --outputs 3     your own, for these observations
     nchl describe halfcheetah           the network of a preset
     nchl describe runs/my-run           the network of a run folder, or of zoo:NAME
 """
@@ -34,7 +34,7 @@ _PICTURES = {"conv-thesis": (3, 64, 64, 3), "conv-hml": (3, 84, 84, 3)}
 
 
 def add_arguments(parser: Parser) -> None:
-    """What to describe, its sizes, and the options that say what a network is."""
+    """The network, its sizes, and its options."""
     parser.add_argument("what", metavar="NETWORK|PRESET|RUN", help=f"{', '.join(NETWORKS)}, FILE.py:NAME, a preset, a run or zoo:NAME")
     parser.add_argument(
         "sizes", nargs="*", default=[], type=whole_number, metavar="N", help="neurons of each layer, from the input to the output"
@@ -44,14 +44,14 @@ def add_arguments(parser: Parser) -> None:
         nargs="+",
         type=whole_number,
         metavar="N",
-        help="one observation, as FILE.py:NAME gets it: CHANNELS HEIGHT WIDTH of a picture, or the length of a vector",
+        help="shape of one observation for FILE.py:NAME: CHANNELS HEIGHT WIDTH of a picture, or the length of a vector",
     )
-    parser.add_argument("--outputs", type=whole_number, metavar="N", help="numbers that the task wants of FILE.py:NAME")
+    parser.add_argument("--outputs", type=whole_number, metavar="N", help="number of outputs of FILE.py:NAME")
     add_options(parser, _OPTIONS)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Build one individual of the network and read off its sizes."""
+    """Build one individual of the network and return its sizes."""
     from nchl.networks.build import build
 
     spec, input_shape, outputs, code = _subject(args.what, _sizes(args), given(args, _OPTIONS))
@@ -89,10 +89,10 @@ def text(result: dict[str, Any]) -> str:
 
 
 def _sizes(args: argparse.Namespace) -> tuple[int, ...]:
-    """The sizes, by place or by option: an observation's shape, and after it the outputs.
+    """The sizes from arguments or options: an observation's shape, then the outputs.
 
     Raises:
-        InvalidArgument: one of the two options without the other, or sizes by place beside them, or options for an MLP.
+        InvalidArgument: one of the two options without the other, sizes beside them, or options for an MLP.
     """
     if args.input_shape is None and args.outputs is None:
         return tuple(args.sizes)
@@ -101,19 +101,19 @@ def _sizes(args: argparse.Namespace) -> tuple[int, ...]:
     if args.input_shape is None or args.outputs is None:
         raise InvalidArgument("--input-shape and --outputs belong together; for example --input-shape 3 64 64 --outputs 3")
     if args.sizes:
-        raise InvalidArgument(f"--input-shape and --outputs say all sizes; leave out {' '.join(map(str, args.sizes))}")
+        raise InvalidArgument(f"--input-shape and --outputs give all sizes; leave out {' '.join(map(str, args.sizes))}")
     return (*args.input_shape, args.outputs)
 
 
 def _subject(what: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple[NetworkSpec, tuple[int, ...], int, Code]:
-    """What to build: its description, the shape of an observation, the number of outputs, and the copy of a user's code in a run."""
+    """The network's description, the shape of an observation, the number of outputs, and the user's code that the run has kept."""
     if what in NETWORKS or ".py:" in what:
         return (*_network(what, sizes, chosen), Code())
     folder = Path(what)
     if what not in PRESETS and zoo.name_of(what) is None and not folder.exists():
         raise UnknownName("network, preset or run folder", what, [*NETWORKS, *PRESETS])
     if sizes or chosen:
-        raise InvalidArgument(f"{what!r} says itself what its network is; leave out sizes and options, or name a network")
+        raise InvalidArgument(f"{what!r} defines its network; leave out sizes and options, or name a network")
     if what in PRESETS:
         return _of_config(EvolveConfig.create(preset=what), Code())
     from nchl.runs.store.folder import RunFolder

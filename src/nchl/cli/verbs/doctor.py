@@ -1,7 +1,6 @@
-"""What this machine has for nchl, and what to do about what it lacks.
+"""Check this machine: processor, torch, compiler, simulators, graphics and packages, with advice on what is missing.
 
-Everything is looked at from outside: simulators are imported in a process of their own, because one that does not fit the
-machine can take the process down with it.
+Simulators are imported in processes of their own, because one that does not fit the machine may crash.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ _MARKS = {checks.GOOD: "ok     ", checks.POOR: "note   ", checks.ABSENT: "missin
 
 
 def add_arguments(parser: Parser) -> None:
-    """The doctor needs no options."""
+    """There are no options."""
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Look at everything and return the findings, in the order in which they are shown."""
+    """Run all checks; the findings are in the order of the output."""
     findings = [finding for look in checks.ALL for finding in look()]
     return {
         "python": platform.python_version(),
@@ -35,7 +34,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def text(result: dict[str, Any]) -> str:
-    """One line for each finding, and below it what to do where something is missing."""
+    """A line for each finding, followed by its advice."""
     lines = [f"Python {result['python']} on {result['machine']}, {result['cores']} cores ({result['executable']})"]
     topic = ""
     for finding in result["findings"]:
@@ -46,6 +45,6 @@ def text(result: dict[str, Any]) -> str:
         if finding["do"]:
             lines.append(f"           -> {finding['do']}")
     wanting = [finding for finding in result["findings"] if finding["state"] == checks.ABSENT]
-    verdict = f"{len(wanting)} of {len(result['findings'])} things are missing; the lines with -> say what to do."
+    verdict = f"{len(wanting)} of {len(result['findings'])} things are missing; the lines with -> say how to install them."
     lines += ["", verdict if wanting else "Nothing is missing."]
     return "\n".join(lines)

@@ -1,8 +1,8 @@
-"""Play unseen episodes with what a run has found.
+"""Evaluate the result of a run on unseen episodes.
 
-Neither the search nor its validation has met these starts. With `--controls` the same individual also plays with its rule
-switched off, and with its weights frozen as they are half-way through a life: so one sees what the rewiring does. With
-`--dynamics` the weights of a few lifetimes are followed: they settle, cycle or drift.
+Neither the search nor its validation has used these starts. With `--controls` the same individual also runs with its rule switched
+off, and with its weights frozen half-way through an episode, which shows the effect of plasticity. With `--dynamics` the weights of a few
+lifetimes are followed: they settle, cycle or drift.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _COLUMNS = ("mean", "std", "iqm", "min", "max", "length")
 
 
 def add_arguments(parser: Parser) -> None:
-    """The run folder, and what to play."""
+    """The run folder, and the episodes."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the run folder that `nchl evolve` made, or zoo:NAME")
     add_result_options(parser)
-    parser.add_argument("--episodes", type=at_least(1), default=100, metavar="N", help="episodes to play (default: 100)")
+    parser.add_argument("--episodes", type=at_least(1), default=100, metavar="N", help="number of episodes (default: 100)")
     add_perturb_option(parser)
-    parser.add_argument("--controls", action="store_true", help="also play without the rule, and with weights frozen half-way")
-    parser.add_argument("--dynamics", action="store_true", help="also say what the weights do over a lifetime: settle, cycle or drift")
+    parser.add_argument("--controls", action="store_true", help="also run without the rule, and with weights frozen half-way")
+    parser.add_argument("--dynamics", action="store_true", help="also report whether the weights settle, cycle or drift over a lifetime")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Look whether it is a run folder first, then load what is heavy, then play."""
+    """Check the run folder, import the heavy modules, evaluate."""
     from nchl.runs.store.folder import RunFolder
 
     RunFolder.open(args.run).read_record()
@@ -56,7 +56,7 @@ def text(result: dict[str, Any]) -> str:
         rows += [("plasticity off", *_figures(result["plasticity_off"])), ("frozen half-way", *_figures(frozen))]
         explained = [
             "",
-            "plasticity off: the rule never acts, the weights stay as each life begins",
+            "plasticity off: the rule never acts, the weights stay as at the start of each episode",
             f"frozen half-way: the weights stay as they are after {frozen['after_steps']} steps",
         ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

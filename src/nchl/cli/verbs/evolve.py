@@ -1,7 +1,7 @@
 """Evolve the rules of a plastic network on a task.
 
-Ctrl-C finishes the generation, writes it, and says how to go on; a second Ctrl-C drops that generation. A run that was
-killed goes on with `nchl resume RUN`, and ends with the same bits as one that was not.
+Ctrl-C finishes the generation, saves it, and prints the command to resume; a second Ctrl-C drops that generation. A run that was
+killed continues with `nchl resume RUN`, and ends with the same bits as one that was not.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from nchl.runs.settings.config import EvolveConfig, options
 
 def add_arguments(parser: Parser) -> None:
     """The task, and an option for every other field of the configuration."""
-    parser.add_argument("task", nargs="?", metavar="TASK", help="a Gymnasium id, for example CartPole-v1; a preset brings its own")
+    parser.add_argument("task", nargs="?", metavar="TASK", help="a Gymnasium id, for example CartPole-v1; a preset has its own")
     add_options(parser, [option for option in options() if option.name != "task"])
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder to make (default: runs/TASK-NETWORK-SEED-TIME)")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Check the configuration first, then load what is heavy, then evolve."""
+    """Check the configuration, import the heavy modules, evolve."""
     config = EvolveConfig.create(**given(args, options()))
     with progress(config.generations, config.max_minutes) as shown:
         from nchl.runs.session.run import run as evolve

@@ -2,7 +2,7 @@
 
 The film is an mp4 that browsers play, in real time of the simulation. It shows an episode of `nchl evaluate` with the same
 seed. With `--controls` three copies start the same episode side by side: as evolved, with the rule switched off, and with the
-weights frozen half-way; with `--perturb`, frozen when the perturbation comes, which is marked in the frames.
+weights frozen half-way; with `--perturb`, frozen when the perturbation begins, which is marked in the frames.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nchl.report.formatting import figure
 
 
 def add_arguments(parser: Parser) -> None:
-    """The run folder, what to show, and how."""
+    """The run folder, the episodes, and the picture."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the run folder, or zoo:NAME")
     add_result_options(parser)
     parser.add_argument(
@@ -95,7 +95,7 @@ def text(result: dict[str, Any]) -> str:
 
 
 def _frozen(result: dict[str, Any]) -> dict[str, Any]:
-    """The third panel: frozen half-way, or when something went wrong."""
+    """The third panel: frozen half-way, or when the perturbation began."""
     if "frozen" in result:
         return {"frozen when perturbed": result["frozen"]}
     return {"frozen half-way": result["frozen_half_way"]}

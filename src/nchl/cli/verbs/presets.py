@@ -14,7 +14,7 @@ from nchl.runs.settings.presets import PRESETS
 
 
 def add_arguments(parser: Parser) -> None:
-    """One name, or all."""
+    """One preset, or all."""
     parser.add_argument("name", nargs="?", metavar="NAME", help="show this one only")
 
 

@@ -15,14 +15,12 @@ from nchl.cli.progress import say
 
 
 def add_arguments(parser: Parser) -> None:
-    """The run folder, and what to leave out."""
+    """The run folder, and parts to leave out."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the run folder, or zoo:NAME")
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="the page (default: report.html in the run folder; of zoo:NAME: ./NAME-report.html)"
     )
-    parser.add_argument(
-        "--episodes", type=at_least(0), default=100, metavar="N", help="unseen episodes to play; 0: no evaluation (default: 100)"
-    )
+    parser.add_argument("--episodes", type=at_least(0), default=100, metavar="N", help="unseen episodes; 0: no evaluation (default: 100)")
     parser.add_argument("--seed", type=at_least(0), default=10000, metavar="SEED", help="seed of the unseen episodes (default: 10000)")
     parser.add_argument("--no-film", action="store_true", help="leave the film out (default: film.mp4 of the run folder, or a new one)")
     parser.add_argument("--no-microscope", action="store_true", help="leave the recording of a lifetime out")
@@ -49,7 +47,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def text(result: dict[str, Any]) -> str:
-    """Where the page is, what is in it, and what is not."""
+    """The page's path, its parts, and notes on missing parts."""
     parts = ["film"] if result["film"] else []
     if result["microscope"] is not None:
         parts.append(f"microscope ({result['microscope']['steps']:,} steps, {result['microscope']['moments']} moments)")

@@ -1,6 +1,6 @@
-"""Go on with a run that was stopped, killed, or that should become longer.
+"""Continue a run that was stopped or killed, or make it longer.
 
-It continues from the newest checkpoint that is whole, with the bits that it would have had without the interruption.
+It continues from the newest complete checkpoint, with the same bits as without the interruption.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nchl.runs.settings import docs_budget
 
 
 def add_arguments(parser: Parser) -> None:
-    """The run folder, and what may differ from its first session."""
+    """The run folder, and the settings that may differ from its first session."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the run folder that `nchl evolve` made")
     parser.add_argument("--generations", type=whole_number, metavar="G", help="the new total of generations (default: the run's own)")
     parser.add_argument("--max-minutes", type=number, metavar="M", help="the new total of minutes (default: the run's own)")
@@ -28,17 +28,17 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--allow-other-machine",
         action="store_true",
-        help="go on although torch, the simulator or the processor's instruction set has changed, and with it the last digits",
+        help="continue although torch, the simulator or the processor's instruction set has changed, which changes the last digits",
     )
     parser.add_argument(
         "--allow-other-environment",
         action="store_true",
-        help="go on although the files, the registration or the package of a Gymnasium environment of your own have changed",
+        help="continue although the files, the registration or the package of your own Gymnasium environment have changed",
     )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Look whether it is a run folder first, then load what is heavy, then go on."""
+    """Check the run folder, import the heavy modules, continue."""
     from nchl.runs.store.folder import RunFolder
 
     settings = RunFolder.open(args.run).read_record().settings

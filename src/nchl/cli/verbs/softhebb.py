@@ -1,7 +1,7 @@
-"""Train a convolutional classifier whose layers learn without feedback, under a linear head.
+"""Train a convolutional classifier by SoftHebb, with a linear head.
 
-Layers learn by SoftHebb without labels, then the features of all images are computed once, then a linear head learns
-from them. A run that was stopped or killed goes on with `nchl softhebb --resume RUN`, and ends with the same bits.
+The convolutional layers learn without labels and without feedback, then the features of all images are computed once, then a linear head
+learns from them. A run that was stopped or killed continues with `nchl softhebb --resume RUN`, and ends with the same bits.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def add_arguments(parser: Parser) -> None:
         "--together", dest="schedule", action="store_const", const="together", help="train all layers in one pass (default)"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder to make (default: runs/softhebb-NETWORK-SEED-TIME)")
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run that was stopped or killed; takes no other settings")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="continue a run that was stopped or killed; takes no other settings")
     parser.add_argument(
         "--allow-other-machine",
         action="store_true",
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         if "data" not in chosen:
             raise InvalidArgument("expected DATA: a folder or a Hugging Face name (see: nchl softhebb --help)")
         if args.allow_other_machine:
-            raise InvalidArgument("--allow-other-machine belongs to --resume; leave it out")
+            raise InvalidArgument("--allow-other-machine only applies to --resume; leave it out")
         settings = SoftHebbSettings(**chosen)
         named = settings.network.split(":")[0] if settings.network is not None else f"{Path(str(settings.layers)).absolute().name}-head"
         name = Path(named).stem
@@ -72,15 +72,15 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 summary = experiment.resume(out, reporter, allow_other_machine=args.allow_other_machine)
             else:
                 summary = experiment.start(settings, out, reporter)
-        except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or what a scheduler or a lost terminal sends
+        except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or a signal of a scheduler or a closed terminal
             if (out / "config.json").exists():
-                reporter.say(f"stopped; go on from the last checkpoint with: nchl softhebb --resume {out}")
+                reporter.say(f"stopped; continue from the last checkpoint with: nchl softhebb --resume {out}")
             raise
     return {"run": str(out), **summary}
 
 
 def text(result: dict[str, Any]) -> str:
-    """The summary for a person."""
+    """The summary in two lines."""
     seconds = ", ".join(f"{name} {value:.0f} s" for name, value in result["seconds"].items())
     return (
         f"test accuracy {result['test_accuracy']:.2%} ({result['test_correct']:,} of {result['test_images']:,}); {seconds}\n{result['run']}"

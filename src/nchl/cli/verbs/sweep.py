@@ -1,9 +1,9 @@
-"""Run a grid of settings and seeds that a YAML file describes; `nchl compare DIR` then compares what came out.
+"""Run a grid of settings and seeds from a YAML file; `nchl compare DIR` then compares the results.
 
 The file names a task, options of `nchl evolve` for all runs, a `grid` with a list of values for each option that varies,
-and `seeds`. Each run has a folder of its own. The same command skips what is done, goes on with what was interrupted
-and tries again what failed; with larger `generations`, `max_steps` or `max_minutes` in the file it continues what is done.
-Ctrl-C finishes the generations under way, a second one drops them.
+and `seeds`. Each run has a folder of its own. The same command skips finished runs, continues interrupted ones and repeats
+failed ones; with larger `generations`, `max_steps` or `max_minutes` in the file it makes finished runs longer.
+Ctrl-C finishes the generations in progress, a second one drops them.
 Exit code: 0 all runs are done, 1 some have failed and the rest is done, 2 a mistake, 130 or 143 when interrupted.
 """
 
@@ -37,17 +37,17 @@ EPILOG = """example:
 
 
 def add_arguments(parser: Parser) -> None:
-    """The file, and how to go about it."""
+    """The file, the folder, and the number of processes."""
     parser.add_argument("file", type=Path, metavar="FILE", help="the YAML file")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the folder of the runs' folders (default: runs/NAME-OF-THE-FILE)")
     parser.add_argument(
         "--jobs", type=at_least(1), default=1, metavar="N", help="runs side by side, each with its share of the cores (default: 1)"
     )
-    parser.add_argument("--dry-run", action="store_true", help="check the file, list the runs and how far each is, and evolve nothing")
+    parser.add_argument("--dry-run", action="store_true", help="check the file and list the runs with their progress, without running any")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Check the whole file, every folder and all that the runs name first; then run what is not done."""
+    """Check the file, every folder, and everything that the runs name; then run what is not done."""
     from nchl.runs.sweep.grid import read_sweep
 
     cells = read_sweep(args.file)
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_cells_of(file: Path, cells: list[Cell], out: Path, *, jobs: int, dry_run: bool = False) -> dict[str, Any]:
-    """Run those of a file's cells that are not done; the verb's result but for what to type next."""
+    """Run the unfinished cells of a file; returns the verb's result without `again`."""
     from nchl.cli.progress.sweeps import progress
     from nchl.runs.sweep.cell_states import keep_totals, look
     from nchl.runs.sweep.processes import generations_done, only_sweep, run_cells
@@ -66,7 +66,7 @@ def run_cells_of(file: Path, cells: list[Cell], out: Path, *, jobs: int, dry_run
     states, others = look(cells, out)
     new = [state.cell for state in states if state.state != "done"]
     if new:
-        from nchl.runs.sweep.check import check_cells  # brings torch, which a sweep that is done does without
+        from nchl.runs.sweep.check import check_cells  # imports torch, which a finished sweep does not need
 
         check_cells(new, file)
     outcomes = {state.cell.name: state.state for state in states}
@@ -74,8 +74,8 @@ def run_cells_of(file: Path, cells: list[Cell], out: Path, *, jobs: int, dry_run
     code = 0
     if new and not dry_run:
         with progress(states) as shown, only_sweep(out, shown.say) as lock:
-            states, others = look(cells, out)  # what another sweep has done while we waited for it
-            watcher = _Remembering(shown, messages)
+            states, others = look(cells, out)  # another sweep may have finished some while this one waited
+            watcher = _MessageLog(shown, messages)
             ended, code = run_cells(states, out, jobs=jobs, lock=lock, command=_command, watcher=watcher)
             outcomes = {**{state.cell.name: state.state for state in states}, **ended}
     if not dry_run:
@@ -105,7 +105,7 @@ def exit_code(result: dict[str, Any]) -> int:
 
 
 def text(result: dict[str, Any]) -> str:
-    """How many runs are done, which failed, and what to do next; for a dry run, the list."""
+    """The number of finished runs, the failed ones, and the next command; for a dry run, the list."""
     runs, again = result["runs"], result["again"]
     done = sum(run["state"] == "done" for run in runs)
     lines = []
@@ -129,14 +129,14 @@ def _how_far(run: dict[str, Any]) -> str:
 
 
 def _notes(cells: Sequence[Cell], states: Sequence[CellState]) -> list[str]:
-    """What is not as a reader of the file would expect."""
+    """Notes on cells that are not as the file suggests."""
     notes = [f"{cell.name} is {' and '.join(cell.also)} too (a value equals a default), and is run once" for cell in cells if cell.also]
     notes = list(dict.fromkeys([*(state.note for state in states if state.note), *notes]))
     return notes if len(notes) <= _MOST_NOTES else [*notes[:_MOST_NOTES], f"{len(notes) - _MOST_NOTES} more of these"]
 
 
 def _command(state: CellState, cores: Sequence[int]) -> list[str]:
-    """The words of the process that begins a run or goes on with it."""
+    """The command that starts or continues a run."""
     head = [sys.executable, "-m", "nchl.cli.sweep_cell", ",".join(map(str, cores))]
     if state.state != "new":
         return [*head, "resume", str(state.folder), *_totals(state)]
@@ -149,7 +149,7 @@ def _command(state: CellState, cores: Sequence[int]) -> list[str]:
 
 
 def _totals(state: CellState) -> list[str]:
-    """The totals of a run that shall become longer; all of the file's where it had ended, for its record may have them already."""
+    """The options with the new totals of a longer run; all totals of the file if it had ended, because its record may have them."""
     about = [option for option in options() if option.name in TOTALS]
     given = {option: getattr(state.cell.config, option.name) for option in about}
     return [
@@ -161,12 +161,12 @@ def _totals(state: CellState) -> list[str]:
 
 
 def _glued(words: list[str]) -> list[str]:
-    """`--target=-1e-05`: argparse takes a value that begins with a dash for an option."""
+    """`--target=-1e-05`: argparse would take a value that begins with a dash for an option."""
     return [f"{words[0]}={words[1]}"] if len(words) == 2 and words[1].startswith("-") else words
 
 
-class _Remembering:
-    """Passes everything on to the progress, and keeps why runs have failed."""
+class _MessageLog:
+    """Forwards all events to the progress, and keeps the messages of failed runs."""
 
     def __init__(self, shown: Any, messages: dict[str, str]) -> None:
         self._shown, self._messages = shown, messages

@@ -10,15 +10,15 @@ from nchl.errors import UnknownName
 
 
 def add_arguments(parser: Parser) -> None:
-    """A word to look for, or none."""
-    parser.add_argument("word", nargs="?", metavar="WORD", help="look for this word in all ids of the simulators")
+    """A word to search for, or none."""
+    parser.add_argument("word", nargs="?", metavar="WORD", help="search for this word in all ids of the simulators")
     parser.add_argument(
         "--family", metavar="NAME", help="only tasks of this suite, for example dm_control, playground, mujoco or box2d; all their ids"
     )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """The tasks that are looked after here and, where a word is given, all others that contain it."""
+    """The described tasks and, with a word, all other ids that contain it."""
     from nchl.tasks import known
 
     rows = [row._asdict() for row in known()]
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def text(result: dict[str, Any]) -> str:
-    """A table of the known tasks, and the others in lines."""
+    """A table of the described tasks, and a list of other ids."""
     lines = []
     if result["tasks"]:
         columns = ("id", "family", "observation", "action", "simulators", "note")

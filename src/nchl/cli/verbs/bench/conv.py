@@ -1,4 +1,4 @@
-"""What one step of the plastic CarRacing network costs, beside two yardsticks of the same run.
+"""Milliseconds per individual and step of the plastic CarRacing network, beside two yardsticks of the same run.
 
 The yardsticks: a plain matrix product's multiply-adds (the machine's speed at this moment, which other programs change), and, on a
 network small enough for it, the same step on dense unrolled matrices.
@@ -15,7 +15,7 @@ _BACKENDS = ("auto", "eager", "compiled")
 
 
 def add_arguments(parser: Parser) -> None:
-    """The verb's options."""
+    """The population, the image and the back end."""
     parser.add_argument("--population", type=at_least(1), default=64, metavar="P", help="individuals (default: 64)")
     parser.add_argument("--image", type=at_least(1), default=64, metavar="PIXELS", help="height and width of the input (default: 64)")
     parser.add_argument(
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def text(result: dict[str, Any]) -> str:
-    """The result as a table for people."""
+    """The result as a table."""
     lines = [
         f"one step of {result['population']} agents, {result['connections']:,} connections, {result['nparams']:,} numbers each, float32,"
         f" {result['threads']} threads, back end {result['backend']}",

@@ -20,7 +20,7 @@ EPILOG = "example: nchl bench rollout HalfCheetah-v5 --json"
 
 
 def add_arguments(parser: Parser) -> None:
-    """The task, and what plays it."""
+    """The task, the network and the simulator."""
     parser.add_argument("task", metavar="TASK", help="a task, for example Ant-v5")
     parser.add_argument("--population", type=at_least(1), metavar="P", help="individuals side by side (default: 256; CarRacing-v3: 64)")
     parser.add_argument("--network", default="nchl", metavar="NAME", help="as for `nchl evolve` (default: nchl)")
@@ -28,19 +28,19 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--normalise", metavar="NAME", help="as for `nchl evolve`")
     parser.add_argument("--sharing", metavar="NAME", help="as for `nchl evolve`")
     parser.add_argument("--termwise", action="store_true", default=None, help="as for `nchl evolve`")
-    parser.add_argument("--image-size", type=at_least(1), nargs=2, metavar=("H", "W"), help="default: what the network was published with")
+    parser.add_argument("--image-size", type=at_least(1), nargs=2, metavar=("H", "W"), help="default: as the network was published")
     parser.add_argument(
         "--simulator",
         default="auto",
         action=Once,
         type=one_of("simulator", CHOICES),
         metavar="|".join(CHOICES),
-        help="what plays the task (default: auto)",
+        help="simulator (default: auto)",
     )
     parser.add_argument("--device", default="cpu", metavar="NAME", help="of the networks, and of the simulator warp (default: cpu)")
     add_options(parser, [each for each in options() if each.name in _OF_THE_TASK])
     parser.add_argument("--threads", type=at_least(1), metavar="N", help="threads of the simulator (default: one per processor)")
-    parser.add_argument("--steps", type=at_least(1), default=300, metavar="N", help="longest life (default: 300)")
+    parser.add_argument("--steps", type=at_least(1), default=300, metavar="N", help="longest episode (default: 300)")
     parser.add_argument("--repetitions", type=at_least(1), default=3, metavar="N", help="full and bare runs (default: 3 of each)")
     parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="of rules, starts and weights (default: 0)")
 

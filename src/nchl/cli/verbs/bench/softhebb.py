@@ -15,14 +15,14 @@ from nchl.vision.settings import NETWORKS, SHARINGS
 
 
 def add_arguments(parser: Parser) -> None:
-    """What to measure and for how long."""
+    """The network and the duration."""
     parser.add_argument(
         "--network", type=one_of("network", NETWORKS), default="softhebb", metavar="|".join(NETWORKS), help="default: softhebb"
     )
     parser.add_argument("--sharing", type=one_of("sharing", SHARINGS), metavar="NAME", help="sum, mean, max, min or median (default: sum)")
     parser.add_argument("--batch-size", type=at_least(1), default=10, metavar="IMAGES", help="images per step (default: 10)")
     parser.add_argument("--seconds", type=at_least(0, float), default=10.0, metavar="S", help="time to measure, about (default: 10)")
-    parser.add_argument("--threads", type=at_least(1), default=None, metavar="N", help="threads of torch (default: as it takes)")
+    parser.add_argument("--threads", type=at_least(1), default=None, metavar="N", help="threads of torch (default: torch's own)")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def text(result: dict[str, Any]) -> str:
-    """The result for a person."""
+    """The result in five lines."""
     return "\n".join(
         [
             f"{result['network']}, sharing {result['sharing']}, batch {result['batch_size']}, {result['threads']} threads",

@@ -1,4 +1,4 @@
-"""What one step of a population costs, beside the naive code and the speed of the memory, in one run.
+"""Microseconds per individual and step of each rule, beside the naive code and a pass over the memory.
 
 The yardstick is one in-place pass over as many weights as the population has: no step that changes its weights can be faster.
 """
@@ -12,7 +12,7 @@ from nchl.cli.parser import Parser, at_least
 
 
 def add_arguments(parser: Parser) -> None:
-    """The verb's options."""
+    """The network, the population and the repeats."""
     parser.add_argument(
         "--nodes", type=at_least(1), nargs="+", default=[27, 128, 64, 8], metavar="N", help="layer sizes (default: 27 128 64 8)"
     )
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def text(result: dict[str, Any]) -> str:
-    """The result as a table for people."""
+    """The result as a table."""
     lines = [
         f"one step of {result['population']} agents, {'-'.join(map(str, result['nodes']))}, float32, {result['threads']} threads",
         f"microseconds per agent and step; one pass over the weights' memory takes {result['memory_pass_us']:.2f}",
