@@ -46,6 +46,10 @@ FLOORS = (
 )
 # Strategies see vectors and scores; that they never see a network is what makes them usable for anything.
 NARROW = {"strategies": {"errors", "cores", "seeds", "strategies"}}
+# The same order inside a room; what is named here lies directly in it.
+INSIDE = {
+    "runs": ("files", "settings", "store", "sinks", "provenance", "search", "function_run", "session", "results", "adaptation", "sweep"),
+}
 LONGEST_FILE = 320
 
 
@@ -101,6 +105,39 @@ def test_the_walk_sees_every_kind_of_import(source: str) -> None:
 def test_strategies_never_see_a_network() -> None:
     assert breaches(SOURCE / "strategies" / "example.py", "from nchl.networks import build")
     assert not breaches(SOURCE / "strategies" / "example.py", "from nchl.errors import NchlError")
+
+
+def breaches_inside(room: str, path: Path, source: str) -> list[str]:
+    order = INSIDE[room]
+    inner = path.relative_to(SOURCE / room).parts[0].removesuffix(".py")
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        others = [name.split(".")[2] for name in names if name.startswith(f"nchl.{room}.")]
+        found += [
+            f"{path.relative_to(SOURCE)}:{node.lineno}: {inner} imports {other}"
+            for other in others
+            if order.index(other) > order.index(inner)
+        ]
+    return found
+
+
+@pytest.mark.parametrize("room", INSIDE)
+def test_inside_a_room_every_file_imports_from_its_own_part_or_an_earlier_one(room: str) -> None:
+    paths = [path for path in FILES if path.is_relative_to(SOURCE / room) and path != SOURCE / room / "__init__.py"]
+    parts = {path.relative_to(SOURCE / room).parts[0].removesuffix(".py") for path in paths}
+    assert parts == set(INSIDE[room])
+    found = [breach for path in paths for breach in breaches_inside(room, path, path.read_text())]
+    assert not found, "\n".join(found)
+    first, last = INSIDE[room][0], INSIDE[room][-1]
+    example = SOURCE / room / first / "example.py"
+    for source in (f"from nchl.{room} import {last}", f"def late():\n    import nchl.{room}.{last}.some"):
+        assert breaches_inside(room, example, source)
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[int, str]]:

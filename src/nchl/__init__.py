@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nchl.runs.results.evaluate import evaluate as evaluate
     from nchl.runs.results.load import load as load
     from nchl.runs.search.evolution import evolution as evolution
-    from nchl.runs.session.run import resume as resume
+    from nchl.runs.session.resume import resume as resume
     from nchl.runs.session.run import run as run
     from nchl.runs.settings.config import EvolveConfig as EvolveConfig
     from nchl.unroll import unroll as unroll
@@ -56,7 +56,7 @@ _HOMES = {
     "evaluate": "nchl.runs.results.evaluate",
     "evolution": "nchl.runs.search.evolution",
     "load": "nchl.runs.results.load",
-    "resume": "nchl.runs.session.run",
+    "resume": "nchl.runs.session.resume",
     "run": "nchl.runs.session.run",
 }
 _SUBMODULES = ("rules", "networks", "tasks", "strategies", "testing", "vision", "zoo")

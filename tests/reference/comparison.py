@@ -10,10 +10,12 @@ from unittest.mock import patch
 
 import numpy as np
 
+from nchl.runs.files.tensors import write_tensors
+from nchl.runs.files.writing import write_json
 from nchl.runs.settings.config import EvolveConfig
-from nchl.runs.store.files import write_json, write_tensors
-from nchl.runs.store.folder import Record, RunFolder
+from nchl.runs.store.folder import RunFolder
 from nchl.runs.store.metrics import COLUMNS
+from nchl.runs.store.record import Record
 
 
 def write_run(

@@ -27,12 +27,12 @@ from hypothesis import strategies as st
 import nchl
 from nchl.cli import VERBS, main
 from nchl.errors import CheckpointError, NchlError
+from nchl.runs.files.tensors import read_tensors, write_tensors
 from nchl.runs.search.evolution import build
 from nchl.runs.session.run import run
 from nchl.runs.settings.config import EvolveConfig, options
 from nchl.runs.sinks.tensorboard import EventFile
 from nchl.runs.store.checkpoints import read_newest
-from nchl.runs.store.files import read_tensors, write_tensors
 from nchl.runs.store.folder import RunFolder
 from nchl.runs.store.metrics import MetricsFile, read_metrics
 
@@ -238,7 +238,7 @@ def _command_line(workspace: Workspace, case: Any) -> None:
         raise NchlError("far enough")
 
     with contextlib.ExitStack() as stack:
-        for place in ("nchl.runs.session.run.run", "nchl.runs.session.run.resume", "nchl.vision.experiment.resume"):
+        for place in ("nchl.runs.session.run.run", "nchl.runs.session.resume.resume", "nchl.vision.experiment.resume"):
             stack.enter_context(mock.patch(place, stop))
         stack.enter_context(mock.patch("nchl.vision.experiment.start", stop))
         stack.enter_context(contextlib.chdir(workspace.fresh("here")))

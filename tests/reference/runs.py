@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ import json, sys
 from nchl.runs.session import recorder
 recorder.CHECKPOINT_SECONDS = 0.0
 from nchl.errors import NchlError
-from nchl.runs.session.run import resume, run
+from nchl.runs.session.resume import resume
+from nchl.runs.session.run import run
 verb, folder, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 tell = dict(
     on_generation=lambda generation: print(generation.generation, flush=True),
@@ -47,6 +50,14 @@ def again_and_again(*arguments, generation, **more):
     return scores
 LocalWorkers.rollout = again_and_again
 """
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 300.0) -> None:
+    """Return once a condition holds, which other processes bring about; fail at a deadline."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s"
+        time.sleep(0.02)
 
 
 def start(verb: str, folder: Path, options: str = "{}", before: str = "") -> subprocess.Popen[str]:

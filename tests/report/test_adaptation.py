@@ -199,10 +199,10 @@ def test_a_bad_suite(text: str, said: str, runs: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ({}, "needs what goes wrong"),
+        ({}, "needs perturbations"),
         ({"suite": "lesoins"}, "did you mean 'lesions'"),
         ({"suite": "ant-legs"}, "is for Ant-\\*"),
-        ({"perturb": ["none"]}, "nothing goes wrong"),
+        ({"perturb": ["none"]}, "it changes nothing"),
         ({"perturb": ["sensor:0=0", "sensor:0=0"]}, "given twice"),
         ({"perturb": ["sensor:4=0"]}, "there is no sensor 4"),
         ({"perturb": ["motor:0=0"]}, "takes choices"),

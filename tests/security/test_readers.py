@@ -26,10 +26,12 @@ import torch
 from nchl.cli import main
 from nchl.errors import InvalidArgument, NchlError, RunError
 from nchl.rules.kernels import cache
+from nchl.runs.files.reading import read_json, read_text
+from nchl.runs.files.tensors import read_tensors
 from nchl.runs.results.load import load
-from nchl.runs.session.run import resume, run
+from nchl.runs.session.resume import resume
+from nchl.runs.session.run import run
 from nchl.runs.store.checkpoints import read_newest
-from nchl.runs.store.files import read_json, read_tensors, read_text
 from nchl.runs.store.folder import RunFolder
 from nchl.runs.store.metrics import read_metrics
 from nchl.simulators.base import Seeds
@@ -318,7 +320,7 @@ def test_what_a_terminal_obeys_is_spelt_out(copy: Path, capsys: pytest.CaptureFi
 
 def test_names_with_dots_and_slashes_stay_in_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nchl.runs.settings.config import EvolveConfig
-    from nchl.runs.store.paths import default_path
+    from nchl.runs.settings.places import default_path
 
     monkeypatch.chdir(tmp_path)
     for task, network in (("../../../etc/passwd", "nchl"), ("a:../..", "../../x.py:../../y"), ("..", "nchl"), ("a\0b\n", "nchl")):

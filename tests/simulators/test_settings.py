@@ -13,7 +13,7 @@ import torch
 from nchl import tasks
 from nchl.errors import InvalidArgument, NchlError, TaskError, UnknownName
 from nchl.runs.settings.config import EvolveConfig
-from nchl.runs.settings.environment_options import read
+from nchl.runs.settings.task_options import read_settings
 from nchl.simulators.base import Seeds
 
 gymnasium = pytest.importorskip("gymnasium")
@@ -26,7 +26,7 @@ def everyone(size: int) -> torch.Tensor:
 
 def test_words_are_read_as_json_where_they_are_json() -> None:
     words = ["a=2", "b=0.5", "c=true", "d=False", "e=8x8", "f=[1, 2]", 'g="2"', "h=1e-3", "i=NaN", "j=", "k=x=y"]
-    assert read(words) == {
+    assert read_settings(words) == {
         "a": 2,
         "b": 0.5,
         "c": True,
@@ -41,7 +41,7 @@ def test_words_are_read_as_json_where_they_are_json() -> None:
     }
     for wrong in (["Ant-v5"], ["=1"], ["a=1", "a=2"]):
         with pytest.raises(InvalidArgument, match="--env"):
-            read(wrong)
+            read_settings(wrong)
 
 
 @pytest.mark.parametrize("simulator", ["envpool", "gymnasium"])

@@ -18,7 +18,8 @@ from nchl.rollout.play import play
 from nchl.rollout.statistics import Accumulator, ObservationStatistics
 from nchl.rollout.watch import never
 from nchl.runs.results.scene import open_run
-from nchl.runs.session.run import resume, run
+from nchl.runs.session.resume import resume
+from nchl.runs.session.run import run
 from nchl.seeds import Purpose
 from nchl.simulators.base import Seeds, Start, Step
 from nchl.simulators.warp import Warp

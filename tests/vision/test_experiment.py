@@ -15,7 +15,7 @@ pytest.importorskip("datasets")
 pytest.importorskip("matplotlib")
 
 from nchl.errors import InvalidArgument, RunError, UnknownName
-from nchl.runs.store.files import read_tensors
+from nchl.runs.files.tensors import read_tensors
 from nchl.vision import experiment
 from nchl.vision.networks.classifier import build
 from nchl.vision.records.folder import read_rows

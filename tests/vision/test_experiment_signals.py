@@ -15,7 +15,7 @@ pytest.importorskip("datasets")
 pytest.importorskip("matplotlib")
 
 from nchl.errors import RunError
-from nchl.runs.store.lock import locked
+from nchl.runs.files.lock import locked
 from nchl.vision import experiment
 from nchl.vision.data.images import load_images
 from nchl.vision.networks.classifier import build

@@ -17,7 +17,7 @@ import nchl
 from nchl import zoo
 from nchl.cli import main
 from nchl.errors import RunError, UnknownName
-from nchl.runs.store.files import read_tensors
+from nchl.runs.files.tensors import read_tensors
 from nchl.runs.store.folder import RunFolder
 from nchl.zoo import index as package
 

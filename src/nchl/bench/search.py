@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nchl.errors import InvalidArgument, UnknownName
-from nchl.report.compare.function_runs import as_run
 from nchl.report.compare.groups import Group
-from nchl.report.compare.runs import Run, read_run
+from nchl.report.compare.runs import Run, read_function_run, read_run
 from nchl.report.compare.strategies import SearchResult, summarise
+from nchl.runs.files.writing import writing_to
 from nchl.runs.function_run import function_of, run_function
 from nchl.runs.settings.config import options
-from nchl.runs.store.files import cannot_write
 from nchl.runs.store.folder import RunFolder
 from nchl.runs.sweep.grid import Cell, read_sweep
 from nchl.strategies.registry import all_settings
@@ -103,11 +102,9 @@ def _sweep_file(task: str, plan: Plan) -> Path:
         name, settings = _strategy(word)
         grids.append({"strategy": [name], **{key: [value] for key, value in settings.items()}})
     path: Path = plan.out / (re.sub(r"[^A-Za-z0-9._-]+", "-", task) + ".yaml")
-    try:
+    with writing_to(path, of_a_run=False):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({**about, "grid": grids}, indent=1))  # which is YAML too
-    except OSError as error:
-        raise cannot_write(path, error, of_a_run=False) from error
     return path
 
 
@@ -161,7 +158,7 @@ def _run_task(
     for place, cell in enumerate(cells, 1):
         on_note(f"{task}: {cell.name} ({place} of {len(cells)})")
         run_function(cell.config, folder / cell.name)
-    return [as_run(cell.config, folder / cell.name) for cell in cells], 0
+    return [read_function_run(cell.config, folder / cell.name) for cell in cells], 0
 
 
 def _left_of(cell: Cell, folder: Path) -> Cell | None:

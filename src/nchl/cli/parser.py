@@ -240,11 +240,11 @@ class _Settings(argparse.Action):
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None) -> None:
         """Add the words to earlier ones."""
-        from nchl.runs.settings.environment_options import read
+        from nchl.runs.settings.task_options import read_settings
 
         words = [*vars(namespace).get("_words_of_settings", []), *values]
         vars(namespace)["_words_of_settings"] = words
-        setattr(namespace, self.dest, read(words))
+        setattr(namespace, self.dest, read_settings(words))
 
 
 def option_help(option: Option) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nchl.report.formatting import duration, figure, reason
 
 if TYPE_CHECKING:
-    from nchl.runs.session.run import RunResult
+    from nchl.runs.session.loop import RunResult
 
 
 def result(ended: RunResult) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""The run folder: what a run was asked to do, what it has reached, and how to go on from there."""
+"""Runs: their settings, their folders, the search that they make, and their results."""

@@ -1,7 +1,7 @@
-"""Runs on functions in place of tasks, for comparing strategies alone: `sphere:100` is the sphere in 100 dimensions.
+"""Runs on mathematical functions in place of tasks, to compare strategies alone: `sphere:100` is the sphere in 100 dimensions.
 
-A run is one folder with `columns.json`, written when it has ended; one that was interrupted begins anew. Its score is `-log10` of the
-function's value, so that higher is better and a curve shows each decimal digit that was gained; an evaluation counts as one step.
+A run is one folder with `columns.json`, written at its end; an interrupted run begins again. Its score is `-log10` of the function's value,
+so that higher is better and a unit is one decimal digit; an evaluation counts as one step.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from nchl.errors import InvalidArgument, NchlError, RunError, UnknownName
+from nchl.runs.files.reading import read_json, read_text
+from nchl.runs.files.writing import write_atomically, writing_to
 from nchl.runs.search.strategy import make_strategy
 from nchl.runs.settings.config import EvolveConfig
 from nchl.runs.settings.options import TOTALS, that_matter
 from nchl.runs.store.code_copy import Code, collect
-from nchl.runs.store.files import cannot_write, read_json, read_text, write_atomically
 from nchl.strategies.functions import FUNCTIONS, values
 
 FILE = "columns.json"
@@ -31,7 +32,7 @@ _SMALLEST = 1e-12  # values below count as this one: 12 digits
 
 
 def function_of(task: str) -> tuple[str, int] | None:
-    """Name and dimensions of `sphere:100`; None where a name is none of a function.
+    """Name and dimensions of `sphere:100`; None for a name of another form.
 
     Raises:
         InvalidArgument: an unknown function, or dimensions out of range.
@@ -48,7 +49,7 @@ def function_of(task: str) -> tuple[str, int] | None:
 
 
 def run_function(config: EvolveConfig, folder: Path) -> None:
-    """Search until `max_steps` evaluations are made, and write the columns; a folder that has as many already is left as it is.
+    """Search until `max_steps` evaluations are made, and write the columns, unless the folder has as many already.
 
     Raises:
         RunError: the folder is one of other settings, or cannot be written to.
@@ -57,23 +58,21 @@ def run_function(config: EvolveConfig, folder: Path) -> None:
     code = collect(config)
     settings = _settings(config, code)
     if (folder / FILE).exists():
-        held = read_function_run(folder)["settings"]
+        held = read_columns(folder)["settings"]
         wrong = sorted(name for name in {*held, *settings} - set(TOTALS) if held.get(name) != settings.get(name))
         if wrong:
             raise RunError(f"{folder} holds a run with other settings ({', '.join(wrong)}); name another folder, or remove it")
         if all(held[name] >= settings[name] for name in _LIMITS):
-            return  # a longer one has the bits of a shorter one at its beginning
+            return  # a longer run begins with the bits of a shorter one
     columns = _searched(config, code)
-    try:
+    with writing_to(folder, of_a_run=False):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folder, error, of_a_run=False) from error
     text = json.dumps({"settings": settings, "columns": columns}, indent=1)
     write_atomically(folder / FILE, text.encode(), of_a_run=False)
 
 
-def read_function_run(folder: Path) -> dict[str, Any]:
-    """Settings and columns of a run that has ended.
+def read_columns(folder: Path) -> dict[str, Any]:
+    """Settings and columns of a finished run.
 
     Raises:
         RunError: the file is damaged.
@@ -82,7 +81,7 @@ def read_function_run(folder: Path) -> dict[str, Any]:
     data = read_json(read_text(path), file=path)
     columns = data.get("columns")
     if not isinstance(columns, dict) or set(columns) != set(COLUMNS) or len({len(each) for each in columns.values()}) != 1:
-        raise RunError(f"{path} was altered; remove it, and the run is made anew")
+        raise RunError(f"{path} was altered; remove it, and the run is repeated")
     return {**data, "columns": {name: np.array(column, dtype=np.float64) for name, column in columns.items()}}
 
 
@@ -107,7 +106,7 @@ def _searched(config: EvolveConfig, code: Code) -> dict[str, list[float]]:
         except NchlError:
             if not columns["mean"]:
                 raise
-            break  # the search has left all bounds: what it reached before is its result
+            break  # the search has diverged: its result is the one before
         told = time.perf_counter()
         with np.errstate(all="ignore"):
             centre = float(FUNCTIONS[name](strategy.centre[None])[0])
@@ -121,12 +120,12 @@ def _searched(config: EvolveConfig, code: Code) -> dict[str, list[float]]:
 
 
 def _digits(value: float) -> float:
-    """`-log10` of a value; what is not finite counts as the largest number there is."""
+    """`-log10` of a value; a value that is not finite counts as 1e300."""
     return float(-np.log10(min(max(value, _SMALLEST), 1e300) if np.isfinite(value) else 1e300))
 
 
 def _settings(config: EvolveConfig, code: Code) -> dict[str, Any]:
-    """What the result depends on, as plain JSON."""
+    """The settings on which the result depends, as plain JSON."""
     others = {"files": " ".join(sorted(code.digests.values()))} if code.digests else {}
     plain: dict[str, Any] = json.loads(json.dumps(that_matter(config.to_json()) | others))
     return plain

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from nchl.errors import RunError
+from nchl.runs.files.lock import locked
+from nchl.runs.files.tensors import write_tensors
+from nchl.runs.files.writing import write_json
 from nchl.runs.provenance.machine import check_same_bits
 from nchl.runs.session.signals import Signals, ended_by_signals
 from nchl.runs.store import trust
 from nchl.runs.store.code_copy import Code
-from nchl.runs.store.files import write_json, write_tensors
-from nchl.runs.store.lock import locked
 from nchl.user_code import is_place, load_object, using
 from nchl.vision.data.images import Images, hold_out, load_images
 from nchl.vision.networks.classifier import Classifier, build, learns

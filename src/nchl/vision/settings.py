@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nchl.errors import InvalidArgument, RunError, UnknownName
-from nchl.runs.settings.options import Option, check_kind, option
+from nchl.runs.settings.options import Option, option
 
 _DATA, _NETWORK, _LAYERS, _HEAD, _RUN = "data", "network", "unsupervised layers", "linear head, or backpropagation", "run"
 SHARINGS = ("sum", "max", "min", "median", "mean")
@@ -72,7 +72,7 @@ class SoftHebbSettings:
         for described in options():
             value = getattr(self, described.name)
             if value is not None:
-                check_kind(described, value)
+                described.check(value)
         without_meaning = self._without_meaning()
         for described in options():
             value = getattr(self, described.name)

@@ -1,4 +1,4 @@
-"""Evaluation of generations in this process, in other processes or on other machines, with the same bits everywhere."""
+"""Who evaluates a generation: this process, other processes, other machines, all behind one protocol and with the same bits."""
 
 from nchl.workers.base import Recipe as Recipe
 from nchl.workers.base import Workers as Workers

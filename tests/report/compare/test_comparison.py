@@ -20,7 +20,8 @@ from nchl.report.compare import compare
 from nchl.report.compare.groups import group_runs
 from nchl.report.compare.runs import digest, find_runs, read_run
 from nchl.report.compare.scores import curves
-from nchl.runs.store.folder import RunFolder, own_files
+from nchl.runs.settings.places import own_files
+from nchl.runs.store.folder import RunFolder
 from reference.comparison import write_evaluation, write_run
 
 

@@ -153,7 +153,7 @@ def test_one_generation_is_enough(tmp_path: Path) -> None:
     text = (folder / "report.html").read_text(encoding="utf-8")
     assert "plasticity_off" not in result["evaluation"]
     assert "not plastic" in text
-    assert "There is no verdict: the network is static: nothing moves its weights." in text
+    assert "There is no verdict: the network is static: its weights are constant." in text
     assert "--controls" not in text
 
 

@@ -113,7 +113,7 @@ def forget() -> None:
 
 
 def nchl(code: Path, *words: Any, status: int = 0) -> str:
-    """The command line, with the user's modules read anew; what it writes."""
+    """The output of the command line, with the user's modules imported again."""
     forget()
     out, errors = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
@@ -123,7 +123,7 @@ def nchl(code: Path, *words: Any, status: int = 0) -> str:
 
 
 def elsewhere(code: Path, command: list[Any], **variables: str) -> str:
-    """A command in a Python process of its own; what it prints."""
+    """The output of a command in another Python process."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(code), *filter(None, sys.path)]), **variables}
     done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
@@ -191,7 +191,7 @@ def test_a_worker_with_another_environment_is_not_used(code: Path, tmp_path: Pat
     text = (code / "robots.py").read_text()
     (code / "robots.py").write_text(text.replace('float(os.environ.get("GAIN", "0.1"))', "os.getpid() % 1000 / 1e4"))
     said = nchl(code, *EVOLVE, "--generations", 1, "--out", tmp_path / "run", "--workers", 1, status=2)
-    assert "no worker is bit-identical" in said
+    assert "no worker computes the digits" in said
     assert "environment is " in said
 
 
@@ -277,7 +277,7 @@ def test_a_sweep_runs_a_changed_environment_in_folders_of_its_own(code: Path, tm
     made = {path.parent.name for path in out.glob("*/config.json")} - set(held)
     assert [name[:7] for name in sorted(made)] == ["seed-0_", "seed-1_"]
     ending = sorted(made)[0][6:]
-    assert f"whose names end in {ending}" in said
+    assert f"with names that end in {ending}" in said
     assert {name: results(out / name) for name in held} == held
     first = [read["best"] for name in ("seed-0", f"seed-0{ending}") for read in results(out / name)[2]]
     assert float(first[1]) == pytest.approx(2 * float(first[0]))

@@ -1,4 +1,4 @@
-"""A record names the nchl of each session, and whether its network rewires itself; records that lack either still load."""
+"""A record has the nchl of each session, and whether its network is plastic; records without either still load."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import nchl
 from nchl.cli import main
 from nchl.errors import RunError
 from nchl.runs.provenance import machine
-from nchl.runs.provenance.sessions import differences, session
+from nchl.runs.provenance.sessions import nchl_of, session, with_this_one
 
 pytest.importorskip("gymnasium")
 
@@ -25,7 +25,7 @@ def record(run: Path) -> dict[str, Any]:
     return held
 
 
-def test_each_session_is_recorded_and_another_nchl_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_session_is_recorded_and_another_nchl_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "commit", lambda: {"nchl_commit": "a" * 40})
     run = nchl.run("CartPole-v1", tmp_path / "run", **SMALL).folder
     (first,) = record(run)["sessions"]
@@ -62,15 +62,20 @@ def test_a_record_without_sessions_goes_on_with_its_first_one(tmp_path: Path, mo
             nchl.evaluate(run, episodes=1)
 
 
-def test_what_is_not_known_is_no_difference() -> None:
-    known = session("now", {"nchl": "1", "nchl_commit": "a" * 40})
+def test_an_unknown_nchl_is_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "versions", lambda: {"nchl": "1"})
+    monkeypatch.setattr(machine, "commit", lambda: {"nchl_commit": "a" * 40})
+    known = session("now")
     assert session("now", {"nchl_commit": f"{'a' * 40} (dirty or not: git did not say)"})["dirty"] is None
-    assert differences({}, known) == differences({"versions": 3}, known) == differences(known, known) == []
-    assert "no commit known" in differences(session("now", {"nchl": "1"}), known)[0]
+    for before in ({}, {"versions": 3}, known):
+        sessions, notes = with_this_one([before], "now", {})
+        assert (sessions[0], nchl_of(sessions[1]), notes) == (before, f"1 (commit {'a' * 10})", [])
+    _, (note,) = with_this_one([session("now", {"nchl": "1"})], "now", {})
+    assert "no commit known" in note
 
 
-def test_controls_are_offered_by_what_the_network_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A network of a user's, whose name says nothing, that never rewires itself."""
+def test_controls_are_offered_for_plastic_networks_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A user's network that is not plastic, which its name does not tell."""
     file = tmp_path / "still.py"
     file.write_text(STILL)
     words = ["evolve", "CartPole-v1", "--population", "4", "--generations", "1"]

@@ -1,4 +1,4 @@
-"""`nchl evaluate --dynamics`: what is said of the weights is said of the very lifetimes that the evaluation plays."""
+"""`nchl evaluate --dynamics`: the verdict is on the same lifetimes that the evaluation plays."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_entry_of_an_evaluation(run: Path) -> None:
     assert len(nchl.evaluate(run, episodes=2, dynamics=True)["dynamics"]["per_episode"]) == 2
 
 
-def test_it_is_what_the_weights_of_the_life_did(run: Path) -> None:
+def test_it_follows_the_weights_of_the_lifetime(run: Path) -> None:
     lives = lifetimes(run, episodes=2, seed=3)
     with open_run(run, 3, episode=1, draw=False) as scene:
         path = [plastic_weights(scene.network)]
@@ -55,7 +55,7 @@ def test_a_static_network_has_no_verdict_and_plays_nothing(tmp_path: Path, capsy
     found = nchl.evaluate(tmp_path / "run", episodes=2, dynamics=True)["dynamics"]
     assert (found["verdict"], found["per_episode"]) == (None, [])
     assert main(["evaluate", str(tmp_path / "run"), "--episodes", "2", "--dynamics"]) == 0
-    assert "weights over a lifetime: no verdict: the network is static: nothing moves its weights" in capsys.readouterr().out
+    assert "weights over a lifetime: no verdict: the network is static: its weights are constant" in capsys.readouterr().out
 
 
 def test_the_command(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""What a run has found, in anyone's own loop and on unseen starts."""
+"""A run's result in a loop of one's own and on unseen starts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 import nchl
 from nchl.errors import InvalidArgument, RunError, ShapeError, UnknownName
+from nchl.runs.files.tensors import read_tensors, write_tensors
 from nchl.runs.results.evaluate import interquartile_mean
-from nchl.runs.store.files import read_tensors, write_tensors
 
 gymnasium = pytest.importorskip("gymnasium")
 
@@ -103,7 +103,7 @@ def test_an_observation_that_is_not_finite_costs_nothing_but_itself(runs: dict[s
         assert (mine == theirs).all()
 
 
-def test_evaluation_tells_what_is_promised(runs: dict[str, Path]) -> None:
+def test_the_result_of_an_evaluation(runs: dict[str, Path]) -> None:
     first = nchl.evaluate(runs["CartPole-v1"], episodes=12, controls=True)
     assert {"episodes", "mean", "std", "iqm", "min", "max", "seed"} <= set(first)
     assert (first["episodes"], first["seed"], len(first["returns"])) == (12, 10000, 12)
@@ -132,7 +132,7 @@ def test_interquartile_mean() -> None:
     assert interquartile_mean(values) == pytest.approx(stats.trim_mean(values, 0.25))
 
 
-def test_what_cannot_be_evaluated_is_refused(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_impossible_evaluations_are_refused(runs: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="did you mean 'best'"):
         nchl.load(runs["CartPole-v1"], "bset")
     with pytest.raises(InvalidArgument, match="episodes"):

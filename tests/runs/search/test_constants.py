@@ -17,8 +17,8 @@ from torch import Tensor, nn
 import nchl
 from nchl.errors import CheckpointError, InvalidArgument, ShapeError, UnknownName
 from nchl.networks.build import NetworkSpec, build
-from nchl.runs.session.recorder import NOT_RECORDED
-from nchl.runs.store.files import read_tensors, write_tensors
+from nchl.runs.files.tensors import read_tensors, write_tensors
+from nchl.runs.store.results import NOT_RECORDED
 from nchl.seeded import seeded
 
 MINE = """
@@ -58,7 +58,7 @@ def rows(folder: Path) -> list[str]:
 
 
 def elsewhere(code: str, *words: Path | str) -> str:
-    """What a program in a process of its own prints."""
+    """The output of a program in another process."""
     done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -89,7 +89,7 @@ def test_the_saved_constants_are_the_ones_that_play(mine: Path, tmp_path: Path) 
     run = nchl.run("CartPole-v1", out=tmp_path / "run", network=f"{mine}:biased", **SETTINGS).folder
     best, about = read_tensors(run / "best.safetensors")
     before = nchl.evaluate(run, episodes=4)["returns"]
-    # Another torch draws other numbers; what counts is what was saved.
+    # Another torch draws other numbers; the saved ones count.
     changed = {**best, "constant.0.bias": best["constant.0.bias"] + 5, "constant.2.bias": np.array([0, 9], dtype=np.float32)}
     write_tensors(run / "best.safetensors", changed, about)
     net, _ = nchl.load(run)

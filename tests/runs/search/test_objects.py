@@ -138,7 +138,7 @@ def test_a_class_of_the_users_evolves_and_goes_on_where_it_is_given_again(tmp_pa
     assert list(about["files"]) == [str(Path(__file__).resolve())]
     assert all(len(digest) == 64 for digest in about["files"].values())
     for call in (nchl.resume, nchl.load, nchl.evaluate):
-        with pytest.raises(RunError, match=r"is an object of Python's .*Own\), .*network=NET"):
+        with pytest.raises(RunError, match=r"is a Python object .*Own\) that .*network=NET"):
             call(part.folder)
         with pytest.raises(RunError, match=r"is not the one of .*: expected .*Own of 9 numbers .*, got .*Own of 10"):
             call(part.folder, network=Own(2))
@@ -203,7 +203,7 @@ def test_a_sequential_with_a_rule_of_the_users_is_given_again(tmp_path: Path) ->
     (lambda: nchl.NcHL, {}, "got NcHL; call it, and give what it returns"),
     (lambda: nn.Linear(4, 2), {}, r"expected an nn.Sequential or a nchl.PlasticNetwork .* got Linear"),
     (lambda: 3, {}, "got int; or a name"),
-    (Own, {"workers": 2}, r"--workers 2: other processes cannot be given this network.*network='FILE.py:NAME'"),
+    (Own, {"workers": 2}, r"--workers 2: this network has code of your own.*network='FILE.py:NAME'"),
 ])  # fmt: skip
 def test_objects_that_cannot_be_evolved_are_refused(network: Any, options: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match=message):
@@ -324,7 +324,7 @@ def test_strategies_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     make = nchl.strategies.make
     with pytest.raises(ShapeError, match="expected one of vectors of 74 numbers, the network's genome, got 73"):
         nchl.run("CartPole-v1", strategy=make("elite", 73, 8, 0), hidden=[10], out=out, **REST)
-    with pytest.raises(InvalidArgument, match="population: the strategy was given as an object, which has settled it"):
+    with pytest.raises(InvalidArgument, match="population: the strategy was given as an object, which has another value"):
         nchl.run("CartPole-v1", strategy=make("elite", 74, 8, 0), population=10, hidden=[10], out=out, **REST)
     with pytest.raises(InvalidArgument, match=r"expected a name or a nchl.strategies.base.Strategy, got Climb"):
         nchl.run("CartPole-v1", strategy=Climb, hidden=[10], out=out, **REST)
@@ -365,7 +365,7 @@ def test_a_task_put_together_by_hand_is_played_as_it_is_and_given_again(tmp_path
         nchl.resume(done.folder, generations=2)
     nchl.resume(done.folder, generations=2, task=task)
     assert nchl.evaluate(done.folder, task=task, episodes=2)["length"] == 4
-    with pytest.raises(InvalidArgument, match=r"--workers 2: other processes cannot be given this task"):
+    with pytest.raises(InvalidArgument, match=r"--workers 2: this task has code of your own"):
         nchl.run(task, workers=2, out=tmp_path / "no", **options)
     with pytest.raises(InvalidArgument, match="got function; register an environment"):
         nchl.run(lambda: None, out=tmp_path / "no", **options)
@@ -382,7 +382,7 @@ def test_an_altered_record_of_an_object_is_refused(tmp_path: Path) -> None:
         with pytest.raises((RunError, InvalidArgument), match="altered"):
             nchl.evaluate(done.folder, episodes=2)
     path.write_text(json.dumps(whole | {"objects": {"cluster": {}}}))
-    with pytest.raises(RunError, match="'cluster' of the objects is not as it was written"):
+    with pytest.raises(RunError, match="'cluster' of the objects is not in the form that nchl writes"):
         nchl.load(done.folder)
     (tmp_path / "evil.py").write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'witness')!r}).mkdir()\nnet = print\n")
     for name in (f"object:{tmp_path}/evil.py:net", f"module:{tmp_path}/evil.py:net"):

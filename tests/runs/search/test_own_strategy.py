@@ -10,7 +10,7 @@ import pytest
 import nchl
 from nchl.cli import main
 from nchl.errors import InvalidArgument
-from nchl.runs.session.run import resume
+from nchl.runs.session.resume import resume
 
 pytest.importorskip("envpool")
 SMALL: dict[str, Any] = {"hidden": [4], "population": 6, "max_episode_steps": 40}
@@ -97,7 +97,7 @@ ASK = "        return self.centre + self.sigma * self.noise()\n"
         ("super().__init__(size,", "super().__init__(size + 1,", "got one for 6 of 45"),
     ],
 )
-def test_what_would_go_wrong_later_is_refused_at_once(
+def test_a_strategy_that_would_fail_later_is_refused_at_once(
     file: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, words: str
 ) -> None:
     assert old in OWN

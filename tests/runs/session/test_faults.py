@@ -18,7 +18,8 @@ import pytest
 from nchl.cli import main
 from nchl.runs.results.load import load
 from nchl.runs.session import recorder
-from nchl.runs.session.run import resume, run
+from nchl.runs.session.resume import resume
+from nchl.runs.session.run import run
 from nchl.runs.store.checkpoints import read_newest
 from reference.disks import disk
 from reference.runs import SMALL, results
@@ -90,7 +91,7 @@ def test_a_full_disk_costs_nothing_but_time(
         assert results(folder) == results(finished)
 
 
-def test_a_full_disk_stops_what_is_resumed_as_well(copy: Path, tmp_path: Path, nchl: Callable[..., tuple[int, str]]) -> None:
+def test_a_full_disk_stops_a_resumed_run_as_well(copy: Path, tmp_path: Path, nchl: Callable[..., tuple[int, str]]) -> None:
     with disk(tmp_path / "disk") as small:
         folder = Path(shutil.copytree(copy, small.path / "run"))
         before = {path: path.read_bytes() for path in (folder / "checkpoints").iterdir()}
@@ -166,7 +167,7 @@ def test_a_damaged_checkpoint_is_told_set_aside_and_gone_on_before(
 ) -> None:
     path = newest(copy)
     path.write_bytes(path.read_bytes()[:-1])
-    future = path.with_name("generation-000900.safetensors")  # of nobody knows when; it must not push good ones out
+    future = path.with_name("generation-000900.safetensors")  # of an unknown origin; it must not displace good ones
     future.write_bytes(b"\0" * 100)
     code, said = nchl("resume", copy)
     assert code == 0
@@ -197,13 +198,13 @@ def test_a_checkpoint_whose_name_denies_its_content_is_not_used(finished: Path, 
     (copy / "checkpoints" / "generation-000005.safetensors").rename(path)
     code, said = nchl("resume", copy)
     assert code == 2
-    assert f"{path} holds generation 5, which its name denies" in said
+    assert f"{path} is of generation 5, and its name of another one" in said
     path.rename(copy / "checkpoints" / "generation-000005.safetensors")
     assert nchl("resume", copy)[0] == 0
     assert results(copy) == results(finished)
 
 
-def test_a_folder_copied_half_way_goes_on_or_says_what_is_missing(
+def test_a_folder_copied_half_way_goes_on_or_names_the_missing_file(
     finished: Path, copy: Path, tmp_path: Path, nchl: Callable[..., tuple[int, str]]
 ) -> None:
     files = sorted(path.relative_to(copy) for path in copy.rglob("*") if path.is_file())
@@ -263,7 +264,7 @@ def test_links_never_lead_a_run_to_the_files_of_others(copy: Path, tmp_path: Pat
     assert sorted(other.iterdir()) == kept
 
 
-def test_what_shares_its_content_with_a_backup_leaves_the_backup_alone(copy: Path, tmp_path: Path) -> None:
+def test_hard_links_of_a_backup_are_not_changed(copy: Path, tmp_path: Path) -> None:
     """Backups made of hard links: cutting the events back must not cut the backup."""
     events = next((copy / "tensorboard").iterdir())
     os.link(events, tmp_path / "backup")
@@ -274,7 +275,7 @@ def test_what_shares_its_content_with_a_backup_leaves_the_backup_alone(copy: Pat
 
 
 @pytest.mark.parametrize("name", ["config.json", "metrics.csv", "checkpoints/generation-000006.safetensors", "best.safetensors"])
-def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(copy: Path, nchl: Callable[..., tuple[int, str]], name: str) -> None:
+def test_a_pipe_in_place_of_a_file_does_not_block(copy: Path, nchl: Callable[..., tuple[int, str]], name: str) -> None:
     if not hasattr(os, "mkfifo"):
         pytest.skip("there are no named pipes here")
     (copy / name).unlink()
@@ -282,4 +283,4 @@ def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(copy: Path, nchl: Callab
     words = ["evaluate", copy, "--episodes", "1"] if name.startswith("best") else ["resume", copy]
     code, said = nchl(*words)
     assert name.rpartition("/")[2] in said
-    assert code == (0 if "generation" in name or name == "metrics.csv" else 2)  # what can be made anew, is, with a note
+    assert code == (0 if "generation" in name or name == "metrics.csv" else 2)  # files that can be made again are, with a note

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from nchl.runs.session.run import resume, run
+from nchl.runs.session.resume import resume
+from nchl.runs.session.run import run
 from reference.runs import ENDLESS_GENERATION, UNDER_WAY, results, start
 
 OPTIONS = {"task": "CartPole-v1", "hidden": [4], "population": 8, "generations": 100, "seed": 1, "normalise_observations": True}

@@ -12,7 +12,8 @@ from nchl.errors import InvalidArgument, NchlError
 from nchl.perturbations import parse
 from nchl.runs.results.evaluate import evaluate
 from nchl.runs.results.load import load
-from nchl.runs.session.run import resume, run
+from nchl.runs.session.resume import resume
+from nchl.runs.session.run import run
 from nchl.runs.settings.config import EvolveConfig
 from nchl.runs.store.folder import RunFolder
 from nchl.seeds import Purpose, environment_seed
@@ -25,7 +26,7 @@ SMALL = {"hidden": [4], "population": 8, "generations": 2, "seed": 3, "max_episo
 TRAINING = ["none", "sensor:*=0.5@3..9 & lesion:weights=0.5@5", "shuffle:weights@4"]
 
 
-def test_what_is_recorded_is_what_was_asked_for(tmp_path: Path) -> None:
+def test_the_record_has_the_given_perturbations(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text("perturbations: {a: 'sensor:0=0'}\n")
     config = EvolveConfig.create(
         "CartPole-v1",

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nchl.runs.session.run import resume, run
+from nchl.runs.session.resume import resume
+from nchl.runs.session.run import run
 from nchl.runs.store.folder import RunFolder
 from nchl.runs.store.metrics import read_metrics
 from nchl.workers.local import LocalWorkers
@@ -79,7 +80,7 @@ def test_the_fitness_is_that_of_the_same_episodes(module: Module, tmp_path: Path
     fitness = begin(tmp_path / "run", normalise_observations=normalised)["best"]["fitness"]
     module.write("-4")
     summary, (note,) = go_on(tmp_path / "run", 3)
-    assert f"had a fitness of {fitness:.6g} in the environment as it was and has a fitness of {4 * fitness:.6g} in this one" in note
+    assert f"had a fitness of {fitness:.6g} in the former environment and has a fitness of {4 * fitness:.6g} in this one" in note
     last = read_metrics(tmp_path / "run" / "metrics.csv")[-1]
     best = max(4 * fitness, float(last["best"]))
     assert summary["best"]["fitness"] == summary["best_so_far"] == float(last["best_so_far"]) == best
@@ -100,7 +101,7 @@ def test_a_score_that_is_not_finite_makes_room(module: Module, tmp_path: Path, m
     module.write("-4")
     monkeypatch.setattr(LocalWorkers, "evaluate", lambda self, genomes, *, episodes, **_: np.full((len(genomes), episodes), np.nan))
     summary, (note,) = go_on(tmp_path / "run", 3)
-    assert "nothing finite in this one: it is dropped, and the next generation's best takes its place" in note
+    assert "no finite score in this one: it is dropped, and the next generation's best replaces it" in note
     last = read_metrics(tmp_path / "run" / "metrics.csv")[-1]
     assert summary["best"]["generation"] == 3
     assert summary["best"]["fitness"] == summary["best_so_far"] == float(last["best"])

@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 
 from nchl.errors import CheckpointError, InvalidArgument, NchlError, RunError, ShapeError, UnknownName
+from nchl.runs.files.tensors import read_tensors
 from nchl.runs.provenance import machine
 from nchl.runs.results.evaluate import evaluate
 from nchl.runs.search import evolution
 from nchl.runs.session import recorder
-from nchl.runs.session.run import resume, run
+from nchl.runs.session.resume import resume
+from nchl.runs.session.run import run
 from nchl.runs.settings.config import EvolveConfig
+from nchl.runs.settings.places import default_path
 from nchl.runs.store import trust
 from nchl.runs.store.checkpoints import read_newest
-from nchl.runs.store.files import read_tensors
 from nchl.runs.store.folder import RunFolder
-from nchl.runs.store.paths import default_path
 from reference.runs import SMALL, results
 
 CARTPOLE = "CartPole-v1"
@@ -110,7 +111,7 @@ def test_without_anything_recorded_the_run_begins_anew(finished: Path, copy: Pat
 
 
 @pytest.mark.parametrize("lost", [(), ("summary.json",), ("summary.json", "best.safetensors"), ("metrics.csv", "summary.json")])
-def test_what_was_recorded_is_not_written_over_where_the_checkpoints_are_gone(copy: Path, lost: tuple[str, ...]) -> None:
+def test_recorded_results_without_checkpoints_are_not_overwritten(copy: Path, lost: tuple[str, ...]) -> None:
     shutil.rmtree(copy / "checkpoints")
     for name in lost:
         (copy / name).unlink()
@@ -121,12 +122,13 @@ def test_what_was_recorded_is_not_written_over_where_the_checkpoints_are_gone(co
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file() and path.name != ".lock"} == before
 
 
-def test_what_has_ended_needs_a_new_total(copy: Path) -> None:
+def test_a_finished_run_needs_a_new_total(copy: Path) -> None:
     with pytest.raises(RunError, match="has ended after 6 generations"):
         resume(copy)
     with pytest.raises(RunError, match="has 6 generations already"):
         resume(copy, generations=3)
-    assert (copy / "summary.json").exists()
+    kept = json.loads((copy / "summary.json").read_text())
+    assert (kept["reason"], kept["generations"]) == ("generations", 6)
     assert resume(copy, generations=7).generations == 7
     assert RunFolder.open(copy).read_record().settings.generations == 7
 
@@ -259,7 +261,7 @@ def test_a_run_goes_on_without_the_one_it_began_with(copy: Path, tmp_path: Path)
 
 
 class Staff:
-    """Workers of whom only the end is of interest."""
+    """Workers that only record that they were closed."""
 
     nparams, observation_shape, closed = 44, (4,), 0
 

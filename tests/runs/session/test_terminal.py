@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import subprocess
@@ -13,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from nchl.runs.session.run import resume
+from nchl.runs.session.resume import resume
 from nchl.runs.store.checkpoints import read_newest
-from reference.runs import ENDLESS_GENERATION, UNDER_WAY
+from reference.runs import ENDLESS_GENERATION, UNDER_WAY, wait_for
 
 fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "termios"))
 
@@ -34,7 +35,7 @@ def start_in_terminal(words: list[str], before: str = "") -> tuple[subprocess.Po
 
 
 def read_until(process: subprocess.Popen[bytes], terminal: int, enough: Callable[[str], bool], seconds: float = 300) -> str:
-    """What is shown, until it is enough or the process ends; the terminal's breaks of lines are spaces."""
+    """The text on the terminal, until it is enough or the process ends; line breaks become spaces."""
     shown, deadline = b"", time.monotonic() + seconds
     while time.monotonic() < deadline and not enough(flat := " ".join(shown.decode(errors="replace").split())):
         if not select.select([terminal], [], [], 0.05)[0]:
@@ -119,17 +120,17 @@ def test_a_lost_terminal_ends_the_run_cleanly(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_nohup_keeps_a_run_going(tmp_path: Path) -> None:
-    """Whoever ignores the loss of the terminal wants the run to go on."""
+    """A run whose parent ignores the loss of the terminal goes on."""
     folder = tmp_path / "run"
     words = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, "-m", "nchl", *WORDS, "--max-steps", "9600", "--out", str(folder)]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
-        deadline = time.monotonic() + 300
-        while not (folder / "metrics.csv").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_for((folder / "metrics.csv").exists, "metrics.csv")
         os.killpg(process.pid, 1)
         assert process.wait(300) == 0
     finally:
         process.kill()
         process.wait()
-    assert (folder / "summary.json").exists()
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["reason"] == "max_steps"
+    assert summary["env_steps"] >= 9600

@@ -1,10 +1,11 @@
-"""The configuration of a run: what it refuses, what it fills in, and that its record is read strictly."""
+"""The configuration of a run: refusals, defaults, and the strict reading of its record."""
 
 from __future__ import annotations
 
 import copy
 import json
 import pickle
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import pytest
 
 from nchl.errors import InvalidArgument, RunError, UnknownName
 from nchl.networks.build import NetworkSpec, build
+from nchl.runs.files.reading import read_json
+from nchl.runs.settings.command_line import evolve_command
 from nchl.runs.settings.config import EvolveConfig, options
 from nchl.runs.settings.presets import PRESETS
-from nchl.runs.store.files import read_json
 
 
-def test_what_has_a_meaning_takes_its_default_and_the_rest_stays_empty() -> None:
+def test_options_that_apply_take_their_default_and_others_stay_empty() -> None:
     config = EvolveConfig.create("CartPole-v1")
     assert (config.network, config.hidden, config.population, config.lr, config.antithetic) == ("nchl", (128, 64), 200, 0.2, True)
     assert config.window is None
@@ -73,7 +75,7 @@ def test_what_has_a_meaning_takes_its_default_and_the_rest_stays_empty() -> None
         ({"task": ""}, ["task"]),
     ],
 )
-def test_what_cannot_be_used_is_refused_with_its_name(given: dict[str, Any], words: list[str]) -> None:
+def test_an_unusable_option_is_refused_with_its_name(given: dict[str, Any], words: list[str]) -> None:
     with pytest.raises(InvalidArgument) as caught:
         EvolveConfig.create(**{"task": "CartPole-v1", **given})
     for word in words:
@@ -99,7 +101,7 @@ def test_explicit_options_override_a_preset() -> None:
     assert (config.task, config.population, config.seed, config.strategy) == ("Acrobot-v1", 30, 4, "cma-es")
 
 
-def test_a_presets_options_fall_away_with_the_network_that_gave_them_a_meaning() -> None:
+def test_a_presets_options_fall_away_with_the_network_to_which_they_apply() -> None:
     config = EvolveConfig.create(preset="paper-ant-bullet", network="static", strategy="elite")
     assert config.initial_weights is None
     assert config.lr is None
@@ -114,7 +116,7 @@ def test_defaults_and_a_presets_options_fall_away_when_another_network_or_strate
     assert EvolveConfig.create(preset=preset).replace(**change) == EvolveConfig.create(preset=preset, **change)
 
 
-def test_replacing_takes_defaults_anew_and_keeps_what_was_given() -> None:
+def test_replacing_takes_defaults_anew_and_keeps_given_options() -> None:
     config = EvolveConfig.create("CarRacing-v3", network="conv-thesis", generations=7, population=10)
     other = config.replace(network="conv-hml").replace(seed=3)
     assert (other.image_size, other.generations, other.population, other.seed) == ((84, 84), 7, 10, 3)
@@ -133,7 +135,7 @@ def test_replacing_takes_defaults_anew_and_keeps_what_was_given() -> None:
         ({"seed": 3}, {"network": "wnchl", "normalise": "max"}, "--normalise"),
     ],
 )
-def test_what_was_really_given_is_still_refused_after_replacing(given: dict[str, Any], change: dict[str, Any], flag: str) -> None:
+def test_given_options_that_no_longer_apply_are_refused_after_replacing(given: dict[str, Any], change: dict[str, Any], flag: str) -> None:
     for config in (EvolveConfig.create("CartPole-v1", **given), EvolveConfig("CartPole-v1", **given)):
         for same in (config, config.replace(generations=3), copy.deepcopy(config), pickle.loads(pickle.dumps(config))):
             with pytest.raises(InvalidArgument, match=flag):
@@ -212,9 +214,19 @@ def test_an_altered_record_is_refused_with_file_and_key(change: Any, words: list
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "null", "[" * 100_000])
-def test_what_is_not_one_json_object_is_refused(text: str) -> None:
+def test_a_text_that_is_not_one_json_object_is_refused(text: str) -> None:
     with pytest.raises(RunError, match=r"here\.json"):
         read_json(text, file="here.json")
+
+
+def test_the_command_of_a_configuration_repeats_it_where_strategies_have_other_defaults() -> None:
+    for given in ({"strategy": "pgpe", "lr": 0.2}, {"strategy": "pgpe", "optimizer": "sgd"}, {"network": "gru", "hidden": (128,)}, {}):
+        config = EvolveConfig.create("CartPole-v1", **given)
+        words = shlex.split(evolve_command(config))
+        for name, value in given.items():
+            flag = words.index(f"--{name}")
+            assert words[flag + 1] == str(value[0] if isinstance(value, tuple) else value)
+    assert words == ["nchl", "evolve", "CartPole-v1"]
 
 
 def test_every_option_explains_itself() -> None:

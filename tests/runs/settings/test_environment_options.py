@@ -108,7 +108,7 @@ def test_a_run_of_a_users_environment_goes_on_from_its_own_copy_of_the_wrapper(r
     assert before <= 0
 
 
-def test_what_has_evolved_acts_on_dicts_without_its_environment(reach: Path) -> None:
+def test_a_result_acts_on_dicts_without_its_environment(reach: Path) -> None:
     nchl.run("reach_goal:Reach-v0", hidden=[4], population=8, generations=1, observe=["observation", "desired_goal"], out="run")
     net, task = nchl.load("run")
     assert (task.observation_shape, task.action_size) == ((3,), 5)

@@ -19,7 +19,8 @@ from nchl.report.compare.groups import group_runs
 from nchl.report.compare.runs import read_run
 from nchl.report.film import film
 from nchl.runs.results.evaluate import evaluate
-from nchl.runs.session.run import resume, run
+from nchl.runs.session.resume import resume
+from nchl.runs.session.run import run
 from nchl.runs.settings.config import EvolveConfig
 from nchl.runs.settings.presets import PRESETS
 from nchl.runs.sweep.grid import read_sweep
@@ -88,7 +89,7 @@ def test_recurrence_is_that_of_the_classes() -> None:
         ({"normalise": "clip:-1"}, ["positive"]),
     ],
 )
-def test_what_has_no_meaning_or_cannot_be_used_is_refused(given: dict[str, Any], words: list[str]) -> None:
+def test_options_that_do_not_apply_or_cannot_be_used_are_refused(given: dict[str, Any], words: list[str]) -> None:
     with pytest.raises(InvalidArgument) as caught:
         EvolveConfig.create(**{"task": "CartPole-v1", **given})
     for word in words:
@@ -162,7 +163,7 @@ def test_a_rewarded_run_has_the_same_bits_with_workers_and_after_a_resume(reward
     assert results(tmp_path / "resumed") == results(rewarded)
 
 
-def test_evaluate_plays_what_a_loop_of_ones_own_plays(rewarded: Path) -> None:
+def test_evaluate_plays_the_same_as_a_loop_of_ones_own(rewarded: Path) -> None:
     """Returns are those of a loop that passes each reward on to `act`; without rewards the network refuses to go on."""
     gymnasium = pytest.importorskip("gymnasium")
     got = evaluate(rewarded, episodes=3, simulator="gymnasium", controls=True)

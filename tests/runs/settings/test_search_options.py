@@ -37,7 +37,7 @@ def bits(run: Path) -> tuple[bytes, list[tuple[str, ...]]]:
 def test_a_resumed_run_has_the_bits_of_a_whole_one(tmp_path: Path, given: dict[str, Any]) -> None:
     nchl.run("CartPole-v1", **SMALL, **given, generations=4, out=tmp_path / "whole")
     nchl.run("CartPole-v1", **SMALL, **given, generations=2, out=tmp_path / "two")
-    from nchl.runs.session.run import resume
+    from nchl.runs.session.resume import resume
 
     resume(tmp_path / "two", generations=4)
     assert bits(tmp_path / "two") == bits(tmp_path / "whole")
@@ -85,7 +85,7 @@ def test_a_record_of_the_diagonal_cma_es_is_read_and_continued(tmp_path: Path) -
     newest, _ = read_newest(old / "checkpoints")
     assert newest is not None
     write_checkpoint(old / "checkpoints", 2, newest.tensors, newest.about | {"strategy": "cma-es"})
-    from nchl.runs.session.run import resume
+    from nchl.runs.session.resume import resume
 
     assert len(nchl.load(old)) == 2
     resume(old, generations=4)
@@ -93,7 +93,7 @@ def test_a_record_of_the_diagonal_cma_es_is_read_and_continued(tmp_path: Path) -
     assert json.loads((old / "config.json").read_text())["settings"]["strategy"] == "sep-cma-es"
 
 
-def test_the_former_option_says_what_to_write(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_former_option_names_its_replacement(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evolve", "CartPole-v1", "--strategy", "cma-es", "--diagonal"]) == 2
     assert "--strategy sep-cma-es" in capsys.readouterr().err
     with pytest.raises(nchl.errors.InvalidArgument, match="use sep-cma-es"):

@@ -16,14 +16,14 @@ import nchl
 from nchl.cli import main
 from nchl.errors import InvalidArgument
 from nchl.evolve import Evolution
+from nchl.runs.files.tensors import read_tensors
 from nchl.runs.settings.config import EvolveConfig, options
-from nchl.runs.store.files import read_tensors
 from nchl.strategies import GaussianPopulation, Strategy
 from nchl.strategies.registry import LR, STRATEGIES, Setting, all_settings
 
 pytest.importorskip("envpool")
 
-# What docs/strategies.md says to write: a file with the class, and a row in the list. The row is there before the configuration is read.
+# As docs/strategies.md describes: a file with the class, and a row in the list. The row is added before the configuration is imported.
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv.pop(1))
@@ -79,7 +79,7 @@ def test_a_row_is_enough_to_add_a_strategy(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     refused = nchl("evolve", *words, "--patience", "5")
     assert refused.returncode == 2
-    assert "--patience has no meaning for the strategy openai-es; it belongs to random-search" in refused.stderr
+    assert "--patience has no meaning for the strategy openai-es; it applies to random-search" in refused.stderr
 
 
 def test_every_setting_of_every_strategy_is_an_option() -> None:
@@ -106,7 +106,7 @@ def test_the_parents_of_elite_are_set_on_the_command_line(tmp_path: Path, capsys
 
 def test_parents_without_a_meaning_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     for words, message in [
-        (["--mu", "3"], "--mu has no meaning for the strategy openai-es; it belongs to elite"),
+        (["--mu", "3"], "--mu has no meaning for the strategy openai-es; it applies to elite"),
         (["--strategy", "elite", "--mu", "0"], "mu must be at least 1, got 0"),
         (["--strategy", "elite", "--mu", "9", "--population", "8"], "mu must be at most the population of 8, got 9"),
     ]:
@@ -115,7 +115,7 @@ def test_parents_without_a_meaning_are_refused(capsys: pytest.CaptureFixture[str
 
 
 def test_strategies_may_differ_in_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The field itself is made when the module is imported; what a strategy takes where nothing is given is read from its row."""
+    """The field itself is made when the module is imported; the default is read from the strategy's row."""
     row = STRATEGIES["elite"]
     monkeypatch.setitem(STRATEGIES, "elite", replace(row, settings=tuple(replace(each, default=0.5) for each in row.settings[:2])))
     assert EvolveConfig.create("CartPole-v1", strategy="elite").sigma_decay == 0.5

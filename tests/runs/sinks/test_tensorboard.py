@@ -30,7 +30,7 @@ def read(folder: Path) -> Any:
     return accumulator
 
 
-def test_tensorboard_reads_what_was_written_and_cut_back(tmp_path: Path) -> None:
+def test_tensorboard_reads_written_and_truncated_files(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=200)
     events = EventFile(tmp_path, keep=0)
     for step in range(1, 300):
@@ -67,7 +67,7 @@ def test_a_file_of_an_earlier_build_is_continued(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["checksum", "message"])
-def test_what_follows_a_damaged_record_is_cut_off(tmp_path: Path, damage: str) -> None:
+def test_records_after_a_damaged_one_are_removed(tmp_path: Path, damage: str) -> None:
     events = EventFile(tmp_path, keep=0)
     events.write(1, {"a": 1.0}, {})
     kept = events.path.stat().st_size

@@ -1,4 +1,4 @@
-"""A run carries the code that made it: what becomes of the user's files changes nothing, and nothing else can answer for it."""
+"""A run has its own copy of the user's code: later changes of the files have no effect, and only this copy is used."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def settings(files: Path, **more: Any) -> dict[str, Any]:
 
 
 def elsewhere(run: Path, code: str = EVALUATE) -> Any:
-    """What a process of its own finds."""
+    """The result in another process."""
     done = subprocess.run([sys.executable, "-c", code, str(run)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -34,7 +34,7 @@ def test_rows_are_cut_back_and_go_on(tmp_path: Path) -> None:
     assert broken.read_bytes() == whole.read_bytes()
 
 
-def test_numbers_are_exact_and_what_there_is_not_is_empty(tmp_path: Path) -> None:
+def test_numbers_are_exact_and_absent_ones_are_empty(tmp_path: Path) -> None:
     write(tmp_path / "m.csv", keep=0, generations=range(3, 4))
     (read,) = read_metrics(tmp_path / "m.csv")
     assert list(read) == list(COLUMNS)

@@ -18,7 +18,7 @@ import torch
 import nchl
 from nchl.runs.provenance import machine
 from nchl.runs.results.evaluate import evaluate
-from nchl.runs.session.run import resume
+from nchl.runs.session.resume import resume
 from nchl.runs.store import trust
 from nchl.runs.store.metrics import read_metrics
 
@@ -31,7 +31,7 @@ RUNS = ("nchl", "hl", "wnchl", "static", "own")
 
 @pytest.fixture
 def run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of a kept run; what it names of the folder's own files is found beside it."""
+    """A copy of a kept run, with its own files beside it."""
     monkeypatch.setenv(trust.VARIABLE, "1")
     folder = tmp_path / request.param
     shutil.copytree(KEPT / request.param, folder)

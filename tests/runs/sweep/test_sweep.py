@@ -1,4 +1,4 @@
-"""Sweeps: what a file may say, and what becomes of its runs when processes fail, are stopped, or are killed."""
+"""Sweeps: their files, and their runs when processes fail, are stopped, or are killed."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("yaml")
 
 from nchl.errors import InvalidArgument, NchlError, RunError
-from nchl.runs.store.folder import RunFolder, own_files
+from nchl.runs.files.tensors import read_tensors
+from nchl.runs.settings.places import own_files
+from nchl.runs.store.checkpoints import read_newest
+from nchl.runs.store.folder import RunFolder
 from nchl.runs.sweep.cell_states import CellState, keep_totals, look
 from nchl.runs.sweep.grid import read_sweep
 from nchl.runs.sweep.processes import generations_done, only_sweep, run_cells, share_of_cores
 from reference.comparison import write_run
-from reference.runs import results
+from reference.runs import results, wait_for
 
 SWEEP = "task: CartPole-v1\nhidden: [4]\npopulation: 8\ngenerations: 3\ngrid:\n  network: [nchl, hl]\nseeds: 2\n"
 NAMES = ["network-nchl_seed-0", "network-nchl_seed-1", "network-hl_seed-0", "network-hl_seed-1"]
@@ -117,7 +120,7 @@ BOMB = "a: &a [x, x, x]\nb: &b [*a, *a, *a]\ntask: CartPole-v1\n"
         ("population: 8", "no task given"),
     ],
 )
-def test_what_a_file_may_not_say(text: str, said: str, tmp_path: Path) -> None:
+def test_refused_content_of_a_file(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(NchlError, match="sweep\\.yaml") as caught:
         read_sweep(written(tmp_path, text))
     assert said in str(caught.value)
@@ -174,7 +177,7 @@ def extended(folder: Path, **totals: Any) -> list[CellState]:
     return look(read_sweep(written(folder, text)), folder / "out")[0]
 
 
-def test_larger_totals_go_on_with_what_has_ended(tmp_path: Path) -> None:
+def test_larger_totals_continue_finished_runs(tmp_path: Path) -> None:
     out = tmp_path / "out"
     finish(out / "seed-0", seed=0, hidden=(4,))
     finish(out / "seed-1", seed=1, hidden=(4,), reason=None)
@@ -242,7 +245,7 @@ def test_a_changed_rule_makes_runs_of_its_own(tmp_path: Path) -> None:
 
 
 class Heard:
-    """A watcher that keeps what it is told."""
+    """A watcher that keeps its events."""
 
     def __init__(self, on_start: Any = None) -> None:
         self.lines: list[str] = []
@@ -264,9 +267,9 @@ class Heard:
         self.lines.append(line)
 
 
-# A run in miniature: writes its summary, unless told to fail; ends like one when it is asked to.
+# A small stand-in for a run: writes its summary, fails, or runs until a signal or the end of the sweep; ends by signals as a run does.
 CELL = """
-import json, os, signal, sys, time
+import json, os, signal, sys
 from pathlib import Path
 folder, how = Path(sys.argv[1]), sys.argv[2]
 signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
@@ -278,8 +281,7 @@ if how == "fail":
 if how == "crash":
     os.kill(os.getpid(), signal.SIGKILL)
 if how == "wait":
-    time.sleep(60)
-time.sleep(0.3)
+    sys.stdin.read()
 (folder / "summary.json").write_text("{}")
 """
 
@@ -296,7 +298,7 @@ def run_small(tmp_path: Path, how: dict[str, str], jobs: int, heard: Heard) -> t
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_one_that_fails_takes_no_other_with_it(jobs: int, tmp_path: Path) -> None:
+def test_a_run_that_fails_does_not_end_the_others(jobs: int, tmp_path: Path) -> None:
     heard = Heard()
     outcomes, code = run_small(tmp_path, {NAMES[0]: "fail", NAMES[2]: "crash"}, jobs, heard)
     assert outcomes == {NAMES[0]: "failed", NAMES[1]: "done", NAMES[2]: "failed", NAMES[3]: "done"}
@@ -314,8 +316,7 @@ def test_a_signal_reaches_every_process_once(number: int, code: int, tmp_path: P
             return
 
         def later() -> None:
-            while not all((tmp_path / "out" / name / "ready").exists() for name in NAMES[:2]):
-                time.sleep(0.02)
+            wait_for(lambda: all((tmp_path / "out" / name / "ready").exists() for name in NAMES[:2]), "the start of two runs")
             os.kill(os.getpid(), number)
 
         threading.Thread(target=later).start()
@@ -364,7 +365,7 @@ def members(out: Path) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
-def test_a_killed_sweep_leaves_nobody_and_ends_the_same(tmp_path: Path) -> None:
+def test_a_killed_sweep_leaves_no_process_and_ends_the_same(tmp_path: Path) -> None:
     pytest.importorskip("gymnasium")
     text = SWEEP.replace("generations: 3", "generations: 60").replace("[nchl, hl]", "[nchl]")
     file, whole, torn = written(tmp_path, text), tmp_path / "whole", tmp_path / "torn"
@@ -376,17 +377,17 @@ def test_a_killed_sweep_leaves_nobody_and_ends_the_same(tmp_path: Path) -> None:
     names, seen = NAMES[:2], 0
     for wanted in (1, 5):  # killed when the first runs have come this far, with two side by side
         process = sweep_process(file, torn, "--jobs", "2")
-        deadline = time.monotonic() + 200
-        while time.monotonic() < deadline and max(generations_done(torn / name) % 60 for name in names) < wanted:
-            assert process.poll() is None, process.communicate()[1]
-            time.sleep(0.02)
+        wait_for(
+            lambda process=process, wanted=wanted: (
+                process.poll() is not None or max(generations_done(torn / name) % 60 for name in names) >= wanted
+            ),
+            f"generation {wanted}",
+        )
+        assert process.poll() is None, process.communicate()[1]
         seen = max(seen, len(members(torn)))
         process.kill()
         process.communicate()
-        deadline = time.monotonic() + 60
-        while members(torn) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not members(torn)
+        wait_for(lambda: not members(torn), "the end of the runs", 60)
     assert seen >= 2  # the sweep itself and a run of it: the search for survivors would have found one
     process = sweep_process(file, torn, "--jobs", "2", "--json")
     out, err = process.communicate(timeout=600)
@@ -402,10 +403,8 @@ def test_ctrl_c_ends_a_sweep_cleanly_and_says_how_to_go_on(tmp_path: Path) -> No
     pytest.importorskip("gymnasium")
     file, out = written(tmp_path, SWEEP.replace("generations: 3", "generations: 100000")), tmp_path / "out"
     process = sweep_process(file, out, "--jobs", "2")
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline and not all(generations_done(out / name) for name in NAMES[:2]):
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.05)
+    wait_for(lambda: process.poll() is not None or all(generations_done(out / name) for name in NAMES[:2]), "the first generations")
+    assert process.poll() is None, process.communicate()[1]
     process.send_signal(signal.SIGINT)
     said, err = process.communicate(timeout=120)
     assert process.returncode == 130
@@ -413,5 +412,9 @@ def test_ctrl_c_ends_a_sweep_cleanly_and_says_how_to_go_on(tmp_path: Path) -> No
     assert "Go on with:\n  nchl sweep" in said
     assert not any((out / name).exists() for name in NAMES[2:])
     for name in NAMES[:2]:
-        assert RunFolder(out / name).centre.exists()
+        checkpoint, problems = read_newest(RunFolder(out / name).checkpoints)
+        assert checkpoint is not None
+        assert problems == []
+        centre, _ = read_tensors(RunFolder(out / name).centre)
+        np.testing.assert_array_equal(centre["genome"], checkpoint.tensors["strategy.centre"])
         assert "Traceback" not in (out / "logs" / f"{name}.log").read_text()

@@ -13,7 +13,7 @@ pytest.importorskip("datasets")
 pytest.importorskip("matplotlib")
 
 from nchl.errors import InvalidArgument, RunError
-from nchl.runs.store.files import read_tensors
+from nchl.runs.files.tensors import read_tensors
 from nchl.vision import experiment
 from nchl.vision.records.folder import VisionRun, read_rows
 from nchl.vision.settings import SoftHebbSettings

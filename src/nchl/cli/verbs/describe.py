@@ -118,7 +118,7 @@ def _subject(what: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple
         return _of_config(EvolveConfig.create(preset=what), Code())
     from nchl.runs.store.folder import RunFolder
 
-    record, code = RunFolder.open(folder).read_record_to_run()
+    record, code = RunFolder.open(folder).read_trusted()
     from nchl.runs.search.objects import Objects, of_record
 
     return _of_config(record.settings, code, of_record(record, code, Objects(), folder, "nchl.load"))
@@ -152,7 +152,7 @@ def _network(name: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple
 
 
 def _of_config(config: EvolveConfig, code: Code, objects: Objects | None = None) -> tuple[NetworkSpec, tuple[int, ...], int, Code]:
-    from nchl.runs.search.evolution import recipe
+    from nchl.runs.search.recipe import recipe
     from nchl.workers.build import task_of
 
     about = recipe(config, code=code, objects=objects)

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.workers is not None:
         args.workers = docs_budget.at_most("workers", args.workers)
     with progress(args.generations or settings.generations, args.max_minutes or settings.max_minutes) as shown:
-        from nchl.runs.session.run import resume
+        from nchl.runs.session.resume import resume
 
         return result(
             resume(

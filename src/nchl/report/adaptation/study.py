@@ -25,7 +25,7 @@ from nchl.report.compare.runs import find_runs, read_run
 from nchl.report.compare.statistics import estimate, holm, improvement, mann_whitney, mean_band, ratio
 from nchl.runs.adaptation.processes import trials_in_processes
 from nchl.runs.adaptation.trials import CONTROLS, Asked, Trial
-from nchl.runs.results.load import WHICH
+from nchl.runs.results.result import WHICH
 
 BEFORE, AFTER = 100, 400  # steps around the moment that curves show
 _SMOOTH = 10

@@ -13,7 +13,8 @@ from nchl.report.adaptation.study import Study
 from nchl.report.adaptation.tables import render
 from nchl.report.compare.runs import digest
 from nchl.report.plots import adaptation as plots
-from nchl.runs.store.files import read_json, read_text, write_atomically, write_json
+from nchl.runs.files.reading import read_json, read_text
+from nchl.runs.files.writing import write_atomically, write_json
 from nchl.runs.store.folder import RunFolder
 
 NAME = "adaptation.json"

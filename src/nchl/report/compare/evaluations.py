@@ -13,8 +13,8 @@ from typing import Any
 from nchl import zoo
 from nchl.errors import InvalidArgument
 from nchl.report.compare.runs import EVALUATION, digest, read_evaluation
+from nchl.runs.files.writing import check_writable, write_json
 from nchl.runs.provenance import environment
-from nchl.runs.store.files import check_writable, write_json
 from nchl.runs.store.folder import RunFolder
 
 EPISODES, SEED = 100, 10_000
@@ -59,8 +59,10 @@ def _is_evaluated(path: Path, episodes: int, seed: int) -> bool:
         return False
     if kept.get("environment") is None:
         return True
+    from nchl.runs.search.recipe import environment_of  # imports torch
+
     # The environment's files may have changed since.
-    now = environment.of_settings(folder.read_record_to_run()[0].settings)
+    now = environment_of(folder.read_trusted()[0].settings)
     return bool(kept["environment"] == environment.digest(now))
 
 

@@ -18,13 +18,16 @@ from safetensors import SafetensorError, safe_open
 from nchl import zoo
 from nchl.errors import RunError
 from nchl.report.formatting import hashable
+from nchl.runs import function_run
+from nchl.runs.files.lock import in_use
+from nchl.runs.files.reading import read_json, read_text
 from nchl.runs.provenance import environment
+from nchl.runs.settings.config import EvolveConfig
 from nchl.runs.settings.options import that_matter
 from nchl.runs.store.code_copy import collect
-from nchl.runs.store.files import read_json, read_text
-from nchl.runs.store.folder import Record, RunFolder
-from nchl.runs.store.lock import in_use
+from nchl.runs.store.folder import RunFolder
 from nchl.runs.store.metrics import read_metrics
+from nchl.runs.store.record import Record
 
 EVALUATION = "evaluation.json"
 _COLUMNS = ("evaluations", "env_steps", "mean", "best_so_far", "validation_centre", "search_seconds")
@@ -129,6 +132,29 @@ def read_run(path: Path) -> Run:
         nparams=_genome_length(folder.start),
         evaluation=read_evaluation(folder),
         environment=environment.digest(record.environment),
+    )
+
+
+def read_function_run(config: EvolveConfig, folder: Path) -> Run:
+    """Read one run on a test function, from a folder of `runs.function_run.run_function`.
+
+    Raises:
+        RunError: a file is damaged.
+    """
+    data, found = function_run.read_columns(folder), function_run.function_of(config.task)
+    assert found is not None
+    return Run(
+        folder=folder,
+        task=config.task,
+        seed=int(config.seed or 0),
+        settings={name: hashable(value) for name, value in data["settings"].items() if name not in ("task", "seed")},
+        columns=data["columns"],
+        generations=len(data["columns"]["mean"]),
+        total=None,
+        reason="max_steps",
+        running=False,
+        nparams=found[1],
+        evaluation=None,
     )
 
 

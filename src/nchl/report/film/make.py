@@ -22,14 +22,14 @@ from nchl.perturbations.language import together
 from nchl.report.film import video
 from nchl.report.film.captions import FROZEN, OFF, ON, Caption, compose
 from nchl.rollout.watch import Moment, never
+from nchl.runs.files.tensors import read_tensors
 from nchl.runs.provenance.environment import notes_on_environment
 from nchl.runs.results.evaluate import never_changes
-from nchl.runs.results.load import read_result
+from nchl.runs.results.result import read_result
 from nchl.runs.results.scene import Scene, open_run
 from nchl.runs.settings import docs_budget
 from nchl.runs.sinks import trackers
 from nchl.runs.sinks.tensorboard import EventFile
-from nchl.runs.store.files import read_tensors
 from nchl.runs.store.folder import RunFolder
 from nchl.simulators import SIMULATORS
 from nchl.tasks import fingerprint

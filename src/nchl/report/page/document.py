@@ -26,9 +26,9 @@ from nchl.report.page.inline_svg import svg
 from nchl.report.page.lifetime import Life, note_missing, record_life
 from nchl.report.page.snapshot import State, snapshot
 from nchl.report.plots import run as plots
-from nchl.runs.provenance.environment import notes_on_environment, of_settings
+from nchl.runs.files.writing import write_atomically
+from nchl.runs.provenance.environment import notes_on_environment
 from nchl.runs.results.evaluate import evaluate
-from nchl.runs.store.files import write_atomically
 
 OnNote = Callable[[str], None]
 
@@ -150,9 +150,11 @@ def _environment_notes(state: State) -> list[str]:
     """Notes about changes of the environment since the run."""
     if state.record.environment is None:
         return []
+    from nchl.runs.search.recipe import environment_of  # imports torch
+
     try:
-        record, _ = state.folder.read_record_to_run()
-        return notes_on_environment(record, of_settings(record.settings))
+        record, _ = state.folder.read_trusted()
+        return notes_on_environment(record, environment_of(record.settings))
     except NchlError as error:
         return [f"It is not known whether the environment has changed since: {error}"]
 

@@ -16,11 +16,13 @@ from typing import Any
 
 from nchl.errors import RunError
 from nchl.report.formatting import reason
+from nchl.runs.files.lock import in_use
+from nchl.runs.files.reading import read_json, read_text
+from nchl.runs.files.tensors import read_tensors
 from nchl.runs.store.code_copy import FOLDER
-from nchl.runs.store.files import read_json, read_tensors, read_text
-from nchl.runs.store.folder import Record, RunFolder
-from nchl.runs.store.lock import in_use
+from nchl.runs.store.folder import RunFolder
 from nchl.runs.store.metrics import read_metrics
+from nchl.runs.store.record import Record
 
 _FRESH_SECONDS = 120.0  # after so recent a write the run may be in progress, even on a file system without locks
 

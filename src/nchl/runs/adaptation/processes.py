@@ -1,4 +1,4 @@
-"""`runs.adaptation.trials.trials` in several processes, each of which plays some of the perturbations; the numbers are the same.
+"""`trials` in several processes, each for some of the perturbations; the results are the same.
 
 Ctrl-C reaches them as it reaches this process.
 """
@@ -31,17 +31,17 @@ def trials_in_processes(
     on_note: Callable[[str], None] | None = None,
     **how: Any,
 ) -> list[Trial]:
-    """As `runs.adaptation.trials.trials`, of `workers` processes; one: of this one.
+    """The same as `trials`, in several processes.
 
     Args:
         run: the run folder.
-        asked: what goes wrong.
-        workers: how many processes.
-        on_note: gets lines for the user.
-        **how: as `trials`.
+        asked: the perturbations.
+        workers: number of processes; 1: this one.
+        on_note: called with lines for the user.
+        **how: further arguments of `trials`.
 
     Raises:
-        NchlError: what `trials` raises; a `WorkerError` where a process is lost.
+        NchlError: as `trials`; a `WorkerError` if a process is lost.
     """
     labels = list(asked.perturbations)
     shares = [share for k in range(workers) if (share := labels[k::workers])]
@@ -77,7 +77,7 @@ def _answer(child: Child) -> Message:
         message, _ = child.receive()
     except (EOFError, ProtocolError) as error:
         raise WorkerError(
-            f"a process that played perturbations ended unexpectedly ({child.how_it_ended()}); its last words are above"
+            f"a process that played perturbations ended unexpectedly ({child.how_it_ended()}); its output is above"
         ) from error
     if "error" in message.header:
         raise (NchlError if message.header["known"] else WorkerError)(str(message.header["error"]))
@@ -110,7 +110,7 @@ def _read(message: Message) -> list[Trial]:
 
 
 def main() -> None:
-    """Play what standard input asks for, and answer on standard output; what simulators print goes to standard error."""
+    """Play the request on standard input and answer on standard output; output of simulators goes to standard error."""
     requests, answers = pipes_to_parent()
     with contextlib.suppress(EOFError, BrokenPipeError):
         request, _ = receive(requests)

@@ -1,7 +1,7 @@
-"""A run's individual on unseen starts, intact and perturbed: as evolved, with plasticity off, and frozen when the perturbation comes.
+"""A run's result on unseen starts, intact and perturbed: as evolved, with plasticity off, and with the weights frozen at the perturbation.
 
-The intact twin of an episode has the same start, the same initial weights and the same simulator; freezing comes at the same step for
-both. So two things are crossed: whether the weights may still move, and whether something has gone wrong.
+The intact twin of an episode has the same start, initial weights and simulator, and is frozen at the same step. So two factors are crossed:
+plasticity and perturbation.
 """
 
 from __future__ import annotations
@@ -20,25 +20,24 @@ from nchl.perturbations import Plan, plan
 from nchl.perturbations.draws import moment_of
 from nchl.perturbations.language import parse_all
 from nchl.perturbations.suites import Suite
-from nchl.runs.results.load import Result, check_length, read_result
-from nchl.runs.session.recorder import statistics_from, unrecorded
+from nchl.runs.results.result import Result, read_result
 from nchl.runs.settings import docs_budget
 from nchl.runs.settings.perturbation_options import suite_of
 from nchl.seeds import Purpose, environment_seed
 from nchl.tasks import Task
-from nchl.workers.build import network_of, task_of
+from nchl.workers.build import task_of
 
 CONTROLS = ("as evolved", "plasticity off", "frozen")
 
 
 @dataclass(frozen=True)
 class Episodes:
-    """What some episodes gave; steps are the network's (several of the environment, where actions are repeated).
+    """Rewards of some episodes. Steps are the network's: several of the environment if actions are repeated.
 
     Attributes:
         rewards: of each step, 0 after the end of an episode.
         lengths: steps of each.
-        returns: NaN where something was not finite.
+        returns: NaN for an episode that was not finite.
     """
 
     rewards: Float[np.ndarray, "episodes steps"]
@@ -54,9 +53,9 @@ class Trial:
         perturbation: its label.
         text: its text.
         control: one of `CONTROLS`.
-        moments: the step at which it comes, of each episode.
-        intact: nothing goes wrong.
-        perturbed: it does.
+        moments: the step of the perturbation in each episode.
+        intact: the episodes without it.
+        perturbed: the episodes with it.
         repeat: steps of the environment for each of the network's.
     """
 
@@ -71,11 +70,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class Asked:
-    """Which perturbations are tried.
+    """The perturbations to be tried.
 
     Attributes:
         suite: the suite's name, or "perturb" for those that were given one by one.
-        source: where they come from.
+        source: of the suite.
         perturbations: label -> text.
     """
 
@@ -85,18 +84,18 @@ class Asked:
 
     @classmethod
     def of(cls, suite: str | Suite | None, perturb: Sequence[str] | None, task: str) -> Asked:
-        """What a suite and single texts name together.
+        """The perturbations of a suite and of single texts together.
 
         Args:
-            suite: a name, a file that ends in .yaml or .yml, or an object.
+            suite: a name, a YAML file, or an object.
             perturb: texts, each tried alone (`A & B` are two at once).
             task: the runs' task.
 
         Raises:
-            InvalidArgument: neither, no such suite, a suite for another task, or a text that names no perturbation.
+            InvalidArgument: neither, no such suite, a suite for another task, or a text that is not a perturbation.
         """
         if not suite and not perturb:
-            raise InvalidArgument("adapt needs what goes wrong: --suite lesions, or --perturb lesion:weights=1@100; see docs/adaptation.md")
+            raise InvalidArgument("adapt needs perturbations: --suite lesions, or --perturb lesion:weights=1@100; see docs/adaptation.md")
         found: dict[str, str] = {}
         chosen = None if not suite else suite_of(suite)
         if chosen is not None:
@@ -104,7 +103,7 @@ class Asked:
             found |= chosen.perturbations
         for text in perturb or ():
             if not parse_all(text):
-                raise InvalidArgument(f"perturbation {text!r}: nothing goes wrong in it; the intact twin is played in any case")
+                raise InvalidArgument(f"perturbation {text!r}: it changes nothing; the intact twin is played in any case")
             if text in found:
                 raise InvalidArgument(f"perturbation {text!r} is given twice; keep one")
             found[text] = text
@@ -122,27 +121,27 @@ def trials(
     controls: Sequence[str] = CONTROLS,
     on_note: Callable[[str], None] | None = None,
 ) -> list[Trial]:
-    """Let a run's result play, perturbation by perturbation and control by control.
+    """Evaluate a run's result under each perturbation and each control.
 
     Args:
-        run: the run folder. How it was perturbed in training does not matter here.
-        asked: what goes wrong.
+        run: the run folder. Its perturbations of training are not used here.
+        asked: the perturbations.
         episodes: of each; episode k has the same start everywhere.
         seed: of the evaluation, as in `evaluate`.
         which: "best" or "centre".
-        simulator: None: the run's own, or what a perturbation needs.
-        controls: which; a network whose weights never change has the first alone.
-        on_note: gets lines for the user.
+        simulator: None: the run's own, or the one that a perturbation needs.
+        controls: of `CONTROLS`; a network with constant weights has the first alone.
+        on_note: called with lines for the user.
 
     Raises:
-        NchlError: no such run or result, or a perturbation that the task or the network cannot have.
+        NchlError: no such run or result, or a perturbation that the task or the network does not support.
     """
     if episodes < 1 or seed < 0:
         raise InvalidArgument(f"episodes must be at least 1 and seed at least 0, got {episodes} and {seed}")
     found = read_result(run, which)
     stage = _Stage(found, simulator, docs_budget.at_most("unseen episodes", episodes), seed, on_note or (lambda line: None))
     made: list[Trial] = []
-    # All of them before the first plays: a name that is not there is told at once.
+    # All tasks are made before the first is played, so that a wrong name is an error at once.
     tasks = {label: stage.task(text) for label, text in asked.perturbations.items()}
     try:
         for label, text in asked.perturbations.items():
@@ -159,7 +158,7 @@ def trials(
 
 
 class _Stage:
-    """A run's individual with all that it is played on; what is played twice is played once."""
+    """A run's result with its tasks; equal evaluations are played once."""
 
     def __init__(self, found: Result, simulator: str | None, episodes: int, seed: int, on_note: Callable[[str], None]) -> None:
         self._found, self._simulator, self._episodes, self._seed, self._note = found, simulator, episodes, seed, on_note
@@ -180,29 +179,28 @@ class _Stage:
         return self._tasks[key]
 
     def moments(self, text: str) -> Int[np.ndarray, " episodes"]:
-        """The network's step at which the first thing goes wrong, of each episode."""
+        """The network's step of the first perturbation in each episode."""
         repeat = self._recipe.action_repeat
         found: Plan = plan(text)
         return np.array([-(-min(moment_of(each, seed) for each in found.all) // repeat) for seed in self._seeds])
 
     def network(self, task: Task) -> Any:
-        """The networks, one for each episode that is played side by side."""
+        """The networks, one for each of the episodes that are played side by side."""
         if self._network is None:
-            self._network = network_of(self._recipe, task, min(self._episodes, task.largest_slice))
-            check_length(self._found.genome, self._network, self._found.folder)
-            for note in (*self._found.notes, *unrecorded(self._network, self._found.tensors)):
+            self._network = self._found.network(self._recipe, task, min(self._episodes, task.largest_slice))
+            for note in self._found.notes_on(self._network, "none"):
                 self._tell(note)
         return self._network
 
     def intact(self, task: Task, freeze: np.ndarray | None) -> Episodes:
-        """The twins, on the simulator of a perturbed task."""
+        """The intact twins, on the simulator of a perturbed task."""
         key = task.simulator.name, None if freeze is None else freeze.tobytes()
         if key not in self._intact:
             self._intact[key] = self.play(self.task("none", key[0]), freeze)
         return self._intact[key]
 
     def play(self, task: Task, freeze: np.ndarray | None) -> Episodes:
-        """All episodes; `freeze`: the step from which on weights stay, of each."""
+        """All episodes; `freeze`: the step after which weights are constant, of each."""
         played = rollout.evaluate(
             self.network(task),
             task,
@@ -210,7 +208,7 @@ class _Stage:
             run_seed=self._seed,
             purpose=Purpose.EVALUATION,
             episodes=self._episodes,
-            statistics=statistics_from(self._found.tensors, task.observation_shape),
+            statistics=self._found.statistics(task),
             freeze_after=None if freeze is None else freeze.tolist(),
             keep_rewards=True,
         )
@@ -221,7 +219,7 @@ class _Stage:
         return Episodes(rewards, steps, played.returns[0])
 
     def close(self) -> None:
-        """Give back the simulators."""
+        """Close the simulators."""
         for task in self._tasks.values():
             task.close()
 

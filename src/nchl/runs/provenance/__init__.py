@@ -1,1 +1,1 @@
-"""With which machine, environment and version of nchl a run was made, and whether these have changed since."""
+"""Machine, environment and versions of a run, and changes of these since."""

@@ -1,7 +1,7 @@
-"""What the bits of a result depend on besides the settings, and how a difference is told to the user.
+"""The properties of a machine on which the bits of a result depend, and a check that they are the same.
 
 Floating point numbers depend on the order of additions, and that on the compiled code: another version of torch, another
-instruction set, another simulator or another back end may give another last digit, and evolution amplifies it.
+instruction set, simulator or back end may give another last digit, and evolution amplifies it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PACKAGES = tuple(dict.fromkeys(("nchl", "torch", "numpy", "safetensors", *_OF_S
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the installed packages that a run can use."""
+    """Versions of Python and of those installed packages that a run can use."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -38,14 +38,14 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> dict[str, str]:
-    """`nchl_commit` where nchl runs from a checkout of its repository or was installed from one by pip; else nothing.
+    """`nchl_commit` if nchl runs from a checkout of its repository or was installed from one by pip; else empty.
 
-    The commit's hash, with ` (dirty)` behind it where the sources of the checkout differ from the commit. Of a checkout that has
-    changed since pip installed from it, nothing is known.
+    It is the commit's hash, and ` (dirty)` if the sources of the checkout differ from the commit. If a checkout has changed since pip
+    installed from it, its commit is unknown.
     """
     package = Path(nchl.__file__).resolve().parent
     root = package.parent.parent
-    # A clone of another project may hold the environment in which nchl is installed; its commit says nothing of nchl.
+    # The environment in which nchl is installed may lie in a clone of another project, with a commit of its own.
     if package == root / "src" / "nchl" and (root / ".git").exists():
         return _of_checkout(root)
     try:
@@ -69,14 +69,14 @@ def _of_checkout(root: Path) -> dict[str, str]:
 
 
 def _sources(package: Path) -> dict[str, bytes]:
-    """The package's Python files and what they compile, by their place in it."""
+    """The package's Python and C++ files, by their path in it."""
     files = (file for kind in ("*.py", "*.cpp", "*.hpp") for file in package.rglob(kind))
     return {file.relative_to(package).as_posix(): file.read_bytes() for file in files}
 
 
 def _git(root: Path, *words: str) -> str | None:
-    """What git says of a checkout; None where it says nothing or is not installed."""
-    # Variables of a git hook would name another repository; a file system monitor is a program that a repository may name.
+    """The output of git for a checkout; None if it fails or is not installed."""
+    # Variables of a git hook would name another repository; a file system monitor is a program of the repository's choice.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(
@@ -93,20 +93,12 @@ def _git(root: Path, *words: str) -> str | None:
 
 
 def same_bits(*, backend: str, simulator: str, strategy: str) -> dict[str, str]:
-    """What must be equal for two runs with the same settings to give the same bits.
-
-    Args:
-        backend: how the step is computed: `eager` or `compiled`.
-        simulator: what plays the task.
-        strategy: the search.
-    """
+    """The properties that must be equal for two runs with the same settings to be bit-identical."""
     import torch
 
     installed = versions()
-    # A strategy of the user's own, given as an object, is in no list.
-    searching = packages(strategy)
-    # nchl's own version and that of safetensors change no result, by promise.
-    matter = ("torch", "numpy", *(SIMULATORS[simulator].packages if simulator in SIMULATORS else ()), *searching)
+    # By promise, the versions of nchl and safetensors change no result.
+    matter = ("torch", "numpy", *(SIMULATORS[simulator].packages if simulator in SIMULATORS else ()), *packages(strategy))
     return {
         "backend": backend,
         "simulator": simulator,
@@ -116,7 +108,7 @@ def same_bits(*, backend: str, simulator: str, strategy: str) -> dict[str, str]:
 
 
 def check_same_bits(before: Mapping[str, str], now: Mapping[str, str], *, allow: bool) -> list[str]:
-    """What differs between the machine that began a run and this one, as lines for the user.
+    """The differences between the machine that began a run and this one, as lines for the user.
 
     Raises:
         RunError: something differs and `allow` is false.
@@ -128,7 +120,7 @@ def check_same_bits(before: Mapping[str, str], now: Mapping[str, str], *, allow:
     ]
     if differences and not allow:
         raise RunError(
-            f"this machine would not continue the run with the same bits: {'; '.join(differences)}. "
-            "Continue it where it began, or accept other digits with --allow-other-machine"
+            f"a run continued on this machine would not be bit-identical: {'; '.join(differences)}. "
+            "Continue it on the first machine, or accept other digits with --allow-other-machine"
         )
     return differences

@@ -1,1 +1,1 @@
-"""What a run has found: loaded, evaluated, followed and put on a stage."""
+"""Results of runs: loaded, evaluated, followed step by step, and shown."""

@@ -1,4 +1,4 @@
-"""What a run's result does to its weights in the lifetimes of an evaluation; `rollout.dynamics` says what is looked at."""
+"""The path of the weights of a run's result over lifetimes of an evaluation; see `rollout.dynamics`."""
 
 from __future__ import annotations
 
@@ -23,16 +23,7 @@ def lifetimes(
     rule: str | None = None,
     perturb: Sequence[str] | str | None = None,
 ) -> list[Dynamics]:
-    """Play the first episodes of an evaluation again, one at a time, and follow the weights; a static network plays none.
-
-    Args:
-        run: the run folder.
-        episodes: how many.
-        seed: of the evaluation, and so are which, simulator and rule.
-        which: "best" or "centre".
-        simulator: None: the run's own.
-        rule: another rule than the run's own, on purpose: "FILE.py:NAME".
-        perturb: what goes wrong, in place of what went wrong in training; None: as in training.
+    """Play the first episodes of an evaluation again and follow the weights; empty for a static network; arguments as in `evaluate`.
 
     Raises:
         NchlError: no such run or result.
@@ -46,12 +37,12 @@ def lifetimes(
 
 
 def static() -> Dynamics:
-    """What is said of a network whose weights nothing moves."""
-    return Dynamics(None, "the network is static: nothing moves its weights", 0)
+    """The dynamics of a network with constant weights."""
+    return Dynamics(None, "the network is static: its weights are constant", 0)
 
 
-def evaluated(run: Path | str, *, episodes: int, **options: Any) -> dict[str, Any]:
-    """The entry `dynamics` of an evaluation: at most `EPISODES` of its lifetimes, together; see `rollout.dynamics.together`."""
+def dynamics_of(run: Path | str, *, episodes: int, **options: Any) -> dict[str, Any]:
+    """The entry `dynamics` of an evaluation, from at most `EPISODES` of its lifetimes; see `rollout.dynamics.together`."""
     lives = lifetimes(run, episodes=min(episodes, EPISODES), **options)
     return together(lives) if lives else together([static()]) | {"per_episode": []}
 

@@ -1,4 +1,4 @@
-"""What a run's result is worth on starts that it never saw, and what of it is the rewiring's doing."""
+"""Held-out scores of a run's result, and controls for plasticity."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from nchl import rollout
 from nchl.errors import InvalidArgument
 from nchl.rollout import Rollout
 from nchl.runs.provenance.environment import digest, notes_on_environment
-from nchl.runs.results.dynamics import evaluated as followed
-from nchl.runs.results.load import check_length, read_result
+from nchl.runs.results.dynamics import dynamics_of
+from nchl.runs.results.result import read_result
 from nchl.runs.search.objects import Objects
-from nchl.runs.session.recorder import statistics_from, unrecorded
 from nchl.runs.settings import docs_budget
 from nchl.runs.settings.config import EvolveConfig
 from nchl.seeds import Purpose
 from nchl.tasks import Task, fingerprint
-from nchl.workers.build import network_of, task_of
+from nchl.workers.build import task_of
 
 
 def evaluate(
@@ -38,36 +37,36 @@ def evaluate(
     task: Task | None = None,
     perturb: Sequence[str] | str | None = None,
 ) -> dict[str, Any]:
-    """Let a run's result play, each episode on a start and with initial weights of its own.
+    """Returns of a run's result over episodes with different starts and initial weights.
 
-    Evaluation has random streams of its own, whatever the seed: no start is one of training or validation, but for the chance that two
-    seeds of 31 bits are equal (see `nchl.seeds`).
+    Evaluation has its own random streams, whatever the seed: no start is one of training or validation, unless two seeds of 31 bits are
+    equal by chance (see `nchl.seeds`).
 
     Args:
         run: the run folder, or "zoo:NAME".
-        episodes: how many, at least 1.
+        episodes: number of episodes, at least 1.
         seed: of the evaluation; equal seeds give equal starts for any run.
         which: "best" or "centre".
         simulator: None: the run's own.
         controls: also with plasticity off from the first step, and with the weights frozen half-way through an episode; None: for a
-            network whose weights change.
+            plastic network.
         dynamics: also follow the weights over the first few lifetimes, which are played once more.
-        rule: another rule than the run's own, on purpose: "FILE.py:NAME".
-        network: the run's, where it was begun with an object that its folder cannot hold.
+        rule: in place of the run's own: "FILE.py:NAME".
+        network: the run's, if it was begun with an object that its folder cannot hold.
         task: likewise.
-        perturb: what goes wrong in each episode, in place of what went wrong in training: texts, "none" for nothing; None: as in training.
+        perturb: perturbations of each episode in place of those of training: texts, "none" for none; None: as in training.
 
     Returns:
-        A JSON object: task, simulator, which, episodes, seed, then of the returns mean, std, iqm (interquartile mean), min, max,
-        length (mean, in steps), non_finite (episodes that were not finite and are in none of the figures), and returns; with
-        `controls` the same figures for `plasticity_off` and `frozen_half_way`. Then what it was computed with: `environment`, the digest of
-        the Gymnasium environment (see `tasks.fingerprint`; None where the simulator's version says it), and `code`, the SHA-256 of each
-        file of the user's own; `perturbations`, the sets of which each episode had one (see `perturbations.plan`); and `notes`, lines that
-        a user should see. With `dynamics` also `dynamics`: verdict ("settles", "cycles", "drifts" or None), number (late_share or period),
-        why, late_share, autocorrelation, period, explained, counts and per_episode; see `rollout.dynamics`.
+        A JSON object: task, simulator, which, episodes, seed; of the returns mean, std, iqm (interquartile mean), min, max; length (mean,
+        in steps), non_finite (number of episodes that were not finite and are in none of the figures), and returns; with `controls` the
+        same figures for `plasticity_off` and `frozen_half_way`. Then its conditions: `environment`, the digest of the Gymnasium environment
+        (see `tasks.fingerprint`; None if the simulator's version identifies it); `code`, the SHA-256 of each of the user's files;
+        `perturbations`, the sets of which each episode had one (see `perturbations.plan`); and `notes`, lines for the user. With `dynamics`
+        also `dynamics`: verdict ("settles", "cycles", "drifts" or None), number (late_share or period), why, late_share, autocorrelation,
+        period, explained, counts and per_episode; see `rollout.dynamics`.
 
     Raises:
-        NchlError: no such run or result, or controls for a network that never rewires itself.
+        NchlError: no such run or result, or controls for a network that is not plastic.
     """
     for name, value, least in (("episodes", episodes, 1), ("seed", seed, 0)):
         if value < least:
@@ -76,19 +75,16 @@ def evaluate(
         raise InvalidArgument("dynamics: expected a run whose folder holds its network and task, got one given as an object; leave it out")
     episodes = docs_budget.at_most("unseen episodes", episodes)
     found = read_result(run, which, rule=rule, given=Objects(network=network, task=task))
-    record, genome, tensors = found.record, found.genome, found.tensors
-    config = record.settings
-    about = found.recipe(perturb)
+    config, about = found.record.settings, found.recipe(perturb)
     played = task_of(about, simulator)
-    acting = network_of(about, played, min(episodes, played.largest_slice))
-    check_length(genome, acting, found.folder)
-    statistics = statistics_from(tensors, played.observation_shape)
+    acting = found.network(about, played, min(episodes, played.largest_slice))
+    statistics = found.statistics(played)
 
     def play(freeze_after: int | None = None) -> Rollout:
         return rollout.evaluate(
             acting,
             played,
-            genome,
+            found.genome,
             run_seed=seed,
             purpose=Purpose.EVALUATION,
             episodes=episodes,
@@ -99,25 +95,20 @@ def evaluate(
     try:
         if controls and not acting.plastic:
             raise never_changes(config)
-        plastic = play()
+        plastic, environment = play(), fingerprint(played)
         result: dict[str, Any] = {
             "task": config.task,
             "simulator": played.simulator.name,
             "which": which,
             "episodes": episodes,
             "seed": seed,
+            **figures(plastic),
+            "returns": plastic.returns[0].tolist(),
+            "environment": digest(environment),
+            "code": found.code.digests,
+            "perturbations": played.plan.texts if played.plan else [],
+            "notes": [*found.notes_on(acting, perturb), *notes_on_environment(found.record, environment)],
         }
-        result |= {**figures(plastic), "returns": plastic.returns[0].tolist()}
-        environment = fingerprint(played)
-        result["environment"] = digest(environment)
-        result["code"] = found.code.digests
-        result["perturbations"] = played.plan.texts if played.plan else []
-        result["notes"] = [
-            *found.notes,
-            *found.notes_on_training(perturb),
-            *unrecorded(acting, tensors),
-            *notes_on_environment(record, environment),
-        ]
         if controls or (controls is None and acting.plastic):
             half = max(1, round(float(plastic.lengths.mean()) / 2))
             result["plasticity_off"] = figures(play(freeze_after=0))
@@ -126,8 +117,8 @@ def evaluate(
         if task is None:
             played.close()
     if dynamics:
-        how: dict[str, Any] = {"seed": seed, "which": which, "simulator": simulator, "rule": rule, "perturb": perturb}
-        result["dynamics"] = followed(run, episodes=episodes, **how)
+        options: dict[str, Any] = {"seed": seed, "which": which, "simulator": simulator, "rule": rule, "perturb": perturb}
+        result["dynamics"] = dynamics_of(run, episodes=episodes, **options)
     return result
 
 
@@ -137,7 +128,7 @@ def never_changes(config: EvolveConfig) -> InvalidArgument:
 
 
 def figures(played: Rollout) -> dict[str, Any]:
-    """Mean, spread and extremes of the finite returns; None where there are none."""
+    """Mean, spread and extremes of the finite returns; None if there are none."""
     returns = played.returns[0]
     finite = returns[np.isfinite(returns)]
     about = {"length": float(played.lengths.mean()), "non_finite": int(len(returns) - len(finite))}
@@ -154,6 +145,6 @@ def figures(played: Rollout) -> dict[str, Any]:
 
 
 def interquartile_mean(values: Float[np.ndarray, " n"]) -> float:
-    """Mean of what is left without the lowest and the highest quarter (rounded down to whole values)."""
+    """Mean of the values without the lowest and the highest quarter (rounded down to whole values)."""
     cut = len(values) // 4
     return float(np.sort(values)[cut : len(values) - cut].mean())

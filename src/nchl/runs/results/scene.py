@@ -1,4 +1,4 @@
-"""A run's result on a stage: the very lives that `nchl evaluate` plays, one at a time and to be looked at.
+"""Episodes of an evaluation one at a time, with pictures: those that `nchl evaluate` plays.
 
 with open_run("runs/first", seed=10000) as scene:
     for moment in scene.watch():
@@ -19,25 +19,23 @@ from nchl.networks.base import PlasticNetwork
 from nchl.rollout import ObservationStatistics
 from nchl.rollout.scores import begin
 from nchl.rollout.watch import Moment, always, watch
-from nchl.runs.results.load import check_length, read_result
-from nchl.runs.session.recorder import statistics_from, unrecorded
+from nchl.runs.results.result import read_result
 from nchl.runs.settings.config import EvolveConfig
 from nchl.seeds import Purpose, environment_seed, weights_seed
 from nchl.tasks.render import Stage, open_stage
-from nchl.workers.build import network_of
 
 
 @dataclass
 class Scene:
-    """An individual that a run has found, on the stage where it can be watched.
+    """A run's result in one episode of an evaluation.
 
     Attributes:
         config: of the run.
         which: "best" or "centre".
         seed: of the evaluation.
-        episode: which of its episodes.
+        episode: its number in the evaluation.
         network: the individual, population 1, with its rules set and its weights drawn.
-        stage: its task, which can draw itself.
+        stage: its task, with a renderer.
         statistics: the normalisation of its observations, or None.
     """
 
@@ -56,12 +54,12 @@ class Scene:
         self.close()
 
     def watch(self, *, draw: Callable[[int], bool] = always, freeze_after: int | None = None) -> Iterator[Moment]:
-        """The life from its beginning, with the initial weights of this episode; see `rollout.watch.watch`."""
+        """The steps of the episode from its beginning, with its initial weights; see `rollout.watch.watch`."""
         self.draw_weights()
         yield from watch(self.network, self.stage, statistics=self.statistics, draw=draw, freeze_after=freeze_after)
 
     def draw_weights(self) -> None:
-        """Give the network the initial weights of this episode."""
+        """Set the initial weights of this episode."""
         begin(self.network, [weights_seed(self.seed, Purpose.EVALUATION, 0, self.episode)])
 
     def to_episode(self, episode: int) -> None:
@@ -70,7 +68,7 @@ class Scene:
         self.stage.seed = environment_seed(self.seed, Purpose.EVALUATION, 0, episode)
 
     def close(self) -> None:
-        """Give back what simulator and renderer hold."""
+        """Close simulator and renderer."""
         self.stage.close()
 
 
@@ -87,22 +85,21 @@ def open_run(
     rule: str | None = None,
     perturb: Sequence[str] | str | None = None,
 ) -> Scene:
-    """Put what a run has found on a stage.
+    """A run's result in one episode of an evaluation.
 
-    On the run's own simulator the life is episode `episode` of `nchl evaluate RUN --seed SEED`: the same start, the same initial
-    weights, the same return.
+    On the run's own simulator it is episode `episode` of `nchl evaluate RUN --seed SEED`: the same start, initial weights and return.
 
     Args:
         run: the run folder.
         seed: of the evaluation.
         which: "best" or "centre".
-        episode: which episode of the evaluation, from 0.
+        episode: its number in the evaluation, from 0.
         simulator: None: the run's own.
-        size: (width, height) of a picture; None: what suits the task.
-        backend: how the network's step is computed; None: as in the run.
-        rule: another rule than the run's own, on purpose: "FILE.py:NAME".
-        perturb: what goes wrong, in place of what went wrong in training; None: as in training.
-        draw: False: a stage without pictures, which every task has; `watch` then needs `draw=never`.
+        size: (width, height) of a picture in pixels; None: the task's own.
+        backend: implementation of the network's step; None: as in the run.
+        draw: False: no pictures, for any task; `watch` then needs `draw=never`.
+        rule: in place of the run's own: "FILE.py:NAME".
+        perturb: in place of the perturbations of training; None: as in training.
 
     Raises:
         DrawingError: the task cannot be drawn here.
@@ -112,7 +109,7 @@ def open_run(
         if value < 0:
             raise InvalidArgument(f"{name} must be at least 0, got {value}")
     found = read_result(run, which, rule=rule)
-    config, genome, tensors, about = found.record.settings, found.genome, found.tensors, found.recipe(perturb)
+    about = found.recipe(perturb)
     stage = open_stage(
         about.task,
         about.simulator if simulator is None else simulator,
@@ -127,11 +124,10 @@ def open_run(
         task = stage.task
         if backend is not None and about.network.kind in ("nchl", "hl"):
             about = replace(about, backend=backend)
-        network = network_of(about, task, 1)
-        check_length(genome, network, found.folder)
-        stage.notes += [*found.notes, *found.notes_on_training(perturb), *unrecorded(network, tensors)]
-        network.set_hrules(np.asarray(genome))
-        scene = Scene(config, which, seed, episode, network, stage, statistics_from(tensors, task.observation_shape))
+        network = found.network(about, task, 1)
+        stage.notes += found.notes_on(network, perturb)
+        network.set_hrules(np.asarray(found.genome))
+        scene = Scene(found.record.settings, which, seed, episode, network, stage, found.statistics(task))
         scene.draw_weights()
     except BaseException:
         stage.close()

@@ -1,1 +1,1 @@
-"""From settings and objects to a search: the task, the network, the strategy and the loop over them."""
+"""From settings and objects to a search: task, network, strategy, and the loop over them."""

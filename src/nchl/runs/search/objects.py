@@ -1,7 +1,7 @@
-"""What a user gives to a run as objects in Python: a network, a task, a strategy; and what its record keeps of them.
+"""Networks, tasks and strategies given to a run as Python objects, and their entries in its record.
 
-An object that can be written down (a graph of built-in rules, a task made by name, a strategy of this package) goes into the record whole:
-resume, load and evaluate need no more than the folder. Any other is identified there, and must be given again.
+An object that can be serialised (a graph of built-in rules, a task made by name, a strategy of this package) is recorded completely, and
+resume, load and evaluate need only the folder. Any other object is only identified, and must be given again.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from nchl.networks.base import PlasticNetwork
 from nchl.networks.contract.findings import hold
 from nchl.networks.user import own, written
 from nchl.networks.user.copies import has_own_code
-from nchl.runs.settings.config import INITIAL_GENOMES, EvolveConfig
+from nchl.runs.settings.config import EvolveConfig
 from nchl.runs.settings.options import OBJECT, OWN_START
+from nchl.runs.settings.search_options import INITIAL_GENOMES
 from nchl.runs.store.code_copy import Code
 from nchl.strategies import STRATEGIES, Strategy
 from nchl.strategies.initial import initial_centre
@@ -31,7 +32,7 @@ from nchl.tasks import Task, recorded
 from nchl.user_code import using
 
 if TYPE_CHECKING:
-    from nchl.runs.store.folder import Record
+    from nchl.runs.store.record import Record
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ class Objects:
     """The objects of a run.
 
     Attributes:
-        network: a finished network of one individual, an `nn.Sequential`, or None.
-        written: JSON of a network that can be written down; it then takes the place of `network`.
-        constants: of the network that was written down.
+        network: a network of one individual, an `nn.Sequential`, or None.
+        written: JSON of a network that can be serialised; it then replaces `network`.
+        constants: of the serialised network.
         task: a task that cannot be made again by its name, or None.
         strategy: the search, before its first generation, or None.
-        record: what `config.json` says of them.
+        record: their entry in `config.json`.
         notes: lines for the user.
     """
 
@@ -58,7 +59,7 @@ class Objects:
 
     @property
     def cannot_travel(self) -> str | None:
-        """The kind of object that worker processes could not be given; None where all can."""
+        """The kind of object that cannot be sent to worker processes; None if all can."""
         return "network" if self.network is not None else "task" if self.task is not None else None
 
 
@@ -67,10 +68,10 @@ def taken(task: Any, options: Mapping[str, Any]) -> tuple[str | None, dict[str, 
 
     Args:
         task: a name, a `Task`, or None.
-        options: of `nchl.run`, of which `network` and `strategy` may be objects.
+        options: of `nchl.run`; `network` and `strategy` may be objects.
 
     Raises:
-        InvalidArgument: an object that is none of those, or an option that the object has settled.
+        InvalidArgument: another kind of object, or an option that contradicts an object.
     """
     named, network, strategy, kept = dict(options), None, None, None
     if task is not None and not isinstance(task, str):
@@ -80,10 +81,10 @@ def taken(task: Any, options: Mapping[str, Any]) -> tuple[str | None, dict[str, 
                 f"task: expected a name or a task of nchl.tasks.make, got {got}; register an environment of your own with Gymnasium, and "
                 "name it 'module:Id'"
             )
-        said = task.said
-        _settle(named, {} if said is None else said, "task", "nchl.tasks.make")
-        kept, task = (task, task.id) if said is None else (None, said["task"])
-        named = {name: value for name, value in named.items() if name != "task"} | {n: v for n, v in (said or {}).items() if n != "task"}
+        said = task.said or {}
+        _refuse_conflicts(named, said, "task", "nchl.tasks.make")
+        named = {name: value for name, value in {**named, **said}.items() if name != "task"}
+        kept, task = (None, said["task"]) if said else (task, task.id)
     if named.get("network") is not None and not isinstance(named["network"], str):
         network = named["network"]
         named["network"] = own.name_of(network)
@@ -95,16 +96,17 @@ def taken(task: Any, options: Mapping[str, Any]) -> tuple[str | None, dict[str, 
     return task, named, Objects(network=network, task=kept, strategy=strategy)
 
 
-def _settle(options: Mapping[str, Any], settled: Mapping[str, Any], kind: str, where: str) -> None:
+def _refuse_conflicts(options: Mapping[str, Any], settled: Mapping[str, Any], kind: str, where: str) -> None:
+    """Refuse options that an object has, with another value."""
     twice = [name for name in settled if options.get(name) is not None and options[name] != settled[name]]
     if twice:
         raise InvalidArgument(
-            f"{' and '.join(twice)}: the {kind} was given as an object, which has settled it; set it in {where}(...), and leave it out here"
+            f"{' and '.join(twice)}: the {kind} was given as an object, which has another value; set it in {where}(...), not here"
         )
 
 
 def _settings_of(strategy: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that a strategy's object settles."""
+    """The options whose values are those of a strategy given as an object."""
     if not isinstance(strategy, Strategy):
         got = strategy.__name__ if isinstance(strategy, type) else type(strategy).__name__
         raise InvalidArgument(
@@ -120,21 +122,21 @@ def _settings_of(strategy: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     for name in INITIAL_GENOMES:
         if np.array_equal(strategy.centre, initial_centre(name, strategy.size, strategy.seed)):
             settled["initial_genome"] = name
-    _settle({name: value for name, value in options.items() if name != "strategy"}, settled, "strategy", type(strategy).__name__)
+    _refuse_conflicts({name: value for name, value in options.items() if name != "strategy"}, settled, "strategy", type(strategy).__name__)
     return settled
 
 
 def resolved(objects: Objects, config: EvolveConfig, shapes: tuple[tuple[int, ...], int], options: Mapping[str, Any]) -> Objects:
-    """The objects with the network as it will be evolved, and the record of them.
+    """The objects with the network as it will be evolved, and their entry for the record.
 
     Args:
-        objects: as `taken` gave them.
+        objects: from `taken`.
         config: of the run.
-        shapes: of the task's observations, and how many outputs it wants.
+        shapes: shape of the task's observations, and number of its outputs.
         options: of `from_module`, for an `nn.Sequential`.
 
     Raises:
-        InvalidArgument: the network does not fit, or does not keep its contract; or objects would have to travel to other processes.
+        InvalidArgument: the network does not fit or breaks its contract; or worker processes are wanted for objects that cannot be sent.
     """
     record: dict[str, Any] = {}
     if objects.network is not None:
@@ -160,44 +162,44 @@ def resolved(objects: Objects, config: EvolveConfig, shapes: tuple[tuple[int, ..
 
 
 def refuse_to_travel(objects: Objects, config: EvolveConfig) -> None:
-    """Refuse worker processes for objects that they could not be given.
+    """Refuse worker processes for objects that cannot be sent to them.
 
     Raises:
-        InvalidArgument: names the object and what to write.
+        InvalidArgument: names the object and an alternative.
     """
     stays = objects.cannot_travel
     if stays and (config.workers is not None or config.cluster is not None):
         option = f"--workers {config.workers}" if config.workers is not None else f"--cluster {config.cluster}"
         instead = "network='FILE.py:NAME'" if stays == "network" else "nchl.tasks.make(...), or its name"
         raise InvalidArgument(
-            f"{option}: other processes cannot be given this {stays}, an object with code of your own; give {instead}, or leave it out"
+            f"{option}: this {stays} has code of your own, which cannot be sent to other processes; give {instead}, or leave it out"
         )
 
 
 def of_record(record: Record, code: Code, given: Objects, folder: Path, call: str) -> Objects:
-    """The objects of a run that goes on, from its record and what is given again.
+    """The objects of an existing run, from its record and those that are given again.
 
     Args:
         record: of the run.
-        code: of the user's that it uses.
-        given: the objects, where they are given again.
+        code: the user's code that it uses.
+        given: the objects that are given again.
         folder: of the run, for the messages.
-        call: how they would be given, for example `nchl.resume`.
+        call: the function that takes them, for example `nchl.resume`.
 
     Raises:
-        RunError: an object is missing, or another than the run's.
+        RunError: an object is missing, or differs from the run's.
     """
     held = record.objects or {}
     for kind, about in held.items():
         if kind not in ("network", "task", "strategy") or not isinstance(about, dict) or not isinstance(about.get("written"), dict | None):
-            raise RunError(f"{folder / 'config.json'}: {kind!r} of the objects is not as it was written; the file was altered")
+            raise RunError(f"{folder / 'config.json'}: {kind!r} of the objects is not in the form that nchl writes; the file was altered")
     for kind, wants in (("network", "NET"), ("task", "TASK"), ("strategy", "STRATEGY")):
         about, object_ = held.get(kind), getattr(given, kind)
         if about is None and object_ is not None:
             raise RunError(f"{folder} was not begun with a {kind} as an object: its config.json says all of it; leave {kind} out")
         if about is not None and object_ is None and not about.get("written") and (kind != "strategy" or call == "nchl.resume"):
             raise RunError(
-                f"the {kind} of {folder} is an object of Python's ({about.get('class')}), which a folder cannot hold; give it again, "
+                f"the {kind} of {folder} is a Python object ({about.get('class')}) that a folder cannot hold; give it again, "
                 f"in Python: {call}({str(folder)!r}, {kind}={wants})"
             )
     about = held.get("network")
@@ -212,7 +214,7 @@ def of_record(record: Record, code: Code, given: Objects, folder: Path, call: st
 
 
 def _compare(about: Mapping[str, Any], network: Any, folder: Path, record: Record, code: Code) -> list[str]:
-    """Refuse a network that is not the run's; a line where its source has changed."""
+    """Refuse a network that is not the run's; a line for the user if its source has changed."""
     template = network
     if isinstance(network, nn.Sequential) and record.task is not None:
         settings, size = record.settings, record.settings.image_size
@@ -237,7 +239,7 @@ def _compare(about: Mapping[str, Any], network: Any, folder: Path, record: Recor
 
 
 def _no_simulator() -> Any:
-    raise RunError("a record of a task plays nothing")
+    raise RunError("a recorded task has no simulator")
 
 
 def from_module_options(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -247,7 +249,7 @@ def from_module_options(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _identity(network: Any, template: PlasticNetwork) -> dict[str, Any]:
-    """What identifies a network: class, genome, and the source files of the user's code that is a part of it."""
+    """The identity of a network: class, genome, and source files of the user's code in it."""
     kinds: list[Any] = [type(network)] if not isinstance(network, PlasticNetwork) or has_own_code(network) else []
     graph = getattr(template, "graph", None)
     kinds += [edge.rule.function for edge in graph.plastic if edge.rule is not None] if graph is not None else []
@@ -256,7 +258,7 @@ def _identity(network: Any, template: PlasticNetwork) -> dict[str, Any]:
 
 
 def _source(kinds: list[Any]) -> dict[str, dict[str, str]]:
-    """SHA-256 of the source files of classes and functions that are not this package's or torch's, where they can be found."""
+    """SHA-256 of the source files, if there are any, of classes and functions from outside this package and torch."""
     files: dict[str, str] = {}
     for kind in kinds:
         if str(getattr(kind, "__module__", "")).partition(".")[0] in ("nchl", "torch"):
@@ -270,10 +272,10 @@ def _source(kinds: list[Any]) -> dict[str, dict[str, str]]:
 
 
 def check_size(strategy: Strategy, nparams: int) -> Strategy:
-    """The strategy itself.
+    """The strategy, if it searches vectors of the genome's length.
 
     Raises:
-        ShapeError: it searches vectors of another length than the network's genome.
+        ShapeError: it does not.
     """
     if strategy.size != nparams:
         raise ShapeError(f"strategy: expected one of vectors of {nparams} numbers, the network's genome, got {strategy.size}")

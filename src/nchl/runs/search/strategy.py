@@ -1,4 +1,4 @@
-"""The search of a run: one of the list, one of evosax, or a class in a file of the user's, from the run's own copy of it."""
+"""The strategy of a run: a registered one, one of evosax, or a class in a user's file, from the run's own copy of it."""
 
 from __future__ import annotations
 
@@ -19,19 +19,10 @@ from nchl.user_code import is_place, load_object, using
 def make_strategy(
     name: str, size: int, population: int, seed: int, centre: str | np.ndarray, settings: Mapping[str, Any], code: Code
 ) -> Strategy:
-    """A strategy before its first generation.
-
-    Args:
-        name: of the list, `evosax:NAME`, or `FILE.py:NAME`.
-        size: numbers in a vector.
-        population: individuals per generation.
-        seed: seed of the run.
-        centre: where to begin.
-        settings: that were given.
-        code: of the user's.
+    """A strategy before its first generation; `name` is registered, `evosax:NAME`, or `FILE.py:NAME`.
 
     Raises:
-        NchlError: it cannot be made, or does not do what a strategy must.
+        NchlError: it cannot be made, or breaks the contract of strategies.
     """
     if not is_place(name):
         return strategies.make(name, size, population, seed, centre=centre, **settings)
@@ -57,7 +48,7 @@ def make_strategy(
         if (found.size, found.population, found.generation) != (size, population, 0):
             raise InvalidArgument(
                 f"{name}: expected a strategy for {population} individuals of {size} numbers before its first generation, got one for "
-                f"{found.population} of {found.size} after {found.generation}; hand size, population and seed on to Strategy.__init__"
+                f"{found.population} of {found.size} after {found.generation}; pass size, population and seed on to Strategy.__init__"
             )
         return found
 

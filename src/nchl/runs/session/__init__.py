@@ -1,1 +1,1 @@
-"""A run from its beginning or its newest checkpoint to its end or a signal."""
+"""A session of a run: from its beginning, or its newest checkpoint, to its end or a signal."""

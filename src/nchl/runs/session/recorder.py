@@ -1,33 +1,28 @@
-"""What a run writes while it goes on: a row and events per generation, checkpoints, and its results.
+"""The files that a run writes while it goes on: a row and events per generation, checkpoints, and results.
 
-A checkpoint is written after each generation or every five seconds, whichever is rarer, and at the end. Everything in it is
-taken right after a generation, so that it is whole whenever it is written.
+A checkpoint is written after each generation or every five seconds, whichever is rarer, and at the end. Its state is taken right after a
+generation, so that it is consistent whenever it is written.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from nchl.errors import RunError
-from nchl.evolve import CONSTANT, Evolution, Generation
-from nchl.networks.base import PlasticNetwork
-from nchl.rollout import ObservationStatistics
+from nchl.evolve import Evolution, Generation
+from nchl.runs.files.writing import write_json, writing_to
 from nchl.runs.sinks.tensorboard import EventFile
 from nchl.runs.sinks.trackers import Trackers
 from nchl.runs.store.checkpoints import write_checkpoint
-from nchl.runs.store.files import cannot_write, write_json, write_tensors
 from nchl.runs.store.folder import RunFolder
 from nchl.runs.store.metrics import COLUMNS, MetricsFile, resident_mb
+from nchl.runs.store.results import write_results
 
 CHECKPOINT_SECONDS = 5.0
-NOT_RECORDED = (
-    "this run is from a version that did not record the network's constants (biases, BatchNorm statistics): they are drawn anew "
-    "under the run's seed and are not those that it was evolved with"
-)
 _BLOCKS_EVERY = 10  # generations between two histograms of each block of the genome
 _SCALARS = {
     "fitness": ("best", "mean", "std", "best_so_far"),
@@ -41,10 +36,10 @@ class Recorder:
     """Writes into the folder of a run.
 
     Args:
-        folder: where.
-        evolution: what is recorded.
-        begun: whether the run was begun in an earlier session; its files are then cut back to the generation reached.
-        clock: seconds that only ever grow.
+        folder: of the run.
+        evolution: its loop.
+        begun: whether the run was begun in an earlier session; its files are then truncated to the generation reached.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(self, folder: RunFolder, evolution: Evolution, *, begun: bool, clock: Callable[[], float]) -> None:
@@ -60,10 +55,8 @@ class Recorder:
             self._events = EventFile(folder.tensorboard, keep=self._generation)
             undo.callback(self._events.close)
             if begun:
-                try:
-                    folder.summary.unlink(missing_ok=True)  # it speaks of an earlier end
-                except OSError as error:
-                    raise cannot_write(folder.summary, error) from error
+                with writing_to(folder.summary):
+                    folder.summary.unlink(missing_ok=True)  # of an earlier end
             else:
                 self.checkpoint()
             undo.pop_all()
@@ -72,14 +65,14 @@ class Recorder:
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know about the files and the trackers; there may be more after a generation."""
+        """Lines for the user about the files and the trackers; each generation may add some."""
         return [*self._metrics.notes, *self._trackers.notes]
 
     def keep(self, generation: Generation) -> None:
         """Record a generation that has just ended.
 
         Raises:
-            RunError: something cannot be written; the last good checkpoint stays.
+            RunError: something cannot be written; the last good checkpoint remains.
         """
         self._state = self._evolution.state()
         self._generation = generation.generation
@@ -94,7 +87,7 @@ class Recorder:
             self.checkpoint()
 
     def _blocks(self, generation: Generation) -> dict[str, np.ndarray]:
-        """The centre's numbers by block and parameter, in the first generation and every tenth: that depends on nothing else."""
+        """The centre's numbers by block and parameter, in the first generation and every tenth, independent of resumes."""
         if generation.generation != 1 and generation.generation % _BLOCKS_EVERY:
             return {}
         layout = self._evolution.workers.layout
@@ -102,19 +95,19 @@ class Recorder:
         return {f"genome/{name}": generation.centre[layout[name]] for name in names}
 
     def checkpoint(self) -> None:
-        """Write the state after the last whole generation, unless it is written already."""
+        """Write the state after the last whole generation, unless that was done already."""
         if self._written == self._generation:
             return
         self._metrics.sync()
         write_checkpoint(self._folder.checkpoints, self._generation, *self._state)
         self._written = self._generation
-        self._write_results()
+        write_results(self._folder, self._generation, *self._state)
         self._last_written = self._clock()
 
     def finish(self, reason: str | None) -> dict[str, Any]:
-        """Write what is left to write; with a reason, the run has ended and `summary.json` says so. Returns the summary."""
+        """Write the last checkpoint and results and, if the run has ended for a reason, `summary.json`. Returns the summary."""
         self.checkpoint()
-        self._write_results()
+        write_results(self._folder, self._generation, *self._state)
         about = self._state[1]
         summary = {
             "reason": reason,
@@ -130,47 +123,6 @@ class Recorder:
         """Close the files."""
         self._trackers.finish(None)
         for file in (self._metrics, self._events):
-            # What could not be written has been told already.
+            # A failure to write was reported already.
             with contextlib.suppress(RunError):
                 file.close()
-
-    def _write_results(self) -> None:
-        """`centre.safetensors` and `best.safetensors`: nothing in them differs between two equal runs."""
-        tensors, about = self._state
-        common = {"format": 1, "strategy": about["strategy"]}
-        centre, constants = tensors["strategy.centre"], _renamed(tensors, CONSTANT, CONSTANT)
-        write_tensors(
-            self._folder.centre,
-            {"genome": centre, **_renamed(tensors, "statistics.", "statistics."), **constants},
-            {**common, "kind": "centre", "generation": self._generation},
-        )
-        if about["best"] is not None:
-            write_tensors(
-                self._folder.best,
-                {"genome": tensors["best.genome"], **_renamed(tensors, "best.statistics.", "statistics."), **constants},
-                {**common, "kind": "best", **about["best"]},
-            )
-
-
-def statistics_from(tensors: dict[str, np.ndarray], shape: tuple[int, ...]) -> ObservationStatistics | None:
-    """The observation statistics that lie beside a genome, or None where observations are not normalised."""
-    state = _renamed(tensors, "statistics.", "")
-    if not state:
-        return None
-    statistics = ObservationStatistics(shape)
-    statistics.load_state_dict(state)
-    return statistics
-
-
-def recorded_constants(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
-    """The network's constants in a checkpoint or beside a genome; None where none were recorded."""
-    return _renamed(tensors, CONSTANT, "") or None
-
-
-def unrecorded(network: PlasticNetwork, tensors: Mapping[str, np.ndarray]) -> list[str]:
-    """A line for the user where the network has constants that a run of an earlier version did not record."""
-    return [NOT_RECORDED] if network.constants() and recorded_constants(tensors) is None else []
-
-
-def _renamed(tensors: Mapping[str, np.ndarray], prefix: str, new: str) -> dict[str, np.ndarray]:
-    return {new + name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}

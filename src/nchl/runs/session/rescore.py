@@ -1,4 +1,4 @@
-"""The best individual of a run whose environment has changed: its scores are those of another environment, and are made anew."""
+"""New scores of the best individual of a run in a changed environment: the old ones are those of the former environment."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from nchl.runs.store.folder import RunFolder
 
 
 def rescore(folder: RunFolder, evolution: Evolution) -> list[str]:
-    """Score the best individual in the environment as it is here, and keep that in a checkpoint; lines for the user.
+    """Score the best individual in the present environment and save it in a checkpoint; returns lines for the user.
 
-    To be called before the record names the changed environment: a run that is killed in between is refused, and scored, once more.
+    To be called before the record names the changed environment: a run that is killed in between is refused and scored again.
     """
     before = evolution.best
     if before is None:
         return []
     evolution.rescore()
     write_checkpoint(folder.checkpoints, evolution.generation, *evolution.state())
-    had = f"the best individual so far (generation {before.generation}) had {_score(before)} in the environment as it was"
+    had = f"the best individual so far (generation {before.generation}) had {_score(before)} in the former environment"
     if evolution.best is None:
-        return [f"{had} and nothing finite in this one: it is dropped, and the next generation's best takes its place"]
+        return [f"{had} and no finite score in this one: it is dropped, and the next generation's best replaces it"]
     return [f"{had} and has {_score(evolution.best)} in this one, which counts from now on"]
 
 

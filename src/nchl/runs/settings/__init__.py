@@ -1,1 +1,1 @@
-"""What a run is asked to do: its options, their values and presets."""
+"""The settings of a run: options, values and presets."""

@@ -1,4 +1,4 @@
-"""A configuration as the `nchl evolve` command that repeats it."""
+"""The `nchl evolve` command that repeats a configuration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import shlex
 from typing import Any
 
-from nchl.runs.settings.config import EvolveConfig, options
+from nchl.runs.settings.config import EvolveConfig, default_of, options
 from nchl.runs.settings.options import Option
 
 
@@ -18,14 +18,16 @@ def evolve_command(config: EvolveConfig, *extra: str) -> str:
     words = ["nchl", "evolve", config.task]
     for option in options():
         value = getattr(config, option.name)
-        if option.name in ("task", "preset") or value is None or value == option.default:
+        if option.name in ("task", "preset") or value is None:
             continue
-        words += option_words(option, value)
+        # A network or strategy may have another default than the option.
+        if value != option.default or value != default_of(option, str(config.network), str(config.strategy)):
+            words += option_words(option, value)
     return shlex.join([*words, *extra])
 
 
 def option_words(option: Option, value: Any) -> list[str]:
-    """One option with its value, as typed."""
+    """One option with its value, as words of the command line."""
     if option.kind == "bool":
         return [option.flag if value else option.flag.replace("--", "--no-", 1)]
     if option.kind in ("ints", "texts"):

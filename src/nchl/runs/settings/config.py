@@ -1,162 +1,63 @@
-"""What a run is asked to do: one dataclass that is the command line, its help, and the record `config.json` at once.
+"""The settings of a run: one dataclass for the command line, its help, and the record `config.json`.
 
-`None` in an option means "not given". An option that has a meaning for the chosen network and strategy then takes its
-default; one that has none stays `None`, and giving it a value is an error, so that nothing is silently ignored.
-The module imports nothing heavy: the command line reads it to print its help.
+`None` in an option means "not given". An option that applies to the chosen network and strategy then takes its default; one that does not
+stays `None`, and a value for it is an error, so that nothing is silently ignored.
+This module imports nothing heavy: the command line reads it to print its help.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nchl.errors import InvalidArgument, RunError, UnknownName
-from nchl.runs.settings import docs_budget, environment_options, network_options
-from nchl.runs.settings.dependent_options import renewed, schedules, that_stay, without_meaning
-from nchl.runs.settings.options import (
-    FORMER,
-    LISTS,
-    Option,
-    check_keys,
-    check_kind,
-    is_file_network,
-    is_object,
-    no_meaning,
-    option,
-    with_strategy_settings,
-)
-from nchl.runs.settings.options import OBJECT as _OBJECT
+from nchl.runs.settings import docs_budget, network_options
+from nchl.runs.settings.dependent_options import converted, inapplicable, schedules, still_applicable
+from nchl.runs.settings.network_options import NetworkOptions
+from nchl.runs.settings.options import FORMER, LISTS, Option, check_keys, is_file_network, option
+from nchl.runs.settings.perturbation_options import PERTURBED
 from nchl.runs.settings.presets import preset_settings
-from nchl.runs.settings.value_checks import check_values
-from nchl.simulators import CHOICES
-from nchl.strategies.registry import STRATEGIES, settings_of
+from nchl.runs.settings.search_options import SearchOptions
+from nchl.runs.settings.task_options import TaskOptions, plain_settings
+from nchl.runs.settings.value_checks import check_names, check_values
+from nchl.strategies.registry import settings_of
 
-INITIAL_GENOMES = ("normal", "zeros", "uniform")
-
-# Headings of the help.
-_TASK, _NETWORK, _SEARCH, _END, _WORK = "task", network_options.HEADING, "search", "end of the run", "who does the work"
-_RECORD = "record"
+_end, _parallelism, _record = (partial(option, group=group) for group in ("end of the run", "parallelism", "record"))
 
 
 @dataclass(frozen=True)
-@with_strategy_settings(_SEARCH, behind="population")
-class EvolveConfig:
+class EvolveConfig(SearchOptions, NetworkOptions, TaskOptions):
     """Everything that repeats a run, apart from the machine. Fields are the options of `nchl evolve`; see `options()`.
 
-    The settings of the strategies are fields too, made from `nchl.strategies.registry`.
+    After construction each option that applies has its value, each other one is None.
 
-    After construction each field that has a meaning holds its value, each that has none holds None. Constructing it
-    checks it: `InvalidArgument` says what was expected, what came, and what to do.
+    Raises:
+        InvalidArgument: an option that does not apply, or a value that cannot be used.
     """
 
-    task: str = field(
-        metadata={
-            "kind": "str",
-            "default": None,
-            "help": "a Gymnasium id, for example CartPole-v1; `nchl tasks` lists them",
-            "group": "task",
-        }
-    )
-    simulator: str | None = option(
-        "str",
-        "auto",
-        "what plays the task; auto: EnvPool where it has the task, else Gymnasium; warp: MuJoCo on the device of --device, for six tasks",
-        _TASK,
-        choices=CHOICES,
-    )
-    image_size: tuple[int, ...] | None = option(
-        "ints",
-        None,
-        "height and width of the image that a convolutional network sees",
-        _TASK,
-        metavar="PIXELS",
-        networks=(*network_options.CONVS, _OBJECT),
-    )
-    normalise_observations: bool | None = option("bool", False, "shift and scale observations by their running mean and deviation", _TASK)
-    max_episode_steps: int | None = option(
-        "int", None, "an episode ends after so many steps, in place of the task's own limit", _TASK, metavar="N"
-    )
-    env: dict[str, Any] | None = environment_options.ENV
-    observe: tuple[str, ...] | None = environment_options.OBSERVE
-    action_repeat: int | None = environment_options.ACTION_REPEAT
-    wrap: tuple[str, ...] | None = environment_options.WRAP
-    perturb: tuple[str, ...] | None = environment_options.PERTURB
-    perturb_training: tuple[str, ...] | None = environment_options.PERTURB_TRAINING
-
-    network: str | None = option(
-        "str",
-        "nchl",
-        f"{', '.join(network_options.NETWORKS)}, or your own as FILE.py:NAME (which runs that file)",
-        _NETWORK,
-        metavar="NAME",
-    )
-    rule: str | None = network_options.RULE
-    hidden: tuple[int, ...] | None = network_options.HIDDEN
-    window: int | None = network_options.WINDOW
-    recurrent: bool | None = network_options.RECURRENT
-    initial_weights: str | None = network_options.INITIAL_WEIGHTS
-    average: str | None = network_options.AVERAGE
-    every: int | None = network_options.EVERY
-    trace: float | None = network_options.TRACE
-    modulate: str | None = network_options.MODULATE
-    normalise: str | None = network_options.NORMALISE
-    sharing: str | None = network_options.SHARING
-    termwise: bool | None = network_options.TERMWISE
-    evolve_biases: bool | None = network_options.EVOLVE_BIASES
-    backend: str | None = network_options.BACKEND
-    device: str | None = option("str", "cpu", "the torch device of the networks", _NETWORK, metavar="DEVICE")
-
-    strategy: str | None = option(
-        "str", "openai-es", f"{', '.join(STRATEGIES)}, evosax:NAME, or a class of your own as FILE.py:NAME (which runs that file)", _SEARCH
-    )
-    population: int | None = option("int", 200, "individuals in a generation", _SEARCH, metavar="P")
-    initial_genome: str | None = option(
-        "str",
-        "normal",
-        "where to start: normal N(0, 1), zeros, uniform U(-1, 1), the centre of another run's folder, or zoo:NAME",
-        _SEARCH,
-        metavar="NAME|RUN",
-    )
-    episodes: int | None = option("int", 1, "episodes of each individual; its fitness is their mean return", _SEARCH, metavar="N")
-    episodes_schedule: str | None = option(
-        *("str", None, "in place of --episodes, few early and more later: 1@0,4@50 is 1 at first, and 4 when 50 generations are done"),
-        *(_SEARCH, "N@G,..."),
-    )
-    validation_episodes: int | None = option(
-        "int",
-        0,
-        "episodes on other starts for each generation's best and centre; the best of the run is then chosen by their mean",
-        _SEARCH,
-        metavar="N",
-    )
-    seed: int | None = option("int", 0, "all randomness of the run follows from it", _SEARCH, metavar="SEED")
-
-    generations: int | None = option("int", 100, "end after this many generations", _END, metavar="G")
-    target: float | None = option(
+    generations: int | None = _end("int", 100, "end after this many generations", metavar="G", least=1)
+    target: float | None = _end(
         "float",
         None,
         "end when the centre or the best individual has a mean return of at least R over 20 validation episodes",
-        _END,
         metavar="R",
     )
-    max_steps: int | None = option(
-        "int", None, "end with the generation in which this many environment steps were reached", _END, metavar="N"
+    max_steps: int | None = _end("int", None, "end with the generation that reaches this many environment steps", metavar="N", least=1)
+    max_minutes: float | None = _end("float", None, "end with the generation that reaches this time", metavar="M")
+    workers: int | None = _parallelism(
+        "int", None, "worker processes on this machine; they share its cores, and change no result", metavar="N", least=1
     )
-    max_minutes: float | None = option("float", None, "end with the generation in which this much time has passed", _END, metavar="M")
-    workers: int | None = option(
-        "int", None, "processes on this machine that play the generations; they share its cores, and change no result", _WORK, metavar="N"
-    )
-    cluster: str | None = option(
+    cluster: str | None = _parallelism(
         "str",
         None,
-        "play on a Ray cluster: its address (HOST:PORT), or auto for the one that runs here, else one that is started here",
-        _WORK,
+        "evaluate on a Ray cluster: its address (HOST:PORT), or auto for one that runs here, else one that is started here",
         metavar="ADDRESS|auto",
     )
-    wandb: bool | None = option("bool", False, "also record in Weights & Biases; WANDB_MODE=offline keeps it here", _RECORD)
-    mlflow: bool | None = option("bool", False, "also record in MLflow, where MLFLOW_TRACKING_URI says, else in a folder mlruns", _RECORD)
+    wandb: bool | None = _record("bool", False, "also record in Weights & Biases; WANDB_MODE=offline keeps it here")
+    mlflow: bool | None = _record("bool", False, "also record in MLflow, at MLFLOW_TRACKING_URI, else in a folder mlruns")
     preset: str | None = option(
         "str", None, "settings of a published experiment (`nchl presets` lists them); other options override it", "preset", metavar="NAME"
     )
@@ -167,56 +68,56 @@ class EvolveConfig:
 
     def __post_init__(self) -> None:
         self._remember([f.name for f in fields(self) if getattr(self, f.name) is None])
-        for name in ("network", "strategy"):  # the others' meaning depends on these two
+        for name in ("network", "strategy"):  # the defaults of others depend on these two
             if getattr(self, name) is None:
-                object.__setattr__(self, name, _BY_NAME[name].default)
-        check_kind(_BY_NAME["network"], self.network)
-        check_kind(_BY_NAME["strategy"], self.strategy)
-        if self.network not in network_options.NETWORKS and ":" not in str(self.network):
-            raise UnknownName("network", str(self.network), [*network_options.NETWORKS, network_options.OWN])
-        if self.strategy not in STRATEGIES and not is_object(str(self.strategy)) and not settings_of(str(self.strategy)):
-            raise UnknownName("strategy", str(self.strategy), [*STRATEGIES, "evosax:NAME", network_options.OWN])
+                self._set(name, _BY_NAME[name].default)
+            _BY_NAME[name].check(getattr(self, name))
         network, strategy = str(self.network), str(self.strategy)
-        defaults = {each.name: _default(each, network, strategy) for each in options()}
-        lost = without_meaning(strategy, {name: v for name in defaults if (v := getattr(self, name)) is not None}, defaults)
+        check_names(network, strategy)
+        defaults = {each.name: default_of(each, network, strategy) for each in options()}
+        lost = inapplicable(strategy, {name: v for name in defaults if (v := getattr(self, name)) is not None}, defaults)
         for each in (each for each in options() if each.name not in lost):
-            self._settle(each)
+            self._complete(each, defaults[each.name])
         vars(self).update(schedules(self))
         check_values(self)
 
     @property
     def given(self) -> frozenset[str]:
-        """Names of the options that were given explicitly, not taken by default or from a preset."""
+        """Names of the options that were given explicitly, not by default or by a preset."""
         return frozenset(vars(self)["_given"])
 
-    def _remember(self, defaults: Iterable[str], given: Iterable[str] | None = None) -> None:
-        """Keep which options took their default and which were given (None: all others); the rest is a preset's. No part of the record."""
-        object.__setattr__(self, "_defaults", frozenset(defaults))
-        object.__setattr__(self, "_given", frozenset(_BY_NAME) - vars(self)["_defaults"] if given is None else frozenset(given))
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
 
-    def _settle(self, about: Option) -> None:
-        """Check the kind of one option, give it its default where it has a meaning, refuse it where it has none."""
+    def _remember(self, defaults: Iterable[str], given: Iterable[str] | None = None) -> None:
+        """Keep the names of options that took their default and of those given (None: all others); the rest is a preset's."""
+        self._set("_defaults", frozenset(defaults))
+        self._set("_given", frozenset(_BY_NAME) - vars(self)["_defaults"] if given is None else frozenset(given))
+
+    def _complete(self, about: Option, default: Any) -> None:
+        """Bring one option into its final form and check it; if it was not given and applies, set its default."""
         value = getattr(self, about.name)
-        if about.kind in LISTS and isinstance(value, list):
-            value = tuple(value)
-            object.__setattr__(self, about.name, value)
-        if about.kind in ("settings", "specs") and value is not None:
-            value = environment_options.settled(value) if about.kind == "settings" else environment_options.PERTURBED[about.name](value)
-            object.__setattr__(self, about.name, value)
-        network, strategy = str(self.network), str(self.strategy)
         if value is not None:
-            if not about.applies(network, strategy):
-                raise InvalidArgument(no_meaning(about, network, strategy))
-            if about.kind == "float" and isinstance(value, int) and not isinstance(value, bool):
+            if about.kind in LISTS and isinstance(value, list):
+                value = tuple(value)
+            if about.kind == "settings":
+                value = plain_settings(value)
+            elif about.kind == "specs":
+                value = PERTURBED[about.name](value)
+            elif about.kind == "float" and isinstance(value, int) and not isinstance(value, bool):
                 value = float(value)
-                object.__setattr__(self, about.name, value)
-            check_kind(about, value)
-        elif about.applies(network, strategy):
-            object.__setattr__(self, about.name, _default(about, network, strategy))
+        network, strategy = str(self.network), str(self.strategy)
+        if value is None:
+            self._set(about.name, default if about.applies(network, strategy) else None)
+            return
+        if not about.applies(network, strategy):
+            raise InvalidArgument(about.refusal(network, strategy))
+        about.check(value)
+        self._set(about.name, value)
 
     @classmethod
     def create(cls, task: str | None = None, *, preset: str | None = None, **given: Any) -> EvolveConfig:
-        """A configuration from what was given explicitly, over a preset where one is named.
+        """A configuration from explicitly given options, over those of a preset.
 
         Args:
             task: a Gymnasium id; None: the preset's.
@@ -225,36 +126,36 @@ class EvolveConfig:
 
         Raises:
             UnknownName: no such option or preset.
-            InvalidArgument: a value that cannot be used, or an option without meaning for the network or strategy.
+            InvalidArgument: a value that cannot be used, or an option that does not apply to the network or strategy.
         """
         return docs_budget.cut(cls._over({} if preset is None else preset_settings(preset), given | {"task": task, "preset": preset}))
 
     @classmethod
-    def _over(cls, settled: Mapping[str, Any], given: Mapping[str, Any]) -> EvolveConfig:
-        """What is given, over settled options, which fall away with the network or strategy that gave them a meaning."""
+    def _over(cls, earlier: Mapping[str, Any], given: Mapping[str, Any]) -> EvolveConfig:
+        """The given options over earlier ones, of which those are dropped that do not apply to the given network or strategy."""
         for name in given:
             if name in FORMER:
                 raise InvalidArgument(FORMER[name])
             if name not in _BY_NAME:
                 raise UnknownName("option", name, _BY_NAME)
         explicit = {name: value for name, value in given.items() if value is not None}
-        chosen = dict(settled) | explicit
+        chosen = dict(earlier) | explicit
         if "task" not in chosen:
-            raise InvalidArgument("no task given: name a Gymnasium id, for example CartPole-v1, or a preset that brings one")
+            raise InvalidArgument("no task given: name a Gymnasium id, for example CartPole-v1, or a preset that has one")
         network, strategy = (str(chosen.get(name, _BY_NAME[name].default)) for name in ("network", "strategy"))
-        kept = {name: value for name, value in settled.items() if _BY_NAME[name].applies(network, strategy)}
-        config = cls(**that_stay(strategy, kept, explicit) | explicit)
+        kept = {name: value for name, value in earlier.items() if _BY_NAME[name].applies(network, strategy)}
+        config = cls(**still_applicable(strategy, kept, explicit) | explicit)
         config._remember(vars(config)["_defaults"], explicit)
         return config
 
     def replace(self, **changes: Any) -> EvolveConfig:
         """A copy with some options changed, checked anew; None takes an option's default.
 
-        What nobody gave (a default, a preset's own) falls away with the network or strategy that gave it a meaning.
+        Values that were not given (defaults, a preset's) are dropped if they do not apply to another network or strategy.
 
         Raises:
             UnknownName: no such option.
-            InvalidArgument: as `create`; also an option that was given before and has no meaning any more.
+            InvalidArgument: as `create`; also an option that was given before and no longer applies.
         """
         given = {name: getattr(self, name) for name in self.given} | changes
         # Defaults are taken anew: some depend on the network.
@@ -262,15 +163,14 @@ class EvolveConfig:
         return self._over(others, given)
 
     def network_settings(self) -> dict[str, Any]:
-        """The options that say what the network is (fields of `network_options.NetworkSpec`); None where not given."""
+        """The options that determine the network, as fields of `networks.NetworkSpec`; None where not given."""
         settings = {name: getattr(self, name) for name in network_options.NETWORK_SETTINGS}
-        for name in network_options.OWN_MAY_LACK:
-            if is_file_network(str(self.network)) and name in vars(self)["_defaults"]:
-                settings[name] = None
+        if is_file_network(str(self.network)):
+            settings |= {name: None for name in network_options.OWN_MAY_LACK if name in vars(self)["_defaults"]}
         return settings
 
     def strategy_settings(self) -> dict[str, Any]:
-        """The options that only some strategies have, for `strategies.make`; those without meaning are left out."""
+        """The settings of the strategy, for `strategies.make`."""
         given = {each.name: getattr(self, each.name) for each in settings_of(str(self.strategy))}
         return {name: value for name, value in given.items() if value is not None}
 
@@ -280,20 +180,20 @@ class EvolveConfig:
 
     @classmethod
     def from_json(cls, data: Any, *, file: Path | str = "config.json") -> EvolveConfig:
-        """The configuration from a record, read strictly.
+        """The configuration of a record, read strictly.
 
         Raises:
             RunError: an unknown or missing key, a value of the wrong type or out of range; names the file and the key.
         """
-        data = renewed(data)
+        data = converted(data)
         check_keys(data, options(), file)
         try:
             config = cls(**data)
         except InvalidArgument as error:
             raise RunError(f"{file}: {error}") from error
-        # A record does not tell a default from the same value given.
+        # A record does not tell a default from an equal given value.
         network, strategy = str(config.network), str(config.strategy)
-        config._remember(each.name for each in options() if getattr(config, each.name) in (None, _default(each, network, strategy)))
+        config._remember(each.name for each in options() if getattr(config, each.name) in (None, default_of(each, network, strategy)))
         return config
 
 
@@ -301,14 +201,10 @@ _OPTIONS = tuple(Option(name=f.name, **f.metadata) for f in fields(EvolveConfig)
 _BY_NAME = {each.name: each for each in _OPTIONS}
 
 
-def _default(about: Option, network: str, strategy: str) -> Any:
-    """The default of an option that has a meaning; some networks and strategies have others than the rest."""
-    if about.name == "hidden" and network == "gru":
-        return network_options.GRU_HIDDEN
-    if about.name == "image_size":
-        return network_options.IMAGE_SIZES.get(network)
-    if about.name == "normalise" and (network in network_options.CONVS or is_file_network(network)):
-        return "max"
+def default_of(about: Option, network: str, strategy: str) -> Any:
+    """The default of an option, which may depend on the network or the strategy."""
+    if (special := network_options.default_of(about.name, network)) is not None:
+        return special
     own = next((each for each in settings_of(strategy) if each.name == about.name), None)
     return about.default if own is None else own.default
 

@@ -1,4 +1,4 @@
-"""Options that lose their meaning by the value of another option, and records of earlier versions."""
+"""Options that apply or not by the value of another option, and records of earlier versions."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from nchl.strategies.registry import idle, no_meaning_for, settings_of
 if TYPE_CHECKING:
     from nchl.runs.settings.config import EvolveConfig
 
-_EITHER = {"episodes": "episodes_schedule", "episodes_schedule": "episodes"}  # one takes the place of the other
+_EITHER = {"episodes": "episodes_schedule", "episodes_schedule": "episodes"}  # one replaces the other
 
 
-def without_meaning(strategy: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> frozenset[str]:
-    """Options that another option leaves without a meaning.
+def inapplicable(strategy: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> frozenset[str]:
+    """Options that do not apply because of the value of another option.
 
     Args:
         strategy: the search.
@@ -31,27 +31,27 @@ def without_meaning(strategy: str, given: Mapping[str, Any], defaults: Mapping[s
         raise InvalidArgument(no_meaning_for(strategy, name, values))
     if "episodes_schedule" in given:
         if "episodes" in given:
-            raise InvalidArgument("--episodes has no meaning beside --episodes-schedule, which says how many; leave one of the two out")
+            raise InvalidArgument("--episodes has no meaning beside --episodes-schedule, which replaces it; leave one of the two out")
         lost.add("episodes")
     return frozenset(lost)
 
 
-def that_stay(strategy: str, settled: Mapping[str, Any], explicit: Mapping[str, Any]) -> dict[str, Any]:
-    """What stays of settled options under those that are given: neither what these replace nor what they leave without a meaning."""
-    kept = {name: value for name, value in settled.items() if name not in explicit}
+def still_applicable(strategy: str, earlier: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The earlier options, of a preset for example, that given ones neither replace nor make inapplicable."""
+    kept = {name: value for name, value in earlier.items() if name not in given}
     known = {each.name: each.default for each in settings_of(strategy)}
-    lost = set(idle(strategy, {**known, **kept, **explicit})) | {other for name, other in _EITHER.items() if name in explicit}
+    lost = set(idle(strategy, {**known, **kept, **given})) | {other for name, other in _EITHER.items() if name in given}
     return {name: value for name, value in kept.items() if name not in lost}
 
 
 def schedules(config: EvolveConfig) -> dict[str, str]:
-    """The schedules named `cosine` alone, with their length: over the run as it is planned now, so that a larger total changes no bit."""
+    """The schedules `cosine`, with the number of generations planned now, so that a larger total later changes no bit."""
     named = {name: getattr(config, name) for name in ("sigma_schedule", "lr_schedule")}
     return {name: f"cosine:{config.generations}" for name, value in named.items() if value == "cosine"}
 
 
-def renewed(data: Any) -> Any:
-    """A record as this version would have written it: `cma-es` with `diagonal` is `sep-cma-es` now, `conv-hml` has no sharing."""
+def converted(data: Any) -> Any:
+    """A record in the form of this version: `cma-es` with `diagonal` is `sep-cma-es` now, `conv-hml` has no sharing."""
     if not isinstance(data, dict):
         return data
     if data.get("network") == "conv-hml":

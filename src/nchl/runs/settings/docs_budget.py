@@ -1,8 +1,8 @@
 """Small budgets for the commands of the documentation, so that a test can run every one of them.
 
-`NCHL_DOCS_BUDGET=small` in the environment cuts what takes long (generations, individuals, episodes, seconds of film) to `MOST`.
-Nothing else is touched, and nothing is cut in silence: the command line says so on stderr each time, Python code gets a
-`BudgetCut` warning, and a run's record holds the budgets that it really had. The variable is read here alone.
+`NCHL_DOCS_BUDGET=small` in the environment limits generations, individuals, episodes and seconds of film to `MOST`. Nothing is cut
+silently: the command line says so on stderr each time, Python code gets a `BudgetCut` warning, and a run's record has the budgets that it
+really had. No other module reads the variable.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "NCHL_DOCS_BUDGET"
 
-# What -> the most that a command of the documentation gets of it.
+# Budget -> its limit.
 MOST = {
     "generations": 2,
     "generations of a resumed run": 3,
@@ -32,22 +32,21 @@ MOST = {
     "unseen episodes": 4,
     "seconds of film": 1,
 }
-# Option of a run -> its limit.
-_OF_A_RUN = {name: MOST[name] for name in ("generations", "population", "episodes", "validation_episodes", "workers")}
-_STEPS = "max_episode_steps"  # not given, it is the task's own, which may be thousands
+_OPTIONS = ("generations", "population", "episodes", "validation_episodes", "workers")
+_STEPS = "max_episode_steps"  # if it is not given, the task has its own limit, of thousands of steps perhaps
 
 Number = TypeVar("Number", int, float)
 
 
 class BudgetCut(UserWarning):
-    """Budgets are cut by the variable of the environment."""
+    """Budgets are limited by the environment variable."""
 
 
 def in_force() -> bool:
-    """Whether budgets are cut.
+    """Whether budgets are limited.
 
     Raises:
-        InvalidArgument: the variable holds another word than `small`.
+        InvalidArgument: the variable is neither empty nor `small`.
     """
     word = os.environ.get(VARIABLE, "")
     if word not in ("", "small"):
@@ -61,30 +60,25 @@ def limits() -> str:
 
 
 def notice() -> str | None:
-    """The line that says so; None where nothing is cut."""
+    """The line for the user; None if budgets are not limited."""
     if not in_force():
         return None
     return f"{VARIABLE}=small: budgets are cut to at most {limits()}; this is no real run. For those: unset {VARIABLE}"
 
 
-def at_most(what: str, value: Number) -> Number:
-    """The value, or the most that the budget allows.
-
-    Args:
-        what: a key of `MOST`.
-        value: what was asked for.
-    """
-    if not in_force() or value <= MOST[what]:
+def at_most(budget: str, value: Number) -> Number:
+    """The value, or the limit of this budget (a key of `MOST`) if it is smaller."""
+    if not in_force() or value <= MOST[budget]:
         return value
     _warn()
-    return type(value)(MOST[what])
+    return type(value)(MOST[budget])
 
 
 def cut(config: EvolveConfig) -> EvolveConfig:
-    """The configuration with the budgets of its run cut; the same object where there is nothing to cut."""
+    """The configuration with limited budgets; the same object if they are within the limits."""
     if not in_force():
         return config
-    changes = {name: most for name, most in _OF_A_RUN.items() if (getattr(config, name) or 0) > most}
+    changes = {name: MOST[name] for name in _OPTIONS if (getattr(config, name) or 0) > MOST[name]}
     if (getattr(config, _STEPS) or math.inf) > MOST["steps of an episode"]:
         changes[_STEPS] = MOST["steps of an episode"]
     if not changes:

@@ -1,4 +1,4 @@
-"""What the command line must know of one option: its type, default, help, and for which network or strategy it has a meaning."""
+"""The description of one option of `nchl evolve`: type, default, bounds, help, and the networks and strategies to which it applies."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from nchl.strategies.registry import STRATEGIES, Setting, all_settings, settings
 
 _Config = TypeVar("_Config")
 
-# In front of the class of a network or strategy that was given as an object; of an `nn.Sequential`.
+# Prefix of the class of a network or strategy given as an object; of an `nn.Sequential`.
 OBJECT, MODULE = "object:", "module:"
-OWN_START = OBJECT + "strategy"  # the initial genome of a strategy that was given as an object, where it is none of the known ones
+OWN_START = OBJECT + "strategy"  # initial genome of a strategy given as an object, if it is none of the named ones
 
-# Options on which no result depends: where the work is done, who is told of it, and the name under which settings were found.
-# Runs that differ in nothing else are the same experiment.
-NO_EFFECT_ON_RESULTS = frozenset({"preset", "workers", "cluster", "threads", "wandb", "mlflow"})
-# When a run ends: with larger ones a run goes on, with the bits that it would have had with these from the start.
+# Options on which no result depends. Runs that differ in these alone are the same experiment.
+NO_EFFECT_ON_RESULTS = frozenset({"preset", "workers", "cluster", "wandb", "mlflow"})
+# Limits of a run: a run continued under larger ones has the bits of a run that had these from the start.
 TOTALS = ("generations", "max_steps", "max_minutes")
 
-# Options that records of earlier versions lack; such a run was made with what is now the default.
+# Options that records of earlier versions lack; such a run used the present default.
 ADDED = frozenset(
     {"max_episode_steps", "mu", "evolve_biases", "episodes_schedule"}
     | {"sigma_schedule", "lr_schedule", "optimizer", "weight_decay"}
@@ -32,11 +31,34 @@ ADDED = frozenset(
     | {"env", "observe", "action_repeat", "wrap"}
     | {"perturb", "perturb_training"}
 )
-
-LISTS = ("ints", "texts", "places", "specs")  # kinds whose values are tuples
-
-# Options of earlier versions -> what is said of them.
+# Options of earlier versions -> the error message.
 FORMER = {"diagonal": "--diagonal is a strategy of its own now: write --strategy sep-cma-es (in Python, strategy='sep-cma-es')"}
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return (_is_int(value) or isinstance(value, float)) and math.isfinite(value)
+
+
+def _tuple_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, tuple) and all(map(fits, value))
+
+
+_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "str": ("text", lambda value: isinstance(value, str)),
+    "int": ("a whole number", _is_int),
+    "float": ("a finite number", _is_number),
+    "bool": ("true or false", lambda value: isinstance(value, bool)),
+    "ints": ("a list of whole numbers", _tuple_of(_is_int)),
+    "texts": ("a list of texts", _tuple_of(lambda item: isinstance(item, str) and item != "")),
+    "places": ("a list of MODULE:NAME or FILE.py:NAME", _tuple_of(lambda item: isinstance(item, str) and ":" in item)),
+    "specs": ("a list of texts", _tuple_of(lambda item: isinstance(item, str) and item != "")),
+    "settings": ("settings by name", lambda value: isinstance(value, dict)),
+}
+LISTS = ("ints", "texts", "places", "specs")  # kinds whose values are tuples
 
 
 @dataclass(frozen=True)
@@ -45,15 +67,16 @@ class Option:
 
     Attributes:
         name: field of `EvolveConfig`.
-        kind: `str`, `int`, `float`, `bool` (a flag), `ints` (one number or more), `texts`, `places` and `specs` (given once
-            for each) or `settings` (named values).
-        default: the value that it takes where it has a meaning and is not given; None: no value.
-        help: one sentence, with units and source where there are any; ends with the default.
-        group: heading under which the help shows it.
+        kind: `str`, `int`, `float`, `bool` (a flag), `ints` (one number or more), `texts`, `places` and `specs` (repeatable), or
+            `settings` (values by name).
+        default: the value if the option applies and is not given; None: no value.
+        help: one sentence, with units and source; ends with the default.
+        group: heading in the help.
         metavar: placeholder of the value, or None.
-        choices: the values that are allowed, or None.
-        networks: the networks for which it has a meaning; None: all.
-        strategies: the strategies for which it has a meaning; None: all.
+        choices: the allowed values, or None.
+        least: the smallest allowed number, or None.
+        networks: the networks to which it applies; None: all.
+        strategies: the strategies to which it applies; None: all.
     """
 
     name: str
@@ -63,26 +86,52 @@ class Option:
     group: str
     metavar: str | None = None
     choices: tuple[str, ...] | None = None
+    least: int | None = None
     networks: tuple[str, ...] | None = None
     strategies: tuple[str, ...] | None = None
 
     @property
     def flag(self) -> str:
-        """What is typed, for example `--initial-weights`."""
+        """The flag of the command line, for example `--initial-weights`."""
         return "--" + self.name.replace("_", "-")
 
-    def _is_others(self, strategy: str) -> bool:
-        """Whether it is a setting of other strategies; those of an object are its own."""
+    def applies(self, network: str, strategy: str) -> bool:
+        """Whether the option applies to this network (a user's own is `FILE.py:NAME`) and this strategy."""
+        return not self._is_of_another_strategy(strategy) and (self.networks is None or _kind_of(network) in self.networks)
+
+    def check(self, value: Any) -> None:
+        """Refuse a value of another type than the option's, or out of its range.
+
+        Raises:
+            InvalidArgument: names the option, the expected type or range, and the value.
+        """
+        wanted, fits = _KINDS[self.kind]
+        if not fits(value):
+            # A record names code by its place and cannot hold the code itself.
+            hint = "; name the place of the function or class instead, as 'FILE.py:NAME'" if callable(value) else ""
+            raise InvalidArgument(f"{self.name} must be {wanted}, got {value!r}{hint}")
+        if self.choices is not None and value not in self.choices:
+            raise UnknownName(self.name.replace("_", " "), str(value), self.choices)
+        if self.least is not None:
+            hold = "hold numbers of" if isinstance(value, tuple) else "be"
+            if any(number < self.least for number in (value if isinstance(value, tuple) else (value,))):
+                raise InvalidArgument(f"{self.name} must {hold} at least {self.least}, got {value}")
+
+    def refusal(self, network: str, strategy: str) -> str:
+        """The error message if the option is given although it does not apply."""
+        of_strategy = self._is_of_another_strategy(strategy)
+        kind, chosen, allowed = ("strategy", strategy, self.strategies) if of_strategy else ("network", network, self.networks)
+        if is_object(chosen):
+            name = chosen.removeprefix(OBJECT)
+            return f"{self.name} has no meaning for a {kind} given as an object: set it where that is made, {name}(...), and leave it out"
+        names = ", ".join(name for name in allowed or () if name != OBJECT)
+        return f"{self.flag} has no meaning for the {kind} {chosen}; it applies to {names}. Leave it out, or choose another {kind}"
+
+    def _is_of_another_strategy(self, strategy: str) -> bool:
+        """Whether it is a setting of other strategies. All settings of a strategy given as an object are in the object."""
         if is_object(strategy):
             return self.name in all_settings()
         return self.strategies is not None and self.name not in {each.name for each in settings_of(strategy)}
-
-    def applies(self, network: str, strategy: str) -> bool:
-        """Whether the option has a meaning for this network (a user's own stands as `FILE.py:NAME`) and this strategy."""
-        if self._is_others(strategy):
-            return False
-        own = "FILE.py:NAME" if is_file_network(network) else OBJECT if is_object(network) else network
-        return self.networks is None or own in self.networks
 
 
 def that_matter(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,18 +139,22 @@ def that_matter(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in NO_EFFECT_ON_RESULTS}
 
 
-def is_file_network(network: str) -> bool:
-    """Whether a network takes the options of `FILE.py:NAME`: a user's own by its place, or an `nn.Sequential` as an object."""
-    return ":" in network and not is_object(network)
-
-
 def is_object(name: str) -> bool:
-    """Whether a network or strategy was given as an object, whose settings are its own: `object:CLASS`."""
+    """Whether a network or strategy was given as an object, `object:CLASS`, which has its own settings."""
     return name.startswith(OBJECT)
 
 
+def is_file_network(network: str) -> bool:
+    """Whether a network takes the options of `FILE.py:NAME`: one from a file, or an `nn.Sequential` given as an object."""
+    return ":" in network and not is_object(network)
+
+
+def _kind_of(network: str) -> str:
+    return "FILE.py:NAME" if is_file_network(network) else OBJECT if is_object(network) else network
+
+
 def option(kind: str, default: Any, help: str, group: str, metavar: str | None = None, **more: Any) -> Any:
-    """A dataclass field for one option, with `None` for "not given" and everything else in its metadata."""
+    """A dataclass field for one option: `None` for "not given", everything else in its metadata."""
     if default is not None and "(default" not in help:
         shown = {True: "on", False: "off"}[default] if isinstance(default, bool) else default
         help += f" (default: {' '.join(map(str, shown)) if isinstance(shown, tuple) else shown})"
@@ -109,12 +162,7 @@ def option(kind: str, default: Any, help: str, group: str, metavar: str | None =
 
 
 def with_strategy_settings(group: str, *, behind: str) -> Callable[[type[_Config]], type[_Config]]:
-    """A decorator that gives a dataclass-to-be a field for each setting of any strategy in the list.
-
-    Args:
-        group: heading of the help.
-        behind: the field that these follow, in the help too.
-    """
+    """A decorator that adds fields for the settings of all registered strategies after a field; to be applied before `dataclass`."""
 
     def decorate(cls: type[_Config]) -> type[_Config]:
         ordered: dict[str, Any] = {}
@@ -131,36 +179,28 @@ def with_strategy_settings(group: str, *, behind: str) -> Callable[[type[_Config
 
 
 def _strategy_option(versions: Mapping[str, Setting], group: str) -> Any:
-    """One field for a setting that several strategies may take, each with its default; all of them: it is an option for all."""
+    """The field of a setting, given the strategies that have it and their versions of it, which may differ in the default."""
     first = next(iter(versions.values()))
     defaults = list(dict.fromkeys(each.default for each in versions.values()))
-    only = None if len(versions) == len(STRATEGIES) else tuple(versions)
-    if len(defaults) == 1:
-        more: dict[str, Any] = {"metavar": first.metavar, "choices": first.choices, "strategies": only}
-        return option(first.kind, first.default, first.help, group, **more)
-    each = "; ".join(f"{version.default} for {strategy}" for strategy, version in versions.items())
-    plain = {"kind": first.kind, "default": first.default, "help": f"{first.help} (default: {each})", "group": group}
-    return field(default=None, metadata={**plain, "metavar": first.metavar, "choices": first.choices, "strategies": only})
-
-
-def no_meaning(option: Option, network: str, strategy: str) -> str:
-    """The message for an option that was given although it has no meaning."""
-    by_strategy = option._is_others(strategy)
-    kind, chosen, allowed = ("strategy", strategy, option.strategies) if by_strategy else ("network", network, option.networks)
-    if is_object(chosen):
-        where = chosen.removeprefix(OBJECT)
-        return f"{option.name} has no meaning for a {kind} given as an object: set it where that is made, {where}(...), and leave it out"
-    belongs = ", ".join(name for name in allowed or () if name != OBJECT)
-    return f"{option.flag} has no meaning for the {kind} {chosen}; it belongs to {belongs}. Leave it out, or choose another {kind}"
+    by_strategy = "; ".join(f"{version.default} for {strategy}" for strategy, version in versions.items())
+    return option(
+        first.kind,
+        first.default,
+        first.help if len(defaults) == 1 else f"{first.help} (default: {by_strategy})",
+        group,
+        first.metavar,
+        choices=first.choices,
+        strategies=None if len(versions) == len(STRATEGIES) else tuple(versions),
+    )
 
 
 def check_keys(data: Any, known: Iterable[Option], file: Path | str) -> None:
     """Refuse settings of a record that are not those of a run.
 
-    What earlier versions did not have may be missing: the options in `ADDED`, and settings of strategies that the run does not use.
+    Keys that earlier versions lacked may be missing: the options in `ADDED`, and settings of other strategies than the run's.
 
     Raises:
-        RunError: no object, or an unknown or missing key; names the file and the key.
+        RunError: not an object, or an unknown or missing key; names the file and the key.
     """
     if not isinstance(data, dict):
         raise RunError(f"{file}: the settings must be an object of options, got {type(data).__name__}")
@@ -173,46 +213,3 @@ def check_keys(data: Any, known: Iterable[Option], file: Path | str) -> None:
         of_others = about.strategies is not None and data.get("strategy") not in about.strategies
         if name not in data and name not in NO_EFFECT_ON_RESULTS | ADDED and not of_others:
             raise RunError(f"{file}: key {name!r} is missing from the settings; {why}")
-
-
-def check_kind(option: Option, value: Any) -> None:
-    """Refuse a value of another type than the option's."""
-    is_int = isinstance(value, int) and not isinstance(value, bool)
-    fits = {
-        "str": isinstance(value, str),
-        "int": is_int,
-        "float": (is_int or isinstance(value, float)) and math.isfinite(value),
-        "bool": isinstance(value, bool),
-        "ints": isinstance(value, tuple) and all(isinstance(item, int) and not isinstance(item, bool) for item in value),
-        "texts": isinstance(value, tuple) and all(isinstance(item, str) and item for item in value),
-        "places": isinstance(value, tuple) and all(isinstance(item, str) and ":" in item for item in value),
-        "specs": isinstance(value, tuple) and all(isinstance(item, str) and item for item in value),
-        "settings": isinstance(value, dict),
-    }[option.kind]
-    if not fits:
-        wanted = {
-            "str": "text",
-            "int": "a whole number",
-            "float": "a finite number",
-            "bool": "true or false",
-            "ints": "a list of whole numbers",
-            "texts": "a list of texts",
-            "places": "a list of MODULE:NAME or FILE.py:NAME",
-            "specs": "a list of texts",
-            "settings": "settings by name",
-        }[option.kind]
-        # A run is repeated from its record, which can name code and not hold it.
-        hint = "; name the place of the function or class instead, as 'FILE.py:NAME'" if callable(value) else ""
-        raise InvalidArgument(f"{option.name} must be {wanted}, got {value!r}{hint}")
-    if option.choices is not None and value not in option.choices:
-        raise UnknownName(option.name.replace("_", " "), str(value), option.choices)
-
-
-def at_least(name: str, values: Iterable[int], bound: int, what: str, *, allow_empty: bool = False) -> None:
-    """Refuse a list with a number below a bound, or an empty one."""
-    values = list(values)
-    if not values and not allow_empty:
-        raise InvalidArgument(f"{name} needs at least one number ({what}), got none")
-    for value in values:
-        if value < bound:
-            raise InvalidArgument(f"{name} must hold {what} of at least {bound}, got {value} in {values}")

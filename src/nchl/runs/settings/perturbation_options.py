@@ -1,6 +1,6 @@
-"""Perturbations as options of a run: texts and suites, settled to the texts that its record keeps.
+"""Perturbations as options of a run: texts and suites, in the form of the texts that its record keeps.
 
-The module imports nothing heavy: the command line reads it to print its help.
+This module imports nothing heavy: the command line reads it to print its help.
 """
 
 from __future__ import annotations
@@ -13,28 +13,25 @@ from nchl.errors import InvalidArgument
 from nchl.perturbations.language import NONE, parse_all, together
 from nchl.perturbations.objects import Perturbation
 from nchl.perturbations.suites import SUITES, Suite, named, of_mapping
+from nchl.runs.files.yaml import read_yaml
 
 
 def suite_of(suite: str | Suite) -> Suite:
-    """A suite by its name or file.
+    """A suite by its name or YAML file.
 
     Raises:
-        InvalidArgument: there is none of that name, or the file holds something else.
+        InvalidArgument: an unknown name, or a file that is not a suite.
     """
     if isinstance(suite, Suite):
         return suite
-    if _is_file(suite):
-        from nchl.runs.settings.yaml_file import read_yaml
-
-        return of_mapping(Path(suite).name, read_yaml(Path(suite)))
-    return named(suite)
+    return of_mapping(Path(suite).name, read_yaml(Path(suite))) if _is_file(suite) else named(suite)
 
 
 def always(given: Any) -> tuple[str, ...] | None:
     """Perturbations of every episode, one text each; None for none.
 
     Raises:
-        InvalidArgument: a text that names no perturbation, or something that is changed twice.
+        InvalidArgument: not a perturbation, or two changes of the same thing.
     """
     return tuple(map(str, parse_all(_listed("perturb", given)))) or None
 
@@ -43,7 +40,7 @@ def in_training(given: Any) -> tuple[str, ...] | None:
     """Sets of perturbations, one text each; those of suites are written out, so that a record needs no file.
 
     Raises:
-        InvalidArgument: a text that names neither a set nor a suite.
+        InvalidArgument: neither a set nor a suite.
     """
     found: list[str] = []
     for each in _listed("perturb_training", given):
@@ -66,5 +63,5 @@ def _is_file(text: str) -> bool:
     return text.lower().endswith((".yaml", ".yml"))
 
 
-# Option -> what settles it.
+# Option -> the function that brings its value into the form of the record.
 PERTURBED: Mapping[str, Callable[[Any], tuple[str, ...] | None]] = {"perturb": always, "perturb_training": in_training}

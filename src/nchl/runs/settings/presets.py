@@ -1,4 +1,4 @@
-"""Settings of published experiments, each with its source and with what differs from the published code.
+"""Settings of published experiments, each with its source and its differences from the published code.
 
 A preset is a dictionary of options of `nchl evolve`; options that are given explicitly override it.
 """
@@ -12,6 +12,8 @@ from nchl.errors import UnknownName
 
 _NCHL = "Ferigo, Cunegatti, Iacca: Neuron-centric Hebbian Learning, GECCO 2024, arXiv 2403.12076"
 _HML = "Najarro, Risi: Meta-Learning through Hebbian Plasticity in Random Networks, NeurIPS 2020, arXiv 2007.02686"
+_THESIS = "The master thesis Neuron-Centric Hebbian Learning for Convolutional Networks"
+_HAN = "Hebbian Attractor Networks, arXiv 2603.22512, with the settings of its public code"
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,8 @@ class Preset:
 
     Attributes:
         settings: options by field name of `EvolveConfig`.
-        source: paper and place that the settings come from.
-        corrected: what differs from the published code, and what that changes.
+        source: paper, and place of the settings in it.
+        corrected: differences from the published code, and their effect.
     """
 
     settings: dict[str, Any]
@@ -29,9 +31,60 @@ class Preset:
     corrected: str = ""
 
 
+_OPENAI_ES: dict[str, Any] = {
+    "strategy": "openai-es",
+    "population": 200,
+    "sigma": 0.1,
+    "sigma_decay": 0.999,
+    "lr": 0.2,
+    "lr_decay": 0.995,
+    "antithetic": True,
+    "initial_genome": "normal",
+    "initial_weights": "uniform",
+    "normalise": "max",
+    "episodes": 1,
+}
+_CARRACING: dict[str, Any] = {**_OPENAI_ES, "task": "CarRacing-v3", "lr": 0.02, "generations": 200}
+_SMALLER_STEPS = (
+    "The published code writes lr 0.2 but multiplies the ranks by the candidates in place of the noise, "
+    "which makes each step sigma = 0.1 times as long as written: 0.02 is the step that it takes. "
+)
+_ANT: dict[str, Any] = {
+    **_OPENAI_ES,
+    "task": "AntBulletEnv-v0",
+    "network": "nchl",
+    "hidden": (128, 64),
+    "normalise": "none",
+    "population": 100,
+    "generations": 100,
+    "lr": 0.02,
+}
+_ATTRACTORS: dict[str, Any] = {
+    **_OPENAI_ES,
+    "task": "HalfCheetah-v5",
+    "hidden": (16,),
+    "population": 512,
+    "generations": 1000,
+    "sigma": 0.2,
+    "sigma_decay": 0.999995,
+    "optimizer": "adam",
+    "lr": 0.1,
+    "lr_decay": 0.999999,
+    "initial_genome": "zeros",
+    "episodes": 4,
+}
+# The five conditions of Hebbian Attractor Networks: normalisation, interval and average.
+_CONDITIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "a": ("no normalisation", {"normalise": "none"}),
+    "b": ("weights divided by the largest after each change", {}),
+    "c": ("as B, and a change every 4 steps", {"every": 4}),
+    "d": ("as B, from means of 10 steps", {"average": "mean:10"}),
+    "e": ("as B, a change every 4 steps from means of 10", {"every": 4, "average": "mean:10"}),
+}
+
 PRESETS: dict[str, Preset] = {
     "cartpole": Preset(
-        settings={
+        {
             "task": "CartPole-v1",
             "network": "nchl",
             "hidden": (10,),
@@ -47,156 +100,70 @@ PRESETS: dict[str, Preset] = {
         source=f"{_NCHL}; the sample notebook of its code: NcHL 4-10-2, 74 numbers, CMA-ES from U(-1, 1) with sigma 1",
         corrected=(
             "The notebook's hidden layer reads the input layer's numbers again and leaves the end of the genome unread; "
-            "here every neuron has numbers of its own. Everyone in a generation meets the same starts; the notebook does not seed them."
+            "here every neuron has its own numbers. All individuals of a generation have the same starts; the notebook does not seed them."
         ),
     ),
     "paper-ant-bullet": Preset(
-        settings={
-            "task": "AntBulletEnv-v0",
-            "network": "nchl",
-            "hidden": (128, 64),
-            "initial_weights": "uniform",
-            "normalise": "none",
-            "strategy": "openai-es",
-            "population": 100,
-            "generations": 100,
-            "sigma": 0.1,
-            "sigma_decay": 0.999,
-            "lr": 0.02,
-            "lr_decay": 0.995,
-            "antithetic": True,
-            "initial_genome": "normal",
-            "episodes": 1,
-        },
+        _ANT,
         source=f"{_NCHL}; task.py of its code: 28-128-64-8, 1,104 numbers, fitness the progress reward (extra: bullet)",
-        corrected=(
-            "The published code writes lr 0.2 but multiplies the ranks by the candidates in place of the noise, "
-            "which makes each step sigma = 0.1 times what is written: 0.02 is the step that it takes. "
-            "Its example stops after 2 generations; here 100. Its weights begin as torch's Linear layers do; "
-            "here U(-0.1, 0.1), drawn anew each episode."
-        ),
+        corrected=f"{_SMALLER_STEPS}Its example stops after 2 generations; here 100. Its weights begin as torch's Linear layers do; "
+        "here U(-0.1, 0.1), drawn anew each episode.",
     ),
     "halfcheetah": Preset(
-        settings={
-            "task": "HalfCheetah-v5",
-            "network": "nchl",
-            "hidden": (128, 64),
-            "initial_weights": "uniform",
-            "normalise": "max",
-            "strategy": "openai-es",
-            "population": 200,
-            "generations": 100,
-            "sigma": 0.1,
-            "sigma_decay": 0.999,
-            "lr": 0.2,
-            "lr_decay": 0.995,
-            "antithetic": True,
-            "initial_genome": "normal",
-            "episodes": 1,
-        },
+        {**_OPENAI_ES, "task": "HalfCheetah-v5", "network": "nchl", "hidden": (128, 64), "generations": 100},
         source=f"{_HML}: its search, with the neuron-centric rule",
-        corrected=(
-            "The published code multiplies the ranks by the candidates in place of the noise, "
-            "so its steps are sigma times smaller than written."
-        ),
+        corrected="The published code multiplies the ranks by the candidates in place of the noise, "
+        "so its steps are sigma times smaller than written.",
     ),
-}
-
-
-_THESIS = "The master thesis Neuron-Centric Hebbian Learning for Convolutional Networks"
-_CARRACING: dict[str, Any] = {
-    "task": "CarRacing-v3",
-    "initial_weights": "uniform",
-    "normalise": "max",
-    "strategy": "openai-es",
-    "generations": 200,
-    "sigma": 0.1,
-    "sigma_decay": 0.999,
-    "lr": 0.02,
-    "lr_decay": 0.995,
-    "initial_genome": "normal",
-    "episodes": 1,
-}
-_SMALLER_STEPS = (
-    "The published code writes lr 0.2 but multiplies the ranks by the candidates in place of the noise, "
-    "which makes each step sigma = 0.1 times what is written: 0.02 is the step that it takes. "
-    "Everyone in a generation drives on the same track; there, the tracks are not seeded. "
-)
-
-for _sharing in ("max", "min", "median"):
-    PRESETS[f"thesis-carracing-{_sharing}"] = Preset(
-        settings={
-            **_CARRACING,
-            "network": "conv-thesis",
-            "image_size": (64, 64),
-            "sharing": _sharing,
-            "termwise": True,
-            "population": 300,
-            "antithetic": False,
-        },
-        source=f"{_THESIS}: CarRacing, 173,284 numbers, 300 candidates, not mirrored, sharing by {_sharing}, term by term",
-        corrected=_SMALLER_STEPS
-        + "There, a kernel begins as one random number and keeps random biases; here every element is drawn and there are no biases.",
-    )
-
-PRESETS["hml-carracing"] = Preset(
-    settings={**_CARRACING, "network": "conv-hml", "image_size": (84, 84), "population": 200, "generations": 300, "antithetic": True},
-    source=f"{_HML}: CarRacing, 456,640 rules of the linear layers and 1,362 evolved weights of the convolutions",
-    corrected=_SMALLER_STEPS,
-)
-
-
-_HAN = "Hebbian Attractor Networks, arXiv 2603.22512, with the settings of its public code"
-# The five conditions: normalisation, interval and average.
-_CONDITIONS: dict[str, tuple[str, dict[str, Any]]] = {
-    "a": ("no normalisation", {"normalise": "none"}),
-    "b": ("weights divided by the largest after each change", {"normalise": "max"}),
-    "c": ("as B, and a change every 4 steps", {"normalise": "max", "every": 4}),
-    "d": ("as B, from means of 10 steps", {"normalise": "max", "average": "mean:10"}),
-    "e": ("as B, a change every 4 steps from means of 10", {"normalise": "max", "every": 4, "average": "mean:10"}),
-}
-_HAN_SEARCH: dict[str, Any] = {
-    "task": "HalfCheetah-v5",
-    "hidden": (16,),
-    "initial_weights": "uniform",
-    "strategy": "openai-es",
-    "population": 512,
-    "generations": 1000,
-    "sigma": 0.2,
-    "sigma_decay": 0.999995,
-    "optimizer": "adam",
-    "lr": 0.1,
-    "lr_decay": 0.999999,
-    "antithetic": True,
-    "initial_genome": "zeros",
-    "episodes": 4,
-}
-
-for _condition, (_words, _time) in _CONDITIONS.items():
-    for _rule in ("hl", "nchl"):
-        PRESETS[f"han-{_condition}{'' if _rule == 'hl' else '-nchl'}"] = Preset(
-            settings={**_HAN_SEARCH, "network": _rule, **_time},
-            source=f"{_HAN}: condition {_condition.upper()}, {_words}; inputs-16-outputs, tanh, weights from U(-0.1, 0.1)"
-            + ("" if _rule == "hl" else "; with the neuron-centric rule in place of the synapse-centric one"),
+    **{
+        f"thesis-carracing-{sharing}": Preset(
+            _CARRACING
+            | {
+                "network": "conv-thesis",
+                "image_size": (64, 64),
+                "sharing": sharing,
+                "termwise": True,
+                "population": 300,
+                "antithetic": False,
+            },
+            source=f"{_THESIS}: CarRacing, 173,284 numbers, 300 candidates, not mirrored, sharing by {sharing}, term by term",
+            corrected=f"{_SMALLER_STEPS}All individuals of a generation drive on the same track; there, the tracks are not seeded. There, "
+            "a kernel begins as one random number and keeps random biases; here every element is drawn and there are no biases.",
+        )
+        for sharing in ("max", "min", "median")
+    },
+    "hml-carracing": Preset(
+        _CARRACING | {"network": "conv-hml", "image_size": (84, 84), "generations": 300},
+        source=f"{_HML}: CarRacing, 456,640 rules of the linear layers and 1,362 evolved weights of the convolutions",
+        corrected=f"{_SMALLER_STEPS}All individuals of a generation drive on the same track; there, the tracks are not seeded.",
+    ),
+    **{
+        f"han-{condition}{'' if rule == 'hl' else '-nchl'}": Preset(
+            {**_ATTRACTORS, "network": rule, **time},
+            source=f"{_HAN}: condition {condition.upper()}, {words}; inputs-16-outputs, tanh, weights from U(-0.1, 0.1)"
+            + ("" if rule == "hl" else "; with the neuron-centric rule in place of the synapse-centric one"),
+            corrected="There, returns are sums over 1,000 steps even if an episode has terminated, which those of HalfCheetah never do. "
+            "The centre begins at 0, which is the mean of the coefficients there.",
+        )
+        for condition, (words, time) in _CONDITIONS.items()
+        for rule in ("hl", "nchl")
+    },
+    **{
+        f"paper-97x{'' if rule == 'nchl' else '-hl'}": Preset(
+            {**_ANT, "network": rule, "hidden": (256, 128)},
+            source=(
+                f'{_NCHL}; the network of its abstract\'s "up to ~97 times": 28-256-128-8, where HL has 5 x 40,960 = 204,800 numbers and '
+                f"NcHL 5 x 420 = 2,100, 97.5 times fewer. This one is {name}: 5 numbers for each of {numbers} (extra: bullet)"
+            ),
             corrected=(
-                "There, returns are sums over 1,000 steps whether an episode has terminated or not, which HalfCheetah's never do. The "
-                "centre begins at 0, which is the mean of the coefficients there."
+                "NcHL needs no A of its 8 outputs and no B of its 28 inputs, so that its genome has 2,064 numbers, 99.2 times fewer. "
+                "The published code has AntBullet with 128 and 64 hidden neurons alone: task and search are those of its task.py, see "
+                "paper-ant-bullet."
             ),
         )
-
-for _rule, _numbers in (("nchl", "5 numbers for each of 420 neurons"), ("hl", "5 numbers for each of 40,960 weights")):
-    PRESETS[f"paper-97x{'' if _rule == 'nchl' else '-hl'}"] = Preset(
-        settings={**PRESETS["paper-ant-bullet"].settings, "network": _rule, "hidden": (256, 128)},
-        source=(
-            f'{_NCHL}; the network of its abstract\'s "up to ~97 times": 28-256-128-8, where HL has 5 x 40,960 = 204,800 numbers and NcHL '
-            f"5 x 420 = 2,100, 97.5 times fewer. This one is {_rule.upper() if _rule == 'hl' else 'NcHL'}: {_numbers} (extra: bullet)"
-        ),
-        corrected=(
-            "NcHL needs no A of its 8 outputs and no B of its 28 inputs, so that its genome has 2,064 numbers, 99.2 times fewer. "
-            "The published code holds AntBullet with 128 and 64 hidden neurons alone: task and search are those of its task.py, see "
-            "paper-ant-bullet."
-        ),
-    )
+        for rule, name, numbers in (("nchl", "NcHL", "420 neurons"), ("hl", "HL", "40,960 weights"))
+    },
+}
 
 
 def preset_settings(name: str) -> dict[str, Any]:

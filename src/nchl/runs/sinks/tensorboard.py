@@ -16,7 +16,8 @@ from typing import IO, Any
 import numpy as np
 
 from nchl.errors import require
-from nchl.runs.store.files import cannot_write, open_file, write_atomically
+from nchl.runs.files.reading import open_file
+from nchl.runs.files.writing import write_atomically, writing_to
 
 _BUCKETS = 30
 _LARGEST_RECORD = 1 << 24  # bytes; ours have a few thousand
@@ -39,7 +40,7 @@ class EventFile:
         self._event: Any = _library("compat.proto.event_pb2").Event
         self._summary: Any = _library("compat.proto.summary_pb2").Summary
         self.path = folder / "events.out.tfevents.0000000000.nchl"
-        try:
+        with writing_to(self.path):
             folder.mkdir(parents=True, exist_ok=True)
             end = self._end_of_step(keep) if self.path.exists() else 0
             if self.path.is_symlink() or (self.path.exists() and self.path.stat().st_nlink > 1):
@@ -49,8 +50,6 @@ class EventFile:
             self._file.truncate(end)
             self._file.seek(end)
             self._records: Any = _library("summary.writer.record_writer").RecordWriter(self._file)
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
         if end == 0:
             self._append(file_version="brain.Event:2")
 
@@ -91,17 +90,13 @@ class EventFile:
 
     def close(self) -> None:
         """Close the file."""
-        try:
+        with writing_to(self.path):
             self._file.close()
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
 
     def _append(self, **fields: Any) -> None:
-        try:
+        with writing_to(self.path):
             self._records.write(self._event(wall_time=time.time(), **fields).SerializeToString())
             self._file.flush()
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
 
     def _end_of_step(self, keep: int) -> int:
         """Offset after the last intact record of a step up to `keep`."""

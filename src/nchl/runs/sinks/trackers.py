@@ -16,8 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from nchl.errors import NchlError, RunError, require
+from nchl.runs.files.reading import read_json, read_text
+from nchl.runs.files.writing import write_json
 from nchl.runs.settings.config import EvolveConfig
-from nchl.runs.store.files import read_json, read_text, write_json
 from nchl.runs.store.folder import RunFolder
 
 # Option -> (package, module that implements `Tracker` with it).

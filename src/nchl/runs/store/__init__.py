@@ -1,1 +1,1 @@
-"""What lies in a run folder, and how it is written, read, locked and trusted."""
+"""The run folder: its files, their formats, and approval of the code in them."""

@@ -1,26 +1,106 @@
-"""Checkpoints: everything that continues a run, so that a resumed run ends with the bits of one that was never stopped.
+"""Checkpoints: everything that continues a run, so that a resumed run ends with the bits of an uninterrupted one.
 
-Each is one safetensors file with a JSON object in its header and a checksum over both. It is written beside its place,
-brought to the disk and renamed; the newest two stay. One that is truncated or altered is named, and the one before is used.
+Each is one safetensors file with a checksum, written atomically; the newest two are kept. If one is truncated or altered, it is named and
+the one before is used.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from nchl.errors import CheckpointError, RunError
-from nchl.runs.store.files import cannot_write, read_tensors, write_tensors
+from nchl.runs.files.tensors import read_tensors, write_tensors
+from nchl.runs.files.writing import writing_to
 
 FORMAT = 1
 KEPT = 2
-_NAME = re.compile(r"generation-([0-9]{6,18})\.safetensors")
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True)
+class Series:
+    """Numbered checkpoints in one folder.
+
+    Attributes:
+        folder: of the checkpoints.
+        prefix: of their names: `PREFIX-000040.safetensors`.
+        digits: of the number, at least.
+    """
+
+    folder: Path
+    prefix: str
+    digits: int
+
+    def write(self, number: int, tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> Path:
+        """Write a checkpoint, then remove all but the newest two.
+
+        Those with higher numbers must have been unreadable, or the run would have continued from them. They are renamed, so that they never
+        count among the newest.
+
+        Raises:
+            RunError: the disk is full, the folder is not writable or a link; the earlier checkpoints are untouched.
+        """
+        path = self.folder / f"{self.prefix}-{number:0{self.digits}d}.safetensors"
+        with writing_to(self.folder):
+            if self.folder.is_symlink():
+                raise RunError(
+                    f"{self.folder} is a symbolic link; a run must not remove old checkpoints elsewhere: put the folder itself here"
+                )
+            self.folder.mkdir(exist_ok=True)
+        write_tensors(path, tensors, about)
+        found = self.paths()
+        here = found.index(path)
+        with contextlib.suppress(OSError):  # one checkpoint too many does no harm
+            for later in found[:here]:
+                later.rename(later.with_suffix(".damaged"))
+            for old in found[here + KEPT :]:
+                old.unlink()
+        for torn in self.folder.glob(f".{self.prefix}-*.tmp"):
+            with contextlib.suppress(OSError):
+                torn.unlink()
+        return path
+
+    def newest(self, read: Callable[[Path], State]) -> tuple[State | None, list[str]]:
+        """The newest readable checkpoint, and a line for each newer one that is not; None if there are no checkpoints.
+
+        Raises:
+            CheckpointError: there are checkpoints and none is readable.
+        """
+        problems: list[str] = []
+        for path in self.paths():
+            try:
+                return read(path), problems
+            except CheckpointError as error:
+                problems.append(str(error))
+        if problems:
+            raise CheckpointError(f"no checkpoint in {self.folder} can be used: {'; '.join(problems)}")
+        return None, []
+
+    def paths(self) -> list[Path]:
+        """The checkpoints' paths, highest number first."""
+        numbered = [(number, path) for path in self._files() if (number := self.number(path)) is not None]
+        return [path for _, path in sorted(numbered, reverse=True)]
+
+    def number(self, path: Path) -> int | None:
+        """The number in a checkpoint's name; None if it is not one."""
+        match = re.fullmatch(rf"{self.prefix}-([0-9]{{{self.digits},18}})\.safetensors", path.name)
+        return None if match is None else int(match[1])
+
+    def _files(self) -> list[Path]:
+        if not self.folder.is_dir():
+            return []
+        try:
+            return list(self.folder.iterdir())
+        except OSError as error:
+            raise CheckpointError(f"cannot read {self.folder}: {error.strerror or error}") from error
 
 
 @dataclass(frozen=True)
@@ -28,7 +108,7 @@ class Checkpoint:
     """The state of a run after a generation.
 
     Attributes:
-        generation: generations that are done.
+        generation: number of finished generations.
         tensors: arrays by name.
         about: counters and names, plain JSON.
     """
@@ -39,77 +119,33 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, generation: int, tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> Path:
-    """Write a checkpoint, then remove all but the newest two.
-
-    Those of later generations could not be read, or the run would have gone on from them. They are set aside under another
-    name, so that they never count among the newest.
-
-    Raises:
-        RunError: the disk is full, the folder not writable or a link; the earlier checkpoints are untouched.
-    """
-    path = folder / f"generation-{generation:06d}.safetensors"
-    try:
-        if folder.is_symlink():
-            raise RunError(
-                f"{folder} is a symbolic link; a run removes old checkpoints and must not do so elsewhere: put the folder itself here"
-            )
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    write_tensors(path, tensors, {"format": FORMAT, "generation": generation, **about})
-    found = _checkpoints(folder)
-    here = found.index(path)
-    with contextlib.suppress(OSError):  # one too many harms nobody
-        for later in found[:here]:
-            later.rename(later.with_suffix(".damaged"))
-        for old in found[here + KEPT :]:
-            old.unlink()
-    for torn in folder.glob(".generation-*.tmp"):
-        with contextlib.suppress(OSError):
-            torn.unlink()
-    return path
+    """Write the checkpoint of a generation; see `Series.write`."""
+    return _of_generations(folder).write(generation, tensors, {"format": FORMAT, "generation": generation, **about})
 
 
 def read_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest checkpoint that is whole, and a line for each newer one that is not; None where there is none at all.
+    """The newest readable checkpoint, and a line for each newer one that is not; None if there are no checkpoints.
 
     Raises:
-        CheckpointError: there are checkpoints and not one of them is whole.
+        CheckpointError: there are checkpoints and none is readable.
     """
-    found = _checkpoints(folder)
-    problems: list[str] = []
-    for path in found:
-        try:
-            return read_checkpoint(path), problems
-        except CheckpointError as error:
-            problems.append(str(error))
-    if found:
-        raise CheckpointError(f"no checkpoint in {folder} can be used: {'; '.join(problems)}")
-    return None, []
+    return _of_generations(folder).newest(read_checkpoint)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """One checkpoint.
 
     Raises:
-        CheckpointError: truncated, altered, of another version, or no checkpoint.
+        CheckpointError: truncated, altered, of another version, or not a checkpoint.
     """
     tensors, about = read_tensors(path)
     generation = about.get("generation")
     if about.get("format") != FORMAT or not isinstance(generation, int) or isinstance(generation, bool) or generation < 0:
         raise CheckpointError(f"{path} is not a checkpoint of format {FORMAT}, the one that this version of nchl reads")
-    match = _NAME.fullmatch(path.name)
-    if match is not None and int(match[1]) != about["generation"]:
-        raise CheckpointError(f"{path} holds generation {about['generation']}, which its name denies")
+    if _of_generations(path.parent).number(path) not in (None, generation):
+        raise CheckpointError(f"{path} is of generation {generation}, and its name of another one")
     return Checkpoint(about.pop("generation"), tensors, about)
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints' paths, newest generation first."""
-    if not folder.is_dir():
-        return []
-    try:
-        named = [(int(match[1]), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
-    except OSError as error:
-        raise CheckpointError(f"cannot read {folder}: {error.strerror or error}") from error
-    return [path for _, path in sorted(named, reverse=True)]
+def _of_generations(folder: Path) -> Series:
+    return Series(folder, "generation", 6)

@@ -1,4 +1,4 @@
-"""The user's code that a run uses: collected when it begins, copied into `code/` of its folder, and run from that copy ever after.
+"""The user's code that a run uses: collected when it begins, copied into `code/` of its folder, and from then on run from that copy.
 
 code/mine.py        a file named as `FILE.py:NAME`, and beside it the modules of its folder that it imports
 code/2/rule.py      files of a second folder, and so on
@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from nchl.errors import InvalidArgument, RunError
+from nchl.runs.files.reading import open_file
+from nchl.runs.files.writing import write_atomically, writing_to
 from nchl.runs.settings.config import EvolveConfig
-from nchl.runs.store.files import cannot_write, open_file, write_atomically
+from nchl.runs.settings.places import code_places, file_of
 from nchl.user_code import gather, is_place
 
 FOLDER = "code"
@@ -23,10 +25,10 @@ _LARGEST = 16 << 20
 
 @dataclass(frozen=True)
 class Code:
-    """Code by its text, so that nothing depends on what becomes of the files.
+    """The user's code as text, independent of later changes of the files.
 
     Attributes:
-        places: option -> `FILE.py:NAME`, where FILE is a path in `texts`.
+        places: option -> `FILE.py:NAME`, with FILE a path in `texts`.
         texts: content by path.
     """
 
@@ -39,19 +41,19 @@ class Code:
         return {name: digest(self.texts[path]) for path, name in self._names().items()}
 
     def over(self, other: Code) -> Code:
-        """This code, and behind it what another one names besides."""
+        """Both codes together; this one's, where both name the same option or file."""
         return Code({**self.places, **other.places, **self.places}, {**self.texts, **other.texts, **self.texts})
 
     def without(self, option: str) -> Code:
-        """All but an option's; what only that one needed is left out."""
+        """The code without an option, and without the files that only this option needs."""
         places = {name: place for name, place in self.places.items() if name != option}
-        needed = {path for place in places.values() for path in gather(Path(_file(place)))}
+        needed = {path for place in places.values() for path in gather(Path(file_of(place)))}
         return Code(places, {path: text for path, text in self.texts.items() if path in needed})
 
     def record(self) -> dict[str, Any]:
-        """What `config.json` says of it: the places within `code/`, and each file's SHA-256."""
+        """The entry of `config.json`: the places within `code/`, and each file's SHA-256."""
         names = self._names()
-        places = {option: f"{names[_file(place)]}:{place.rpartition(':')[2]}" for option, place in self.places.items()}
+        places = {option: f"{names[file_of(place)]}:{place.rpartition(':')[2]}" for option, place in self.places.items()}
         return {"places": places, "sha256": self.digests}
 
     def write(self, folder: Path) -> None:
@@ -62,16 +64,14 @@ class Code:
         """
         for path, name in self._names().items():
             place = folder / FOLDER / name
-            try:
+            with writing_to(place, of_a_run=False):
                 place.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise cannot_write(place, error, of_a_run=False) from error
             write_atomically(place, self.texts[path], of_a_run=False)
 
     def _names(self) -> dict[str, str]:
         """Path -> name in `code/`: the files of the first folder at the top, those of each other one below a number."""
-        parents = dict.fromkeys(Path(_file(place)).parent for place in self.places.values())
-        # A folder inside another one of them keeps its place there: a file can belong to both.
+        parents = dict.fromkeys(Path(file_of(place)).parent for place in self.places.values())
+        # A folder inside another one of them keeps its position there: a file can belong to both.
         roots = [root for root in parents if not any(root != other and root.is_relative_to(other) for other in parents)]
         names: dict[str, str] = {}
         for path in self.texts:
@@ -81,36 +81,20 @@ class Code:
         return names
 
 
-def named(config: EvolveConfig) -> dict[str, str]:
-    """The options that name a user's file, with their values; of a list each, as `wrap.0`."""
-    found: dict[str, str] = {}
-    for option, value in config.to_json().items():
-        if is_place(value):
-            found[option] = value
-        elif isinstance(value, list):
-            found |= {nth(option, k): place for k, place in enumerate(value) if is_place(place)}
-    return found
-
-
-def nth(option: str, k: int) -> str:
-    """The name of an option's k-th place, where it may have several."""
-    return f"{option}.{k}"
-
-
 def collect(config: EvolveConfig) -> Code:
     """The code that a configuration names, as it is on the disk now; see `collect_places`."""
-    return collect_places(named(config))
+    return collect_places(code_places(config))
 
 
 def collect_places(places: Mapping[str, str]) -> Code:
-    """The code of some options, as it is on the disk now; what is not there is left for its use to complain of.
+    """The code of some options, as it is on the disk now. Missing files are left out; using them is an error later.
 
     Raises:
-        InvalidArgument: a file is there and cannot be read.
+        InvalidArgument: a file exists and cannot be read.
     """
     code = Code()
     for option, place in places.items():
-        path = Path(_file(place))
+        path = Path(file_of(place))
         if not path.is_file():
             continue
         try:
@@ -122,10 +106,10 @@ def collect_places(places: Mapping[str, str]) -> Code:
 
 
 def read(folder: Path, record: Mapping[str, Any]) -> Code:
-    """The copy in a run folder, checked against what `config.json` says of it.
+    """The copy in a run folder, checked against its entry in `config.json`.
 
     Raises:
-        RunError: a file is missing, altered, or named where no copy lies.
+        RunError: a file is missing, altered, or outside of the copy.
     """
     _check(folder, record)
     root = (folder / FOLDER).resolve()
@@ -147,69 +131,63 @@ def read(folder: Path, record: Mapping[str, Any]) -> Code:
                 "Restore it; to play an evolved run with another rule on purpose, name a copy elsewhere with --rule FILE.py:NAME"
             )
         texts[str(path)] = text
-    places = {option: f"{root / _file(place)}:{place.rpartition(':')[2]}" for option, place in record["places"].items()}
+    places = {option: f"{root / file_of(place)}:{place.rpartition(':')[2]}" for option, place in record["places"].items()}
     for option, place in places.items():
-        if not is_place(place) or _file(place) not in texts:
+        if not is_place(place) or file_of(place) not in texts:
             raise RunError(f"{folder / 'config.json'}: the code of {option} is none of its files; the record was altered")
     return Code(places, texts)
 
 
 def complete(folder: Path, record: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:
-    """Copy the user's files again into the folder of a run that was killed while it copied them; for runs without a checkpoint.
+    """Copy the user's files into the folder of a run that was killed while it copied them; for runs without a checkpoint.
 
     Args:
         folder: of the run.
-        record: what its `config.json` says of the code.
+        record: the entry of the code in its `config.json`.
         places: the options that name the originals, with their values.
 
     Returns:
-        A line for the user, where files were missing.
+        A line for the user, if files were missing.
 
     Raises:
         RunError: files are missing, and the originals are not those that the run was begun with.
     """
     _check(folder, record)
     missing = [name for name in record["sha256"] if not (folder / FOLDER / name).exists()]
-    if not missing or (folder / FOLDER).is_symlink():  # `read` has its word on a link
+    if not missing or (folder / FOLDER).is_symlink():  # `read` refuses a link
         return []
     originals = collect_places(places)
     if originals.record() != {name: dict(record[name]) for name in ("places", "sha256")}:
-        gone = [file for file in dict.fromkeys(map(_file, places.values())) if not Path(file).is_file()]
+        gone = [file for file in dict.fromkeys(map(file_of, places.values())) if not Path(file).is_file()]
         why = f"{', '.join(gone)} cannot be found" if gone else f"{', '.join(places.values())} (or what it imports) has changed since"
         raise RunError(
             f"{folder / FOLDER} lacks {', '.join(missing)}: the run was stopped before its files were copied, and {why}. "
             "Restore the original, or begin a new run"
         )
     originals.write(folder)
-    return [f"the run was stopped before its files were in {folder / FOLDER}; the originals are what they were, and are copied now"]
+    return [f"the run was stopped before its files were in {folder / FOLDER}; the originals are unchanged, and are copied now"]
 
 
 def differences(places: Mapping[str, str], code: Code) -> list[str]:
-    """A line where the files that a run was begun with are still there, and are not what they were.
-
-    Args:
-        places: the options that name the originals, with their values.
-        code: the run's copy.
-    """
-    changed = []
-    for option, place in places.items():
-        path = Path(_file(place))
-        if option not in code.places or not path.is_file():
-            continue
-        try:
-            now, root = gather(path), path.resolve().parent
-        except OSError:
-            continue
-        own = Path(_file(code.places[option]))
-        before = {
-            str(Path(name).relative_to(own.parent)): text for name, text in code.texts.items() if Path(name).is_relative_to(own.parent)
-        }
-        if any(before.get(str(Path(name).relative_to(root))) != text for name, text in now.items()):
-            changed.append(place)
+    """A line for the user if the originals `places` of a run's code still exist and differ from its copy."""
+    changed = [place for option, place in places.items() if option in code.places and _differs(place, code.places[option], code.texts)]
     if not changed:
         return []
     one = len(changed) == 1
-    return [f"{' and '.join(changed)} {'has' if one else 'have'} changed since the run began; it uses its own copy of then, in {FOLDER}/"]
+    return [f"{' and '.join(changed)} {'has' if one else 'have'} changed since the run began; it uses its own copy, in {FOLDER}/"]
+
+
+def _differs(original: str, copied: str, texts: Mapping[str, bytes]) -> bool:
+    """Whether an original, or a module that it imports, differs from its copy; False if it cannot be read."""
+    path, folder = Path(file_of(original)), Path(file_of(copied)).parent
+    if not path.is_file():
+        return False
+    try:
+        now, root = gather(path), path.resolve().parent
+    except OSError:
+        return False
+    before = {str(Path(name).relative_to(folder)): text for name, text in texts.items() if Path(name).is_relative_to(folder)}
+    return any(before.get(str(Path(name).relative_to(root))) != text for name, text in now.items())
 
 
 def digest(text: bytes) -> str:
@@ -219,10 +197,6 @@ def digest(text: bytes) -> str:
 
 def _check(folder: Path, record: Mapping[str, Any]) -> None:
     for name in ("places", "sha256"):
-        held = record.get(name)
-        if not isinstance(held, dict) or not all(isinstance(value, str) for value in held.values()):
-            raise RunError(f"{folder / 'config.json'}: {name!r} of the code must be an object of texts, got {str(held)[:100]!r}")
-
-
-def _file(place: str) -> str:
-    return place.rpartition(":")[0]
+        entry = record.get(name)
+        if not isinstance(entry, dict) or not all(isinstance(value, str) for value in entry.values()):
+            raise RunError(f"{folder / 'config.json'}: {name!r} of the code must be an object of texts, got {str(entry)[:100]!r}")

@@ -1,7 +1,7 @@
-"""`metrics.csv`: one row per generation, written when the generation ends, cut back when a run is resumed.
+"""`metrics.csv`: one row per generation, written when the generation ends, truncated when a run is resumed.
 
-The columns are fixed. Those that depend on the machine are `seconds` and what ends in `_seconds`, `_per_s` or `_mb`;
-all others are equal, digit for digit, in equal runs. A number that there is not is an empty cell.
+The columns are fixed. Those that depend on the machine are `seconds` and names that end in `_seconds`, `_per_s` or `_mb`; all others are
+equal, digit for digit, in equal runs. An absent number is an empty cell.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from nchl.errors import RunError
-from nchl.runs.store.files import cannot_write, read_text, write_atomically
+from nchl.runs.files.reading import read_text
+from nchl.runs.files.writing import write_atomically, writing_to
 
-# Name -> what it says; the documentation's table is made from here.
+# Name -> description; the documentation's table is made from here.
 COLUMNS = {
     "generation": "number of the generation, from 1",
     "evaluations": "individuals evaluated since the start",
@@ -30,7 +31,7 @@ COLUMNS = {
     "best_so_far": "highest fitness of any generation so far",
     "sigma": "standard deviation of the search in this generation",
     "lr": "learning rate of the search in this generation",
-    "non_finite": "individuals of this generation whose life ended with a number that is not finite",
+    "non_finite": "individuals of this generation with an episode that was not finite",
     "length": "mean episode length in this generation, in steps",
     "validation_best": "mean return of this generation's best over its validation episodes",
     "validation_centre": "mean return of the centre over the validation episodes",
@@ -52,21 +53,19 @@ class MetricsFile:
     """Appends rows to `metrics.csv`, each flushed as a whole line.
 
     Args:
-        path: the file; it is made, with its header, if there is none.
-        keep: rows of generations after this one are cut off, with a torn last line if there is one.
+        path: the file; it is created, with its header, if it does not exist.
+        keep: rows of later generations are removed, and so is a torn last line.
 
     Attributes:
-        notes: what the user should know, for example that rows are missing.
+        notes: lines for the user, for example that rows are missing.
     """
 
     def __init__(self, path: Path, *, keep: int) -> None:
         self.path = path
-        rows = _cut_back(path, keep)
+        rows = _truncate(path, keep)
         self.notes = [f"{path} lacks {keep - rows} of the {keep} generations before this session"] if rows < keep else []
-        try:
+        with writing_to(path):
             self._file = path.open("a", encoding="utf-8", newline="")
-        except OSError as error:
-            raise cannot_write(path, error) from error
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append one row; keys must be the columns.
@@ -74,25 +73,19 @@ class MetricsFile:
         Raises:
             RunError: the disk is full or not writable.
         """
-        try:
+        with writing_to(self.path):
             self._file.write(_line([_cell(row[name]) for name in COLUMNS]))
             self._file.flush()
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
 
     def sync(self) -> None:
         """Bring all rows to the disk: a checkpoint must not be newer than its metrics."""
-        try:
+        with writing_to(self.path):
             os.fsync(self._file.fileno())
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
 
     def close(self) -> None:
         """Close the file."""
-        try:
+        with writing_to(self.path):
             self._file.close()
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
@@ -102,18 +95,17 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
         RunError: the file cannot be read or is not a table of metrics.
     """
     text = read_text(path, largest=1 << 30)
-    whole = text[: text.rfind("\n") + 1]
-    reader = csv.DictReader(io.StringIO(whole))
+    reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
     try:
         if reader.fieldnames is None or "generation" not in reader.fieldnames:
             raise RunError(f"{path} is not a table of metrics: its first line must name the columns, with `generation` among them")
         return list(reader)
     except csv.Error as error:
-        raise RunError(f"{path} was altered: row {reader.line_num} is no row of a table ({error})") from error
+        raise RunError(f"{path} was altered: row {reader.line_num} is not a row of a table ({error})") from error
 
 
 def resident_mb() -> float:
-    """Largest resident memory of this process so far, in mebibytes; NaN where the system does not say."""
+    """Largest resident memory of this process so far, in mebibytes; NaN if the system does not tell."""
     try:
         import resource
     except ImportError:  # Windows
@@ -122,8 +114,8 @@ def resident_mb() -> float:
     return largest / (1 << 20) if sys.platform == "darwin" else largest / 1024
 
 
-def _cut_back(path: Path, keep: int) -> int:
-    """Rewrite the file with the rows up to a generation; returns how many there are."""
+def _truncate(path: Path, keep: int) -> int:
+    """Rewrite the file with the rows up to a generation; returns their number."""
     rows = read_metrics(path) if path.exists() and path.stat().st_size else []
     if rows and list(rows[0]) != list(COLUMNS):
         raise RunError(f"{path} has other columns than this version of nchl writes; continue the run with the version that began it")
@@ -142,7 +134,7 @@ def _line(cells: list[str]) -> str:
 
 
 def _cell(value: Any) -> str:
-    """A number as the shortest text that reads back as the same number; nothing for None and NaN."""
+    """The shortest text that reads back as the same number; empty for None and NaN."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     return repr(float(value)) if isinstance(value, float) else str(int(value))

@@ -1,8 +1,7 @@
-"""A run folder can name code to run: a rule, network or strategy, whose files it holds in `code/`, `module:Id` as its task, a Ray cluster.
+"""Approval of the code that a run folder names: a rule, network or strategy with its files in `code/`, a task `module:Id`, a Ray cluster.
 
-A user who gives such a name to `nchl evolve` (or `nchl.run`) has chosen that code. The SHA-256 of each of its files is noted in the
-folder of `rules.kernels.cache`. A folder that somebody else made cannot choose: what it holds or names must have been noted, or the
-user allows it.
+A user who gives such a name to `nchl evolve` or `nchl.run` approves that code: the SHA-256 of each of its files is noted in the folder of
+`rules.kernels.cache`. The folder of somebody else approves nothing: its code must have been noted, or the user allows it.
 """
 
 from __future__ import annotations
@@ -23,39 +22,39 @@ _NAME = "known-code"
 
 
 def chosen(config: EvolveConfig) -> tuple[str | None, ...]:
-    """The options that can name code: also a cluster, for Ray runs what its other nodes send."""
+    """The options that can name code; a cluster too, as Ray runs code that its other nodes send."""
     strategy = config.strategy if is_place(config.strategy) else None
     return *chosen_network(config), strategy, config.task, config.cluster, *(config.wrap or ())
 
 
 def chosen_network(config: EvolveConfig) -> tuple[str | None, ...]:
-    """Those of them that a network alone needs, without its task."""
+    """The options that can name code of the network alone, without its task."""
     network = str(config.network)
     is_object = network.startswith((OBJECT, MODULE)) and not is_place(network)
     return None if is_object else network, config.rule
 
 
 def remember(places: Iterable[str | None], files: Mapping[str, bytes] | None = None) -> None:
-    """Note that the user has chosen this code; see `check`."""
+    """Note that the user has approved this code; see `check`."""
     keys = [key for _, key in _keys(places, files)]
     known = _known() if keys else set()
     new = [key for key in dict.fromkeys(keys) if key not in known]
     if new:
-        from nchl.rules.kernels import cache  # brings torch, which readers of a run do without
+        from nchl.rules.kernels import cache  # imports torch, which readers of a run do without
 
-        with contextlib.suppress(OSError):  # then it is asked about again
+        with contextlib.suppress(OSError):  # then the user is asked again
             descriptor = os.open(cache.folder() / _NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
             with os.fdopen(descriptor, "w") as file:
                 file.write("".join(f"{key}\n" for key in new))
 
 
 def check(run: Path, places: Iterable[str | None], files: Mapping[str, bytes] | None = None) -> None:
-    """Refuse a run that names code which the user has never chosen.
+    """Refuse a run that names code which the user has not approved.
 
     Args:
         run: the run folder, for the message.
-        places: values of options in its record; those that name no code are passed over.
-        files: the content of the user's files by path; None: those that `places` name, as they lie on the disk.
+        places: values of options in its record; those that name no code are skipped.
+        files: the content of the user's files by path; None: the present files that `places` name.
 
     Raises:
         RunError: names the code and how to allow it.
@@ -76,7 +75,7 @@ def check(run: Path, places: Iterable[str | None], files: Mapping[str, bytes] | 
 
 
 def _keys(places: Iterable[str | None], files: Mapping[str, bytes] | None) -> Iterator[tuple[str, str]]:
-    """What is shown and what is noted of each piece of code; a file that is not there is passed over."""
+    """The name for the user and the key of each piece of code; missing files are skipped."""
     for place in places:
         name, colon, _ = (place or "").rpartition(":")
         if is_place(place) or name.endswith(".py"):

@@ -1,1 +1,1 @@
-"""Grids of runs: their settings, their folders and their processes."""
+"""Grids of runs: their files, folders and processes."""

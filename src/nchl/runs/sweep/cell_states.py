@@ -1,8 +1,8 @@
-"""How far the cells of a sweep are, from what lies in its folder.
+"""The progress of the cells of a sweep, from the runs in its folder.
 
-A folder that was made with other settings is refused, with two exceptions: a total (`generations`, `max_steps`, `max_minutes`) that has
-become larger since continues the run, and what its name does not tell (the file of a rule or network, a Gymnasium environment) is run in
-a folder of its own where it has changed since.
+A run with other settings than its cell's is refused, with two exceptions. A total (`generations`, `max_steps`, `max_minutes`) that has
+become larger continues the run. If the file of a rule or network, or a Gymnasium environment, has changed, the cell gets a new folder with
+a name that ends in digits of the change's SHA-256.
 """
 
 from __future__ import annotations
@@ -13,29 +13,31 @@ from pathlib import Path
 from typing import Any
 
 from nchl.errors import NchlError, RunError
+from nchl.runs.files.lock import locked
+from nchl.runs.files.reading import read_json, read_text
 from nchl.runs.provenance import environment
 from nchl.runs.settings.config import EvolveConfig
 from nchl.runs.settings.options import TOTALS, that_matter
-from nchl.runs.store.code_copy import collect, digest, named, nth
-from nchl.runs.store.files import read_json, read_text
-from nchl.runs.store.folder import Record, RunFolder, own_files
-from nchl.runs.store.lock import locked
+from nchl.runs.settings.places import code_places, file_of, nth, own_files
+from nchl.runs.store.code_copy import collect, digest
+from nchl.runs.store.folder import RunFolder
+from nchl.runs.store.record import Record
 from nchl.runs.sweep.grid import Cell
 from nchl.user_code import is_place
 
-DIGITS = 6  # of the digest that names a changed file or environment
+DIGITS = 6  # of the digest of a changed file or environment
 
 
 @dataclass(frozen=True)
 class CellState:
-    """A cell and how far its folder is.
+    """A cell and the progress of its run.
 
     Attributes:
         cell: the cell.
-        folder: where its run is or will be.
+        folder: of its run.
         state: `new`, `interrupted`, `extended` (it had ended, and the file now asks for more) or `done`.
         totals: new totals by option, for a run that was made with smaller ones.
-        note: what the user should know, equal for cells that it concerns alike; empty: nothing.
+        note: a line for the user, equal for all cells that it concerns; empty: none.
     """
 
     cell: Cell
@@ -46,32 +48,18 @@ class CellState:
 
 
 def look(cells: list[Cell], out: Path) -> tuple[list[CellState], list[str]]:
-    """How far each cell is, and the names of other runs in the folder.
+    """The state of each cell, and the names of other runs in the folder.
 
     Raises:
-        RunError: a folder is no run, or was made with other settings; names all of these and what differs.
+        RunError: folders that are not runs, or runs with other settings; names all of them and the settings.
         InvalidArgument: a rule's or network's file cannot be read.
     """
     states, wrong, environments = [], [], _Environments()
-    for each in cells:
-        cell, notes = each, []
+    for cell in cells:
         try:
-            for has_changed in (_changed_code, environments.changed):
-                record = _record(RunFolder(out / cell.name))
-                ending, note = ("", "") if record is None else has_changed(record, cell.config, out)
-                cell = replace(cell, name=f"{cell.name}{ending}")
-                notes += [note] if note else []
-            folder, note = RunFolder(out / cell.name), "; ".join(notes)
-            record = _record(folder)
-            if record is None:
-                states.append(CellState(cell, folder.path, "new", note=note))
-                continue
-            differences = _differences(record, cell.config)
-            totals = {name: getattr(cell.config, name) for name in TOTALS if _larger(name, record.settings, cell.config)}
-            differing = [text for name, text in differences.items() if name not in totals]
-            if differing:
-                wrong.append(f"{folder.path}: {', '.join(differing)}")
-            states.append(CellState(cell, folder.path, _state(folder, cell.config), totals, note))
+            state, differing = _look(cell, out, environments)
+            states.append(state)
+            wrong += [f"{state.folder}: {', '.join(differing)}"] if differing else []
         except RunError as error:
             wrong.append(str(error))
     if wrong:
@@ -85,13 +73,30 @@ def look(cells: list[Cell], out: Path) -> tuple[list[CellState], list[str]]:
     return states, others
 
 
-def keep_totals(states: list[CellState]) -> None:
-    """Write larger totals into the records of runs that would have ended where they did with these as well (at their target, say).
+def _look(cell: Cell, out: Path, environments: _Environments) -> tuple[CellState, list[str]]:
+    """The state of a cell, and the differences between the settings of its run and its own."""
+    notes = []
+    for change in (_changed_code, environments.changed):
+        record = _record(RunFolder(out / cell.name))
+        ending, note = ("", "") if record is None else change(record, cell.config, out)
+        cell = replace(cell, name=f"{cell.name}{ending}")
+        notes += [note] if note else []
+    folder, note = RunFolder(out / cell.name), "; ".join(notes)
+    record = _record(folder)
+    if record is None:
+        return CellState(cell, folder.path, "new", note=note), []
+    totals = {name: getattr(cell.config, name) for name in TOTALS if _is_larger(name, record.settings, cell.config)}
+    differing = [text for name, text in _differences(record, cell.config).items() if name not in totals]
+    return CellState(cell, folder.path, _state(folder, cell.config), totals, note), differing
 
-    So a comparison sees runs of equal settings.
+
+def keep_totals(states: list[CellState]) -> None:
+    """Write larger totals into the records of runs that these would not have continued, as they reached their target for example.
+
+    A comparison then sees runs of equal settings.
 
     Raises:
-        RunError: a record cannot be written, or another process works on that run.
+        RunError: a record cannot be written, or another process holds the run.
     """
     for state in states:
         if state.state == "done" and state.totals:
@@ -102,10 +107,10 @@ def keep_totals(states: list[CellState]) -> None:
 
 
 def _record(folder: RunFolder) -> Record | None:
-    """The record of a run, None where there is no run yet.
+    """The record of a run, None if there is no run yet.
 
     Raises:
-        RunError: a folder with something else in it, or an altered record.
+        RunError: a folder with other content, or an altered record.
     """
     if folder.config.exists():
         return folder.read_record()
@@ -115,25 +120,25 @@ def _record(folder: RunFolder) -> Record | None:
 
 
 def _changed_code(record: Record, config: EvolveConfig, out: Path) -> tuple[str, str]:
-    """What the name of a cell ends in whose rule or network is another one than that of a run, and a line for the user; else empty."""
+    """The ending of a cell's name if its code differs from that of a run, and a line for the user; else empty texts."""
     changed = _changed_files(record, config)
     if not changed:
         return "", ""
     ending = "_" + "-".join(digest[:DIGITS] for digest in changed.values())
     return ending, (
-        f"{', '.join(changed)} changed since runs in {out} were made with it; what it holds now is run in folders of its own, "
-        f"whose names end in {ending}"
+        f"{', '.join(changed)} changed since runs in {out} were made with it; its present content is run in folders of its own, "
+        f"with names that end in {ending}"
     )
 
 
 class _Environments:
-    """The Gymnasium environments of the cells as they are now, each made once, and only where a run has recorded what it was made of."""
+    """The present Gymnasium environments of the cells; each is made once, and only if a run has recorded its fingerprint."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[Any, ...], Mapping[str, Any] | NchlError | None] = {}
 
     def changed(self, record: Record, config: EvolveConfig, out: Path) -> tuple[str, str]:
-        """As `_changed_code`, of the environment."""
+        """The same as `_changed_code` for the environment."""
         if record.environment is None:
             return "", ""
         now = self._now(config)
@@ -144,26 +149,28 @@ class _Environments:
             return "", ""
         ending = f"_{str(environment.digest(now))[:DIGITS]}"
         return ending, (
-            f"{config.task} changed since runs in {out} were made in it ({'; '.join(changed)}); what it is now is run in folders "
-            f"of its own, whose names end in {ending}"
+            f"{config.task} changed since runs in {out} were made in it ({'; '.join(changed)}); its present state is run in folders "
+            f"of its own, with names that end in {ending}"
         )
 
     def _now(self, config: EvolveConfig) -> Mapping[str, Any] | NchlError | None:
+        from nchl.runs.search.recipe import environment_of  # imports torch, which a finished sweep does without
+
         key = (config.task, config.simulator, config.image_size, config.max_episode_steps)
         if key not in self._known:
             try:
-                self._known[key] = environment.of_settings(config)
+                self._known[key] = environment_of(config)
             except NchlError as error:
                 self._known[key] = error
         return self._known[key]
 
 
 def _changed_files(record: Record, config: EvolveConfig) -> dict[str, str]:
-    """Path of each of the user's own files that is not what the run was made with -> its digest now; it may have moved."""
+    """The user's files, which may have moved, that differ from those of the run: path -> present digest."""
     if record.code is None:
         return {path: digest for path, digest in own_files(config).items() if record.files.get(path, digest) != digest}
     code = collect(config)
-    own_files(config)  # names what is not there
+    own_files(config)  # raises an error for a missing file
     if (now := code.record()) == record.code:
         return {}
     before = record.code["sha256"]
@@ -172,7 +179,7 @@ def _changed_files(record: Record, config: EvolveConfig) -> dict[str, str]:
 
 
 def _state(folder: RunFolder, config: EvolveConfig) -> str:
-    """Whether a run with these totals would have ended where this one has."""
+    """`interrupted`, `done` or `extended`: whether a run with the cell's totals would have ended where this one has."""
     if not folder.summary.exists():
         return "interrupted"
     summary = read_json(read_text(folder.summary), file=folder.summary)
@@ -183,22 +190,20 @@ def _state(folder: RunFolder, config: EvolveConfig) -> str:
         "env_steps": config.max_steps,
         "seconds": None if config.max_minutes is None else 60 * config.max_minutes,
     }
-    return "done" if any(most is not None and _number(summary.get(name)) >= most for name, most in limits.items()) else "extended"
+    reached = {name: value if isinstance(value := summary.get(name), int | float) else 0 for name in limits}
+    return "done" if any(most is not None and reached[name] >= most for name, most in limits.items()) else "extended"
 
 
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
-
-
-def _larger(name: str, before: EvolveConfig, now: EvolveConfig) -> bool:
+def _is_larger(name: str, before: EvolveConfig, now: EvolveConfig) -> bool:
     old, new = getattr(before, name), getattr(now, name)
     return old is not None and new is not None and new > old
 
 
 def _differences(record: Record, now: EvolveConfig) -> dict[str, str]:
+    """Option -> its values in the record and in the file, if they differ."""
     old, new = (_each_place(that_matter(settings.to_json())) for settings in (record.settings, now))
-    if record.code is not None:  # the same code, as was seen before: wherever its files lie now
-        both = [name for name in named(now) if is_place(old.get(name)) and _name(old[name]) == _name(new[name])]
+    if record.code is not None:  # the code was compared before; its files may have moved
+        both = [name for name in code_places(now) if is_place(old.get(name)) and _name(old[name]) == _name(new[name])]
         old, new = ({name: value for name, value in each.items() if name not in both} for each in (old, new))
     hint = " (a total that has become larger continues a run; no other can)"
     return {
@@ -209,7 +214,7 @@ def _differences(record: Record, now: EvolveConfig) -> dict[str, str]:
 
 
 def _each_place(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings with each file of a list of places under a name of its own, as `runs.store.code_copy.named` gives them."""
+    """Settings with each file of a list of places under a name of its own, as in `runs.settings.places.code_places`."""
     apart = dict(settings)
     for option, value in settings.items():
         if isinstance(value, list) and any(map(is_place, value)):
@@ -219,6 +224,5 @@ def _each_place(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _name(place: str) -> str:
-    """The name of the function in a place, with that of its file."""
-    file, _, name = place.rpartition(":")
-    return f"{Path(file).name}:{name}"
+    """`FILE:NAME` without the folder."""
+    return f"{Path(file_of(place)).name}:{place.rpartition(':')[2]}"

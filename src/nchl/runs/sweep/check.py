@@ -1,4 +1,4 @@
-"""Each task, network and rule of a sweep is made once before anything starts: a wrong name would cost every run its start."""
+"""A check before a sweep starts: each task, network and rule is made once, so that a wrong name does not fail every run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nchl.errors import InvalidArgument, NchlError
 from nchl.rollout.scores import check_sizes
-from nchl.runs.search.evolution import recipe
+from nchl.runs.search.recipe import recipe
 from nchl.runs.search.strategy import make_strategy
 from nchl.runs.store.code_copy import collect
 from nchl.runs.sweep.grid import Cell
@@ -20,14 +20,10 @@ _PLAYED = ("task", "simulator", "image_size", "max_episode_steps", "env", "obser
 
 
 def check_cells(cells: Iterable[Cell], file: Path) -> None:
-    """Make what the cells name, each thing once, and let it go again.
-
-    Args:
-        cells: those that are to run.
-        file: the sweep's, for the message.
+    """Make each task, network, rule and strategy of the cells in a sweep's file once.
 
     Raises:
-        InvalidArgument: a task, network or rule that cannot be made, or that do not fit; names the first cell that has it.
+        InvalidArgument: a task, network, rule or strategy that cannot be made, or that does not fit; names its first cell.
     """
     made: dict[tuple[object, ...], Task] = {}
     known: set[tuple[object, ...]] = set()
@@ -35,7 +31,7 @@ def check_cells(cells: Iterable[Cell], file: Path) -> None:
         for cell in cells:
             config = cell.config
             played = tuple(repr(getattr(config, name)) for name in _PLAYED)
-            # Hidden layers of any sizes can be made; what else says what the network is may not go together.
+            # Hidden layers of any sizes can be made; the other settings of the network may not go together.
             settings = config.network_settings() | {"hidden": bool(config.hidden)}
             named = (*played, *settings.values(), config.device, config.backend, config.strategy)
             if named in known:

@@ -1,4 +1,4 @@
-"""A sweep: a grid of settings and seeds, each cell of it one run in a folder with a readable name.
+"""The file of a sweep: a grid of settings and seeds, in which each cell is one run in a folder with a readable name.
 
     task: CartPole-v1
     hidden: [10]            # any option of `nchl evolve`, for all runs
@@ -6,8 +6,8 @@
       network: [nchl, hl]   # every combination of these lists is run; several grids may stand in a list
     seeds: 5                # 0 to 4, or a list
 
-Promise: what a cell gives does not depend on the others, on how many run side by side, or on interruptions; a folder
-that was made with other settings is never gone on with. `sweep_folders` compares the cells with what lies in the folder.
+The result of a cell does not depend on other cells, on the number of runs side by side, or on interruptions. A run with other settings is
+never continued; `sweep.cell_states` compares the cells with the runs in the folder.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from typing import Any
 
 from nchl import zoo
 from nchl.errors import InvalidArgument, NchlError, UnknownName
+from nchl.runs.files.yaml import read_yaml
 from nchl.runs.settings import docs_budget
-from nchl.runs.settings.config import INITIAL_GENOMES, EvolveConfig, options
+from nchl.runs.settings.config import EvolveConfig, options
 from nchl.runs.settings.options import that_matter
-from nchl.runs.settings.yaml_file import read_yaml
-from nchl.runs.store.paths import with_absolute_paths
+from nchl.runs.settings.places import with_absolute_paths
+from nchl.runs.settings.search_options import INITIAL_GENOMES
 from nchl.user_code import is_place
 
 MOST_RUNS = 10_000
@@ -40,9 +41,9 @@ class Cell:
 
     Attributes:
         name: of its folder.
-        given: the options that the file gives it, by field name; the seed among them.
-        config: what follows from them.
-        also: other names that the file has for the same run, because a value in its grid equals a default.
+        given: its options in the file, by field name; the seed among them.
+        config: the complete configuration.
+        also: other names of the same run in the file, because a value in its grid equals a default.
     """
 
     name: str
@@ -52,10 +53,10 @@ class Cell:
 
 
 def read_sweep(path: Path) -> list[Cell]:
-    """The runs that a sweep's file describes, those of one setting next to each other.
+    """The cells of a sweep's file, those of one setting next to each other.
 
     Raises:
-        InvalidArgument: the file cannot be read, or names an option or value that no run can use; names the cell.
+        InvalidArgument: the file cannot be read, or has an option or value that cannot be used; names the cell.
     """
     data: dict[str, Any] = {}
     for key, value in read_yaml(path).items():
@@ -73,7 +74,7 @@ def read_sweep(path: Path) -> list[Cell]:
     for changed in combinations:
         base = "_".join(f"{name.replace('_', '-')}-{_readable(name, value)}" for name, value in changed.items())
         names[base] = names.get(base, 0) + 1
-        if names[base] > 1:  # two files that hold the same NAME, say
+        if names[base] > 1:  # two files with the same NAME, for example
             base += f"_{names[base]}"
         cells += [_cell("_".join(filter(None, (base, f"seed-{seed}"))), {**fixed, **changed, "seed": seed}, path) for seed in seeds]
     return _each_once(cells, path)
@@ -96,7 +97,7 @@ def _combinations(grids: Any, fixed: dict[str, Any], seeds: int, path: Path) -> 
         for key, values in grid.items():
             name = _name(key, path)
             if name in ("grid", "seeds", "seed"):
-                raise InvalidArgument(f"{path}: {key!r} does not belong into the grid; write `seeds` beside it")
+                raise InvalidArgument(f"{path}: {key!r} does not belong in the grid; write `seeds` beside it")
             if name in fixed or name in lists:
                 raise InvalidArgument(f"{path}: {name!r} is given twice, in the grid and for all runs or in two spellings; keep one")
             if not isinstance(values, list) or not values:
@@ -119,11 +120,11 @@ def _seeds(given: Any, path: Path) -> list[int]:
 
 
 def _value(name: str, value: Any, path: Path) -> Any:
-    """What YAML made of a value, as the option wants it; what does not fit is left for the configuration to refuse."""
+    """A value of YAML in the option's type; the configuration refuses a value that does not fit."""
     kind = _OPTIONS[name].kind
     if kind == "ints" and value is not None:
         return tuple(value) if isinstance(value, list) else (value,)
-    if kind == "float" and isinstance(value, str):  # YAML takes 1e-3, without a point, for text
+    if kind == "float" and isinstance(value, str):  # 1e-3, without a point, is text in YAML
         try:
             return float(value)
         except ValueError:
@@ -133,7 +134,7 @@ def _value(name: str, value: Any, path: Path) -> Any:
         return tuple(_beside(each, path) if kind == "places" and is_place(each) else each for each in values)
     if not isinstance(value, str):
         return value
-    # Files are named from where the sweep's own file lies, so that it means the same wherever it is started.
+    # Paths are relative to the sweep's file, so that it means the same in any working directory.
     if (name in ("network", "rule") and ":" in value) or (name == "strategy" and is_place(value)):
         return _beside(value, path)
     if name == "initial_genome" and value not in INITIAL_GENOMES and zoo.name_of(value) is None:
@@ -142,13 +143,13 @@ def _value(name: str, value: Any, path: Path) -> Any:
 
 
 def _beside(place: str, path: Path) -> str:
-    """`FILE.py:NAME` with the file's absolute path, seen from where the sweep's own file lies."""
+    """`FILE.py:NAME` with an absolute path, given a path relative to the sweep's file."""
     file, _, attribute = place.rpartition(":")
     return f"{(path.absolute().parent / file).resolve()}:{attribute}"
 
 
 def _readable(name: str, value: Any) -> str:
-    """A value as a part of a folder's name, of characters that every file system takes."""
+    """A value as a part of a folder's name, of characters that every file system accepts."""
     if value is None:
         return "default"
     if isinstance(value, bool):
@@ -176,10 +177,10 @@ def _cell(name: str, given: dict[str, Any], path: Path) -> Cell:
 
 
 def _each_once(cells: list[Cell], path: Path) -> list[Cell]:
-    """The cells without repetitions: two names for one run would be counted as two seeds.
+    """The cells without repetitions: two names of one run would be counted as two seeds.
 
     Raises:
-        InvalidArgument: the same values were given twice, which is a slip of the pen.
+        InvalidArgument: the same values were given twice.
     """
     known: dict[str, Cell] = {}
     for cell in cells:
@@ -189,6 +190,6 @@ def _each_once(cells: list[Cell], path: Path) -> list[Cell]:
             continue
         if first.given == cell.given:
             raise InvalidArgument(f"{path}: {first.name} and {cell.name} are the same run; a value appears twice in the grid")
-        # One of the two names a value that the other takes by default.
+        # One of the two has a value explicitly that the other has by default.
         known[settings] = replace(first, also=(*first.also, cell.name))
     return list(known.values())

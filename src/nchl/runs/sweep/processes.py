@@ -1,8 +1,7 @@
 """The runs of a sweep as processes: one after another or several side by side, each with its share of the cores.
 
-Promises: a run that fails takes no other with it; a process of a sweep does not outlive it (its input ends when the sweep
-does, however suddenly); and no two processes ever write into one folder, for the sweep's lock is held until the last of
-them is gone.
+A run that fails does not affect the others. A process of a sweep ends with the sweep (its input ends), however suddenly. No two processes
+ever write into one folder: the sweep's lock is held until the last of them has ended.
 """
 
 from __future__ import annotations
@@ -14,39 +13,40 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
 from nchl.cores import available
 from nchl.errors import RunError
+from nchl.runs.files.lock import try_lock
+from nchl.runs.files.writing import writing_to
 from nchl.runs.session.signals import Dropped, Signals
-from nchl.runs.store.files import cannot_write
 from nchl.runs.store.folder import RunFolder
 from nchl.runs.sweep.cell_states import CellState
 
 LOCK, LOGS = ".sweep.lock", "logs"
 POLL_SECONDS = 0.1
-PATIENCE_SECONDS = 30.0  # with processes that were asked to end
+PATIENCE_SECONDS = 30.0  # for processes that were asked to end
 _TAIL = 1 << 13
 
 Command = Callable[[CellState, Sequence[int]], list[str]]
 
 
 class Watcher(Protocol):
-    """What is told of the sweep's course."""
+    """Receives the events of a sweep."""
 
     def started(self, state: CellState) -> None:
-        """A run has begun or goes on."""
+        """A run has begun or continues."""
 
     def ended(self, state: CellState, outcome: str, message: str) -> None:
-        """A run has ended: `done`, `failed` or `stopped`; the message says why it failed."""
+        """A run has ended: `done`, `failed` or `stopped`; the message is the reason of a failure."""
 
     def tick(self, generations: dict[str, int]) -> None:
-        """Several times a second: the running cells' names and the generations that each has done."""
+        """Several times a second: the running cells' names and their numbers of finished generations."""
 
     def say(self, line: str) -> None:
-        """Something that a user should see."""
+        """A line for the user."""
 
 
 @dataclass
@@ -55,7 +55,7 @@ class _Job:
     process: subprocess.Popen[bytes]
     log: Path
     slot: int
-    told: int | None = field(default=None)  # the signal that it was sent last
+    told: int | None = None  # the last signal that it was sent
 
     def tell(self, number: int) -> None:
         if self.told != number:
@@ -73,13 +73,13 @@ def run_cells(
         states: the cells of the sweep.
         out: the folder that holds their folders.
         jobs: processes side by side, at least 1; no result depends on it.
-        lock: what `only_sweep` gives for the folder.
-        command: the words that begin a cell or go on with it, on the given cores.
-        watcher: is told.
+        lock: from `only_sweep` for the folder.
+        command: gives the words that begin or continue a cell on the given cores.
+        watcher: receives events.
 
     Returns:
-        Name of each cell that ended here or was never begun -> `done`, `failed`, `stopped` or `waiting`; and the exit code
-        that a signal asks for, 0 without one.
+        Name of each cell that ended here or was never begun -> `done`, `failed`, `stopped` or `waiting`; and the exit code for a signal, 0
+        without one.
     """
     outcomes = {state.cell.name: "waiting" for state in states if state.state != "done"}
     waiting = deque(state for state in states if state.state != "done")
@@ -87,7 +87,7 @@ def run_cells(
     (out / LOGS).mkdir(parents=True, exist_ok=True)
 
     def finishing() -> None:
-        watcher.say("finishing the generations under way (Ctrl-C again drops them)")
+        watcher.say("finishing the present generations (Ctrl-C again drops them)")
 
     def reap() -> None:
         for job in [job for job in running if job.process.poll() is not None]:
@@ -122,9 +122,9 @@ def run_cells(
 
 @contextlib.contextmanager
 def only_sweep(out: Path, say: Callable[[str], None], patience_s: float = PATIENCE_SECONDS) -> Iterator[int]:
-    """Hold the folder, so that no second sweep runs in it; gives the lock, which the processes of the runs inherit.
+    """Hold the folder, so that no second sweep runs in it; yields the lock, which the processes of the runs inherit.
 
-    It is free when the last of them has gone. What an earlier sweep's last processes still write is waited for.
+    The folder is free when the last of them has ended. The last processes of an earlier sweep are waited for.
 
     Raises:
         RunError: another sweep runs there, or the folder cannot be written to.
@@ -136,7 +136,7 @@ def only_sweep(out: Path, say: Callable[[str], None], patience_s: float = PATIEN
         raise RunError(f"cannot keep runs in {out}: {error.strerror or error}; name another folder with --out") from error
     try:
         deadline = time.monotonic() + patience_s
-        while not _try_lock(descriptor):
+        while try_lock(descriptor, out / LOCK) is False:
             if time.monotonic() > deadline:
                 raise RunError(f"another sweep runs in {out}; wait for it, or name another folder with --out")
             say(f"waiting for the processes of another sweep in {out} to end")
@@ -146,29 +146,15 @@ def only_sweep(out: Path, say: Callable[[str], None], patience_s: float = PATIEN
         os.close(descriptor)
 
 
-def _try_lock(descriptor: int) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such lock
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a network file system without locks
-        return True
-    return True
-
-
 def share_of_cores(slot: int, jobs: int) -> list[int]:
-    """The cores of one of so many processes side by side: equal shares, at least one each."""
+    """The cores of one of `jobs` processes side by side: equal shares, at least one each."""
     cores = available()
     share = max(1, len(cores) // jobs)
     return [cores[(slot * share + place) % len(cores)] for place in range(share)]
 
 
 def generations_done(folder: Path) -> int:
-    """Generations in a run's metrics, read from the end of the file: cheap enough to ask again and again."""
+    """Generations in a run's metrics, read cheaply from the end of the file."""
     try:
         with RunFolder(folder).metrics.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
@@ -182,24 +168,22 @@ def generations_done(folder: Path) -> int:
 def _start(state: CellState, out: Path, lock: int, command: Command, slot: int, cores: list[int]) -> _Job:
     log = out / LOGS / f"{state.cell.name}.log"
     environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(len(cores)))}
-    try:
+    with writing_to(log):
         if state.state == "new":
-            _clear_torn(state.folder)
+            _remove_torn(state.folder)
         with log.open("ab") as file:
             process = _popen(command(state, cores), file, environment, lock)
-    except OSError as error:
-        raise cannot_write(Path(error.filename or log), error) from error
     return _Job(state, process, log, slot)
 
 
 def _popen(words: list[str], log: IO[bytes], environment: dict[str, str], lock: int) -> subprocess.Popen[bytes]:
-    # Its input stays open and empty while we live. A session of its own: Ctrl-C reaches it through us alone, once.
+    # Its input stays open and empty while this process lives. It has its own session, so that Ctrl-C reaches it only from here, once.
     more = {} if os.name == "nt" else {"pass_fds": (lock,), "start_new_session": True}
     return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=environment, **more)  # type: ignore[call-overload, no-any-return]
 
 
-def _clear_torn(folder: Path) -> None:
-    """Take away a folder that was made and not filled before its process was killed."""
+def _remove_torn(folder: Path) -> None:
+    """Remove a folder whose process was killed before it was filled."""
     if folder.is_dir():
         for torn in folder.glob(".*.tmp"):
             torn.unlink(missing_ok=True)
@@ -207,7 +191,7 @@ def _clear_torn(folder: Path) -> None:
 
 
 def _end(running: list[_Job], reap: Callable[[], None]) -> None:
-    """Ask what still runs to drop its generation, and see to it that it ends."""
+    """Ask the running processes to drop their generation and end; kill them after `PATIENCE_SECONDS`."""
     for job in running:
         job.tell(signal.SIGTERM)
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -230,7 +214,7 @@ def _outcome(job: _Job) -> tuple[str, str]:
 
 
 def _reason(code: int, log: Path) -> str:
-    """Why a run failed, from what it said last."""
+    """The reason of a failure: the signal, or the last line of the log."""
     if code < 0:
         name = signal.Signals(-code).name
         hint = " (the system's memory may have run out)" if name == "SIGKILL" else ""

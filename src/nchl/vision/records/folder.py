@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -20,19 +19,20 @@ from typing import Any
 import numpy as np
 
 from nchl.errors import CheckpointError, RunError
+from nchl.runs.files.reading import read_json, read_text
+from nchl.runs.files.tensors import read_tensors
+from nchl.runs.files.writing import cannot_write, write_atomically, write_json, writing_to
 from nchl.runs.provenance.machine import commit, versions
 from nchl.runs.provenance.sessions import session, with_this_one
 from nchl.runs.sinks.tensorboard import EventFile
 from nchl.runs.store import trust
+from nchl.runs.store.checkpoints import Series
 from nchl.runs.store.code_copy import Code, collect_places, complete, differences, read
-from nchl.runs.store.files import cannot_write, read_json, read_tensors, read_text, write_atomically, write_json, write_tensors
 from nchl.user_code import is_place
 from nchl.vision.settings import SoftHebbSettings
 
 KIND = "softhebb"
 COLUMNS = ("row", "phase", "epoch", "images", "loss", "train_accuracy", "validation_accuracy", "lr", "norm_distance", "seconds")
-_KEPT = 2
-_NAME = re.compile(r"step-(\d{9})\.safetensors")
 
 
 @dataclass
@@ -70,17 +70,21 @@ def timed(position: Position, name: str) -> Iterator[None]:
     position.seconds[name] = position.seconds.get(name, 0.0) + time.perf_counter() - began
 
 
-def _position(about: Mapping[str, Any]) -> Position:
-    """The counters of a checkpoint; raises a TypeError if they are invalid."""
-    position = Position(**about)
+def _read_checkpoint(path: Path) -> tuple[Position, dict[str, np.ndarray]]:
+    """The counters and arrays of a checkpoint; raises a CheckpointError if they are invalid."""
+    tensors, about = read_tensors(path)
+    try:
+        position = Position(**about["position"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is not a checkpoint of `nchl softhebb` ({error})") from error
     for name in ("phase", "epoch", "batch", "steps", "rows", "correct", "images"):
         value = getattr(position, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise TypeError(f"{name} is {value!r}")
+            raise CheckpointError(f"{path}: {name} is {value!r}")
     seconds = position.seconds.values() if isinstance(position.seconds, dict) else [None]
     if not all(isinstance(value, (int, float)) for value in (position.loss, *seconds)):
-        raise TypeError("the loss and the seconds must be numbers")
-    return position
+        raise CheckpointError(f"{path}: the loss and the seconds must be numbers")
+    return position, tensors
 
 
 class VisionRun:
@@ -94,6 +98,7 @@ class VisionRun:
 
     def __init__(self, path: Path, code: Code | None = None) -> None:
         self.path = path
+        self._checkpoints = Series(path / "checkpoints", "step", 9)
         self.code = Code() if code is None else code
         self.notes: list[str] = []
         self._record: dict[str, Any] = {}
@@ -175,7 +180,7 @@ class VisionRun:
             return
         if not isinstance(record, dict):
             raise RunError(f"{self.path / 'config.json'}: key 'code' must be an object or null, got {str(record)[:100]!r}")
-        if goes_on and not self._checkpoints():
+        if goes_on and not self._checkpoints.paths():
             self.notes += complete(self.path, record, places)
         self.code = read(self.path, record)
         trust.check(self.path, (), self.code.texts)
@@ -202,20 +207,8 @@ class VisionRun:
             )
 
     def save(self, position: Position, tensors: Mapping[str, np.ndarray]) -> None:
-        """Write a checkpoint and remove all but the newest two; later ones, which were unreadable, are renamed."""
-        if (self.path / "checkpoints").is_symlink():
-            raise RunError(
-                f"{self.path / 'checkpoints'} is a symbolic link; a run must not remove files elsewhere: put the folder itself here"
-            )
-        path = self.path / "checkpoints" / f"step-{position.steps + position.phase:09d}.safetensors"
-        write_tensors(path, tensors, {"position": vars(position)})
-        found = self._checkpoints()
-        here = found.index(path)
-        with contextlib.suppress(OSError):
-            for later in found[:here]:
-                later.rename(later.with_suffix(".damaged"))
-            for old in found[here + _KEPT :]:
-                old.unlink()
+        """Write a checkpoint; see `Series.write`."""
+        self._checkpoints.write(position.steps + position.phase, tensors, {"position": vars(position)})
 
     def newest(self) -> tuple[Position, dict[str, np.ndarray]] | None:
         """The newest readable checkpoint, or None if there is none yet.
@@ -223,16 +216,7 @@ class VisionRun:
         Raises:
             CheckpointError: all checkpoints are damaged.
         """
-        problems = []
-        for path in self._checkpoints():
-            try:
-                tensors, about = read_tensors(path)
-                return _position(about["position"]), tensors
-            except (CheckpointError, KeyError, TypeError) as error:
-                problems.append(f"{path.name}: {error}")
-        if problems:
-            raise CheckpointError(f"no checkpoint in {self.path} can be used: {'; '.join(problems)}")
-        return None
+        return self._checkpoints.newest(_read_checkpoint)[0]
 
     def begin(self, rows: int) -> None:
         """Open the metrics for writing, truncated to `rows` rows."""
@@ -248,11 +232,8 @@ class VisionRun:
     def row(self, values: Mapping[str, Any]) -> None:
         """Append a row to metrics.csv and its numbers to TensorBoard."""
         cells = [values.get(name) for name in COLUMNS]
-        try:
-            with (self.path / "metrics.csv").open("a", newline="") as file:
-                csv.writer(file, lineterminator="\n").writerow(["" if cell is None else cell for cell in cells])
-        except OSError as error:
-            raise cannot_write(self.path / "metrics.csv", error) from error
+        with writing_to(self.path / "metrics.csv"), (self.path / "metrics.csv").open("a", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerow(["" if cell is None else cell for cell in cells])
         numbers = {
             f"{values['phase']}/{name}": float(value) for name, value in values.items() if isinstance(value, float) and name != "seconds"
         }
@@ -263,10 +244,6 @@ class VisionRun:
         """Close the event file."""
         if self._events is not None:
             self._events.close()
-
-    def _checkpoints(self) -> list[Path]:
-        folder = self.path / "checkpoints"
-        return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True) if folder.is_dir() else []
 
 
 def named(settings: SoftHebbSettings) -> dict[str, str]:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from nchl.errors import InvalidArgument, RunError
+from nchl.runs.files.tensors import read_tensors
 from nchl.runs.store.code_copy import Code, collect_places
-from nchl.runs.store.files import read_tensors
 from nchl.vision.networks.classifier import Classifier
 from nchl.vision.records.folder import VisionRun, named
 from nchl.vision.settings import SoftHebbSettings

@@ -13,14 +13,16 @@ import pytest
 import torch
 
 from nchl.errors import CheckpointError, NchlError, RunError
-from nchl.runs.store import files
+from nchl.runs.files import writing
+from nchl.runs.files.reading import read_text
+from nchl.runs.files.tensors import read_tensors, write_tensors
+from nchl.runs.files.writing import write_atomically, write_json
 from nchl.runs.store.checkpoints import read_checkpoint, read_newest, write_checkpoint
-from nchl.runs.store.files import read_tensors, read_text, write_atomically, write_json, write_tensors
 
 TENSORS = {"genome": np.linspace(-1, 1, 7), "count": np.array(3), "rows": np.ones((2, 3), dtype=np.float32)}
 
 
-def test_arrays_and_what_is_said_about_them_come_back(tmp_path: Path) -> None:
+def test_arrays_and_their_description_come_back(tmp_path: Path) -> None:
     write_tensors(tmp_path / "a.safetensors", TENSORS, {"generation": 4, "name": "über"})
     tensors, about = read_tensors(tmp_path / "a.safetensors")
     assert about == {"generation": 4, "name": "über"}
@@ -124,14 +126,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(writing.os, "fsync", full)
     with pytest.raises(RunError, match="No space left"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_json_has_null_for_what_it_cannot_say(tmp_path: Path) -> None:
+def test_json_has_null_for_numbers_that_are_not_finite(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"a": float("nan"), "b": [float("inf"), np.float64(2)], "c": {"d": -1.5}})
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": None, "b": [None, 2.0], "c": {"d": -1.5}}
 
@@ -177,5 +179,5 @@ def test_when_no_checkpoint_is_whole_that_is_an_error(tmp_path: Path) -> None:
 def test_a_renamed_checkpoint_is_refused(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path, 1, TENSORS, {})
     path = path.rename(tmp_path / "generation-000007.safetensors")
-    with pytest.raises(CheckpointError, match="its name denies"):
+    with pytest.raises(CheckpointError, match="and its name of another one"):
         read_checkpoint(path)

@@ -1,7 +1,7 @@
-"""YAML that a stranger may have written: read into plain lists, numbers and texts, or refused with the line.
+"""YAML from an untrusted source: read into plain lists, numbers and texts, or refused with the line.
 
-Refused are tags (they can name code), anchors and aliases (a few lines of them expand to billions of values), keys that
-appear twice (the first would be lost without a word), more than one document, and files that are far too large.
+Refused are tags (they can name code), anchors and aliases (a few lines of them expand to billions of values), repeated keys (the first
+would be lost silently), more than one document, and very large files.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from nchl.errors import InvalidArgument, RunError, require
-from nchl.runs.store.files import read_text
+from nchl.runs.files.reading import read_text
 
 LARGEST_FILE = 1 << 18
 DEEPEST = 6  # a list in a list of values in a grid in a list of grids, and one to spare
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds.
+    """The mapping in a YAML file.
 
     Raises:
-        InvalidArgument: not readable, or with something in it that is refused; names the file and the line.
+        InvalidArgument: not readable, or with refused content; names the file and the line.
         MissingExtra: pyyaml is not installed.
     """
     yaml = require("yaml", "report")
@@ -40,13 +40,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (ValueError, OverflowError) as error:  # dates that do not exist, numbers of a million digits
         raise InvalidArgument(f"{path} holds a value that cannot be read: {error}") from error
     if not isinstance(data, dict):
-        raise InvalidArgument(f"{path} must hold options, as in `task: CartPole-v1`, got {_kind(data)}")
+        raise InvalidArgument(f"{path} must hold options, as in `task: CartPole-v1`, got {type(data).__name__ if data else 'nothing'}")
     return data
 
 
 def _check_event(event: Any, depth: int, path: Path) -> None:
     place = f"{path}, line {event.start_mark.line + 1}"
-    if depth > DEEPEST:  # at once: the deeper, the slower is what follows
+    if depth > DEEPEST:  # at once: later steps take longer for each level
         raise InvalidArgument(f"{place}: nested more than {DEEPEST} levels deep, which no sweep needs")
     if getattr(event, "anchor", None) is not None:
         raise InvalidArgument(f"{place}: anchors and aliases (& and *) are not read; write the value out")
@@ -67,7 +67,3 @@ def _check_keys(node: Any, path: Path, yaml: Any) -> None:
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
             _check_keys(item, path, yaml)
-
-
-def _kind(data: Any) -> str:
-    return "nothing" if data is None else f"{'a list' if isinstance(data, list) else type(data).__name__}"

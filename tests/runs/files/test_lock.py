@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 
 from nchl.errors import RunError
+from nchl.runs.files import lock
+from nchl.runs.files.lock import locked
 from nchl.runs.results.evaluate import evaluate
 from nchl.runs.results.load import load
-from nchl.runs.session.run import resume, run
-from nchl.runs.store import lock
-from nchl.runs.store.lock import locked
+from nchl.runs.session.resume import resume
+from nchl.runs.session.run import run
 from reference.runs import SMALL, results
 
 pytest.importorskip("fcntl")
@@ -28,7 +29,7 @@ pytest.importorskip("fcntl")
 HOLD = """
 import sys
 from pathlib import Path
-from nchl.runs.store.lock import locked
+from nchl.runs.files.lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -37,11 +38,12 @@ with locked(Path(sys.argv[1])):
 HOLD_BY_A_CHILD = """
 import os, sys, time
 from pathlib import Path
-from nchl.runs.store.lock import locked
+from nchl.runs.files.lock import locked
 with locked(Path(sys.argv[1])):
     if os.fork() == 0:
         os.close(0), os.close(1), os.close(2)
-        while not (Path(sys.argv[1]) / "end").exists():
+        deadline = time.monotonic() + 300
+        while not (Path(sys.argv[1]) / "end").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         os._exit(0)
     print("held", flush=True)
@@ -84,7 +86,7 @@ def test_a_run_that_goes_on_is_locked(tmp_path: Path) -> None:
     resume(tmp_path / "a", generations=2, on_generation=intrude)
 
 
-def test_a_killed_owner_keeps_nobody_out(tmp_path: Path) -> None:
+def test_the_lock_ends_with_a_killed_owner(tmp_path: Path) -> None:
     with held_elsewhere(tmp_path) as owner:
         owner.send_signal(signal.SIGKILL)
         owner.wait()
@@ -93,7 +95,7 @@ def test_a_killed_owner_keeps_nobody_out(tmp_path: Path) -> None:
             assert notes == []
 
 
-def test_what_a_killed_owner_left_behind_is_waited_for(tmp_path: Path) -> None:
+def test_the_orphans_of_a_killed_owner_are_waited_for(tmp_path: Path) -> None:
     with held_elsewhere(tmp_path, HOLD_BY_A_CHILD) as owner:
         owner.kill()
         owner.wait()
@@ -107,7 +109,7 @@ def test_what_a_killed_owner_left_behind_is_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"pid": "x", "host": 3}', b'{"pid": -1}', b"[" * 2000, b"\xff\xfe"])
-def test_what_the_file_says_is_for_the_message_alone(tmp_path: Path, content: bytes) -> None:
+def test_the_content_of_the_file_serves_the_message_alone(tmp_path: Path, content: bytes) -> None:
     with held_elsewhere(tmp_path):
         (tmp_path / lock.NAME).write_bytes(content)
         with pytest.raises(RunError, match="in use by another process"), locked(tmp_path, patience_s=0):
@@ -140,7 +142,7 @@ def test_many_at_once_never_hold_it_together(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from nchl.errors import RunError
-from nchl.runs.store.lock import locked
+from nchl.runs.files.lock import locked
 folder, taken = Path(sys.argv[1]), 0
 while taken < 100:
     try:

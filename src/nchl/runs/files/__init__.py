@@ -1,0 +1,1 @@
+"""Safe files: no fault loses the last good state, and no content can execute."""
