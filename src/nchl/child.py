@@ -7,10 +7,14 @@ imports from the same places as this process.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import select
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
@@ -18,6 +22,9 @@ from typing import IO
 import numpy as np
 
 from nchl import wire
+
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+_SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def command(module: str, *words: str) -> list[str]:
@@ -119,3 +126,23 @@ def pipes_to_parent() -> tuple[IO[bytes], IO[bytes]]:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
     return requests, answers
+
+
+def end_with_parent(parent: int, by_main_thread: bool) -> None:
+    """In a child: end when the parent does, even if it is killed while this process is busy or suspended.
+
+    Args:
+        parent: its process id.
+        by_main_thread: whether its main thread has started this process.
+    """
+    # The signal comes at the end of the thread that started this process; only the main thread certainly lasts.
+    if by_main_thread and sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    os._exit(1)

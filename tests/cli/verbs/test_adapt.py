@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,3 +81,83 @@ def test_the_report_shows_the_study(folder: Path, tmp_path: Path) -> None:
     assert 'id="adaptation"' in page
     assert page.count("adaptation-reward-") > 1
     assert "perturbed (step 2)" in page
+
+
+ADAPT = ["--perturb", "lesion:weights=1@5", "--perturb", "sensor:*=0@3", "--perturb", "shuffle:weights@5"]
+# In front of a program: the figure is never finished.
+ENDLESS_FIGURE = """
+import time
+from nchl.report.plots import adaptation
+def save(kept, path):
+    print("under way", flush=True)
+    time.sleep(600)
+adaptation.save = save
+"""
+
+
+Begin = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def begin() -> Iterator[Begin]:
+    """Starts `nchl adapt` in a process of its own, after what is to be done `before`."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*words: str, before: str = "") -> subprocess.Popen[str]:
+        program = f"{before}\nimport sys\nfrom nchl.cli import main\nsys.exit(main(sys.argv[1:]))"
+        command = [sys.executable, "-c", program, "adapt", *words]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def killed(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_a_study_that_is_killed_leaves_nothing_and_can_be_made_again(folder: Path, tmp_path: Path, begin: Begin) -> None:
+    psutil = pytest.importorskip("psutil")
+    run_folder, out = shutil.copytree(folder, tmp_path / "run"), tmp_path / "out"
+    before = sorted(run_folder.iterdir())
+    words = [str(run_folder), *ADAPT, "--workers", "3", "--out", str(out), "--json", "--episodes"]
+    process = begin(*words, "100000")
+    playing: list[Any] = []
+    while sum(child.cpu_times().user > 2 for child in playing) < 3:  # by then they have imported torch and play
+        assert process.poll() is None
+        time.sleep(0.2)
+        playing = psutil.Process(process.pid).children()
+    killed(process)
+    _, alive = psutil.wait_procs(playing, timeout=30)
+    assert not alive, "processes that play end with the one that has started them"
+    assert sorted(run_folder.iterdir()) == before
+    assert not out.exists()
+    again = begin(*words, "6")
+    told, errors = again.communicate(timeout=300)
+    assert again.returncode == 0, errors
+    assert main([*("adapt", str(folder)), *ADAPT, "--episodes", "6", "--out", str(tmp_path / "whole")]) == 0
+    assert (out / "adaptation.csv").read_bytes() == (tmp_path / "whole" / "adaptation.csv").read_bytes()
+    kept = json.loads((run_folder / "adaptation.json").read_text())
+    assert [row["mean"] for row in kept["rows"]] == [row["mean"] for row in json.loads(told)["rows"]]
+
+
+@pytest.mark.slow
+def test_a_study_that_is_killed_while_it_is_written_leaves_no_mixture(folder: Path, tmp_path: Path, begin: Begin) -> None:
+    words = [str(folder), *ADAPT, "--out", str(tmp_path), "--episodes"]
+    assert main(["adapt", *words, "4"]) == 0
+    (tmp_path / "notes.txt").write_text("the user's own")
+    process = begin(*words, "5", before=ENDLESS_FIGURE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "under way\n"
+    killed(process)
+    names = ["adaptation.csv", "adaptation.json", "adaptation.md", "adaptation.txt", "notes.txt"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == names, "the figure was of the earlier study"
+    assert json.loads((tmp_path / "adaptation.json").read_text())["episodes"] == 5
+    assert main(["adapt", *words, "5"]) == 0
+    assert (tmp_path / "adaptation.png").is_file()

@@ -22,7 +22,7 @@ from nchl.report.adaptation.recovery import around, log_rank, recovery
 from nchl.report.adaptation.rows import Pair, Row
 from nchl.report.compare.groups import Group, group_runs
 from nchl.report.compare.runs import find_runs, read_run
-from nchl.report.compare.statistics import estimate, holm, improvement, mann_whitney, mean_band, ratio
+from nchl.report.compare.statistics import estimate, holm, mean_band, ratio, tested
 from nchl.runs.adaptation.processes import trials_in_processes
 from nchl.runs.adaptation.trials import CONTROLS, Asked, Trial
 from nchl.runs.results.result import WHICH
@@ -67,7 +67,7 @@ class Study:
         return {**about, "rows": rows, "pairs": pairs, "runs": dict(self.runs), "notes": list(self.notes)}
 
     def kept(self) -> dict[str, Any]:
-        """What a run's folder keeps: the rows with their curves, for pictures."""
+        """The study for a run's folder: the rows with their curves, for pictures."""
         rows = []
         for row in self.rows:
             times, unrecovered = row.recovery.curve()
@@ -211,22 +211,21 @@ def _pairs(rows: Sequence[Row], seed: int) -> tuple[Pair, ...]:
         and (a.group == b.group or a.control == b.control == CONTROLS[0])
         and CONTROLS[0] in (a.control, b.control)
     ]
-    tests = [mann_whitney(a.values, b.values)[1] for a, b in chosen]
+    tests = tested([(a.values, b.values) for a, b in chosen], seed)
     ranks = [log_rank(a.recovery, b.recovery) for a, b in chosen]
-    adjusted = holm(tests)
     corrected = iter(holm([p for p in ranks if p is not None]))
     return tuple(
         Pair(
             a.perturbation,
             (a.group, a.control),
             (b.group, b.control),
-            improvement(a.values, b.values, seed),
-            p,
-            p_holm,
+            test.improvement,
+            test.p,
+            test.p_holm,
             rank,
             None if rank is None else next(corrected),
         )
-        for (a, b), p, p_holm, rank in zip(chosen, tests, adjusted, ranks, strict=True)
+        for (a, b), test, rank in zip(chosen, tests, ranks, strict=True)
     )
 
 

@@ -3,15 +3,12 @@ each cell; a number that there is not is an empty cell, or a dash."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from typing import Any
 
 from nchl.errors import UnknownName
 from nchl.report.adaptation.rows import Pair, Row
 from nchl.report.adaptation.study import Study
-from nchl.report.compare.tables import Table, ends, markdown, probability, text
+from nchl.report.compare.tables import Table, csv_of, ends, markdown, probability, text
 from nchl.report.formatting import figure
 
 FORMATS = ("text", "markdown", "csv")
@@ -32,7 +29,7 @@ def render(study: Study, form: str) -> str:
     if form not in FORMATS:
         raise UnknownName("format", form, FORMATS)
     if form == "csv":
-        return _csv([row.to_json() for row in study.rows])
+        return csv_of([row.to_json() for row in study.rows]).rstrip("\n")
     draw = {"text": text, "markdown": markdown}[form]
     parts = [draw(rows_table(study))]
     if study.pairs:
@@ -74,12 +71,3 @@ def _pair(pair: Pair, named: bool) -> tuple[str, ...]:
     ranks = ["-" if p is None else probability(p) for p in (pair.recovery_p, pair.recovery_p_holm)]
     chance = "-" if math.isnan(interval.low) else f"[{interval.low:.2f}, {interval.high:.2f}]"
     return (pair.perturbation, *sides, f"{interval.value:.2f}", chance, probability(pair.p), probability(pair.p_holm), *ranks)
-
-
-def _csv(records: list[dict[str, Any]]) -> str:
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    for record in records:
-        writer.writerow({name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in record.items()})
-    return file.getvalue().rstrip("\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from nchl.report.adaptation.tables import render
 from nchl.report.compare.runs import digest
 from nchl.report.plots import adaptation as plots
 from nchl.runs.files.reading import read_json, read_text
-from nchl.runs.files.writing import write_atomically, write_json
+from nchl.runs.files.writing import finite, write_atomically, write_json
 from nchl.runs.store.folder import RunFolder
 
 NAME = "adaptation.json"
@@ -22,24 +21,28 @@ _LARGEST = 1 << 26
 
 
 def write(study: Study, kept: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Text, Markdown, CSV, JSON and the figure.
+    """Text, Markdown, CSV, JSON and the figure, in place of those of an earlier study.
 
     Raises:
         NchlError: a folder that cannot be written to.
     """
+    figure = folder / "adaptation.png"
     made = {
         "adaptation.txt": render(study, "text"),
         "adaptation.md": render(study, "markdown"),
         "adaptation.csv": render(study, "csv"),
-        NAME: json.dumps(plain(dict(kept)), indent=1, allow_nan=False),
+        NAME: json.dumps(finite(kept), indent=1, allow_nan=False),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # First, so that a process that is killed now leaves no files of two studies beside each other.
+        for file in (figure, *(folder / name for name in made)):
+            file.unlink(missing_ok=True)
     except OSError as error:
-        raise NchlError(f"cannot make the folder {folder}: {error.strerror or error}; name another with --out") from error
+        raise NchlError(f"cannot write to the folder {folder}: {error.strerror or error}; name another with --out") from error
     for name, text in made.items():
         write_atomically(folder / name, (text + "\n").encode(), of_a_run=False)
-    return [*(folder / name for name in made), *plots.save(kept, folder / "adaptation.png")]
+    return [*(folder / name for name in made), *plots.save(kept, figure)]
 
 
 def keep(study: Study, kept: Mapping[str, Any]) -> list[str]:
@@ -51,7 +54,7 @@ def keep(study: Study, kept: Mapping[str, Any]) -> list[str]:
             lines.append(f"{folder} does not keep the study, because nothing is written into the zoo; --out DIR writes it elsewhere")
             continue
         try:
-            write_json(run.path / NAME, {"best_sha256": digest(run.best), **plain(dict(kept))}, of_a_run=False)
+            write_json(run.path / NAME, {"best_sha256": digest(run.best), **kept}, of_a_run=False)
         except (NchlError, OSError) as error:
             lines.append(f"{folder} does not keep the study, which its report would show: {error}")
     return lines
@@ -83,12 +86,3 @@ def read(folder: RunFolder) -> dict[str, Any] | None:
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path} was altered ({type(error).__name__}: {error}); remove it, and `nchl adapt` makes it anew") from error
     return data
-
-
-def plain(value: Any) -> Any:
-    """The same for JSON, which has no words for NaN and infinity: they become null."""
-    if isinstance(value, dict):
-        return {str(name): plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

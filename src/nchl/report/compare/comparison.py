@@ -23,7 +23,7 @@ from nchl.report.compare.caveats import budget, warnings_about
 from nchl.report.compare.groups import Group, group_runs
 from nchl.report.compare.runs import Run, find_runs, read_run
 from nchl.report.compare.scores import choose_score, curve_column, default_target, scores_of, to_target
-from nchl.report.compare.statistics import Interval, estimate, holm, improvement, iqm, mann_whitney
+from nchl.report.compare.statistics import Interval, estimate, iqm, tested
 
 MOST_GROUPS_FOR_ALL_PAIRS = 8
 
@@ -228,12 +228,8 @@ def _pairs(scored: Sequence[Scored], baseline: str | None, seed: int) -> tuple[t
         centre = ranked[0].group.name
         notes.append(f"of {len(scored)} groups, only the pairs with the best one are tested; --baseline chooses another")
     chosen = [(a, b) for a, b in itertools.combinations(ranked, 2) if centre is None or centre in (a.group.name, b.group.name)]
-    tests = [mann_whitney(a.scores, b.scores) for a, b in chosen]
-    adjusted = holm([p for _, p in tests])
-    pairs = tuple(
-        Pair(a.group.name, b.group.name, improvement(a.scores, b.scores, seed), u, p, p_holm)
-        for (a, b), (u, p), p_holm in zip(chosen, tests, adjusted, strict=True)
-    )
+    tests = tested([(a.scores, b.scores) for a, b in chosen], seed)
+    pairs = tuple(Pair(a.group.name, b.group.name, *test) for (a, b), test in zip(chosen, tests, strict=True))
     if chosen:
         least = min(2 / math.comb(len(a.scores) + len(b.scores), len(a.scores)) for a, b in chosen) * len(chosen)
         if least > 0.05:

@@ -99,6 +99,32 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
+class Tested(NamedTuple):
+    """A pair of samples that were compared.
+
+    Attributes:
+        improvement: probability that a value of the first is higher, with its interval.
+        u: Mann-Whitney statistic of the first.
+        p: two-sided p-value.
+        p_holm: p-value after Holm's correction for all pairs that were compared together.
+    """
+
+    improvement: Interval
+    u: float
+    p: float
+    p_holm: float
+
+
+def tested(pairs: Sequence[tuple[Float[np.ndarray, " n"], Float[np.ndarray, " m"]]], seed: int) -> list[Tested]:
+    """Each pair by `improvement` and `mann_whitney`, corrected for all of them by `holm`."""
+    tests = [mann_whitney(first, second) for first, second in pairs]
+    adjusted = holm([p for _, p in tests])
+    return [
+        Tested(improvement(first, second, seed), u, p, p_holm)
+        for (first, second), (u, p), p_holm in zip(pairs, tests, adjusted, strict=True)
+    ]
+
+
 def performance_profile(
     values: Float[np.ndarray, " n"], thresholds: Float[np.ndarray, " t"], seed: int
 ) -> tuple[Float[np.ndarray, " t"], Float[np.ndarray, " t"], Float[np.ndarray, " t"]]:

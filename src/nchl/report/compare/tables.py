@@ -48,7 +48,7 @@ def render(comparison: Comparison, form: str, tables: Sequence[str]) -> str:
         if name not in TABLES:
             raise UnknownName("table", name, TABLES)
     if form == "csv":
-        return "\n".join(_csv(_RECORDS[name](comparison), PAIR_COLUMNS if name == "pairs" else ()) for name in tables).rstrip("\n")
+        return "\n".join(csv_of(_RECORDS[name](comparison), PAIR_COLUMNS if name == "pairs" else ()) for name in tables).rstrip("\n")
     found = {name: table for name in tables if (table := _TABLES[name](comparison)).rows}
     if form == "latex":
         if "groups" in found:
@@ -249,7 +249,13 @@ def _interval_record(name: str, interval: Interval) -> dict[str, float]:
     return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
-def _csv(records: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
+def csv_of(records: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
+    """Records as CSV with every digit, one number in each cell; what is not finite is an empty cell.
+
+    Args:
+        records: with equal keys.
+        columns: of the table; empty: the keys of the first record.
+    """
     file = io.StringIO()
     writer = csv.DictWriter(file, columns or list(records[0]), lineterminator="\n")
     writer.writeheader()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nchl.errors import NchlError, require
-from nchl.report.plots.style import BLUE, GREY, PURPLE, VERMILLION, tidy
+from nchl.errors import require
+from nchl.report.plots.style import BLUE, GREY, PURPLE, VERMILLION, legend_below, save_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _COLOURS = {"as evolved": VERMILLION, "frozen": BLUE, "plasticity off": GREY}
 _STYLES = ("-", "--", ":", "-.")
-_FORMATS: dict[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {}}
 
 
 def reward(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> Axes:
@@ -94,23 +93,12 @@ def draw(kept: Mapping[str, Any]) -> Figure:
 
 
 def save(kept: Mapping[str, Any], path: Path) -> list[Path]:
-    """Write the figure in the format that the path ends with; without an ending, as PNG and as SVG. Returns the files.
+    """Write `draw(kept)`; see `save_figure`.
 
     Raises:
-        NchlError: a path with another ending, or one that cannot be written to.
+        NchlError: the file cannot be written, or not in the format of its ending.
     """
-    ending = path.suffix.lower()
-    if ending not in ("", *_FORMATS):
-        raise NchlError(f"a figure is written as {', '.join(_FORMATS)}, not as {path.suffix}: give {path.with_suffix('.pdf')}, for example")
-    files = [path] if ending else [path.with_name(path.name + each) for each in (".png", ".svg")]
-    with require("matplotlib", "report").rc_context({"svg.hashsalt": "nchl", "svg.fonttype": "path", "pdf.fonttype": 42}):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            for file in files:
-                draw(kept).savefig(file, dpi=110, metadata=_FORMATS[file.suffix.lower()])
-        except OSError as error:
-            raise NchlError(f"cannot write {error.filename or path}: {error.strerror or error}") from error
-    return files
+    return save_figure(lambda: draw(kept), path, dpi=110)
 
 
 def _name(row: Mapping[str, Any], groups: Sequence[str]) -> str:
@@ -118,5 +106,4 @@ def _name(row: Mapping[str, Any], groups: Sequence[str]) -> str:
 
 
 def _legend(axes: Axes, title: str) -> None:
-    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0, -0.17), "borderaxespad": 0}
-    axes.legend(title=title, alignment="left", title_fontsize="small", fontsize="small", frameon=False, **place)
+    legend_below(axes, -0.17, title=title, alignment="left", title_fontsize="small", borderaxespad=0)

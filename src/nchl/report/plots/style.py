@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nchl.errors import NchlError, require
+from nchl.runs.files.writing import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +42,7 @@ def save_figure(draw: Callable[[], Figure], path: Path, *, dpi: float = 150) -> 
 
     Args:
         draw: makes the figure; called once per file, because the layout of a saved figure is fixed.
-        path: the file; missing folders are created.
+        path: the file, which is replaced whole or not at all; missing folders are created.
         dpi: pixels per inch of a PNG.
 
     Raises:
@@ -50,11 +52,13 @@ def save_figure(draw: Callable[[], Figure], path: Path, *, dpi: float = 150) -> 
     if ending not in ("", *FORMATS):
         raise NchlError(f"a figure is written as {', '.join(FORMATS)}, not as {path.suffix}: give {path.with_suffix('.pdf')}, for example")
     files = [path] if ending else [path.with_name(path.name + each) for each in (".png", ".svg")]
-    with require("matplotlib", "report").rc_context(_FILES):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            for file in files:
-                draw().savefig(file, dpi=dpi, metadata=FORMATS[file.suffix.lower()])
-        except OSError as error:
-            raise NchlError(f"cannot write {error.filename or path}: {error.strerror or error}") from error
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NchlError(f"cannot write {error.filename or path}: {error.strerror or error}") from error
+    for file in files:
+        drawn, ending = io.BytesIO(), file.suffix.lower()
+        with require("matplotlib", "report").rc_context(_FILES):
+            draw().savefig(drawn, format=ending[1:], dpi=dpi, metadata=FORMATS[ending])
+        write_atomically(file, drawn.getvalue(), of_a_run=False)
     return files

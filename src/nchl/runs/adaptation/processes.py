@@ -1,19 +1,21 @@
 """`trials` in several processes, each for some of the perturbations; the results are the same.
 
-Ctrl-C reaches them as it reaches this process.
+Ctrl-C reaches them as it reaches this process, and they end when it is killed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nchl.child import Child, pipes_to_parent
+from nchl.child import Child, end_with_parent, pipes_to_parent
 from nchl.cores import available
 from nchl.errors import NchlError, WorkerError
 from nchl.runs.adaptation.trials import Asked, Episodes, Trial, trials
@@ -49,9 +51,10 @@ def trials_in_processes(
         return trials(run, asked, on_note=on_note, **how)
     threads = max(1, len(available()) // len(shares))
     children: list[Child] = []
+    words = str(os.getpid()), str(int(threading.current_thread() is threading.main_thread()))
     try:
         for share in shares:
-            children.append(Child(__name__, variables={"OMP_NUM_THREADS": str(threads)}))
+            children.append(Child(__name__, *words, variables={"OMP_NUM_THREADS": str(threads)}))
             named = {label: asked.perturbations[label] for label in share}
             children[-1].send({"run": str(run), "suite": asked.suite, "perturbations": named, "how": how})
         answers = [_answer(child) for child in children]
@@ -110,7 +113,11 @@ def _read(message: Message) -> list[Trial]:
 
 
 def main() -> None:
-    """Play the request on standard input and answer on standard output; output of simulators goes to standard error."""
+    """Play the request on standard input and answer on standard output; output of simulators goes to standard error.
+
+    Arguments: the parent's process id, and 1 if its main thread has started this process.
+    """
+    end_with_parent(int(sys.argv[1]), sys.argv[2] == "1")
     requests, answers = pipes_to_parent()
     with contextlib.suppress(EOFError, BrokenPipeError):
         request, _ = receive(requests)

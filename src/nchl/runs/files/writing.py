@@ -73,14 +73,15 @@ def check_writable(folder: Path) -> None:
 
 def write_json(path: Path, data: Mapping[str, Any], *, of_a_run: bool = True) -> None:
     """Write an object as readable JSON; see `write_atomically`. NaN and infinity become null, as JSON has neither."""
-    write_atomically(path, (json.dumps(_finite(data), indent=2, allow_nan=False) + "\n").encode(), of_a_run=of_a_run)
+    write_atomically(path, (json.dumps(finite(data), indent=2, allow_nan=False) + "\n").encode(), of_a_run=of_a_run)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The same as plain values for JSON, which has no words for NaN and infinity: they become null."""
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if hasattr(value, "dtype"):  # a number of NumPy
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
