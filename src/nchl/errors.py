@@ -93,7 +93,7 @@ class CheckpointError(RunError):
 
 
 class WorkerError(NchlError):
-    """Workers died, hung or answered nonsense until nothing was left to try; the run can be resumed."""
+    """Workers were lost, or sent malformed replies, again and again; the run can be resumed."""
 
 
 def require(module: str, extra: str) -> ModuleType:

@@ -1,4 +1,4 @@
-"""Ray: the same bits, actors that die, ports on loopback. One cluster for all tests here, because it takes seconds to start."""
+"""Ray: the same bits, actors that are killed, ports on loopback. All tests share one cluster, because it takes seconds to start."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_cluster_gives_the_bits_of_this_process_though_an_actor_dies(ray: Any)
             np.testing.assert_array_equal(wanted.fitness, got.fitness)
             np.testing.assert_array_equal(wanted.lengths, got.lengths)
             if k == 0:
-                ray.kill(there._crew.hands[0].handle)  # type: ignore[attr-defined]
+                ray.kill(there._pool.workers[0].handle)  # type: ignore[attr-defined]
     finally:
         there.close()
 

@@ -33,25 +33,25 @@ there, until = None, time.monotonic() + 100
 while there is None:
     try:
         there = cluster_workers(recipe, sys.argv[1])
-    except WorkerError:  # the head takes its seconds
+    except WorkerError:  # the head is still starting
         if time.monotonic() > until:
             raise
 
 
-def play_until(hands):
+def play_until(workers):
     until = time.monotonic() + 100
     while True:
-        there._crew._looked = float("-inf")  # at once, instead of every few seconds
+        there._pool._looked = float("-inf")  # at once, instead of every few seconds
         np.testing.assert_array_equal(there.rollout(population, generation=0).returns, wanted)
-        names = [hand.name for hand in there._crew.hands if hand.ready]
-        if len(names) == hands:
+        names = [worker.name for worker in there._pool.workers if worker.ready]
+        if len(names) == workers:
             break
-        assert time.monotonic() < until, there._crew.hands
+        assert time.monotonic() < until, there._pool.workers
     print(json.dumps(names), flush=True)
 
 
-for hands in map(int, sys.stdin):
-    play_until(hands)
+for workers in map(int, sys.stdin):
+    play_until(workers)
 there.close()
 """
 
@@ -106,8 +106,8 @@ def test_a_node_that_joins_works_and_one_that_dies_is_done_without(ours: dict[st
         assert asked is not None
         assert answered is not None
 
-        def ask(hands: int) -> list[str]:
-            print(hands, file=asked, flush=True)
+        def ask(workers: int) -> list[str]:
+            print(workers, file=asked, flush=True)
             answer = answered.readline()
             assert answer, (tmp_path / "head.log").read_text()[-2000:]
             names: list[str] = json.loads(answer)

@@ -52,7 +52,7 @@ def test_validation_meets_starts_of_its_own(workers: LocalWorkers) -> None:
     assert (first != play(rows, generation=1)).any()
 
 
-def test_a_failed_individual_hurts_nobody_else(workers: LocalWorkers) -> None:
+def test_a_failed_individual_affects_no_other(workers: LocalWorkers) -> None:
     rows = population(workers).rows()
     sound = workers.rollout(MatrixPopulation(rows), generation=0)
     rows[3] = np.nan

@@ -25,7 +25,7 @@ from nchl.runs.session.run import run
 from nchl.seeds import Purpose
 from nchl.strategies import GaussianPopulation, MatrixPopulation
 from nchl.workers import LocalWorkers, Recipe, process_workers, processes
-from nchl.workers.patience import Patience
+from nchl.workers.timeouts import Timeouts
 from reference.runs import results, start
 
 psutil = pytest.importorskip("psutil")
@@ -39,7 +39,7 @@ def generation(nparams: int, count: int) -> GaussianPopulation:
 
 
 def workers_of(pid: int | None = None) -> list[Any]:
-    """The worker processes of a process, those that are on their way out left out."""
+    """The worker processes of a process, without those that are ending."""
     found = []
     for child in psutil.Process(pid).children():
         with contextlib.suppress(psutil.Error):
@@ -53,12 +53,12 @@ def all_equal(one: Any, other: Any) -> None:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
-def test_a_crew_of_nobody_for_a_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a Ray cluster may be when the work is cut, while a node comes or goes."""
+def test_an_empty_pool_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Ray cluster may be empty when a generation is cut, while a node comes or goes."""
     here, there = LocalWorkers(SMALL), process_workers(SMALL, 2)
     try:
         sizes, size = [0, 0], processes.Processes.size.fget  # type: ignore[attr-defined]
-        monkeypatch.setattr(processes.Processes, "size", property(lambda crew: sizes.pop() if sizes else size(crew)))
+        monkeypatch.setattr(processes.Processes, "size", property(lambda pool: sizes.pop() if sizes else size(pool)))
         rows = generation(here.nparams, 26).rows(0, 2)
         how: dict[str, Any] = {"generation": 3, "purpose": Purpose.VALIDATION, "episodes": 5}
         np.testing.assert_array_equal(here.evaluate(rows, **how), there.evaluate(rows, **how))
@@ -101,7 +101,7 @@ def test_what_cannot_be_made_is_said_before_any_process_is_started() -> None:
 
 
 @pytest.mark.parametrize("refused", ["process", "thread"])
-def test_a_system_that_gives_no_more_processes_is_told_and_those_there_are_end(monkeypatch: pytest.MonkeyPatch, refused: str) -> None:
+def test_a_system_that_starts_no_more_processes_is_reported_and_those_started_end(monkeypatch: pytest.MonkeyPatch, refused: str) -> None:
     real, started, asked = subprocess.Popen, list[Any](), itertools.count(1)
 
     def popen(words: list[str], **named: Any) -> Any:
@@ -188,7 +188,7 @@ def test_killing_half_of_the_workers_in_each_of_20_generations_changes_nothing(t
 def test_a_suspended_worker_is_replaced() -> None:
     recipe = Recipe("HalfCheetah-v5", NetworkSpec(hidden=(4,)), seed=2, population=16)
     here = LocalWorkers(recipe)
-    there = process_workers(recipe, 2, Patience(floor=2, factor=2))
+    there = process_workers(recipe, 2, Timeouts(floor=2, factor=2))
     try:
         population = generation(here.nparams, 16)
         wanted = here.rollout(population, generation=0)

@@ -1,4 +1,4 @@
-"""Who evaluates a generation: this process, other processes, other machines, all behind one protocol and with the same bits."""
+"""Evaluation of generations in this process, in other processes or on other machines, with the same bits everywhere."""
 
 from nchl.workers.base import Recipe as Recipe
 from nchl.workers.base import Workers as Workers

@@ -1,10 +1,9 @@
 """The protocol between the loop and what evaluates populations.
 
-The loop hands over a population and gets scores; it does not know where they are computed. What a worker needs beside the
-population is a `Recipe`, plain data from which it builds task and network by itself, so that later per generation only
-the population's description (`Population.describe`) has to travel.
+The loop passes a population and gets scores; it does not know where they are computed. A worker builds its task and its network from a
+`Recipe`, plain data that is sent once; afterwards each generation sends the population's description alone (`Population.describe`).
 
-Promise: scores follow from (recipe, population, generation) alone, wherever and in whatever slices they are computed.
+Scores are a function of (recipe, population, generation), wherever and in whatever slices they are computed.
 """
 
 from __future__ import annotations
@@ -26,29 +25,29 @@ from nchl.tasks import Task
 
 @dataclass(frozen=True)
 class Recipe:
-    """From what a worker builds its task and its network.
+    """The description of a task and a network, from which a worker builds them.
 
     Attributes:
         task: the task's id.
-        network: what network.
+        network: the network.
         seed: the run's seed.
         population: individuals in a generation.
         simulator: its name, or "auto".
-        image_size: (height, width) for networks that see pictures.
+        image_size: (height, width) for networks of pictures.
         max_episode_steps: another limit of an episode than the task's own.
-        observe: parts of the observations that networks see, see `tasks.make`; None: all.
+        observe: the parts of observations that networks get, see `tasks.make`; None: all.
         env: settings of the environment.
         action_repeat: steps of the environment for each action.
         wrap: wrappers for a Gymnasium environment, the innermost first.
-        perturb: what goes wrong in every episode, see `tasks.make`.
-        perturb_training: sets of perturbations, one of which each episode has.
+        perturb: perturbations of every episode, see `tasks.make`.
+        perturb_training: sets of perturbations; one is drawn for each episode.
         backend: "auto", "eager" or "compiled".
         device: of the networks.
         threads: of the simulator; None: one per processor. Scores do not depend on it.
-        constants: of the network, see `PlasticNetwork.constants`; None: as they are drawn under the seed.
+        constants: of the network, see `PlasticNetwork.constants`; None: drawn from the seed.
         code: the text of the user's files that `network` and `wrap` name, by path, see `user_code.using`; others are read from the disk.
-        template: a network that was given as an object and cannot be written down, see `networks.user.own`; it stays in this process.
-        played: a task that was given as an object and cannot be made by its name; likewise.
+        template: a network given as an object that cannot be described by plain data, see `networks.user.own`; it stays in this process.
+        played: a task given as an object that cannot be made from its name; it stays in this process.
     """
 
     task: str
@@ -74,7 +73,7 @@ class Recipe:
 
     @property
     def task_words(self) -> dict[str, Any]:
-        """The words of `tasks.make` beside the task's id, the simulator, sizes and limits."""
+        """The further keywords of `tasks.make`: all but the task's id, the simulator, sizes and limits."""
         wrong = {"perturb": self.perturb, "perturb_training": self.perturb_training}
         return {
             "observe": self.observe,
@@ -92,12 +91,12 @@ class Workers(Protocol):
     Attributes:
         nparams: length of a genome.
         layout: its named blocks.
-        observation_shape: of what the network gets.
+        observation_shape: shape of the network's observations.
         backend: "eager" or "compiled": how the networks' step is computed.
-        simulator: the name of what plays the task.
-        plastic: whether the networks rewire themselves.
-        constants: of the networks, equal wherever they are evaluated; most networks have none.
-        task: the task, as this process knows it.
+        simulator: the simulator's name.
+        plastic: whether the networks are plastic.
+        constants: of the networks, equal on all workers; most networks have none.
+        task: the task in this process.
     """
 
     nparams: int
@@ -111,17 +110,17 @@ class Workers(Protocol):
 
     @property
     def sent_bytes(self) -> int:
-        """Sent to other processes so far."""
+        """Bytes sent to other processes so far."""
         ...
 
     @property
     def received_bytes(self) -> int:
-        """Received from them so far."""
+        """Bytes received from other processes so far."""
         ...
 
     @property
     def notes(self) -> list[str]:
-        """Lines that the user should see once; there may be more after a generation than before it."""
+        """Lines for the user; a generation may add some."""
         ...
 
     def rollout(
@@ -139,9 +138,9 @@ class Workers(Protocol):
         episodes: int,
         statistics: ObservationStatistics | None = None,
     ) -> Float[np.ndarray, "k episodes"]:
-        """Returns of a few individuals, which all meet the same starts, one per episode; NaN for an episode that was not finite."""
+        """Returns of a few individuals on the same starts, one per episode; NaN for an episode that was not finite."""
         ...
 
     def close(self) -> None:
-        """Give back processes, threads and memory."""
+        """Release processes, threads and memory."""
         ...

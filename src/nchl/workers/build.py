@@ -1,4 +1,4 @@
-"""From a recipe to its task, and to networks of the sizes that are needed, in this process or in another one."""
+"""Builds the task and the networks of a recipe."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from nchl.workers.base import Recipe
 
 
 def task_of(recipe: Recipe, simulator: str | None = None, threads: int | None = None) -> Task:
-    """The task that a recipe names.
+    """The task of a recipe.
 
     Args:
-        recipe: what to build.
-        simulator: None: the recipe's own.
+        recipe: the description.
+        simulator: another simulator; None: the recipe's own.
         threads: of the simulator; None: one per processor.
 
     Raises:
-        NchlError: what `tasks.make` raises.
+        NchlError: see `tasks.make`.
     """
     if recipe.played is not None:
         return recipe.played
@@ -40,7 +40,7 @@ def task_of(recipe: Recipe, simulator: str | None = None, threads: int | None = 
 def network_of(recipe: Recipe, task: Task, rows: int) -> PlasticNetwork:
     """A network of `rows` individuals that computes as the run's whole population does.
 
-    What a slice, or a single episode, would choose as its back end for itself would depend on the cut, and with it the last digits.
+    The back end is the one that the whole population would choose: one that depended on the slice would change the last digits.
 
     Raises:
         NchlError: the network cannot be made, or does not fit the task.
@@ -75,10 +75,10 @@ def network_of(recipe: Recipe, task: Task, rows: int) -> PlasticNetwork:
 
 
 def hold_own(recipe: Recipe, task: Task) -> None:
-    """Refuse a class of the user's that does not keep the contract of `PlasticNetwork`, before evolution begins; objects are held before.
+    """Check that a user's class keeps the contract of `PlasticNetwork`, before evolution begins; objects were checked earlier.
 
     Raises:
-        ContractError: it does not; names what is missing.
+        ContractError: it does not; lists the differences.
     """
     if recipe.network.kind != "file" or recipe.template is not None:
         return
@@ -89,7 +89,7 @@ def hold_own(recipe: Recipe, task: Task) -> None:
 
 
 def _without_image_size(task: Task) -> str:
-    """What a network of pictures lacks where no image size was given."""
+    """The end of an error message where a network of pictures has no image size."""
     size = task.observation_shape[0]
     if not task.pictures:
         return f". {task.id} has no pictures: it gives vectors of {size} numbers, so that the network's function gets the shape ({size},)"

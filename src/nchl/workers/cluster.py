@@ -1,8 +1,7 @@
-"""Workers on a Ray cluster: one actor per processor, on whatever nodes there are, those that join later included.
+"""Workers on a Ray cluster: one actor per processor, nodes that join later included. The only module that imports Ray.
 
-The one file that knows Ray. What holds for a generation is put into Ray's object store once, and goes to each node once,
-by reference. Ray itself serialises with cloudpickle: whoever can reach its ports can run code, so they stay on loopback
-unless the user starts a cluster of his own.
+The message that all slices of a generation need is put into Ray's object store once, and sent to each node once. Ray itself serialises
+with cloudpickle: any program that reaches its ports can run code, so a cluster that is started here listens on loopback only.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ from nchl.errors import InvalidArgument, WorkerError, require
 from nchl.wire import Message
 from nchl.workers.base import Recipe
 from nchl.workers.local import LocalWorkers
-from nchl.workers.patience import Patience
 from nchl.workers.remote import RemoteWorkers
-from nchl.workers.requests import Servant, describe_recipe
-from nchl.workers.supervisor import Crew, Event, Hand, Job
+from nchl.workers.requests import RequestHandler, describe_recipe
+from nchl.workers.supervisor import Event, Job, Pool, Worker
+from nchl.workers.timeouts import Timeouts
 
 _OBJECT_STORE_BYTES = 512 << 20
 _SECONDS_BETWEEN_LOOKS = 5.0
@@ -39,26 +38,26 @@ _TOKEN = "a cluster that asks for a token needs the same one here, in ~/.ray/aut
 
 
 class ClusterWorker:
-    """What runs on the cluster: a `Servant`, as a Ray actor."""
+    """A `RequestHandler` as a Ray actor."""
 
     def __init__(self) -> None:
-        self._servant = Servant()
+        self._handler = RequestHandler()
 
     def hello(self, recipe: Message) -> Message:
-        """See `Servant.hello`."""
-        return self._servant.hello(Message(*recipe))
+        """See `RequestHandler.hello`."""
+        return self._handler.hello(Message(*recipe))
 
     def answer(self, request: Message, shared: Message) -> Message:
-        """See `Servant.answer`."""
+        """See `RequestHandler.answer`."""
         with contextlib.suppress(ImportError):
             import setproctitle
 
             setproctitle.setproctitle("nchl-worker")
-        return self._servant.answer(Message(*request), Message(*shared))
+        return self._handler.answer(Message(*request), Message(*shared))
 
 
-class _Actor(Hand):
-    """An actor, and the reference of what it owes us."""
+class _Actor(Worker):
+    """An actor, and the reference of the answer that it owes."""
 
     def __init__(self, number: int, handle: Any) -> None:
         super().__init__(f"worker {number} (Ray actor)")
@@ -66,12 +65,12 @@ class _Actor(Hand):
         self.owes: Any = None
 
 
-class Cluster(Crew):
-    """A crew of Ray actors.
+class Cluster(Pool):
+    """A pool of Ray actors.
 
     Args:
         recipe: from `describe_recipe`.
-        address: HOST:PORT, or "auto": the cluster that runs on this machine, else one that is started here.
+        address: HOST:PORT, or "auto": the cluster that runs on this machine, else a new one.
 
     Raises:
         MissingExtra: Ray is not installed.
@@ -79,7 +78,7 @@ class Cluster(Crew):
     """
 
     def __init__(self, recipe: Message, address: str) -> None:
-        self.hands: list[Hand] = []
+        self.workers: list[Worker] = []
         self._recipe = recipe
         self._ray, self._ours = connect(address)
         self._shared: Any = None
@@ -88,35 +87,35 @@ class Cluster(Crew):
 
     @property
     def size(self) -> int:
-        """Processors of the living nodes, without those that compute other digits; looked at every few seconds."""
+        """Processors of the present nodes, without excluded workers; updated every few seconds."""
         now = time.monotonic()
         if now - self._looked > _SECONDS_BETWEEN_LOOKS:
             self._looked, self._processors = now, int(self._ray.cluster_resources().get("CPU", 0))
         return max(0, self._processors - self._refused)
 
-    def muster(self) -> None:
-        """See `Crew.muster`."""
-        for _ in range(self.size - len(self.hands)):
+    def start_missing(self) -> None:
+        """See `Pool.start_missing`."""
+        for _ in range(self.size - len(self.workers)):
             self._started += 1
             handle = self._ray.remote(ClusterWorker).options(num_cpus=1, max_restarts=0, max_task_retries=0).remote()
             actor = _Actor(self._started, handle)
             actor.owes = handle.hello.remote(tuple(self._recipe))
-            self.hands.append(actor)
+            self.workers.append(actor)
 
     def share(self, key: int, message: Message) -> None:
-        """See `Crew.share`."""
+        """See `Pool.share`."""
         self.sent_bytes += _size(message)
         self._shared = self._ray.put(tuple(message))
 
-    def give(self, hand: Hand, job: Job) -> None:
-        """See `Crew.give`."""
-        assert isinstance(hand, _Actor)
+    def assign(self, worker: Worker, job: Job) -> None:
+        """See `Pool.assign`."""
+        assert isinstance(worker, _Actor)
         self.sent_bytes += _size(job.request)
-        hand.owes = hand.handle.answer.remote(job.request, self._shared)
+        worker.owes = worker.handle.answer.remote(job.request, self._shared)
 
     def wait(self, seconds: float) -> list[Event]:
-        """See `Crew.wait`."""
-        owing = {hand.owes: hand for hand in self.hands if isinstance(hand, _Actor) and hand.owes is not None}
+        """See `Pool.wait`."""
+        owing = {worker.owes: worker for worker in self.workers if isinstance(worker, _Actor) and worker.owes is not None}
         if not owing:
             time.sleep(min(seconds, 0.1))
             return []
@@ -124,45 +123,45 @@ class Cluster(Crew):
         also, _ = self._ray.wait(list(owing), num_returns=len(owing), timeout=0)
         return [self._hear(owing[reference]) for reference in dict.fromkeys([*done, *also])]
 
-    def _hear(self, hand: _Actor) -> Event:
-        owed, hand.owes = hand.owes, None
+    def _hear(self, worker: _Actor) -> Event:
+        owed, worker.owes = worker.owes, None
         try:
             message = Message(*self._ray.get(owed))
         except (self._ray.exceptions.RayError, TypeError) as error:
-            return Event(hand, None, str(error).strip().splitlines()[0])
+            return Event(worker, None, str(error).strip().splitlines()[0])
         self.received_bytes += _size(message)
-        return Event(hand, message)
+        return Event(worker, message)
 
-    def dismiss(self, hand: Hand) -> None:
-        """See `Crew.dismiss`."""
-        assert isinstance(hand, _Actor)
-        self.hands.remove(hand)
-        hand.owes = None
-        with contextlib.suppress(Exception):  # it may be gone already, or its node
-            self._ray.kill(hand.handle)
+    def remove_worker(self, worker: Worker) -> None:
+        """See `Pool.remove_worker`."""
+        assert isinstance(worker, _Actor)
+        self.workers.remove(worker)
+        worker.owes = None
+        with contextlib.suppress(Exception):  # the actor or its node may have ended
+            self._ray.kill(worker.handle)
         self._looked = float("-inf")
 
-    def refuse(self, hand: Hand) -> None:
-        """See `Crew.refuse`."""
-        self.dismiss(hand)
+    def exclude(self, worker: Worker) -> None:
+        """See `Pool.exclude`."""
+        self.remove_worker(worker)
         self._refused += 1
 
     def close(self) -> None:
-        """See `Crew.close`; a cluster that was started here ends with it."""
-        for hand in list(self.hands):
-            self.dismiss(hand)
+        """See `Pool.close`; also ends a cluster that was started here."""
+        for worker in list(self.workers):
+            self.remove_worker(worker)
         self._shared = None
         if self._ours:
             self._ray.shutdown()
 
 
 def connect(address: str) -> tuple[Any, bool]:
-    """Ray, connected to a cluster, and whether the connection is ours to end.
+    """Ray, connected to a cluster, and whether this process has to end the connection.
 
     Raises:
         MissingExtra: Ray is not installed.
         InvalidArgument: an address of another form.
-        WorkerError: nothing answers there.
+        WorkerError: no cluster answers at the address.
     """
     host = re.fullmatch(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:]+\]):([0-9]{1,5})", address)
     if address != "auto" and host is None:
@@ -182,9 +181,7 @@ def connect(address: str) -> tuple[Any, bool]:
         ray.init(address=address, **quiet)
     except ConnectionError as error:
         if address != "auto":
-            raise WorkerError(
-                f"what answers at {address} is no Ray cluster that this process could join ({error}); {_HOW}; {_TOKEN}"
-            ) from error
+            raise WorkerError(f"{address} is not a Ray cluster that this process can join ({error}); {_HOW}; {_TOKEN}") from error
         _start(ray, quiet)
     except RuntimeError as error:  # another version of Ray or of Python
         raise WorkerError(f"the Ray cluster at {address} cannot be joined: {str(error).splitlines()[0]}") from error
@@ -192,10 +189,10 @@ def connect(address: str) -> tuple[Any, bool]:
 
 
 def _offer_token() -> None:
-    """Let Ray show the user's token, if there is one. `ray start` asks for it then, but `ray.init` shows it only where it is told to."""
+    """Make `ray.init` present the user's token, if there is one; by default only `ray start` does."""
     named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
     if "ray" not in sys.modules and (named or (Path.home() / ".ray" / "auth_token").is_file()):
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # a cluster without tokens does not mind
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # a cluster without tokens ignores it
 
 
 def _start(ray: Any, quiet: dict[str, Any]) -> None:
@@ -203,12 +200,12 @@ def _start(ray: Any, quiet: dict[str, Any]) -> None:
         with _loopback():
             ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **quiet)
     except Exception as error:  # Ray raises the bare class
-        raise WorkerError(f"Ray could not be started here ({str(error).splitlines()[0]}); --workers N does without it") from error
+        raise WorkerError(f"Ray could not be started here ({str(error).splitlines()[0]}); --workers N needs no Ray") from error
 
 
 @contextlib.contextmanager
 def _loopback() -> Iterator[None]:
-    """Let what Ray starts here listen on 127.0.0.1 alone, as it does by itself on other systems than Linux; a test looks at the ports."""
+    """Make Ray listen on 127.0.0.1 alone, as it does by default on systems other than Linux; a test checks the ports."""
     constants: Any = importlib.import_module("ray._private.ray_constants")
     name = constants.ENABLE_RAY_CLUSTERS_ENV_VAR
     before, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
@@ -224,7 +221,7 @@ def _loopback() -> Iterator[None]:
 
 
 def _knock(host: str, port: int, address: str) -> None:
-    """Ray itself would try for minutes and log pages."""
+    """Check that the port answers; Ray itself would try for minutes and log pages."""
     try:
         socket.create_connection((host, port), timeout=_SECONDS_TO_ANSWER).close()
     except (OSError, OverflowError) as error:
@@ -232,36 +229,36 @@ def _knock(host: str, port: int, address: str) -> None:
 
 
 def _head_is_gone() -> bool:
-    """Whether the cluster that Ray has written down for this machine has died without taking its note along: Ray would wait for it."""
+    """Whether the cluster that Ray has recorded for this machine has ended without removing the record; Ray would wait for it."""
     folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     try:
         host, _, port = (Path(folder) / "ray" / "ray_current_cluster").read_text().strip().rpartition(":")
         _knock(host.strip("[]"), int(port), "auto")
     except WorkerError:
         return not os.environ.get("RAY_ADDRESS")
-    except (OSError, ValueError):  # no note, or none that could be read here
+    except (OSError, ValueError):  # no record, or one that cannot be read
         return False
     return False
 
 
 def _size(message: Message) -> int:
-    """Bytes of a message, without what Ray adds."""
+    """Bytes of a message, without Ray's overhead."""
     return len(json.dumps(message.header)) + sum(array.nbytes for array in message.arrays.values())
 
 
-def cluster_workers(recipe: Recipe, address: str, patience: Patience | None = None) -> RemoteWorkers:
+def cluster_workers(recipe: Recipe, address: str, timeouts: Timeouts | None = None) -> RemoteWorkers:
     """Workers on a Ray cluster, one thread each.
 
     Args:
-        recipe: what to build; its `threads` are each worker's, None: one.
+        recipe: the task and the network; its `threads` are those of each worker, None: one.
         address: HOST:PORT, or "auto".
-        patience: how long they may take.
+        timeouts: their time limits.
 
     Raises:
         MissingExtra: Ray is not installed.
-        WorkerError: there is no such cluster.
+        WorkerError: no cluster answers at the address.
         NchlError: the task or the network cannot be made.
     """
     here = LocalWorkers(replace(recipe, threads=recipe.threads or 1))
     here.warm_up()
-    return RemoteWorkers(here, Cluster(describe_recipe(here.recipe), address), patience)
+    return RemoteWorkers(here, Cluster(describe_recipe(here.recipe), address), timeouts)

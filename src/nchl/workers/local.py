@@ -1,6 +1,6 @@
-"""Evaluation in this process: one task, whose episodes are played in two lanes where the simulator can be divided.
+"""Evaluation in this process: one task, in two lanes if the simulator can be divided.
 
-A worker process has the same object as a run without workers: it plays slices of the population in place of the whole.
+A worker process uses the same class for its slices of the population.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from nchl.workers.slices import Slice, cut
 
 
 class LocalWorkers:
-    """The workers of a run that stays in its own process; see `Workers`.
+    """Evaluates in this process; see `Workers`.
 
     Args:
-        recipe: what to build.
+        recipe: the task and the network.
 
     Attributes:
-        recipe: with the networks' constants: every network that is made from it has exactly these.
+        recipe: the recipe with the networks' constants, which all networks made from it have.
 
     Raises:
         NchlError: the task or the network cannot be made, or the two do not fit.
@@ -54,21 +54,21 @@ class LocalWorkers:
         self.backend = probe.backend
         self.observation_shape, self.simulator = self.task.observation_shape, self.task.simulator.name
         self._notes = list(probe.notes)
-        # A device of its own works for all lanes, one after the other.
+        # On a GPU two lanes would only wait for each other.
         parts = self.task.divided(LANES) if torch.device(recipe.device).type == "cpu" else [self.task]
         self._lanes = [Lane(recipe, part, -(-self.task.largest_slice // len(parts))) for part in parts]
         self._threads = Lanes(len(parts))
 
     @property
     def notes(self) -> list[str]:
-        """See `Workers`; a network may find only at its first step that there is no compiler."""
+        """See `Workers`; a network may report a missing compiler at its first step only."""
         found = [*self.task.notes, *self._notes]
         for lane in self._lanes:
             found += [*lane.notes, *(note for network in lane.networks.values() for note in network.notes)]
         return list(dict.fromkeys(found))
 
     def warm_up(self) -> None:
-        """Compile what has to be compiled, so that `backend` is what it will be and no slice waits for it."""
+        """Compile the step, so that `backend` is final and no slice waits for the compiler."""
         network = self._lanes[0].network(2, self.backend)
         network.set_hrules(np.zeros(self.nparams, dtype=np.float32))
         network.reset()
@@ -91,7 +91,7 @@ class LocalWorkers:
             generation: counted from 0.
             episodes: of each individual.
             statistics: normalisation of the observations.
-            slot: which slice of this generation it is here, from 0: a simulator that outlives a generation is kept for each.
+            slot: ordinal of the slice within this generation and process, from 0; simulators that are reused are kept for each slot.
         """
         how: dict[str, Any] = {
             "generation": generation,
@@ -114,7 +114,7 @@ class LocalWorkers:
         statistics: ObservationStatistics | None = None,
         first_episode: int = 0,
     ) -> Float[np.ndarray, "k episodes"]:
-        """See `Workers.evaluate`; the episodes are those from `first_episode` on."""
+        """See `Workers.evaluate`; `first_episode` is the first episode's number."""
         how: dict[str, Any] = {"generation": generation, "purpose": purpose, "statistics": statistics, "stop": self._threads.stop}
         count = min(len(self._lanes), episodes)
         edges = pairwise(first_episode + episodes * part // count for part in range(count + 1))

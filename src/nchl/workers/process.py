@@ -1,4 +1,4 @@
-"""What a worker process does: read a recipe, say what it is, then answer requests until its input ends."""
+"""The main loop of a worker process: read a recipe, report the identity, then answer requests until the input ends."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def main() -> None:
-    """Serve standard input; arguments: the parent's process id, and 1 if its main thread has started us."""
+    """Serve the parent. Arguments: the parent's process id, and 1 if its main thread has started this process."""
     parent, by_main_thread = int(sys.argv[1]), sys.argv[2] == "1"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
     _end_with(parent, by_main_thread)
     requests, answers = pipes_to_parent()
     with contextlib.suppress(ImportError):
@@ -29,28 +29,29 @@ def main() -> None:
         setproctitle.setproctitle(TITLE)
     with contextlib.suppress(EOFError, BrokenPipeError):
         _serve(requests, answers)
-    # Threads of simulators may still hold locks; there is nothing to tidy up.
+    # At a normal exit, threads of simulators that still hold locks could hang the process.
     os._exit(0)
 
 
 def _serve(requests, answers) -> None:  # type: ignore[no-untyped-def]
     from nchl.wire import Message, receive, send
-    from nchl.workers.requests import Servant
+    from nchl.workers.requests import RequestHandler
 
-    servant, shared = Servant(), Message({}, {})
+    handler, shared = RequestHandler(), Message({}, {})
     recipe, _ = receive(requests)
-    send(answers, *servant.hello(recipe))
+    send(answers, *handler.hello(recipe))
     while True:
         message, _ = receive(requests)
         if "do" not in message.header:
             shared = message
             continue
-        send(answers, *servant.answer(message, shared))
+        send(answers, *handler.answer(message, shared))
 
 
 def _end_with(parent: int, by_main_thread: bool) -> None:
-    """Die when the parent does, even if it is killed while this process is busy or suspended."""
-    if by_main_thread and sys.platform == "linux":  # the signal follows the thread that has started us: only the main one is sure to stay
+    """End when the parent does, even if it is killed while this process is busy or suspended."""
+    # The signal comes at the end of the thread that started this process; only the main thread certainly lasts.
+    if by_main_thread and sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()

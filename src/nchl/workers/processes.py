@@ -1,7 +1,7 @@
-"""Processes on this machine, each with pipes of its own to this one.
+"""A pool of processes on this machine.
 
-They are started anew (no fork: torch's and EnvPool's threads would not survive it), are called `nchl-worker`, and end when
-this process does, however suddenly. A thread for each writes and reads, so that one who is suspended holds up nobody.
+They are called `nchl-worker`, and end when this process does, however suddenly. Each has a thread here that writes and reads, so that a
+suspended worker does not block the others.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import threading
 from nchl.child import Child
 from nchl.errors import WorkerError
 from nchl.wire import Message, ProtocolError
-from nchl.workers.supervisor import Crew, Event, Hand, Job
+from nchl.workers.supervisor import Event, Job, Pool, Worker
 
 _SECONDS_TO_LEAVE = 2.0
 
 
-class _Process(Hand):
-    """A process and the thread that talks to it."""
+class _Process(Worker):
+    """A process, and the thread that exchanges messages with it."""
 
-    def __init__(self, number: int, crew: Processes, variables: dict[str, str]) -> None:
+    def __init__(self, number: int, pool: Processes, variables: dict[str, str]) -> None:
         by_main_thread = threading.current_thread() is threading.main_thread()
         words = str(os.getpid()), str(int(by_main_thread))
         # A session of its own: on Ctrl-C or a lost terminal, this process decides and then ends the workers.
         self.child = Child("nchl.workers.process", *words, own_session=True, variables=variables)
         super().__init__(f"worker {number} (process {self.child.pid})")
         self.inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._crew = crew
+        self._pool = pool
         self._key = -1
         self.thread = threading.Thread(target=self._talk, name=self.name, daemon=True)
         try:
@@ -40,30 +40,30 @@ class _Process(Hand):
             raise
 
     def _talk(self) -> None:
-        crew = self._crew
+        pool = self._pool
         try:
-            self._send(crew.recipe)
+            self._send(pool.recipe)
             while True:
                 message, size = self.child.receive()
-                crew.count(received=size)
-                crew.events.put(Event(self, message))
+                pool.count(received=size)
+                pool.events.put(Event(self, message))
                 job = self.inbox.get()
                 if job is None:
                     return
                 if (key := job.request.header["shared"]) != self._key:
-                    self._send(crew.shared)
+                    self._send(pool.shared)
                     self._key = key
                 self._send(job.request)
         except ProtocolError as error:
-            crew.events.put(Event(self, None, str(error)))
+            pool.events.put(Event(self, None, str(error)))
         except (EOFError, OSError, ValueError):  # ValueError: the pipe was closed on this side
-            crew.events.put(Event(self, None, self.child.how_it_ended()))
+            pool.events.put(Event(self, None, self.child.how_it_ended()))
 
     def _send(self, message: Message) -> None:
-        self._crew.count(sent=self.child.send(*message))
+        self._pool.count(sent=self.child.send(*message))
 
     def end(self, *, kill: bool) -> None:
-        """Close the pipes, or kill; does not wait."""
+        """Kill it, or end its input; does not wait."""
         self.inbox.put(None)
         if kill:
             self.child.kill()
@@ -78,17 +78,17 @@ class _Process(Hand):
         self.child.close_pipes()
 
 
-class Processes(Crew):
-    """A crew of processes; one that is lost is replaced.
+class Processes(Pool):
+    """A pool of processes; lost ones are replaced.
 
     Args:
         recipe: from `describe_recipe`.
-        count: how many.
-        threads: of each.
+        count: number of processes.
+        threads: threads of each.
     """
 
     def __init__(self, recipe: Message, count: int, threads: int) -> None:
-        self.hands: list[Hand] = []
+        self.workers: list[Worker] = []
         self.recipe, self.shared = recipe, Message({}, {})
         self.events: queue.Queue[Event] = queue.Queue()
         self._count, self._started = count, 0
@@ -97,65 +97,65 @@ class Processes(Crew):
 
     @property
     def size(self) -> int:
-        """See `Crew.size`."""
+        """See `Pool.size`."""
         return self._count
 
     def count(self, sent: int = 0, received: int = 0) -> None:
-        """Add to the bytes; called by the threads."""
+        """Add to the counted bytes; thread-safe."""
         with self._lock:
             self.sent_bytes += sent
             self.received_bytes += received
 
-    def muster(self) -> None:
-        """See `Crew.muster`.
+    def start_missing(self) -> None:
+        """See `Pool.start_missing`.
 
         Raises:
-            WorkerError: the system gives no more processes or threads.
+            WorkerError: the system starts no more processes or threads.
         """
-        while len(self.hands) < self._count:
+        while len(self.workers) < self._count:
             self._started += 1
             try:
-                self.hands.append(_Process(self._started, self, self._variables))
+                self.workers.append(_Process(self._started, self, self._variables))
             except (OSError, RuntimeError) as error:
                 raise WorkerError(
-                    f"{len(self.hands)} of {self._count} worker processes could be started, then the system refused ({error}); use fewer"
+                    f"{len(self.workers)} of {self._count} worker processes could be started, then the system refused ({error}); use fewer"
                 ) from error
 
     def share(self, key: int, message: Message) -> None:
-        """See `Crew.share`; it is sent to each with his first request of that key."""
+        """See `Pool.share`; each worker gets it with its first request of that key."""
         self.shared = message
 
-    def give(self, hand: Hand, job: Job) -> None:
-        """See `Crew.give`."""
-        assert isinstance(hand, _Process)
-        hand.inbox.put(job)
+    def assign(self, worker: Worker, job: Job) -> None:
+        """See `Pool.assign`."""
+        assert isinstance(worker, _Process)
+        worker.inbox.put(job)
 
     def wait(self, seconds: float) -> list[Event]:
-        """See `Crew.wait`."""
+        """See `Pool.wait`."""
         events = []
         with contextlib.suppress(queue.Empty):
             events.append(self.events.get(timeout=seconds))
             while True:
                 events.append(self.events.get_nowait())
-        return [event for event in events if event.hand in self.hands]
+        return [event for event in events if event.worker in self.workers]
 
-    def dismiss(self, hand: Hand) -> None:
-        """See `Crew.dismiss`."""
-        assert isinstance(hand, _Process)
-        self.hands.remove(hand)
-        hand.end(kill=True)
-        hand.reap(_SECONDS_TO_LEAVE)
+    def remove_worker(self, worker: Worker) -> None:
+        """See `Pool.remove_worker`."""
+        assert isinstance(worker, _Process)
+        self.workers.remove(worker)
+        worker.end(kill=True)
+        worker.reap(_SECONDS_TO_LEAVE)
 
-    def refuse(self, hand: Hand) -> None:
-        """See `Crew.refuse`."""
-        self.dismiss(hand)
+    def exclude(self, worker: Worker) -> None:
+        """See `Pool.exclude`."""
+        self.remove_worker(worker)
         self._count -= 1
 
     def close(self) -> None:
-        """See `Crew.close`."""
-        leaving = [hand for hand in self.hands if isinstance(hand, _Process)]
-        self.hands = []
-        for hand in leaving:
-            hand.end(kill=hand.job is not None or not hand.ready)
-        for hand in leaving:
-            hand.reap(_SECONDS_TO_LEAVE)
+        """See `Pool.close`."""
+        leaving = [worker for worker in self.workers if isinstance(worker, _Process)]
+        self.workers = []
+        for worker in leaving:
+            worker.end(kill=worker.job is not None or not worker.ready)
+        for worker in leaving:
+            worker.reap(_SECONDS_TO_LEAVE)

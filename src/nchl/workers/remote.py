@@ -1,4 +1,4 @@
-"""The loop's side of workers elsewhere: cuts a generation into slices, has them played by a crew, puts the scores together."""
+"""Evaluation by a pool of workers: cuts a generation into slices and joins their scores."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from nchl.strategies import Population
 from nchl.wire import Message
 from nchl.workers.base import Recipe
 from nchl.workers.local import LocalWorkers
-from nchl.workers.patience import Patience
 from nchl.workers.processes import Processes
 from nchl.workers.requests import describe_recipe, describe_shared, identity, parse_returns, parse_scores
 from nchl.workers.slices import SLICES_PER_WORKER, cut
-from nchl.workers.supervisor import Crew, Job, Supervisor, check_count
+from nchl.workers.supervisor import Job, Pool, Supervisor, check_count
+from nchl.workers.timeouts import Timeouts
 
 
 class RemoteWorkers:
     """Workers that are other processes, here or on other machines; see `Workers`.
 
-    This process makes the task and a network of two as well: what cannot be made is found here first, and what this process
-    would compute is what the others must compute.
+    This process makes the task and a network too: mistakes are found before any worker starts, and the identity of this process is
+    the one that workers must report.
 
     Args:
         here: made from the recipe in this process.
-        crew: what is asked.
-        patience: how long they may take.
+        pool: the workers.
+        timeouts: their time limits.
 
     Raises:
-        WorkerError: the crew cannot be started.
+        WorkerError: the pool cannot be started.
     """
 
-    def __init__(self, here: LocalWorkers, crew: Crew, patience: Patience | None = None) -> None:
-        self._here, self._crew = here, crew
+    def __init__(self, here: LocalWorkers, pool: Pool, timeouts: Timeouts | None = None) -> None:
+        self._here, self._pool = here, pool
         self.nparams = here.nparams
         self.layout = here.layout
         self.observation_shape = here.task.observation_shape
@@ -49,28 +49,28 @@ class RemoteWorkers:
         self.plastic = here.plastic
         self.constants: Mapping[str, np.ndarray] = here.constants
         self.task = here.task
-        self._supervisor = Supervisor(crew, identity(here), patience)
+        self._supervisor = Supervisor(pool, identity(here), timeouts)
         self._numbers = itertools.count()
         try:
-            crew.muster()
+            pool.start_missing()
         except BaseException:
             self.close()
             raise
 
     @property
     def notes(self) -> list[str]:
-        """See `Workers`; what has happened to workers is among them."""
+        """See `Workers`; notes on lost workers are included."""
         return [*self._here.notes, *self._supervisor.notes]
 
     @property
     def sent_bytes(self) -> int:
         """See `Workers`."""
-        return self._crew.sent_bytes
+        return self._pool.sent_bytes
 
     @property
     def received_bytes(self) -> int:
         """See `Workers`."""
-        return self._crew.received_bytes
+        return self._pool.received_bytes
 
     def rollout(
         self, population: Population, *, generation: int, episodes: int = 1, statistics: ObservationStatistics | None = None
@@ -80,7 +80,7 @@ class RemoteWorkers:
         Raises:
             WorkerError: workers were lost again and again.
         """
-        task, size = self._here.task, self._crew.size
+        task, size = self._here.task, self._pool.size
         slices = cut(population, 1 if size <= 1 else SLICES_PER_WORKER * size, task.largest_slice)
         key = self._share(describe_shared(population, statistics))
         jobs = [
@@ -110,13 +110,13 @@ class RemoteWorkers:
         episodes: int,
         statistics: ObservationStatistics | None = None,
     ) -> Float[np.ndarray, "k episodes"]:
-        """See `Workers.evaluate`; each worker plays some of the episodes of every individual.
+        """See `Workers.evaluate`; each worker runs some of the episodes of every individual.
 
         Raises:
             WorkerError: workers were lost again and again.
         """
         genomes = np.atleast_2d(np.asarray(genomes))
-        pieces = min(episodes, max(1, self._crew.size))  # a cluster may have no processor for a moment
+        pieces = min(episodes, max(1, self._pool.size))  # a cluster may be without processors for a moment
         edges = [episodes * piece // pieces for piece in range(pieces + 1)]
         key = self._share(describe_shared(None, statistics))
         jobs = [
@@ -137,12 +137,12 @@ class RemoteWorkers:
 
     def close(self) -> None:
         """See `Workers.close`."""
-        self._crew.close()
+        self._pool.close()
         self._here.close()
 
     def _share(self, message: Message) -> int:
         key = next(self._numbers)
-        self._crew.share(key, message)
+        self._pool.share(key, message)
         return key
 
     def _job(self, header: dict[str, Any], key: int, most_steps: int, name: str, arrays: dict[str, np.ndarray] | None = None) -> Job:
@@ -150,21 +150,21 @@ class RemoteWorkers:
         return Job(Message(header, arrays or {}), most_steps, name)
 
 
-def process_workers(recipe: Recipe, count: int, patience: Patience | None = None) -> RemoteWorkers:
+def process_workers(recipe: Recipe, count: int, timeouts: Timeouts | None = None) -> RemoteWorkers:
     """Workers in processes on this machine, which share its processors evenly.
 
     Args:
-        recipe: what to build; its `threads` are each worker's, None: processors // count.
+        recipe: the task and the network; its `threads` are those of each worker, None: processors // count.
         count: number of processes.
-        patience: how long they may take.
+        timeouts: their time limits.
 
     Raises:
-        InvalidArgument: no process.
-        WorkerError: so many processes cannot be started.
+        InvalidArgument: `count` is below 1.
+        WorkerError: the system cannot start so many processes.
         NchlError: the task or the network cannot be made.
     """
     check_count("workers", count)
     threads = recipe.threads or max(1, len(cores.available()) // count)
     here = LocalWorkers(replace(recipe, threads=threads))
     here.warm_up()
-    return RemoteWorkers(here, Processes(describe_recipe(here.recipe), count, threads), patience)
+    return RemoteWorkers(here, Processes(describe_recipe(here.recipe), count, threads), timeouts)

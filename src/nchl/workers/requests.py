@@ -1,7 +1,7 @@
-"""What a worker is asked and what it answers, as plain data: the same over pipes and through Ray.
+"""The requests to a worker and its answers, as plain data; the same over pipes and through Ray.
 
-`shared` travels once a generation: the population's description (for OpenAI-ES the centre and four numbers) and the
-observation statistics. A request then names a slice; its answer is scores and counters. `parse` believes nothing.
+`shared` is sent once per generation: the population's description (for OpenAI-ES the centre and four numbers) and the observation
+statistics. A request then names a slice; its answer holds scores and counters, which are checked before they are used.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def describe_recipe(recipe: Recipe) -> Message:
     """A recipe as a message: its arrays are the network's constants. `read_recipe` is the inverse."""
     header = {**vars(recipe), "network": vars(recipe.network), "constants": recipe.constants is not None}
     for stays in ("template", "played"):
-        assert header.pop(stays) is None, f"{stays} cannot travel; see runs.search.objects.refuse_to_travel"
-    # Latin-1 gives each byte a character of its own, so that a header of JSON holds any file.
+        assert header.pop(stays) is None, f"{stays} cannot be sent; see runs.search.objects.refuse_to_travel"
+    # Latin-1 maps each byte to one character, so that JSON can hold any file.
     header["code"] = {path: text.decode("latin-1") for path, text in recipe.code.items()}
     return Message(header, dict(recipe.constants or {}))
 
 
 def read_recipe(message: Message) -> Recipe:
-    """The recipe that `describe_recipe` described."""
+    """The recipe of a message; the inverse of `describe_recipe`."""
     data = message.header
     own: dict[str, Any]
     network: dict[str, Any]
@@ -57,7 +57,7 @@ def read_recipe(message: Message) -> Recipe:
 
 
 def describe_shared(population: Population | None, statistics: ObservationStatistics | None) -> Message:
-    """What all slices of a generation need."""
+    """The message that all slices of a generation need."""
     header: dict[str, Any] = {"population": {}, "statistics": statistics is not None}
     arrays: dict[str, np.ndarray] = {}
     for name, value in ({} if population is None else population.describe()).items():
@@ -71,7 +71,7 @@ def describe_shared(population: Population | None, statistics: ObservationStatis
 
 
 class Shared:
-    """The population and the statistics of a generation, as a worker makes them again from `describe_shared`."""
+    """The population and the statistics of a generation, read from the message of `describe_shared`."""
 
     def __init__(self, message: Message, shape: tuple[int, ...]) -> None:
         own, header = message.arrays, message.header
@@ -85,7 +85,7 @@ class Shared:
 
 
 def identity(workers: LocalWorkers) -> dict[str, Any]:
-    """What must be equal for two workers to compute the same bits."""
+    """The values that must be equal for two workers to be bit-identical."""
     packages = ("torch", "numpy", *SIMULATORS[workers.simulator].packages)
     return {
         "nparams": workers.nparams,
@@ -112,8 +112,8 @@ def _version(name: str) -> str:
         return "absent"
 
 
-class Servant:
-    """Answers requests by its own `LocalWorkers`; what goes wrong is told, not raised."""
+class RequestHandler:
+    """Answers requests with its own `LocalWorkers`; errors become answers."""
 
     def __init__(self) -> None:
         self._workers: LocalWorkers | None = None
@@ -122,22 +122,22 @@ class Servant:
         self._shared: tuple[int, Shared] | None = None
 
     def hello(self, recipe: Message) -> Message:
-        """Make task and networks; answers what computes them."""
+        """Make the task and the networks; the answer holds the identity."""
         try:
             self._workers = LocalWorkers(read_recipe(recipe))
             self._workers.warm_up()
             return Message({"hello": identity(self._workers)}, {})
         except Exception as error:  # a user's own rule may raise anything
-            return _told(error)
+            return _failed(error)
 
     def answer(self, request: Message, shared: Message) -> Message:
-        """Play what is asked for, with what holds for the generation: the message that `describe_shared` made."""
+        """Evaluate a request, with the message of `describe_shared` for its generation."""
         header = request.header
         try:
             held = self._take_up(header["shared"], shared)
             played = self._rollout(header, held) if header["do"] == "rollout" else self._evaluate(header, request.arrays, held)
         except Exception as error:
-            played = _told(error)
+            played = _failed(error)
         return Message({**played.header, "id": header["id"]}, played.arrays)
 
     def _take_up(self, key: int, message: Message) -> Shared:
@@ -149,7 +149,7 @@ class Servant:
     def _rollout(self, header: dict[str, Any], shared: Shared) -> Message:
         assert self._workers is not None
         assert shared.population is not None
-        # The simulator's slot is the ordinal of the slice within the generation: whichever slice it is, it begins alike.
+        # The simulator's slot is the ordinal of the slice within the generation, whichever slice it is.
         when = (header["generation"], header["shared"])
         self._slots = self._slots + 1 if when == self._generation else 0
         self._generation = when
@@ -178,23 +178,23 @@ class Servant:
         return Message({}, {"returns": returns})
 
 
-def _told(error: Exception) -> Message:
+def _failed(error: Exception) -> Message:
     known = isinstance(error, NchlError)
     return Message({"error": str(error) if known else f"{type(error).__name__}: {error}", "known": known}, {})
 
 
 def parse_scores(answer: Message, count: int, episodes: int, step_limit: int, observation: tuple[int, ...] | None) -> Rollout:
-    """The scores of a slice, checked as far as they can be.
+    """The scores of a slice, checked.
 
     Args:
-        answer: what came.
+        answer: the answer of a worker.
         count: individuals of the slice.
         episodes: of each.
-        step_limit: no episode is longer.
-        observation: shape of an observation where observations are to be summed, else None.
+        step_limit: upper bound of an episode's length.
+        observation: shape of an observation if observations are summed, else None.
 
     Raises:
-        ProtocolError: anything about it is not as it must be.
+        ProtocolError: an array or number is missing, has another shape or type, or is out of range.
     """
     wanted = {"fitness": ((count,), "f8"), "returns": ((count, episodes), "f8"), "lengths": ((count, episodes), "i8")}
     if observation is not None:
@@ -204,9 +204,9 @@ def parse_scores(answer: Message, count: int, episodes: int, step_limit: int, ob
     non_finite = answer.header.get("non_finite")
     lengths, returns, fitness = arrays["lengths"], arrays["returns"], arrays["fitness"]
     if not isinstance(non_finite, int) or isinstance(non_finite, bool) or not 0 <= non_finite <= count:
-        raise ProtocolError(f"{non_finite!r} individuals with numbers that are not finite, of {count}")
+        raise ProtocolError(f"{non_finite!r} individuals that are not finite, of {count}")
     if (lengths < 0).any() or (lengths > step_limit).any():
-        raise ProtocolError(f"an episode of {int(lengths.max())} steps, where {step_limit} are the most")
+        raise ProtocolError(f"an episode of {int(lengths.max())} steps, more than {step_limit}")
     if not np.array_equal(returns.mean(axis=1), fitness, equal_nan=True):
         raise ProtocolError("a fitness that is not the mean of its returns")
     sums = None if observation is None else ObservationSums(*(arrays[name] for name in _SUMS))

@@ -1,8 +1,8 @@
-"""How a generation is cut: whole blocks of neighbours, handed out as slices of several blocks.
+"""Slices of a generation: several whole blocks of neighbouring individuals.
 
-Promise: a block follows from the size of the population alone, and no score depends on the cut. Every network steps an
-individual with the same bits whatever else is in the population (see `networks.graph.step`), and starts, weights and noise are
-functions of the individual's index and the generation; so slices may have any length, and a lost one may go elsewhere.
+The blocks follow from the size of the population alone, and no score depends on the slices: a network steps an individual with the same
+bits whatever else is in the population (see `networks.graph.step`), and starts, weights and noise are functions of the individual's index
+and the generation. So slices may have any length, and a lost one can be evaluated by another worker.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jaxtyping import Float
 _BLOCKS, _LARGEST_BLOCK = 64, 64
 
 SLICES_PER_WORKER = 2
-"""Two, so that a worker that is done early takes over; more would make the slices small, and small slices waste the simulator."""
+"""Two, so that a worker that finishes early takes over; with more, slices would be too small to fill the simulator."""
 
 
 class Rows(Protocol):
@@ -34,7 +34,7 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Slice:
-    """Individuals `start` to `stop` of a population, the latter not included; its rows are counted from its own first individual."""
+    """Individuals `start` to `stop` of a population, the latter not included; rows count from the slice's first individual."""
 
     population: Rows
     start: int
@@ -49,7 +49,7 @@ class Slice:
 
 
 def block_size(population: int) -> int:
-    """Individuals that always stay together: even, so that an antithetic pair's noise is drawn once; about 64 blocks in a population."""
+    """Individuals in a block: even, so that the noise of an antithetic pair is drawn once; a population has about 64 blocks."""
     return min(_LARGEST_BLOCK, max(2, 2 * round(population / _BLOCKS / 2)))
 
 
@@ -59,15 +59,15 @@ def cut(population: Rows, pieces: int, largest: int | None = None) -> list[Slice
 
 
 def edges(population: int, pieces: int, largest: int | None = None) -> list[int]:
-    """Where slices of whole blocks begin and end, as equal as blocks allow; no slice has a single individual.
+    """The edges of slices of whole blocks, as equal as blocks allow; no slice has a single individual.
 
     Args:
         population: individuals.
         pieces: wanted number of slices; fewer where there are fewer blocks.
-        largest: individuals in a slice at most, where that is not less than a block; None: any number.
+        largest: most individuals in a slice, if it is not less than a block; None: any number.
     """
     block = block_size(population)
-    blocks = max(1, population // block)  # what is left over belongs to the last one
+    blocks = max(1, population // block)  # the last one takes the rest
     if largest is not None:
         pieces = max(pieces, -(-population // max(largest - block + 1, block)))
     pieces = min(blocks, pieces)

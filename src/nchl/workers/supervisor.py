@@ -1,8 +1,8 @@
-"""Work is handed out, answers are judged, and what was lost is done again elsewhere: one logic for processes and for Ray.
+"""Assigns jobs to workers, checks their answers, and repeats lost jobs on other workers; for processes and for Ray.
 
-A worker that dies, that gives no answer within its time, or that answers nonsense is dismissed, and its slice goes to the
-next who is free. What comes late is used. Scores do not depend on any of it. When the crew fails again and again without
-a finished slice in between, a `WorkerError` ends it.
+A worker that ends, that exceeds its time limit, or that sends a malformed reply is removed, and its job goes to the next idle worker.
+Workers that join late are used. Scores depend on none of this. If workers are lost again and again without a finished job in between,
+a `WorkerError` ends the run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from nchl.errors import InvalidArgument, WorkerError
 from nchl.wire import Message, ProtocolError
-from nchl.workers.patience import Patience
+from nchl.workers.timeouts import Timeouts
 
 _TICK_SECONDS = 1.0
 _ASLEEP_SECONDS = 5.0
@@ -28,10 +28,10 @@ class Job:
     """A request that any worker can answer.
 
     Attributes:
-        request: what is asked; its header holds the job's own `id`.
-        most_steps: environment steps that it can take at most.
+        request: the message to send; its header holds the job's own `id`.
+        most_steps: upper bound of its environment steps.
         name: for messages.
-        attempts: how often it was handed out.
+        attempts: number of times it was assigned.
     """
 
     request: Message
@@ -41,20 +41,20 @@ class Job:
 
     @property
     def id(self) -> int:
-        """Number of the job, never used twice."""
+        """Number of the job, unique within a run."""
         return int(self.request.header["id"])
 
 
 @dataclass(eq=False)
-class Hand:
+class Worker:
     """A worker, as the supervisor sees it.
 
     Attributes:
         name: for messages, for example "worker 2 (process 4711)".
-        ready: whether it has said what it is.
-        job: what it does now.
-        since: when it was started, or got its job.
-        deadline: until when it must have answered.
+        ready: whether it has reported its identity.
+        job: its present job; None: idle.
+        since: time of its start, or of its present job's.
+        deadline: time until which it must answer.
     """
 
     name: str
@@ -66,135 +66,134 @@ class Hand:
 
 @dataclass
 class Event:
-    """What was heard of a hand: a message, or (with `message` None) that it is gone, and why."""
+    """A message of a worker, or (with `message` None) its end, with the reason."""
 
-    hand: Hand
+    worker: Worker
     message: Message | None
     reason: str = ""
 
 
-class Crew(ABC):
-    """The hands, wherever they are. Nothing here waits, except `wait`.
+class Pool(ABC):
+    """Starts, feeds and ends workers. Only `wait` blocks.
 
     Attributes:
-        hands: who is there, those who are still starting included.
-        sent_bytes: sent to them so far.
-        received_bytes: received from them so far.
+        workers: the present workers, those that are still starting included.
+        sent_bytes: bytes sent to workers so far.
+        received_bytes: bytes received from workers so far.
     """
 
-    hands: list[Hand]
+    workers: list[Worker]
     sent_bytes: int = 0
     received_bytes: int = 0
 
     @property
     @abstractmethod
     def size(self) -> int:
-        """Hands that there are to be."""
+        """Wanted number of workers."""
 
     @abstractmethod
-    def muster(self) -> None:
-        """Begin to start the hands that are missing, and take in those that have joined."""
+    def start_missing(self) -> None:
+        """Begin to start missing workers, and add those that have joined."""
 
     @abstractmethod
     def share(self, key: int, message: Message) -> None:
-        """What requests with this key will need; the last one stays valid."""
+        """Keep the message that requests with this key need; it replaces the one before."""
 
     @abstractmethod
-    def give(self, hand: Hand, job: Job) -> None:
-        """Hand a job to an idle hand."""
+    def assign(self, worker: Worker, job: Job) -> None:
+        """Send a job to an idle worker."""
 
     @abstractmethod
     def wait(self, seconds: float) -> list[Event]:
-        """What was heard; an empty list if nothing came in time."""
+        """The events until now, or the first within so many seconds; an empty list if there is none."""
 
     @abstractmethod
-    def dismiss(self, hand: Hand) -> None:
-        """Make sure that a hand does nothing any more; no further event of it comes."""
+    def remove_worker(self, worker: Worker) -> None:
+        """End a worker; no further event of it is reported."""
 
     @abstractmethod
-    def refuse(self, hand: Hand) -> None:
-        """Dismiss a hand that is of no use; `size` is smaller from now on."""
+    def exclude(self, worker: Worker) -> None:
+        """Remove a worker that cannot be used, and reduce `size` by one."""
 
     @abstractmethod
     def close(self) -> None:
-        """Dismiss everybody, those first who have nothing to do."""
+        """End all workers, idle ones first."""
 
 
 class Supervisor:
-    """Gets jobs done by a crew.
+    """Runs jobs on a pool.
 
     Args:
-        crew: the hands.
-        identity: what a hand must be to compute the same bits.
-        patience: how long they may take.
-        clock: seconds that only ever grow.
+        pool: the workers.
+        identity: the values that a worker must report, so that its results are bit-identical.
+        timeouts: the time limits of workers.
+        clock: seconds that only grow.
 
     Attributes:
-        notes: what happened, as lines for the user.
+        notes: lines for the user on lost and excluded workers.
     """
 
     def __init__(
         self,
-        crew: Crew,
+        pool: Pool,
         identity: Mapping[str, Any],
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.crew, self.patience, self.notes = crew, patience or Patience(), list[str]()
+        self.pool, self.timeouts, self.notes = pool, timeouts or Timeouts(), list[str]()
         self._identity, self._clock = dict(identity), clock
-        self._losses = 0  # since something was last finished
+        self._losses = 0  # since the last finished job
         self._last_tick = clock()
         self._alone_since: float | None = None
 
     def run(self, jobs: list[Job], parse: Callable[[Job, Message], tuple[Any, int]]) -> list[Any]:
-        """The jobs' results, in their order.
+        """Run jobs; returns their results in the same order.
 
         Args:
-            jobs: what to do.
-            parse: an answer's result and the environment steps that it took; raises `ProtocolError`.
+            jobs: the jobs.
+            parse: returns an answer's result and its environment steps; raises `ProtocolError`.
 
         Raises:
-            WorkerError: workers were lost again and again.
-            NchlError: a worker says that what it was asked for cannot be done.
+            WorkerError: workers were lost again and again, or a worker reports that a job cannot be done.
         """
         results: dict[int, Any] = {}
         waiting = deque(jobs)
         mine = {job.id: job for job in jobs}
         now = self._clock()
-        for hand in self.crew.hands:  # since the last call, nobody has listened to what they still do
-            hand.deadline += now - self._last_tick
+        for worker in self.pool.workers:  # between two calls no answers are received
+            worker.deadline += now - self._last_tick
         self._last_tick = now
         while len(results) < len(jobs):
-            self.crew.muster()
-            for hand in self.crew.hands:
-                if hand.ready and hand.job is None and waiting:
-                    self._give(hand, waiting.popleft())
-            for event in self.crew.wait(self._until_next_deadline()):
-                if event.hand not in self.crew.hands:  # dismissed for what it said before
+            self.pool.start_missing()
+            for worker in self.pool.workers:
+                if worker.ready and worker.job is None and waiting:
+                    self._assign(worker, waiting.popleft())
+            for event in self.pool.wait(self._until_next_deadline()):
+                if event.worker not in self.pool.workers:  # removed because of an earlier event
                     continue
-                job = event.hand.job
+                job = event.worker.job
                 if event.message is None:
-                    self._lost(event.hand, event.reason, waiting, mine)
-                elif not event.hand.ready:
-                    self._welcome(event.hand, event.message)
+                    self._lost(event.worker, event.reason, waiting, mine)
+                elif not event.worker.ready:
+                    self._accept(event.worker, event.message)
                 elif job is None or event.message.header.get("id") != job.id:
-                    self._lost(event.hand, "it answered what it was not asked", waiting, mine)
+                    self._lost(event.worker, "it answered another request", waiting, mine)
                 elif job.id not in mine:
-                    _idle(event.hand)  # what an interrupted generation has left behind
+                    _idle(event.worker)  # the answer belongs to an interrupted generation
                 else:
-                    self._take(event.hand, job, event.message, parse, results, waiting, mine)
+                    self._finish(event.worker, job, event.message, parse, results, waiting, mine)
             self._look_at_the_clock(waiting, mine)
         return [results[job.id] for job in jobs]
 
-    def _give(self, hand: Hand, job: Job) -> None:
+    def _assign(self, worker: Worker, job: Job) -> None:
         job.attempts += 1
-        hand.job, hand.since = job, self._clock()
-        hand.deadline = hand.since + self.patience.allowed(job.most_steps)
-        self.crew.give(hand, job)
+        worker.job, worker.since = job, self._clock()
+        worker.deadline = worker.since + self.timeouts.allowed(job.most_steps)
+        self.pool.assign(worker, job)
 
-    def _welcome(self, hand: Hand, message: Message) -> None:
+    def _accept(self, worker: Worker, message: Message) -> None:
         if "error" in message.header:
-            raise WorkerError(f"{hand.name} cannot begin: {message.header['error']}")
+            raise WorkerError(f"{worker.name} cannot start: {message.header['error']}")
         said = message.header.get("hello", {})
         other = [
             f"{name} is {said.get(name, 'absent') if isinstance(said, dict) else 'absent'}, not {value}"
@@ -202,16 +201,16 @@ class Supervisor:
             if not isinstance(said, dict) or said.get(name) != value
         ]
         if other:
-            self.notes.append(f"{hand.name} would compute other digits ({'; '.join(other)}) and is not used")
-            self.crew.refuse(hand)
-            if self.crew.size == 0:
-                raise WorkerError(f"no worker computes the digits that this process does: {'; '.join(other)}. {_RESUME}")
+            self.notes.append(f"{worker.name} would not be bit-identical ({'; '.join(other)}) and is not used")
+            self.pool.exclude(worker)
+            if self.pool.size == 0:
+                raise WorkerError(f"no worker is bit-identical to this process: {'; '.join(other)}. {_RESUME}")
             return
-        hand.ready, hand.deadline = True, float("inf")
+        worker.ready, worker.deadline = True, float("inf")
 
-    def _take(
+    def _finish(
         self,
-        hand: Hand,
+        worker: Worker,
         job: Job,
         message: Message,
         parse: Callable[[Job, Message], tuple[Any, int]],
@@ -220,29 +219,29 @@ class Supervisor:
         mine: Mapping[int, Job],
     ) -> None:
         if "error" in message.header:
-            _idle(hand)
+            _idle(worker)
             if message.header.get("known"):
-                raise WorkerError(f"{hand.name}, {job.name}: {message.header['error']}")
-            self._again(job, f"{hand.name} failed: {message.header['error']}", waiting)
+                raise WorkerError(f"{worker.name}, {job.name}: {message.header['error']}")
+            self._again(job, f"{worker.name} failed: {message.header['error']}", waiting)
             return
         try:
             results[job.id], steps = parse(job, message)
         except ProtocolError as error:
-            self._lost(hand, f"it answered nonsense: {error}", waiting, mine)
+            self._lost(worker, f"it sent a malformed reply: {error}", waiting, mine)
             return
-        self.patience.learn(self._clock() - hand.since, steps)
+        self.timeouts.record(self._clock() - worker.since, steps)
         self._losses = 0
-        _idle(hand)
+        _idle(worker)
 
-    def _lost(self, hand: Hand, reason: str, waiting: deque[Job], mine: Mapping[int, Job]) -> None:
-        job = hand.job
-        self.crew.dismiss(hand)
+    def _lost(self, worker: Worker, reason: str, waiting: deque[Job], mine: Mapping[int, Job]) -> None:
+        job = worker.job
+        self.pool.remove_worker(worker)
         if job is not None and job.id in mine:
-            self.notes.append(f"{hand.name} is lost ({reason}); {job.name} is evaluated again elsewhere")
-            self._again(job, f"{hand.name} was lost: {reason}", waiting)
+            self.notes.append(f"{worker.name} is lost ({reason}); {job.name} is evaluated again elsewhere")
+            self._again(job, f"{worker.name} was lost: {reason}", waiting)
         else:
-            self.notes.append(f"{hand.name} is lost ({reason})")
-        self._count_loss(f"{hand.name} was lost: {reason}")
+            self.notes.append(f"{worker.name} is lost ({reason})")
+        self._count_loss(f"{worker.name} was lost: {reason}")
 
     def _again(self, job: Job, reason: str, waiting: deque[Job]) -> None:
         if job.attempts >= _ATTEMPTS:
@@ -251,43 +250,43 @@ class Supervisor:
 
     def _count_loss(self, reason: str) -> None:
         self._losses += 1
-        if self._losses > 3 + 3 * self.crew.size:
-            raise WorkerError(f"{self._losses} workers were lost and nothing was finished in between; the last: {reason}. {_RESUME}")
+        if self._losses > 3 + 3 * self.pool.size:
+            raise WorkerError(f"{self._losses} workers were lost without a finished job in between; the last: {reason}. {_RESUME}")
 
     def _look_at_the_clock(self, waiting: deque[Job], mine: Mapping[int, Job]) -> None:
         now = self._clock()
         slept, self._last_tick = now - self._last_tick, now
-        for hand in list(self.crew.hands):
-            if not hand.ready and hand.deadline == float("inf"):
-                hand.since, hand.deadline = now, now + self.patience.start
-            if slept > _ASLEEP_SECONDS:  # it was this process that was stopped, not the workers
-                hand.deadline += slept
-            if now > hand.deadline:
-                if hand.ready:
-                    self.patience.missed()
-                self._lost(hand, f"no answer within {now - hand.since:.0f} s", waiting, mine)
-        if self.crew.hands:
+        for worker in list(self.pool.workers):
+            if not worker.ready and worker.deadline == float("inf"):
+                worker.since, worker.deadline = now, now + self.timeouts.start
+            if slept > _ASLEEP_SECONDS:  # this process was suspended, not the workers
+                worker.deadline += slept
+            if now > worker.deadline:
+                if worker.ready:
+                    self.timeouts.extend()
+                self._lost(worker, f"no answer within {now - worker.since:.0f} s", waiting, mine)
+        if self.pool.workers:
             self._alone_since = None
         elif self._alone_since is None:
             self._alone_since = now
-        elif now - self._alone_since > self.patience.start:
-            raise WorkerError(f"for {self.patience.start:.0f} s there has been no worker. {_RESUME}")
+        elif now - self._alone_since > self.timeouts.start:
+            raise WorkerError(f"there has been no worker for {self.timeouts.start:.0f} s. {_RESUME}")
 
     def _until_next_deadline(self) -> float:
-        left = min((hand.deadline for hand in self.crew.hands), default=float("inf")) - self._clock()
+        left = min((worker.deadline for worker in self.pool.workers), default=float("inf")) - self._clock()
         return min(_TICK_SECONDS, max(0.0, left))
 
 
-def _idle(hand: Hand) -> None:
-    """It has answered, and owes nothing until it gets another job."""
-    hand.job, hand.deadline = None, float("inf")
+def _idle(worker: Worker) -> None:
+    """Mark a worker as idle."""
+    worker.job, worker.deadline = None, float("inf")
 
 
-_RESUME = "The generations before are kept: `nchl resume RUN` goes on with them"
+_RESUME = "Earlier generations are saved: `nchl resume RUN` continues from them"
 
 
 def check_count(name: str, value: int) -> int:
-    """A number of workers or threads.
+    """Check a number of workers or threads.
 
     Raises:
         InvalidArgument: it is below 1.

@@ -191,7 +191,7 @@ def test_a_worker_with_another_environment_is_not_used(code: Path, tmp_path: Pat
     text = (code / "robots.py").read_text()
     (code / "robots.py").write_text(text.replace('float(os.environ.get("GAIN", "0.1"))', "os.getpid() % 1000 / 1e4"))
     said = nchl(code, *EVOLVE, "--generations", 1, "--out", tmp_path / "run", "--workers", 1, status=2)
-    assert "no worker computes the digits" in said
+    assert "no worker is bit-identical" in said
     assert "environment is " in said
 
 
