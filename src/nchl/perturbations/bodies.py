@@ -1,7 +1,7 @@
 """Bodies and grounds that differ from the task's own: a model's XML, changed by MuJoCo's `MjSpec`.
 
-Promise: what a change does not name stays. A model whose total mass its XML fixes gets the densities that this total stands for, so that a
-lighter limb makes no other part heavier; after that MuJoCo computes masses, inertias and all that follows from the shapes.
+A change alters nothing that it does not name. A model whose total mass its XML fixes gets the densities that this total stands for, so
+that a lighter limb makes no other part heavier; after that MuJoCo computes masses, inertias and all that follows from the shapes.
 
 A slope is gravity that is tilted: on an endless plane the two are the same, and heights are then measured from the ground.
 """
@@ -53,7 +53,7 @@ def changed(path: Path | str, changes: Sequence[Change]) -> str:
 
     Args:
         path: of the task's own XML.
-        changes: what is changed, each with its number; pushes and attributes are no part of a body.
+        changes: perturbations with their numbers; pushes and attributes are no part of a body.
 
     Raises:
         InvalidArgument: a body or joint that is not there; lists those that are.
@@ -71,7 +71,7 @@ def changed(path: Path | str, changes: Sequence[Change]) -> str:
 
 
 def differences(path: Path | str, changes: Sequence[Change]) -> Differences:
-    """What changes do to a compiled model.
+    """Differences between a compiled model with changes and one without.
 
     Raises:
         NchlError: as `changed`.

@@ -1,4 +1,4 @@
-"""What of a perturbation is drawn for an episode: a function of the episode's seed, the same wherever it is computed."""
+"""Random numbers of a perturbation: functions of the episode's seed, the same wherever they are computed."""
 
 from __future__ import annotations
 

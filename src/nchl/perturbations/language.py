@@ -121,11 +121,6 @@ def together(perturbations: Iterable[Perturbation]) -> str:
     return " & ".join(map(str, perturbations)) or NONE
 
 
-def of_kind(perturbations: Iterable[Perturbation], kind: str) -> tuple[Perturbation, ...]:
-    """Those that change one kind of thing."""
-    return tuple(each for each in perturbations if each.kind == kind)
-
-
 def check_moments(perturbations: Iterable[Perturbation], limit: int) -> None:
     """Refuse a moment behind the end of an episode.
 
@@ -228,7 +223,7 @@ def _attribute(text: str, place: str, how: str) -> Attribute:
     return Attribute(place=place, value=_range(text, how.removeprefix("x"), "a number or a factor"), times=how.startswith("x"))
 
 
-# What stands in front of the `=`; with a colon where a name or indices follow.
+# The part in front of the `=`, with a colon where a name or indices follow -> its reader.
 _READERS: dict[str, Callable[[str, str, str], Any]] = {
     "motor:": _channels(Motor),
     "sensor:": _channels(Sensor),

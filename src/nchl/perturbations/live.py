@@ -1,7 +1,7 @@
 """Changes of an environment in the middle of an episode: a wrapper around one of Gymnasium's, which takes them back at each reset.
 
-It runs where environments run, in processes without torch. What is drawn for an episode follows from the seed that the episode begins
-with, as everywhere (`perturbations.draws`).
+It runs where environments run, in processes without torch. Moments and numbers follow from the seed that the episode begins with
+(`perturbations.draws`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _GRAVITY = ("gravity", "g")
 
 
 class Changing:
-    """A Gymnasium environment whose body, ground or attributes change; a reset takes it back.
+    """A Gymnasium environment with changes of its body, ground or attributes; a reset takes them back.
 
     Args:
         environment: as Gymnasium made it, with its wrappers.

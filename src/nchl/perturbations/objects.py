@@ -1,4 +1,4 @@
-"""Perturbations as objects: what goes wrong, when, and by how much. `str()` of each is its text, see `perturbations.language`."""
+"""Perturbations as objects: kind, moment and size. `str()` of each is its text, see `perturbations.language`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Perturbation:
 
     Attributes:
         moment: the step at which it comes, or the first and last of those that it is drawn from.
-        kind: what it changes: "motor", "sensor", "network" or "body".
+        kind: part that it changes: "motor", "sensor", "network" or "body".
         pattern: its text, with its attributes in braces.
         drawn: the attribute with its number, which may be a range; empty where it has none.
     """
@@ -38,12 +38,12 @@ class Perturbation:
 
     @property
     def what(self) -> str:
-        """What is changed, in front of the `=`: two of the same cannot be given together."""
+        """Text in front of the `=`: two perturbations with the same one cannot be given together."""
         return self._written(self.pattern.partition("=")[0])
 
     @property
     def how(self) -> str:
-        """What stands behind the `=`."""
+        """Text behind the `=`."""
         return self._written(self.pattern.partition("=")[2])
 
     @property

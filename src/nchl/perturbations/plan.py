@@ -54,7 +54,7 @@ class Plan:
         return 0 if len(self.entries) == 1 else int(generator(seed, "entry", _ENTRY).integers(len(self.entries)))
 
     def of(self, seed: int) -> tuple[Perturbation, ...]:
-        """What the episode of a seed has."""
+        """Perturbations of the episode of a seed."""
         return self.entries[self.place_of(seed)]
 
     def of_kind(self, *kinds: str) -> Plan:
@@ -66,7 +66,7 @@ class Plan:
         return [moment_of(each, seed) if each in self.of(seed) else NEVER for seed in seeds]
 
     def schedule(self, seed: int) -> Schedule:
-        """What bodies and grounds meet in the episode of a seed."""
+        """Changes of bodies and grounds, and pushes, in the episode of a seed."""
         drawn = [(moment_of(each, seed), (each, value_of(each, seed))) for each in self.of(seed) if each.kind == "body"]
         changes = sorted((entry for entry in drawn if not isinstance(entry[1][0], Push)), key=lambda entry: entry[0])
         pushes = [(step, step + each.steps, each, newtons) for step, (each, newtons) in drawn if isinstance(each, Push)]
@@ -90,7 +90,7 @@ def plan_of_texts(texts: Iterable[str]) -> Plan:
 
 
 def plan(perturb: Iterable[str | Perturbation] | str | None = None, training: Iterable[str] | None = None) -> Plan:
-    """What a task's episodes have.
+    """Makes a plan.
 
     Args:
         perturb: perturbations of every episode.

@@ -20,7 +20,7 @@ from nchl.perturbations.draws import generator, value_of
 from nchl.perturbations.objects import Channels, Motor, Noise, Perturbation, Sensor, SensorDelay
 from nchl.perturbations.plan import Plan
 
-_BLOCK = 32  # steps whose noise is drawn at once
+_BLOCK = 32  # steps of noise that are drawn at once
 
 
 def check(perturbations: Sequence[Perturbation], task: str, observation_shape: Sequence[int], action_space: Any) -> None:
@@ -67,10 +67,10 @@ def _check_stuck(each: Motor, low: np.ndarray, high: np.ndarray) -> None:
 
 
 class Signals:
-    """What motors and sensors do in a batch of episodes that begins.
+    """Perturbations of motors and sensors in one batch of episodes.
 
     Args:
-        plan: what episodes have; those of kind "motor" and "sensor" are used.
+        plan: perturbations of each episode; those of kind "motor" and "sensor" are used.
         seeds: of the episodes, one for each row.
         action_space: of one environment.
         device: where observations and actions are.
@@ -87,13 +87,13 @@ class Signals:
             self._bounds = low, high
 
     def observe(self, observations: Shaped[Tensor, "size ..."], step: int) -> Shaped[Tensor, "size ..."]:
-        """What is observed at a step (of the environment, from 0); the given tensor stays as it is."""
+        """Perturbed observations of a step (of the environment, from 0); the given tensor is not modified."""
         for each in self._sensors:
             observations = each(observations, step)
         return observations
 
     def act(self, actions: Shaped[Tensor, "size ..."], step: int) -> Shaped[Tensor, "size ..."]:
-        """What is done at a step; within the bounds of the space."""
+        """Perturbed actions of a step, within the bounds of the space."""
         if not self._motors or step < min(each.first for each in self._motors):
             return actions
         assert self._bounds is not None
@@ -179,7 +179,7 @@ class _Delayed(_Filter):
         self._steps, self._seen = each.steps, list[Tensor]()
 
     def __call__(self, values: Tensor, step: int) -> Tensor:
-        # What was seen before the moment counts too.
+        # Observations from before the moment count too.
         self._seen.append(values.clone())
         if len(self._seen) > self._steps + 1:
             self._seen.pop(0)

@@ -5,7 +5,7 @@ source: my own             # optional
 perturbations:
   front motor: motor:3=0@450..549
   ice and a blow: [friction=x0.1@300, push:torso=300N@400+10]
-training: [none, motor:0=0@450..549]     # optional: what `--perturb-training` chooses from; else none and the perturbations
+training: [none, motor:0=0@450..549]     # optional: sets for `--perturb-training`; else none and the perturbations
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def of_mapping(name: str, data: Mapping[str, Any]) -> Suite:
 
     Args:
         name: of the file.
-        data: what is in it.
+        data: content of the file.
 
     Raises:
         InvalidArgument: another structure, or a text that names no perturbation; says where.

@@ -62,7 +62,7 @@ def check(perturbations: Sequence[Perturbation], network: Any) -> None:
 
 
 def hidden_groups(network: Any) -> list[HiddenGroup]:
-    """The hidden groups whose neurons are known one by one: those between dense edges, or what the network says of itself."""
+    """The hidden groups with neurons that are known one by one: those between dense edges, or those that the network names."""
     if hasattr(network, "individuals"):
         return hidden_groups(network.individuals[0])
     if hasattr(network, "hidden_groups"):
@@ -84,7 +84,7 @@ class Surgery:
 
     Args:
         network: reset already; its rows are those of the batch.
-        plan: what episodes have; those of kind "network" are used.
+        plan: perturbations of each episode; those of kind "network" are used.
         seeds: of the episodes, one for each row.
         freeze: steps of each row from which on its weights stay; None: they never do.
         every: steps from one call of `before` to the next, where actions are repeated.
@@ -97,18 +97,18 @@ class Surgery:
         self._network, self._seeds = network, list(seeds)
         self._operations = [each for each in plan.all if each.kind == "network"]
         check(self._operations, network)
-        # What comes between two calls comes with the later one.
+        # A moment between two calls comes with the later one.
         self._moments = [-(-np.array(plan.moments(each, seeds)) // every) * every for each in self._operations]
         self._freeze = None if freeze is None else -(-np.array(freeze) // every) * every
         self._held: dict[int, list[Tensor]] = {}
         self._silent: list[tuple[np.ndarray, list[Tensor]]] = []
 
     def before(self, step: int, reward: Any) -> Any:
-        """What happens between the last step's update and this step's forward.
+        """Applies lesions and freezing between the last step's update and this step's forward.
 
         Args:
             step: of the environment, from 0.
-            reward: what the last action earned, for a network whose last update waits for it.
+            reward: of the last action, for a network whose last update waits for it.
 
         Returns:
             The reward that the step is still to be given.
@@ -214,7 +214,7 @@ class Surgery:
         return [tuple(weight.shape[lead:]) for weight in self._network.weights]
 
     def _read(self, rows: np.ndarray) -> list[Tensor]:
-        """What rows have for weights, `(rows, ...)` each: copies."""
+        """Copies of the weights of rows, `(rows, ...)` each."""
         network = self._network
         tensors = network.window_tensors() if hasattr(network, "window_tensors") else network.weights
         # `index_select` and `index_copy_` take one thread; indexing starts them all, a hundred times as dear where cores are busy.

@@ -43,11 +43,11 @@ class _Push(NamedTuple):
 
 
 class Worlds(Simulator):
-    """Worlds of MuJoCo Warp whose bodies and grounds change.
+    """Worlds of MuJoCo Warp with changes of their bodies and grounds.
 
     Args:
         warp: the task with its own body.
-        plan: what episodes have; changes of bodies are used.
+        plan: perturbations of each episode; those of kind "body" are used.
 
     Raises:
         InvalidArgument: a body or joint that is not there; lists those that are.
@@ -65,7 +65,7 @@ class Worlds(Simulator):
             if isinstance(each, Attribute):
                 raise TaskError(f"{str(each)!r}: attributes are those of Gymnasium's environments, and MuJoCo Warp has none; use gymnasium")
         bodies.check(warp.file, self._plan.all)
-        # What cannot be is told now, and the fields that differ are known before the first batch is made.
+        # Raises here for a change that is not possible, and finds the fields that differ before the first batch is made.
         for entry in self._plan.entries:
             for end in (0, 1):
                 changes = tuple((each, each.number[end]) for each in entry if not isinstance(each, Push))

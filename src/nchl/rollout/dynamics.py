@@ -1,4 +1,4 @@
-"""What the weights do over a lifetime: they settle, cycle or drift.
+"""Dynamics of the weights over a lifetime: they settle, cycle or drift.
 
     settles   the mean change of the weights in the last quarter is below 0.4 of that in the first 5 %
     cycles    else, changes repeat themselves with a period, and after a period the weights are back where they were
@@ -44,7 +44,7 @@ _RETURNED = 0.5
 
 @dataclass(frozen=True)
 class Dynamics:
-    """What one lifetime did to the weights.
+    """Changes of the weights in one lifetime.
 
     Attributes:
         verdict: one of `VERDICTS`, or None where there is none.
@@ -131,7 +131,7 @@ class WeightPath:
         self._looks += 1
 
     def dynamics(self) -> Dynamics:
-        """What the weights did so far."""
+        """Dynamics of the weights so far."""
         steps = max(self._looks - 1, 0)
         sizes = np.array(self._sizes)
         moved = np.flatnonzero(sizes)
@@ -188,7 +188,7 @@ class WeightPath:
 
 
 def of_path(weights: Iterable[Float[np.ndarray, " n"]]) -> Dynamics:
-    """What a whole path does.
+    """Classifies a whole path.
 
     Args:
         weights: `(steps + 1, n)`, the initial weights first.
@@ -275,7 +275,7 @@ def plastic_weights(network: PlasticNetwork) -> Float[np.ndarray, " n"]:
 
 
 def together(lives: list[Dynamics]) -> dict[str, Any]:
-    """What several lifetimes did, as a JSON object.
+    """Dynamics of several lifetimes, as a JSON object.
 
     The verdict is the most frequent one of those lives that have any (the first of `VERDICTS` where there is a tie); its number and
     the others are means over the lives, the period the median over the lives that cycle, in steps.

@@ -58,7 +58,7 @@ class Lanes:
             # Looked up from now and then, because a signal that another thread received does not end the waiting.
             while wait(futures, timeout=0.2).not_done:
                 pass
-            self.stop.clear()  # what has failed has set it
+            self.stop.clear()  # a job that failed has set it
             self._busy = False
         except BaseException:
             self.close()
@@ -74,7 +74,7 @@ class Lanes:
     def close(self) -> None:
         """End what plays, and the threads; the next `run` begins new ones.
 
-        Never leaves before all are still, because what plays on would step the simulators and networks of the next call. What comes
+        Never leaves before all are still, because a job that goes on would step the simulators and networks of the next call. What comes
         in between (a second Ctrl-C) goes on to the caller afterwards.
         """
         came: BaseException | None = None
@@ -96,7 +96,7 @@ class Lanes:
 
     def _watched(self, job: Callable[[], _T], over: threading.Event) -> _T:
         me = object()
-        self._playing.add(me)  # before the look at `over`: what sets that either sees this job, or is seen by it
+        self._playing.add(me)  # before the look at `over`: the thread that sets it sees this job, or this job sees it set
         try:
             if over.is_set():
                 raise Interrupted

@@ -40,7 +40,7 @@ class Recorder:
 
 @dataclass
 class Played:
-    """What n episodes gave; lengths are steps of the simulator."""
+    """Results of n episodes; lengths are steps of the simulator."""
 
     returns: Float[np.ndarray, " n"]
     lengths: Int[np.ndarray, " n"]
@@ -86,7 +86,7 @@ def play(
     inputs = torch.zeros((network.population, *task.observation_shape), dtype=dtype, device=device)
     seen = inputs[:n]
     everywhere = network.population == n and device == first.device
-    # What each individual's last action earned, for networks that learn from it.
+    # Reward of each individual's last action, for networks that learn from it.
     earned = torch.zeros(network.population, dtype=dtype, device=device) if network.needs_reward else None
     negative = torch.zeros(n, dtype=torch.int64, device=first.device)
     raw, was_plastic = first, network.plastic
@@ -168,7 +168,7 @@ class _Batch:
         return torch.where(sound[:, None], outputs, 0)
 
     def take(self, step: Step) -> None:
-        """Add what a step gave; end the rows that it has ended, and those whose reward is not finite."""
+        """Add the results of a step; end the rows that it has ended, and those whose reward is not finite."""
         self._returns += step.rewards
         self._lengths += self.active * step.taken
         self.end(~torch.isfinite(step.rewards), failed=True)
@@ -181,8 +181,8 @@ class _Batch:
         self.active = self.active & ~rows
 
     def played(self) -> Played:
-        """What was gained, once no row is to take another step."""
-        if self._going:  # what the limit of steps has ended, too
+        """Returns and lengths, once no row is to take another step."""
+        if self._going:  # the limit of steps ends rows, too
             self._retire(self._held)
         returns, lengths, non_finite = (t.cpu().numpy() for t in (self._returns, self._lengths, self._non_finite))
         returns[non_finite | ~self._playing] = np.nan

@@ -34,7 +34,7 @@ class Rollout:
         returns: (P, episodes), float64.
         lengths: steps of each episode (P, episodes).
         non_finite: number of individuals with an action, reward, weight or rule that was not finite.
-        observation_sums: what was seen, for the next generation's normalisation; None without normalisation.
+        observation_sums: sums of the observations, for the next generation's normalisation; None without normalisation.
         rewards: of each step of the network (P, episodes, steps), float64, 0 after the end of an episode; None where none were kept.
     """
 
@@ -82,7 +82,7 @@ def rollout(
     Args:
         network: a plastic network with a population; a larger population is played in slices of that size. It is
             used again and again: do not make a new one for each generation.
-        task: what to play.
+        task: the task.
         genomes: (P, nparams) array, or an object with `len()` and `rows(start, stop)` that gives such an array.
         run_seed: the run's seed.
         purpose: training, validation or evaluation; their seeds never meet.
@@ -142,7 +142,7 @@ def evaluate(
 
     Args:
         network: a plastic network with a population; so many episodes are played at a time.
-        task: what to play.
+        task: the task.
         genomes: (nparams,) or (k, nparams); all k meet the same starts.
         run_seed: seed of the evaluation.
         purpose: validation or evaluation.

@@ -23,7 +23,7 @@ _EPSILON = 1e-8
 
 @dataclass
 class ObservationSums:
-    """What each individual saw, summed over its steps.
+    """Sums of the observations of each individual over its steps.
 
     Attributes:
         count: number of observations (P,).
@@ -74,7 +74,7 @@ class Accumulator:
         self._squares += differences * differences
 
     def sums(self) -> ObservationSums:
-        """What was summed."""
+        """The sums."""
         return ObservationSums(*(t.cpu().numpy() for t in (self._count, self._first, self._total, self._squares)))
 
 

@@ -27,9 +27,9 @@ class Moment:
 
     Attributes:
         step: how many steps came before it: the first moment has 0.
-        observation: what the network saw (after the observation map and the normalisation), `network.input_shape`.
-        outputs: what it gave back, before they became an action.
-        action: what the simulator got.
+        observation: input of the network (after the observation map and the normalisation), `network.input_shape`.
+        outputs: of the network, before they become an action.
+        action: of the simulator.
         reward: for this step.
         total: rewards so far, this one included; NaN once a number was not finite, as in a rollout.
         frame: the world before the action, (height, width, 3); None where it was not to be drawn.

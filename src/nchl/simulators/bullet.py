@@ -22,7 +22,7 @@ _LIMIT = 1000
 
 
 class Recipe(NamedTuple):
-    """What `Gymnasium` is made from. Always in processes: PyBullet writes to standard output, and holds many worlds only slowly."""
+    """Arguments of `Gymnasium`, always in processes: PyBullet writes to standard output, and holds many worlds only slowly."""
 
     recipe: dict[str, Any]
     spaces: tuple[Any, Any]

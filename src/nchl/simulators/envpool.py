@@ -1,4 +1,4 @@
-"""EnvPool as simulator: what a pool plays is a function of (run, generation), so that a resumed run meets the same starts.
+"""EnvPool as simulator: the episodes of a pool are a function of (run, generation), so that a resumed run meets the same starts.
 
 EnvPool takes seeds only when a pool is made; every further reset continues the random numbers of each environment.
 Where steps draw random numbers too, or a pool costs little, it is made anew for each episode. Where resets alone draw
@@ -44,7 +44,7 @@ _PERSISTENT = frozenset(
 )
 # A second thread would cost more than it brings.
 _LIGHT = ("CartPole", "Acrobot", "Pendulum", "MountainCar", "FrozenLake", "CliffWalking", "Taxi", "Blackjack", "NChain", "Catch")
-# What EnvPool writes where an environment has no limit.
+# EnvPool's value for an environment without a limit.
 _NO_LIMIT = 2**31 - 1
 
 
@@ -54,7 +54,7 @@ def persistent(task: str) -> bool:
 
 
 def hidden(task: str) -> frozenset[str]:
-    """Parts of a task's observations that are seen only when they are named: what a simulator knows and a robot does not."""
+    """Parts of a task's observations that are seen only when they are named: values that a simulator has and a robot lacks."""
     return HIDDEN if families.of(task) == "playground" else frozenset()
 
 
@@ -115,12 +115,12 @@ class Pool:
         return observations
 
     def picture(self) -> np.ndarray:
-        """What the first environment looks like, (height, width, 3) uint8. For some tasks EnvPool ends the process here: see `render`."""
+        """Picture of the first environment, (height, width, 3) uint8. For some tasks EnvPool ends the process here: see `render`."""
         picture: np.ndarray = self._env.render()[0]
         return picture
 
     def step(self, actions: np.ndarray, rows: np.ndarray) -> Rows:
-        """Step some environments. What is not checked before ends the process: see `HostSimulator.step`."""
+        """Step some environments. A mistake that is not found before ends the process: see `HostSimulator.step`."""
         self.whole = False  # a signal may come between the question and the answer, which the next reset would then get
         observations, rewards, terminated, truncated, _ = self._env.step(np.ascontiguousarray(actions), rows)
         self.whole = True
@@ -157,7 +157,7 @@ class EnvPool(HostSimulator):
         self.packing = probe.pack
         self.observation_space, self.action_space, self.step_limit = probe.whole_space, probe.action_space, probe.step_limit
         self._pool: Pool | None = None  # of the batch that is played
-        # Key: purpose and slot. Value: what the pool was made from, and the pool. The one that was used last stands last.
+        # Key: purpose and slot. Value: the pool's settings, and the pool. The one that was used last stands last.
         self._pools: dict[tuple[int, int], tuple[tuple[int, ...], Pool]] = {}
 
     def _reset(self, seeds: Seeds) -> np.ndarray:

@@ -68,7 +68,7 @@ class Packing:
         self.leaves, self._task = tuple(seen), task
         self._flat: list[tuple[int, Callable[[np.ndarray], np.ndarray]]] = []
         sole = self.leaves[0].space if len(self.leaves) == 1 else None
-        if sole is not None and (kind(sole) == "Box" or kind(sole) not in LEAVES):  # what is no leaf is refused by the observation map
+        if sole is not None and (kind(sole) == "Box" or kind(sole) not in LEAVES):  # the observation map refuses other spaces
             self.space = sole
             return
         for leaf in self.leaves:
@@ -123,7 +123,7 @@ class Packing:
 
 
 def reach(observations: Any, path: Path) -> Any:
-    """What lies at a path within dicts and tuples."""
+    """The value at a path within dicts and tuples."""
     for key in path:
         observations = observations[key]
     return observations

@@ -131,7 +131,7 @@ def patience() -> float:
 
 
 def _merged(parts: Sequence[Sequence[np.ndarray]], places: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
-    """Arrays of several processes as one each, whose row `places[k][i]` is row i of process k.
+    """Puts arrays of several processes together: row `places[k][i]` is row i of process k.
 
     The type holds the numbers of all, so that it does not depend on which process answers first.
     """

@@ -23,7 +23,7 @@ _WIDER = {"u2": np.int32, "u4": np.int64, "u8": np.float64, "f16": np.float64}
 
 
 class Rows(NamedTuple):
-    """What k environments gave for a step, in the order in which they were asked for."""
+    """Results of a step of k environments, in the order of the request."""
 
     observations: Shaped[np.ndarray, "k ..."]
     rewards: Float[np.ndarray, " k"]
@@ -115,7 +115,7 @@ class HostSimulator(Simulator):
         return self._actions
 
     def _whole(self, rows: np.ndarray, found: Rows | None) -> Step:
-        """What some environments gave, as tensors of the batch."""
+        """Results of some environments, as tensors of the batch."""
         size = self._length
         quiet = found is None or (math.isfinite(found.rewards.sum()) and not (found.terminated | found.truncated).any())
         if found is not None and len(rows) == size:

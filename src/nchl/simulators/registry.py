@@ -52,7 +52,7 @@ CHOICES = ("auto", *SIMULATORS)
 
 @dataclass
 class Wanted:
-    """What a simulator is made from.
+    """The description that a simulator is made from.
 
     Attributes:
         id: of the task.
@@ -63,7 +63,7 @@ class Wanted:
         wrap: wrappers of the environment, `MODULE:NAME` or `FILE.py:NAME`, the innermost first.
         texts: the user's files by path; None: as they lie on the disk.
         device: of simulators that compute on one.
-        changes: what alters a Gymnasium environment while it runs: the place of a wrapper around all others, and the texts that it gets.
+        changes: of a Gymnasium environment while it runs: the place of a wrapper around all others, and the texts that it gets.
         notes: gets lines for the user.
     """
 

@@ -136,7 +136,7 @@ class Rounded(Scaled):
 
 
 def tanh(y: Float[Tensor, ...]) -> Float[Tensor, ...]:
-    """On a CPU NumPy's, whose last digit is another one than torch's: runs of earlier versions go on with the same bits."""
+    """On a CPU NumPy's, which differs from torch's in the last digit: runs of earlier versions go on with the same bits."""
     return torch.from_numpy(np.tanh(y.numpy())) if y.device.type == "cpu" else torch.tanh(y)
 
 

@@ -1,4 +1,4 @@
-"""What a Gymnasium environment is made of, so that a run can tell whether it is still the one that it was evolved in.
+"""Fingerprint of a Gymnasium environment, so that a run can tell whether it is still the one that it was evolved in.
 
 The files of a user's module (and those beside it that it imports) by their SHA-256, packages by their version, and how the
 environment is registered: its entry point, its keyword arguments, its limit of steps. Gymnasium's own environments and

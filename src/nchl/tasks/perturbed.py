@@ -1,6 +1,6 @@
-"""Simulators whose bodies and grounds are changed, see `nchl.perturbations`.
+"""Simulators with changed bodies and grounds, see `nchl.perturbations`.
 
-What is changed from the start on, by numbers that all episodes share, is written to a file that EnvPool plays at its full speed. All
+A change from the start on, by numbers that all episodes share, is written to a file that EnvPool plays at its full speed. All
 else, and attributes of environments, is changed in Gymnasium's environments while they run. On MuJoCo Warp every world may have another
 body.
 """
@@ -30,11 +30,11 @@ CHANGING = "nchl.perturbations.live:wrap"
 
 
 def make(name: str, wanted: Wanted, plan: Plan) -> Simulator:
-    """The simulator of a name, whose bodies a plan changes.
+    """The simulator of a name, with the changes of bodies of a plan.
 
     Raises:
         TaskError: a task without bodies, or a simulator that cannot change them.
-        NchlError: what `simulators.make` raises.
+        NchlError: as `simulators.make`.
     """
     changes = plan.of_kind("body")
     if not changes:

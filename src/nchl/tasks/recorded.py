@@ -1,6 +1,6 @@
 """A task from a run's record: its spaces and maps without its simulator.
 
-What has evolved can so act where neither the simulator nor the environment's package is installed. The simulator is
+An evolved individual can so act where neither the simulator nor the environment's package is installed. The simulator is
 made when it is first asked to play.
 """
 
@@ -70,7 +70,7 @@ class Deferred(Simulator):
 
 
 def to_record(task: Task) -> dict[str, Any]:
-    """What a run records of its task, as JSON; `from_record` is the inverse."""
+    """A run's record of its task, as JSON; `from_record` is the inverse."""
     stop, simulator = task.early_stop, task.simulator
     seen = [leaf.name for leaf in simulator.packing.leaves]
     # Keys that earlier versions did not know are written only where they say something.

@@ -98,7 +98,7 @@ def make(
         wrap: wrappers for a Gymnasium environment, as `MODULE:NAME` or `FILE.py:NAME`, the innermost first.
         texts: the user's files that `wrap` names, by path; None: as they lie on the disk.
         device: of the simulator "warp"; the others compute on the CPU.
-        perturb: what goes wrong in every episode, as `"motor:3=0@500"`; see `nchl.perturbations.language`.
+        perturb: perturbations of every episode, as `"motor:3=0@500"`; see `nchl.perturbations.language`.
         perturb_training: sets of further perturbations, one of which each episode has, by its seed.
 
     Raises:

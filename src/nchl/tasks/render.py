@@ -2,7 +2,7 @@
 
 Promise: the world that is drawn is the one that is stepped, and where its simulator is the run's it steps as it does in a
 rollout, so the rewards of an episode on a stage add up to the return that an evaluation tells of the same start.
-What draws: EnvPool its classic and Box2D tasks, Gymnasium's renderers all else, PyBullet's software renderer the Bullet ant.
+Renderers: EnvPool draws its classic and Box2D tasks, Gymnasium's renderers all else, PyBullet's software renderer the Bullet ant.
 EnvPool's own MuJoCo renderer is never called: where it finds no OpenGL it ends the process (see `render_mujoco`).
 """
 
@@ -33,7 +33,7 @@ from nchl.tasks.task import Task
 
 SIZE = (480, 360)
 _NOT_DRAWN = "this stage was opened without pictures; open it with draw=True"
-# What EnvPool draws without OpenGL (tried one by one), and the steps per second that Gymnasium's metadata tell of them.
+# Tasks that EnvPool draws without OpenGL (tried one by one), and their steps per second by Gymnasium's metadata.
 DRAWN_BY_ENVPOOL = {
     "CartPole-v1": 50,
     "Acrobot-v1": 15,
@@ -54,7 +54,7 @@ class Stage(HostSimulator):
     Attributes:
         task: observation map, action map and early stop, played by this stage.
         seed: of the environment.
-        drawn_by: what draws it, in words.
+        drawn_by: name of the renderer.
         steps_per_second: of the simulated time; where actions are repeated, how many actions.
         notes: lines that a viewer should know, for example that this is not the run's simulator.
     """
@@ -254,7 +254,7 @@ def open_stage(
         **more: of `tasks.make`: `observe`, `env`, `action_repeat`, `wrap`, `texts`.
 
     Raises:
-        NchlError: what `tasks.make` raises; a DrawingError for a task that cannot be drawn here.
+        NchlError: as `tasks.make`; a DrawingError for a task that cannot be drawn here.
     """
     if size is not None and (len(size) != 2 or not all(16 <= side <= 4096 for side in size)):
         raise InvalidArgument(f"size: expected two numbers from 16 to 4096, width and height, got {' '.join(map(str, size))}")

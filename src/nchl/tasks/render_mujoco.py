@@ -26,7 +26,7 @@ TWINS = frozenset(
     for name in ("HalfCheetah", "Hopper", "Walker2d", "Swimmer", "Ant", "Humanoid", "HumanoidStandup")
     for version in (4, 5)
 )
-# What an environment needs for a film, for those that lack it.
+# Requirements of a film, for the message about an environment that lacks them.
 HOW = (
     'a film needs in the environment: `metadata = {"render_modes": ["rgb_array"], "render_fps": 30}`; an `__init__` that takes '
     "`render_mode=None` and keeps it as `self.render_mode`; and a method `render(self)` that returns the picture, an array "
@@ -73,7 +73,7 @@ def _widen_floor(model: Any, plane: int) -> None:
 
 
 def picture(environment: Any, name: str) -> UInt8[np.ndarray, "height width 3"]:
-    """What a Gymnasium environment draws.
+    """Picture of a Gymnasium environment.
 
     Raises:
         DrawingError: it fails, or draws something that is no picture.

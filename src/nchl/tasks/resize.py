@@ -83,7 +83,7 @@ def _interpolate(frames: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 def _taps(inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
-    """What torch makes of each unit vector: for each output the first input that it reads, and its weights from there on."""
+    """torch's weights, from its results for unit vectors: for each output the first input that it reads, and the weights from there on."""
     matrix = _interpolate(torch.eye(inputs)[None, None], (outputs, inputs))[0, 0].numpy()
     reads = matrix != 0
     first = reads.argmax(axis=1)

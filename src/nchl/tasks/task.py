@@ -22,7 +22,7 @@ FALLBACK_LIMIT = 10_000
 
 @dataclass
 class Task:
-    """What a rollout needs to know of a task.
+    """A task, as a rollout sees it.
 
     Attributes:
         id: the task's name.
@@ -37,7 +37,7 @@ class Task:
             their rewards.
         largest_slice: individuals that are stepped side by side at most; a larger population is cut. It bounds the memory of networks,
             not of simulators, which may be kept for each slice (see `nchl.simulators.envpool`).
-        plan: what goes wrong in its episodes. The simulator has changed bodies already; motors and sensors are changed here, between
+        plan: perturbations of its episodes. The simulator has changed bodies already; motors and sensors are changed here, between
             simulator and network; lesions of networks are the rollout's.
         notes: lines that the user should see once.
     """
@@ -65,7 +65,7 @@ class Task:
     @property
     def said(self) -> dict[str, Any] | None:
         """The words of `tasks.make` (as options of a run) that make this task again; None where it was put together or changed by hand."""
-        if self._made is None or any(mine is not his for mine, his in zip(self._parts, self._made[1], strict=True)):
+        if self._made is None or any(now is not then for now, then in zip(self._parts, self._made[1], strict=True)):
             return None
         return dict(self._made[0])
 

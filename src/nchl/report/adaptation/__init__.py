@@ -1,4 +1,4 @@
-"""What `nchl adapt` says: recovery, tables, pictures, and a section of a run's page."""
+"""Results of `nchl adapt`: recovery, tables, pictures, and a section of a run's page."""
 
 from nchl.report.adaptation.study import Study, adapt
 

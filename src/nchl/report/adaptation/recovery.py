@@ -1,9 +1,9 @@
-"""How an individual fares after a perturbation: what it keeps of its return, its reward around the moment, and the time to recover.
+"""Measures of an individual after a perturbation: reward around the moment, and time to recover.
 
 **Time to recover**: the first k at which the mean reward of the 50 steps M + k .. M + k + 49 is back to 90 % of the intact twin's mean over
 the same steps (M the moment; 90 % of m is m - 0.1 |m|, so that negative rewards are judged alike). Only steps that the individual has
 lived count. One that is never worse has recovered at k = 0. One that never gets there is censored at the last k that the twin's episode has
-room for. An episode whose twin ends within 50 steps of the moment cannot be judged.
+room for. An episode is not judged if its twin ends within 50 steps of the moment.
 
 Shares of recovery over time are Kaplan and Meier's estimate, and two of them are compared by the log-rank test, both by scipy.
 """

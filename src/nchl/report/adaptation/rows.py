@@ -1,4 +1,4 @@
-"""What a study holds: a row for each group, perturbation and control, and the pairs of rows that were tested."""
+"""Rows of a study: one for each group, perturbation and control, and the pairs of rows that were tested."""
 
 from __future__ import annotations
 

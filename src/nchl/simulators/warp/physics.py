@@ -1,4 +1,4 @@
-"""MuJoCo Warp: many worlds of one model on a device, whose arrays torch sees without a copy.
+"""MuJoCo Warp: many worlds of one model on a device; torch shares its arrays without a copy.
 
 A step of the task is one graph of Warp's: Python launches no kernel (which cost 30 ms a step). On a GPU it is a CUDA graph, for which
 nothing is waited; on the CPU the kernels run one after another in the caller's thread.
@@ -72,7 +72,7 @@ class Physics:
         varied: fields of MuJoCo Warp's model that have a row for each world, as `body_mass` or `opt.gravity`.
 
     Attributes:
-        scene: views of what the worlds are in.
+        scene: views of the state of the worlds.
         ctrl: actions of the last step (size, nu).
         applied: forces and torques on the bodies (size, nbody, 6), N and N m; they stay until they are changed, or the worlds begin anew.
         rows: views of the varied fields, each (size, ...); they may be written to.
