@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import sys
-import threading
-import time
 
-from nchl.child import pipes_to_parent
+from nchl.child import end_with_parent, pipes_to_parent
 
 TITLE = "nchl-worker"
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
-_SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def main() -> None:
     """Serve the parent. Arguments: the parent's process id, and 1 if its main thread has started this process."""
     parent, by_main_thread = int(sys.argv[1]), sys.argv[2] == "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
-    _end_with(parent, by_main_thread)
+    end_with_parent(parent, by_main_thread)
     requests, answers = pipes_to_parent()
     with contextlib.suppress(ImportError):
         import setproctitle
@@ -46,18 +41,3 @@ def _serve(requests, answers) -> None:  # type: ignore[no-untyped-def]
             shared = message
             continue
         send(answers, *handler.answer(message, shared))
-
-
-def _end_with(parent: int, by_main_thread: bool) -> None:
-    """End when the parent does, even if it is killed while this process is busy or suspended."""
-    # The signal comes at the end of the thread that started this process; only the main thread certainly lasts.
-    if by_main_thread and sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-
-
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
-    os._exit(1)
