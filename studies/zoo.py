@@ -124,6 +124,15 @@ def check(run: Path) -> None:
             raise ZooError(f"{run} has no {file}; the zoo takes finished runs: go on with `nchl resume {run}`")
     record = folder.read_record()
     settings = record.settings.replace(workers=None, cluster=None)
+    summary = json.loads(folder.summary.read_text())
+    if summary["reason"] is None:
+        raise ZooError(f"{run} was interrupted; the zoo takes finished runs: go on with `nchl resume {run}`")
+    for limit, total, done in (
+        ("generations", settings.generations, summary["generations"]),
+        ("max_steps", settings.max_steps, summary["env_steps"]),
+    ):
+        if summary["reason"] == limit and done < (total or 0):
+            raise ZooError(f"{run} ended after {done:,} of {total:,} {limit}: its summary is older than its settings; go on with the run")
     named = [place for place in chosen(settings) if place and ":" in place and not place.startswith("evosax:")]
     if record.code is not None or record.objects is not None or named:
         raise ZooError(f"{run} runs code that is not part of nchl ({', '.join(named) or 'an object'}), which cannot ship with it")

@@ -9,6 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,6 +64,12 @@ def test_files_are_small_and_of_kinds_that_cannot_run_code() -> None:
     assert "individuals/** -text" in (ROOT / ".gitattributes").read_text()  # line ends that git changes would change the checksums
 
 
+def zeros(space: Any) -> Any:
+    """An observation of zeros, with the parts that the space has."""
+    parts = getattr(space, "spaces", None)
+    return np.zeros(space.shape, space.dtype) if parts is None else {key: zeros(part) for key, part in parts.items()}
+
+
 @pytest.mark.parametrize("name", CARDS)
 def test_an_individual_is_that_of_its_card(name: str) -> None:
     card, folder = CARDS[name], RunFolder.open(f"zoo:{name}")
@@ -72,8 +79,7 @@ def test_an_individual_is_that_of_its_card(name: str) -> None:
     assert agent.nparams == card.nparams == agent.genome.numel()
     assert np.isfinite(agent.genome.numpy()).all()
     assert card.network.split(",")[0].removeprefix("gru ").split("-")[-1] in (str(agent.output_size), "thesis", "hml")
-    observation = np.zeros(task.simulator.observation_space.shape, task.simulator.observation_space.dtype)
-    assert task.simulator.action_space.contains(agent.act(observation))
+    assert task.simulator.action_space.contains(agent.act(zeros(task.simulator.observation_space)))
     record = folder.read_record()
     assert record.settings.task == card.task
     assert record.code is record.objects is None
@@ -166,6 +172,7 @@ def test_adding_takes_the_best_of_several_runs_and_no_paths(empty: Path, runs: l
     ("change", "message"),
     [
         ({"sessions": [{"commit": "1" * 40, "dirty": True}]}, "not made with one commit"),
+        ({"settings": {"generations": 5}}, "ended after 2 of 5 generations"),
         ({"settings": {"initial_genome": "/elsewhere/run"}}, "began with the genome of the run"),
         ({"settings": {"task": "mine:Pole-v0"}}, "code that is not part of nchl"),
     ],
