@@ -1,8 +1,4 @@
-"""Milliseconds per individual and step of the plastic CarRacing network, beside two yardsticks of the same run.
-
-The yardsticks: a plain matrix product's multiply-adds (the machine's speed at this moment, which other programs change), and, on a
-network small enough for it, the same step on dense unrolled matrices.
-"""
+"""Milliseconds per individual and step of the plastic CarRacing network; see `nchl bench conv --help` for its two yardsticks."""
 
 from __future__ import annotations
 

@@ -1,10 +1,4 @@
-"""Steps per second of a population that acts and rewires, beside the bare simulator.
-
-The full run plays as `nchl evolve` does, in two lanes where the simulator can be divided. The bare run steps one simulator of
-all threads with the actions that were recorded in the full run just before, so both do the same physics: a simulator's speed
-depends on the actions. Full and bare runs alternate; medians are shown. The time to make the simulator (and to compile) is
-not included. Use an idle machine.
-"""
+"""Steps per second of a population that acts and rewires, beside the bare simulator in the same run; see `nchl bench rollout --help`."""
 
 from __future__ import annotations
 

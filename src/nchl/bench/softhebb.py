@@ -1,9 +1,4 @@
-"""Multiply-adds per second of the unsupervised epoch, beside the machine's own matrix products of the same sizes.
-
-An epoch's multiply-adds are those of the weighted sums and of the update, one each per connection and image; everything
-else that a step does (normalisation, softmax, pooling, norms) counts as time and not as work. `ratio` is therefore the speed of
-the whole step as a share of a bare matrix product's. The two are timed in turn, and the machine should be idle otherwise.
-"""
+"""Multiply-adds per second of the unsupervised epoch, beside matrix products of the same sizes; see `nchl bench softhebb --help`."""
 
 from __future__ import annotations
 

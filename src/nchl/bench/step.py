@@ -1,7 +1,4 @@
-"""Microseconds per individual and step of each rule, beside the naive code and a pass over the memory.
-
-The yardstick is one in-place pass over as many weights as the population has: no step that changes its weights can be faster.
-"""
+"""Microseconds per individual and step of each rule, beside the naive code and a pass over the memory."""
 
 from __future__ import annotations
 

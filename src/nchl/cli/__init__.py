@@ -1,8 +1,8 @@
 """The command line: one module per verb in `nchl.cli.verbs`. Only this package prints.
 
 A verb has three functions: `add_arguments(parser)`, `run(args) -> dict`, whose result `--json` prints, and `text(result) -> str`, the same
-for people. A verb with verbs of its own has `dispatch(words)` instead. A verb's module is imported when it is called, so that
-`nchl --help` needs neither torch nor numpy.
+for people. An `exit_code` in the result is that of the process (default 0). A verb with verbs of its own has `dispatch(words)` instead. A
+verb's module is imported when it is called, so that `nchl --help` needs neither torch nor numpy.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def run_verb(module: ModuleType, program: str, summary: str, words: list[str]) -
     args = parser.parse_words(words)
     result: dict[str, Any] = module.run(args)
     show(json.dumps(_plain(result), indent=2, allow_nan=False) if getattr(args, "json", False) else module.text(result))
-    return int(module.exit_code(result)) if hasattr(module, "exit_code") else 0
+    return int(result.get("exit_code", 0))
 
 
 # Control characters, which could change the terminal; names in files of other people may hold them.

@@ -146,13 +146,7 @@ _CONVERTERS: dict[str, Callable[[str], Any]] = {
 def add_result_options(parser: argparse.ArgumentParser) -> None:
     """Add --seed, --which, --simulator and --rule."""
     parser.add_argument("--seed", type=at_least(0), default=10000, metavar="SEED", help="seed of the starts (default: 10000)")
-    parser.add_argument(
-        "--which",
-        type=one_of("result of a run", ("best", "centre")),
-        default="best",
-        metavar="best|centre",
-        help="the best individual, or the centre of the search (default: best)",
-    )
+    add_which_option(parser)
     parser.add_argument(
         "--simulator",
         action=Once,
@@ -161,6 +155,17 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
         help="simulator (default: the run's own)",
     )
     add_rule_option(parser)
+
+
+def add_which_option(parser: argparse._ActionsContainer) -> None:
+    """Add --which."""
+    parser.add_argument(
+        "--which",
+        type=one_of("result of a run", ("best", "centre")),
+        default="best",
+        metavar="best|centre",
+        help="the best individual, or the centre of the search (default: best)",
+    )
 
 
 def add_perturb_option(parser: argparse.ArgumentParser) -> None:

@@ -20,11 +20,6 @@ def result(ended: RunResult) -> dict[str, Any]:
     return about | {"controls": RunFolder.open(ended.folder).read_record().has_controls}
 
 
-def exit_code(result: dict[str, Any]) -> int:
-    """0, or 128 plus the number of the signal that ended the session."""
-    return int(result["exit_code"])
-
-
 def text(result: dict[str, Any]) -> str:
     """The result in three short paragraphs."""
     plural = "" if result["generations"] == 1 else "s"

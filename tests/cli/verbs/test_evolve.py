@@ -87,8 +87,8 @@ def test_a_preset_gives_way_to_options(tmp_path: Path, capsys: pytest.CaptureFix
     [
         (["CartPoole-v1"], "did you mean 'CartPole-v1'"),
         ([], "no task given"),
-        (["CartPole-v1", "--hidden", "0"], "at least 1, got 0"),
-        (["CartPole-v1", "--hidden", "10", "-4"], "at least 1, got -4"),
+        (["CartPole-v1", "--hidden", "0"], "at least 1, got (0,)"),
+        (["CartPole-v1", "--hidden", "10", "-4"], "at least 1, got (10, -4)"),
         (["CartPole-v1", "--population", "1"], "at least 2, got 1"),
         (["CartPole-v1", "--population", "7"], "even"),
         (["CartPole-v1", "--strategy", "openes"], "did you mean 'openai-es'"),
@@ -150,7 +150,7 @@ def test_a_folder_that_exists(finished: Path, tmp_path: Path, capsys: pytest.Cap
 def test_a_folder_in_a_file(inside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "oja.py").write_text("")
     said = refused(capsys, "evolve", *SMALL, "--out", str(tmp_path / "oja.py" / inside))
-    assert f"{tmp_path / 'oja.py'} is a file and no folder" in said
+    assert f"{tmp_path / 'oja.py'} is a file and not a folder" in said
 
 
 @pytest.mark.parametrize("verb", ["resume", "evaluate", "describe"])

@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nchl.cli.parser import Once, Parser, at_least, one_of
+from nchl.cli.parser import Once, Parser, add_which_option, at_least
 from nchl.cli.progress import say
 from nchl.perturbations.language import EXAMPLES
 from nchl.perturbations.suites import SUITES
@@ -41,13 +41,7 @@ def add_arguments(parser: Parser) -> None:
     played.add_argument(
         "--seed", type=at_least(0), default=10000, metavar="SEED", help="seed of the starts and of the bootstrap (default: 10000)"
     )
-    played.add_argument(
-        "--which",
-        type=one_of("result of a run", ("best", "centre")),
-        default="best",
-        metavar="best|centre",
-        help="the best individual, or the centre of the search (default: best)",
-    )
+    add_which_option(played)
     played.add_argument(
         "--simulator", action=Once, metavar="NAME", help="simulator (default: the run's own, or the one that a perturbation needs)"
     )

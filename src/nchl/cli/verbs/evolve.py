@@ -12,7 +12,6 @@ from typing import Any
 
 from nchl.cli.parser import Parser, add_options, given
 from nchl.cli.progress.runs import progress
-from nchl.cli.summary import exit_code as exit_code
 from nchl.cli.summary import result
 from nchl.cli.summary import text as text
 from nchl.runs.settings.config import EvolveConfig, options

@@ -11,7 +11,6 @@ from typing import Any
 
 from nchl.cli.parser import Parser, number, whole_number
 from nchl.cli.progress.runs import progress
-from nchl.cli.summary import exit_code as exit_code
 from nchl.cli.summary import result
 from nchl.cli.summary import text as text
 from nchl.runs.settings import docs_budget

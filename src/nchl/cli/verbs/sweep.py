@@ -99,11 +99,6 @@ def run_cells_of(file: Path, cells: list[Cell], out: Path, *, jobs: int, dry_run
     }
 
 
-def exit_code(result: dict[str, Any]) -> int:
-    """0, 1 where runs have failed, or 128 plus the number of the signal that ended the sweep."""
-    return int(result["exit_code"])
-
-
 def text(result: dict[str, Any]) -> str:
     """The number of finished runs, the failed ones, and the next command; for a dry run, the list."""
     runs, again = result["runs"], result["again"]

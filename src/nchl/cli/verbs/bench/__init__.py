@@ -8,7 +8,7 @@ from nchl.errors import UnknownName
 
 BENCHES = {
     "search": "strategies at one budget of steps, on tasks and functions",
-    "step": "microseconds per agent and step of each rule, beside the naive code",
+    "step": "microseconds per individual and step of each rule, beside the naive code",
     "rollout": "steps per second of acting and rewiring networks, beside the bare simulator",
     "conv": "plastic convolutions, beside their dense unrolled form",
     "softhebb": "the unsupervised epoch, beside the machine's own matrix product",

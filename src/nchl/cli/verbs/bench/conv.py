@@ -40,10 +40,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def text(result: dict[str, Any]) -> str:
     """The result as a table."""
     lines = [
-        f"one step of {result['population']} agents, {result['connections']:,} connections, {result['nparams']:,} numbers each, float32,"
-        f" {result['threads']} threads, back end {result['backend']}",
-        f"milliseconds per agent and step; a matrix product of 100 multiply-adds per connection takes {result['anchor_ms']:.2f}",
-        f"{'sharing':<8} {'form':<15} {'step':>7} {'forward':>8} {'anchors':>8} {'MB/agent':>9}",
+        f"one step of {result['population']} individuals, {result['connections']:,} connections, {result['nparams']:,} parameters,"
+        f" float32, {result['threads']} threads, back end {result['backend']}",
+        f"milliseconds per individual and step; a matrix product of 100 multiply-adds per connection takes {result['anchor_ms']:.2f}",
+        f"{'sharing':<8} {'form':<15} {'step':>7} {'forward':>8} {'anchors':>8} {'MB each':>9}",
     ]
     for row in result["rows"]:
         form = "termwise" if row["termwise"] else "per connection"

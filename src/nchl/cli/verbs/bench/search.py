@@ -60,11 +60,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return found if args.json else {**found, "_tables": tables, "_warnings": warnings, "_budget": args.budget}
 
 
-def exit_code(result: dict[str, Any]) -> int:
-    """0, 1 where runs have failed, or 128 plus the number of the signal that ended it."""
-    return int(result["exit_code"])
-
-
 def text(result: dict[str, Any]) -> str:
     """The tables of all tasks."""
     lines = []

@@ -34,8 +34,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def text(result: dict[str, Any]) -> str:
     """The result as a table."""
     lines = [
-        f"one step of {result['population']} agents, {'-'.join(map(str, result['nodes']))}, float32, {result['threads']} threads",
-        f"microseconds per agent and step; one pass over the weights' memory takes {result['memory_pass_us']:.2f}",
+        f"one step of {result['population']} individuals, {'-'.join(map(str, result['nodes']))}, float32, {result['threads']} threads",
+        f"microseconds per individual and step; one pass over the weights' memory takes {result['memory_pass_us']:.2f}",
         f"{'rule':<24} {'step':>8} {'naive':>9} {'faster':>8} {'passes':>8}  back end",
     ]
     for name, row in result["rules"].items():
