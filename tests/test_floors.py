@@ -1,4 +1,4 @@
-"""The house rules that no other tool checks: who may import whom, who may print, what may never be read."""
+"""Rules of the source that no other tool checks: the order of imports, printing, forbidden calls, the length of files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import nchl
 SOURCE = Path(nchl.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
-# Each may import itself and those before it.
+# Each floor may import itself and those before it.
 FLOORS = (
     "errors",
     "wire",
@@ -44,7 +44,7 @@ FLOORS = (
     "bench",
     "cli",
 )
-# Strategies see vectors and scores; that they never see a network is what makes them usable for anything.
+# Strategies see vectors and scores, never a network, so that they can be used for any problem.
 NARROW = {"strategies": {"errors", "cores", "seeds", "strategies"}}
 # The same order inside a room; what is named here lies directly in it.
 INSIDE = {

@@ -1,4 +1,4 @@
-"""The filters of warnings belong to the process: whoever changes them puts them back, whatever other threads do."""
+"""The filters of warnings belong to the process, and are restored whatever other threads do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_silence_in_two_threads_ends_with_the_later_one() -> None:
     def second() -> None:
         entered.wait()
         with quiet_warnings():
-            warnings.warn("nobody hears this", stacklevel=1)
+            warnings.warn("ignored", stacklevel=1)
             time.sleep(0.1)
 
     threads = [threading.Thread(target=job) for job in (first, second)]

@@ -1,4 +1,4 @@
-"""Streams of random numbers: what keeps two purposes apart, and what does not."""
+"""Streams of random numbers: purposes have different streams, and the limits of this."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nchl bench conv` measures every sharing in both forms, and says beside what."""
+"""`nchl bench conv` measures every sharing in both forms, beside its yardsticks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from nchl.cli import main
 
 
-def test_it_measures_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_measures_every_sharing(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["bench", "conv", "--population", "2", "--image", "20", "--repeats", "1"]
     assert main([*words, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)

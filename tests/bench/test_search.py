@@ -1,4 +1,4 @@
-"""`nchl bench search`: functions and a task at one budget, what is done is not done again, and the statistics are those of `compare`."""
+"""`nchl bench search`: functions and a task at one budget; finished runs are not repeated, and the statistics are those of `compare`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_functions_equal_plain_ones_and_take_large_generations_in_parts() -> Non
 @pytest.mark.parametrize(
     ("tasks", "seeds_of_first"), [(["sphere:10"], 1), pytest.param(["sphere:10", "CartPole-v1"], 2, marks=pytest.mark.slow)]
 )
-def test_it_runs_compares_and_goes_on(tasks: list[str], seeds_of_first: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_runs_compares_and_continues(tasks: list[str], seeds_of_first: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
 
     def bench(budget: int, seeds: int = seeds_of_first) -> dict:

@@ -1,4 +1,4 @@
-"""How the benchmarks take the time of a call; the clock is the tests' own, so that no machine is too busy for them."""
+"""`median_seconds`, with a clock of the tests' own, so that results do not depend on the machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nchl.bench.timing import median_seconds
 
 
 class Clock:
-    """Stands still while nothing is called; each call takes the next of `durations`."""
+    """A clock that only calls advance: each by the next of `durations`."""
 
     def __init__(self, durations: Iterable[float], monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.calls, self._durations = 0.0, 0, iter(durations)
@@ -31,5 +31,5 @@ def test_calls_before_and_in_each_measurement(monkeypatch: pytest.MonkeyPatch) -
     assert clock.calls == 3 * 3
 
 
-def test_neither_the_first_calls_nor_one_slow_one_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warm_up_calls_and_a_single_slow_call_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     assert median_seconds(Clock((9.0, 9.0, 1.0, 2.0, 5.0, 3.0, 1.0), monkeypatch).call, 5, warm=2) == 2.0

@@ -1,4 +1,4 @@
-"""`nchl doctor` knows all that an extra brings; else it says ok where a verb cannot run."""
+"""`nchl doctor` knows all packages of an extra."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nchl` itself: what it says of itself, how fast, and what it makes of words that it does not know."""
+"""`nchl` itself: help, version, start-up time, and errors for unknown words."""
 
 from __future__ import annotations
 

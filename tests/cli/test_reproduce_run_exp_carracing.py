@@ -38,7 +38,7 @@ def test_the_line_as_written(
     said = capsys.readouterr().err
     assert "nchl evolve --preset thesis-carracing-min" in said
     assert "OMP_NUM_THREADS=4" in said
-    assert pinned == [(0, [2, 3, 5, 7])]  # what simulates is limited too
+    assert pinned == [(0, [2, 3, 5, 7])]  # the simulator is limited too
 
 
 def test_rates_and_the_mean(script: ModuleType, called: list[list[str]]) -> None:

@@ -1,4 +1,4 @@
-"""What the documentation says of its two rules: Oja's loses to its own control, and the one beside it does not."""
+"""The documentation's two rules: Oja's is worse than its own control, and the one beside it is better."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documentation says of columns, of the notebook and of GPUs is what the code and the package have."""
+"""The documentation agrees with the code on columns, the notebook and GPUs."""
 
 from __future__ import annotations
 

@@ -29,10 +29,10 @@ def write_run(
     columns: dict[str, Sequence[float]] | None = None,
     **options: Any,
 ) -> Path:
-    """A run whose generations had these mean fitnesses, and ten steps in each life."""
+    """A run whose generations have these mean fitnesses, and ten steps per episode."""
     options.setdefault("generations", len(means))
     config = EvolveConfig.create(task, **{"population": 10, "hidden": (4,), **options})
-    # Nobody will pull the plug: without waiting for the disk, hundreds of runs are written in a second.
+    # Without waiting for the disk, hundreds of runs are written in a second.
     with patch("os.fsync"):
         run = RunFolder.create(folder, Record(config, {"simulator": simulator}, {}, {}, [], ""))
     size = int(config.population or 0)
@@ -53,6 +53,6 @@ def write_run(
 
 
 def write_evaluation(folder: Path, mean: float, *, digest: str, episodes: int = 100, seed: int = 10000) -> None:
-    """What `compare --evaluate` keeps in a run's folder."""
+    """The evaluation that `compare --evaluate` stores in a run's folder."""
     about = {"best_sha256": digest, "mean": mean, "episodes": episodes, "seed": seed}
     (folder / "evaluation.json").write_text(json.dumps(about))

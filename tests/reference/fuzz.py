@@ -66,7 +66,7 @@ arrays = st.builds(
 
 
 class Workspace:
-    """What the targets need, made once: a small finished run and objects built from it.
+    """Fixtures of the targets, made once: a small finished run and objects built from it.
 
     Args:
         folder: an empty folder; everything stays below it.
@@ -98,7 +98,7 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Target:
-    """Cases, and what is done with each; what a check lets out other than `NchlError` is a defect."""
+    """Cases and their check; any exception of a check other than `NchlError` is a defect."""
 
     cases: st.SearchStrategy[Any]
     check: Callable[[Workspace, Any], None]
@@ -212,7 +212,7 @@ def _tables(workspace: Workspace, case: Any) -> None:
         events.close()
 
 
-# What the verbs would do is not what is tested here, and some of them would do it for minutes or ask the network.
+# The verbs' work is not tested here: some of it takes minutes or needs the network.
 _VERBS = [name for name in VERBS if name not in ("bench", "doctor")]
 _FLAGS = sorted(
     {option.flag for option in options()} | {"--json", "--out", "--help", "--which", "--controls", "--hiden", "--", "-x", "--run"}

@@ -1,9 +1,9 @@
 """The code blocks of a page of the documentation, read and run as its reader would: in order, in one folder.
 
-What a page may say to the runner, in comments that a reader does not see, each directly above a block:
+Instructions for the runner, in comments that are not rendered, each directly above a block:
 
 - `<!-- not run: REASON -->`: the block is not run (it needs a cluster, hours, ...).
-- `<!-- first: COMMAND -->`: what must have happened before, where the page does not show it. The command
+- `<!-- first: COMMAND -->`: a command that must have run before and is not shown on the page. The command
   `small-images FOLDER` makes pictures to learn from.
 
 A block whose first line is a comment with a file's name (`# mine.py`), or whose fence has a `title="mine.py"`, is that file; Python in it

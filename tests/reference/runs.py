@@ -67,7 +67,7 @@ def start(verb: str, folder: Path, options: str = "{}", before: str = "") -> sub
 
 
 def results(folder: Path) -> tuple[bytes, bytes, list[dict[str, str]]]:
-    """What must be equal in equal runs: centre, best, and the metrics without the machine's columns."""
+    """The results of a run that do not depend on the machine: centre, best, and the metrics without the machine's columns."""
     rows = read_metrics(folder / "metrics.csv")
     metrics = [{name: cell for name, cell in row.items() if not is_machine_column(name)} for row in rows]
     return (folder / "centre.safetensors").read_bytes(), (folder / "best.safetensors").read_bytes(), metrics

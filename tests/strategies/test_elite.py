@@ -1,4 +1,4 @@
-"""Elite: who stands in row 0, who the parents are."""
+"""Elite: the individual in row 0, and the parents."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def test_restored_in_the_middle_it_continues_bit_by_bit(variant, generations, as
     strategy = advance(build(variant), generations)
     if asked:
         strategy.ask()
-    # What a checkpoint can hold: arrays, as bytes with a shape and a type, and settings as JSON.
+    # A checkpoint holds arrays, as bytes with a shape and a type, and settings as JSON.
     saved = {key: (value.tobytes(), value.shape, value.dtype.str) for key, value in strategy.state().items()}
     settings = json.loads(json.dumps(strategy.settings))
     state = {key: np.frombuffer(data, dtype).reshape(shape) for key, (data, shape, dtype) in saved.items()}

@@ -24,7 +24,7 @@ FAST = [
     ("lm-ma-es", {}, "rosenbrock", 10, 10, 20_000, 1e-9),
     ("lm-ma-es", {}, "sphere", 100, 20, 16_000, 1e-9),
 ]
-# What takes minutes each (CMA-ES and LM-MA-ES on the 100-dimensional ellipsoid, ...) is in benchmarks/optima.py, its figures in the docs.
+# Searches of minutes (CMA-ES and LM-MA-ES on the 100-dimensional ellipsoid, ...) are in benchmarks/optima.py, their figures in the docs.
 SLOW = [
     ("lm-ma-es", {}, "rosenbrock", 5, 100, 80_000, 1e-9),
     ("cma-es", {}, "sphere", 100, 20, 16_000, 1e-8),

@@ -1,4 +1,4 @@
-"""The progress line: what it says, how often, and what of it depends on the clock."""
+"""The progress line: its content, its frequency, and the time left."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def record(generation: int, **more: object) -> Any:
     return SimpleNamespace(**{"generation": generation, "seconds": 60.0 * generation, "reason": None, **figures, **more})
 
 
-def test_a_line_says_how_far_how_good_how_fast_and_how_long() -> None:
+def test_a_line_has_progress_fitness_speed_and_time_left() -> None:
     pace = Pace(10, None, Clock())
     pace.tick(record(1))
     assert pace.line(record(1)) == "generation 1/10 · best 200.0 · mean 12.3 · 12,346 steps/s · 9 min left"
@@ -44,7 +44,7 @@ def test_time_left_follows_the_pace_and_ends_with_the_limit() -> None:
     assert Pace(None).left_s(record(1)) is None
 
 
-def test_plain_progress_says_the_first_some_and_the_last(capsys: pytest.CaptureFixture[str]) -> None:
+def test_plain_progress_prints_the_first_some_and_the_last(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     with RunLines(Pace(30, None, clock), clock) as shown:
         for generation in range(1, 31):

@@ -70,7 +70,7 @@ def test_a_film_marks_the_moment_and_freezes_at_it(folder: Path, tmp_path: Path,
     assert film.is_file()
     assert told["frozen"]["after_steps"] == [4]
     assert main(["evaluate", str(folder), "--episodes", "1", "--perturb", "lesion:weights=1@4", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["returns"] == told["returns"], "what is filmed is what is evaluated"
+    assert json.loads(capsys.readouterr().out)["returns"] == told["returns"], "the film shows the evaluated episode"
 
 
 def test_the_report_shows_the_study(folder: Path, tmp_path: Path) -> None:
