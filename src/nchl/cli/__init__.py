@@ -24,7 +24,7 @@ from nchl.runs.settings import docs_budget
 if TYPE_CHECKING:
     from types import ModuleType
 
-INTERRUPTED, TERMINATED, MISTAKE = 130, 143, 2
+INTERRUPTED, MISTAKE = 130, 2
 
 
 class Verb(NamedTuple):

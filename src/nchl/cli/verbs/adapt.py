@@ -100,8 +100,8 @@ def text(result: dict[str, Any]) -> str:
     if result["_form"] != "text":
         return str(result["_tables"])
     source = f" ({result['source']})" if result["source"] else ""
-    who = "best individual" if result["which"] == "best" else "centre of the search"
-    head = f"{result['task']}, {result['suite']}{source}: the {who} of each run, {result['episodes']} unseen episodes each"
+    subject = "best individual" if result["which"] == "best" else "centre of the search"
+    head = f"{result['task']}, {result['suite']}{source}: the {subject} of each run, {result['episodes']} unseen episodes each"
     lines = [head, "", result["_tables"], "", *EXPLAINED, *(f"note: {line}" for line in result["notes"])]
     written = [*result.get("files", []), *result.get("figures", [])]
     return "\n".join([*lines, *(f"written: {file}" for file in written)])

@@ -16,7 +16,6 @@ from nchl.cli.progress import say
 from nchl.errors import InvalidArgument
 from nchl.report.formatting import setting
 
-_FORMS = ("markdown", "latex", "csv")
 _TABLES = ("groups", "pairs", "runs")
 _SCORES = ("auto", "evaluation", "validation", "mean", "best")
 

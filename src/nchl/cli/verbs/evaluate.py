@@ -64,8 +64,8 @@ def text(result: dict[str, Any]) -> str:
         "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]).rstrip()
         for row in rows
     ]
-    who = "best individual" if result["which"] == "best" else "centre of the search"
-    title = f"{result['task']} on {result['simulator']}: the {who}, {result['episodes']} unseen episodes, seed {result['seed']}"
+    subject = "best individual" if result["which"] == "best" else "centre of the search"
+    title = f"{result['task']} on {result['simulator']}: the {subject}, {result['episodes']} unseen episodes, seed {result['seed']}"
     if result["perturbations"]:
         title += f", perturbed: {' | '.join(result['perturbations'])}"
     lines = [title, "", *table, *explained]
