@@ -11,12 +11,14 @@ import pytest
 from nchl import seeds, strategies
 from nchl.errors import InvalidArgument, NchlError, OrderError, ShapeError, UnknownName
 from nchl.strategies import Strategy
+from nchl.strategies.together import Together, step_length, together
 from reference.landscapes import rosenbrock, sphere
 
 VARIANTS = [
     *((name, {}) for name in strategies.STRATEGIES),
     ("openai-es", {"antithetic": False}),
     ("openai-es", {"optimizer": "adam", "lr_schedule": "cosine:9"}),
+    ("openai-es", {"optimizer": "sgd"}),
     ("openai-es", {"optimizer": "clipup", "weight_decay": 0.01, "sigma_schedule": "constant"}),
 ]
 SIZE, POPULATION = 6, 14
@@ -255,7 +257,11 @@ def test_settings_are_those_of_the_constructor_and_make_refuses_others(variant):
     name, given = variant
     known = strategies.settings(name)
     assert set(build(variant).settings) == set(known)
-    assert build(variant).settings == known | given | ({"mu": 10} if name == "elite" else {})
+    decided = {"mu": 10} if name == "elite" else {}
+    if "optimizer" in known:
+        decided = together(*(given.get(each, known[each]) for each in Together._fields))._asdict()
+        decided["lr"] = step_length(decided["sigma"], SIZE) if decided["lr"] is None else decided["lr"]
+    assert build(variant).settings == known | given | decided
     parameters = inspect.signature(strategies.STRATEGIES[name].load().__init__).parameters.values()
     keywords = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
     assert keywords == known | {"centre": "normal"}

@@ -51,12 +51,18 @@ def test_the_step_estimates_the_gradient_and_is_not_scaled_by_sigma():
 
 
 def test_all_tied_makes_no_step_and_still_decays():
-    strategy = OpenAIES(3, 6, 0)
-    before = strategy.centre
-    strategy.ask()
-    strategy.tell(np.full(6, 500.0))
-    np.testing.assert_array_equal(strategy.centre, before)
-    assert (strategy.sigma, strategy.lr) == (0.1 * 0.999, 0.2 * 0.995)
+    for optimizer, sigma, lr in (("sgd", 0.1, 0.2), ("adam", 0.1, 0.15), ("clipup", 0.3, 0.3 * np.sqrt(3) / 4)):
+        strategy = OpenAIES(3, 6, 0, optimizer=optimizer)
+        before = strategy.centre
+        strategy.ask()
+        strategy.tell(np.full(6, 500.0))
+        np.testing.assert_array_equal(strategy.centre, before)
+        assert (strategy.sigma, strategy.lr) == (sigma * 0.999, lr * 0.995)
+
+
+def test_the_length_of_clipups_steps_follows_from_sigma():
+    assert OpenAIES(16, 6, 0, optimizer="clipup", sigma=0.1).settings["lr"] == 0.1
+    assert OpenAIES(16, 6, 0, optimizer="clipup", sigma=0.1, lr=0.7).settings["lr"] == 0.7
 
 
 def test_antithetic_rows_mirror_each_other_and_single_rows_do_not():

@@ -74,7 +74,7 @@ def test_weight_decay_draws_to_zero():
 
 def test_pgpe_settles_in_an_optimum_by_default():
     strategy = strategies.make("pgpe", 10, 20, 1)
-    for _ in range(500):
+    for _ in range(800):
         strategy.tell(sphere(strategy.ask().rows()))
     assert -sphere(strategy.centre[None])[0] < 1e-3
 

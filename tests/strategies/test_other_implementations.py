@@ -17,7 +17,7 @@ DATA = Path(__file__).resolve().parents[1] / "data" / "evotorch"
     ("file", "name", "given"),
     [
         ("openai_es_adam", "openai-es", {"optimizer": "adam", "lr": 0.05, "lr_schedule": "constant", "sigma_schedule": "constant"}),
-        ("pgpe_clipup", "pgpe", {"lr_schedule": "constant"}),
+        ("pgpe_clipup", "pgpe", {"sigma": 0.1, "lr": 0.15, "lr_schedule": "constant"}),
         ("snes", "snes", {"sigma": 0.5}),
     ],
 )

@@ -22,6 +22,7 @@ from nchl.strategies.base import State, Strategy
 from nchl.strategies.decay import LR_FLOOR, SIGMA_FLOOR, schedule
 from nchl.strategies.optimizers import check_rate, check_weight_decay, make_optimizer
 from nchl.strategies.population import GaussianPopulation, Population, check_pairs, weighted_noise
+from nchl.strategies.together import step_length, together
 
 
 class OpenAIES(Strategy):
@@ -32,13 +33,13 @@ class OpenAIES(Strategy):
         population: individuals per generation; even where noise is antithetic.
         seed: seed of the run.
         centre: where to begin, see `initial_centre`.
-        sigma: standard deviation of the noise.
+        sigma: standard deviation of the noise; None: 0.3 for ClipUp, 0.1 for the others.
         sigma_decay: factor of sigma after each generation, where its schedule is exponential.
         sigma_schedule: `constant`, `exponential` or `cosine:N` (N generations).
-        lr: learning rate.
+        lr: learning rate, for ClipUp the length of a step; None: 0.2 for plain steps, 0.15 for Adam, sigma sqrt(size) / 4 for ClipUp.
         lr_decay: factor of lr after each generation, where its schedule is exponential.
         lr_schedule: as `sigma_schedule`.
-        optimizer: `sgd`, `adam` or `clipup`.
+        optimizer: `sgd` (plain steps), `adam` or `clipup`.
         weight_decay: how strongly the centre is drawn to 0.
         antithetic: rows 2k and 2k + 1 share their noise with opposite signs.
     """
@@ -52,21 +53,22 @@ class OpenAIES(Strategy):
         seed: int,
         *,
         centre: str | ArrayLike = "normal",
-        sigma: float = 0.1,
+        sigma: float | None = None,
         sigma_decay: float = 0.999,
         sigma_schedule: str = "exponential",
-        lr: float = 0.2,
+        lr: float | None = None,
         lr_decay: float = 0.995,
         lr_schedule: str = "exponential",
         optimizer: str = "sgd",
         weight_decay: float = 0.0,
         antithetic: bool = True,
     ) -> None:
+        optimizer, sigma, lr = together(optimizer, sigma, lr)
         super().__init__(size, population, seed, centre=centre, sigma=sigma)
         self.antithetic = bool(antithetic)
         if self.antithetic:
             check_pairs(population, "antithetic noise", ", or antithetic=False (--no-antithetic)")
-        self.lr = check_rate("lr", lr)
+        self.lr = check_rate("lr", step_length(self.sigma, size) if lr is None else lr)
         self.weight_decay = check_weight_decay(weight_decay)
         self._schedules = (
             schedule("sigma", sigma_schedule, self.sigma, sigma_decay, SIGMA_FLOOR),

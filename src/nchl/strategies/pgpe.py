@@ -22,6 +22,7 @@ from nchl.strategies.base import State, Strategy
 from nchl.strategies.decay import LR_FLOOR, schedule
 from nchl.strategies.optimizers import check_rate, check_weight_decay, make_optimizer
 from nchl.strategies.population import GaussianPopulation, Population, check_pairs, weighted_noise_and_squares
+from nchl.strategies.together import step_length, together
 
 MOST_CHANGE = 0.2
 
@@ -36,9 +37,10 @@ class PGPE(Strategy):
         population: individuals per generation, even.
         seed: seed of the run.
         centre: where to begin, see `initial_centre`.
-        sigma: initial standard deviation in every coordinate.
+        sigma: initial standard deviation in every coordinate; None: 0.3 for ClipUp, 0.1 for the others.
         sigma_lr: learning rate of the sigmas.
-        lr: learning rate of the centre.
+        lr: learning rate of the centre, for ClipUp the length of a step; None: sigma sqrt(size) / 4 for ClipUp, 0.15 for Adam, 0.2 for
+            plain steps.
         lr_decay: factor of lr after each generation, where its schedule is exponential.
         lr_schedule: `constant`, `exponential` or `cosine:N` (N generations).
         optimizer: `clipup`, `adam` or `sgd`.
@@ -54,17 +56,18 @@ class PGPE(Strategy):
         seed: int,
         *,
         centre: str | ArrayLike = "normal",
-        sigma: float = 0.1,
+        sigma: float | None = None,
         sigma_lr: float = 0.1,
-        lr: float = 0.15,
+        lr: float | None = None,
         lr_decay: float = 0.995,
         lr_schedule: str = "exponential",
         optimizer: str = "clipup",
         weight_decay: float = 0.0,
     ) -> None:
+        optimizer, sigma, lr = together(optimizer, sigma, lr)
         super().__init__(size, population, seed, centre=centre, sigma=sigma)
         check_pairs(population, "PGPE's noise", "")
-        self.lr = check_rate("lr", lr)
+        self.lr = check_rate("lr", step_length(self.sigma, size) if lr is None else lr)
         self.sigma_lr = check_rate("sigma_lr", sigma_lr)
         self.weight_decay = check_weight_decay(weight_decay)
         self.sigmas: Float[np.ndarray, " size"] = np.full(size, self.sigma)

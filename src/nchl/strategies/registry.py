@@ -28,7 +28,7 @@ class Setting:
     Attributes:
         name: of the keyword argument.
         kind: `int`, `float`, `bool` (a flag) or `str`.
-        default: as in the signature of the class; None: the class decides, as `help` says.
+        default: as in the signature of the class; None: the class decides, as `otherwise` says.
         help: one sentence.
         metavar: placeholder of the value in the help; None for a flag.
         above: exclusive lower bound.
@@ -37,6 +37,7 @@ class Setting:
         choices: the allowed texts; None: any.
         read: raises an `InvalidArgument` for an invalid text.
         when: another setting and the value of it that this one needs; None: it always applies.
+        otherwise: the default that the class decides on, in words.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Setting:
     choices: tuple[str, ...] | None = None
     read: Callable[[str], Any] | None = None
     when: tuple[str, str] | None = None
+    otherwise: str = ""
 
     def check(self, value: Any) -> None:
         """Check a value.
@@ -129,22 +131,24 @@ MU = Setting(
     "mu",
     "int",
     None,
-    "parents: the best individuals of a generation, whose mean is the next centre (default: 10, or the population where that is smaller)",
+    "parents: the best individuals of a generation, whose mean is the next centre",
     "N",
     least=1,
+    otherwise="10, or the population where that is smaller",
 )
+
+# Those of a strategy with an optimizer, from which they follow (`together`).
+_SIGMA = replace(SIGMA, default=None, otherwise="0.3 with clipup")
+_LR = replace(LR, default=None, otherwise="0.2 with sgd, 0.15 with adam, sigma times the root of the genome's length by 4 with clipup")
 
 STRATEGIES: dict[str, Entry] = {
     "openai-es": Entry(
         "nchl.strategies.openai_es:OpenAIES",
-        (SIGMA, SIGMA_DECAY, SIGMA_SCHEDULE, LR, LR_DECAY, LR_SCHEDULE, OPTIMIZER, WEIGHT_DECAY, ANTITHETIC),
+        (*(_SIGMA, SIGMA_DECAY, SIGMA_SCHEDULE, _LR, LR_DECAY, LR_SCHEDULE), OPTIMIZER, WEIGHT_DECAY, ANTITHETIC),
     ),
     "pgpe": Entry(
         "nchl.strategies.pgpe:PGPE",
-        (
-            *(SIGMA, SIGMA_LR, replace(LR, default=0.15), LR_DECAY, LR_SCHEDULE),
-            *(replace(OPTIMIZER, default="clipup"), WEIGHT_DECAY),
-        ),
+        (_SIGMA, SIGMA_LR, _LR, LR_DECAY, LR_SCHEDULE, replace(OPTIMIZER, default="clipup"), WEIGHT_DECAY),
     ),
     "snes": Entry("nchl.strategies.snes:SNES", (SIGMA,)),
     "cma-es": Entry("nchl.strategies.cma_es:CMAES", (SIGMA,), packages=("cma",)),

@@ -11,6 +11,7 @@ import pytest
 
 import nchl
 from nchl.cli import main
+from nchl.runs.settings.command_line import evolve_command
 from nchl.runs.settings.config import EvolveConfig
 from nchl.runs.store.checkpoints import read_newest, write_checkpoint
 from nchl.runs.store.metrics import read_metrics
@@ -56,7 +57,7 @@ def test_a_cosine_is_recorded_with_its_length_and_ends_at_the_floor() -> None:
     assert (config.lr_schedule, config.lr_decay, config.sigma_decay) == ("cosine:10", None, 0.999)
     assert config.replace(generations=20).lr_schedule == "cosine:10"
     assert EvolveConfig.from_json(config.to_json()).to_json() == config.to_json()
-    strategy = nchl.strategies.make("openai-es", 2, 2, 0, lr_schedule="cosine:10", sigma_schedule="constant")
+    strategy = nchl.strategies.make("openai-es", 2, 2, 0, lr=0.2, lr_schedule="cosine:10", sigma_schedule="constant")
     seen = []
     for _ in range(12):
         seen.append(strategy.lr)
@@ -98,3 +99,22 @@ def test_the_former_option_names_its_replacement(capsys: pytest.CaptureFixture[s
     assert "--strategy sep-cma-es" in capsys.readouterr().err
     with pytest.raises(nchl.errors.InvalidArgument, match="use sep-cma-es"):
         nchl.strategies.make("cma-es", 5, 8, 0, diagonal=True)
+
+
+def test_optimizer_sigma_and_learning_rate_follow_from_each_other() -> None:
+    for given, three, command in [
+        ({}, ("sgd", 0.1, 0.2), ""),
+        ({"sigma": 0.3, "lr": 0.05}, ("sgd", 0.3, 0.05), " --sigma 0.3 --lr 0.05"),
+        ({"optimizer": "adam"}, ("adam", 0.1, 0.15), " --optimizer adam"),
+        ({"optimizer": "clipup"}, ("clipup", 0.3, None), " --optimizer clipup"),
+        ({"optimizer": "clipup", "lr": 0.5}, ("clipup", 0.3, 0.5), " --lr 0.5 --optimizer clipup"),
+        ({"strategy": "pgpe", "sigma": 0.1}, ("clipup", 0.1, None), " --strategy pgpe --sigma 0.1"),
+        ({"strategy": "pgpe", "optimizer": "sgd"}, ("sgd", 0.1, 0.2), " --strategy pgpe --optimizer sgd"),
+        ({"strategy": "snes"}, (None, 0.1, None), " --strategy snes"),
+    ]:
+        config = EvolveConfig.create("CartPole-v1", **given)
+        assert (config.optimizer, config.sigma, config.lr) == three
+        assert evolve_command(config) == f"nchl evolve CartPole-v1{command}"
+        assert EvolveConfig.from_json(config.to_json()) == config
+        assert EvolveConfig.create("CartPole-v1", **given).replace(strategy="snes", lr=None, optimizer=None).lr is None
+    assert EvolveConfig.from_json(EvolveConfig.create("CartPole-v1").to_json()).given == {"task"}

@@ -7,6 +7,7 @@ import shlex
 from typing import Any
 
 from nchl.runs.settings.config import EvolveConfig, default_of, options
+from nchl.runs.settings.dependent_options import by_optimizer
 from nchl.runs.settings.options import Option
 
 
@@ -16,12 +17,13 @@ def evolve_command(config: EvolveConfig, *extra: str) -> str:
     The preset is written out, so that the line stays true when a preset changes.
     """
     words = ["nchl", "evolve", config.task]
+    network, strategy = str(config.network), str(config.strategy)
+    follow = {name: value for name, value in by_optimizer(strategy, vars(config)["optimizer"]).items() if name != "optimizer"}
     for option in options():
         value = getattr(config, option.name)
         if option.name in ("task", "preset") or value is None:
             continue
-        # A network or strategy may have another default than the option.
-        if value != option.default or value != default_of(option, str(config.network), str(config.strategy)):
+        if value != (follow[option.name] if option.name in follow else default_of(option, network, strategy)):
             words += option_words(option, value)
     return shlex.join([*words, *extra])
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nchl.errors import InvalidArgument, RunError, UnknownName
 from nchl.runs.settings import docs_budget, network_options
-from nchl.runs.settings.dependent_options import converted, inapplicable, schedules, still_applicable
+from nchl.runs.settings.dependent_options import by_optimizer, converted, inapplicable, schedules, still_applicable
 from nchl.runs.settings.network_options import NetworkOptions
 from nchl.runs.settings.options import FORMER, LISTS, Option, check_keys, is_file_network, option
 from nchl.runs.settings.perturbation_options import PERTURBED
@@ -24,6 +24,7 @@ from nchl.runs.settings.search_options import SearchOptions
 from nchl.runs.settings.task_options import TaskOptions, plain_settings
 from nchl.runs.settings.value_checks import check_names, check_values
 from nchl.strategies.registry import settings_of
+from nchl.strategies.together import Together
 
 _end, _parallelism, _record = (partial(option, group=group) for group in ("end of the run", "parallelism", "record"))
 
@@ -75,6 +76,7 @@ class EvolveConfig(SearchOptions, NetworkOptions, TaskOptions):
         network, strategy = str(self.network), str(self.strategy)
         check_names(network, strategy)
         defaults = {each.name: default_of(each, network, strategy) for each in options()}
+        defaults |= by_optimizer(strategy, *(vars(self)[name] for name in Together._fields))
         lost = inapplicable(strategy, {name: v for name in defaults if (v := getattr(self, name)) is not None}, defaults)
         for each in (each for each in options() if each.name not in lost):
             self._complete(each, defaults[each.name])
@@ -206,7 +208,7 @@ def default_of(about: Option, network: str, strategy: str) -> Any:
     if (special := network_options.default_of(about.name, network)) is not None:
         return special
     own = next((each for each in settings_of(strategy) if each.name == about.name), None)
-    return about.default if own is None else own.default
+    return by_optimizer(strategy).get(about.name, about.default if own is None else own.default)
 
 
 def options() -> tuple[Option, ...]:

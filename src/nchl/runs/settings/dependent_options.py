@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nchl.errors import InvalidArgument
-from nchl.strategies.registry import idle, no_meaning_for, settings_of
+from nchl.strategies.registry import STRATEGIES, idle, no_meaning_for, settings_of
+from nchl.strategies.together import together
 
 if TYPE_CHECKING:
     from nchl.runs.settings.config import EvolveConfig
@@ -42,6 +43,12 @@ def still_applicable(strategy: str, earlier: Mapping[str, Any], given: Mapping[s
     known = {each.name: each.default for each in settings_of(strategy)}
     lost = set(idle(strategy, {**known, **kept, **given})) | {other for name, other in _EITHER.items() if name in given}
     return {name: value for name, value in kept.items() if name not in lost}
+
+
+def by_optimizer(strategy: str, optimizer: str | None = None, sigma: float | None = None, lr: float | None = None) -> dict[str, Any]:
+    """Optimizer, sigma and learning rate of a strategy that has an optimizer, as far as the genome does not decide; of others nothing."""
+    own = {each.name: each.default for each in STRATEGIES[strategy].settings} if strategy in STRATEGIES else {}
+    return together(own["optimizer"] if optimizer is None else optimizer, sigma, lr)._asdict() if "optimizer" in own else {}
 
 
 def schedules(config: EvolveConfig) -> dict[str, str]:

@@ -181,17 +181,22 @@ def with_strategy_settings(group: str, *, behind: str) -> Callable[[type[_Config
 def _strategy_option(versions: Mapping[str, Setting], group: str) -> Any:
     """The field of a setting, given the strategies that have it and their versions of it, which may differ in the default."""
     first = next(iter(versions.values()))
-    defaults = list(dict.fromkeys(each.default for each in versions.values()))
-    by_strategy = "; ".join(f"{version.default} for {strategy}" for strategy, version in versions.items())
-    return option(
-        first.kind,
-        first.default,
-        first.help if len(defaults) == 1 else f"{first.help} (default: {by_strategy})",
-        group,
-        first.metavar,
-        choices=first.choices,
-        strategies=None if len(versions) == len(STRATEGIES) else tuple(versions),
-    )
+    told = {strategy: version.otherwise or str(version.default) for strategy, version in versions.items()}
+    usual, *others = sorted(dict.fromkeys(told.values()), key=lambda default: -list(told.values()).count(default))
+    if len(others) == 0:
+        shown = usual if first.otherwise else None
+    elif list(told.values()).count(usual) > 1:
+        shown = "; ".join([usual, *(f"for {_named(told, default)} {default}" for default in others)])
+    else:
+        shown = "; ".join(f"for {_named(told, default)} {default}" for default in (usual, *others))
+    more: dict[str, Any] = {"metavar": first.metavar, "choices": first.choices}
+    more["strategies"] = None if len(versions) == len(STRATEGIES) else tuple(versions)
+    help = first.help if shown is None else f"{first.help} (default: {shown})"
+    return option(first.kind, first.default, help, group, **more)
+
+
+def _named(told: Mapping[str, str], default: str) -> str:
+    return " and ".join(strategy for strategy, each in told.items() if each == default)
 
 
 def check_keys(data: Any, known: Iterable[Option], file: Path | str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from nchl.cli.parser import Parser, at_least, number
 
 TASKS = ("CartPole-v1", "sphere:100")
-STRATEGIES = ("openai-es", "openai-es,optimizer=adam,lr=0.05", "pgpe", "snes", "sep-cma-es")
+STRATEGIES = ("openai-es", "openai-es,optimizer=adam", "openai-es,optimizer=clipup", "pgpe", "snes", "sep-cma-es")
 EPILOG = """example:
 
     nchl bench search --tasks CartPole-v1 rosenbrock:10 --strategies pgpe,lr=0.3 snes --budget 200000 --seeds 5 --set hidden=10
