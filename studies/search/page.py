@@ -14,7 +14,6 @@ from nchl.report.compare.groups import Group, group_runs
 from nchl.report.compare.runs import Run, read_run
 from nchl.report.compare.statistics import estimate, holm, mann_whitney
 from nchl.report.compare.tables import Table, markdown
-from nchl.strategies.registry import settings as defaults_of
 
 LAST = 5  # generations over which the tuning looks at the centre
 BUDGET, LONG = 4_000_000, 10_000_000  # steps of a run
@@ -97,9 +96,9 @@ def cartpole(runs: Sequence[Run]) -> str:
 
 
 def is_default(group: Group) -> bool:
-    """Whether it is OpenAI-ES as `nchl evolve` has it."""
-    defaults = defaults_of("openai-es")
-    return group.settings["strategy"] == "openai-es" and all(group.settings[name] == value for name, value in defaults.items())
+    """Whether it is OpenAI-ES with plain steps, as `nchl evolve` had it at the study's commit."""
+    settings = group.settings
+    return (settings["strategy"], settings["optimizer"], settings["lr"], settings["sigma"]) == ("openai-es", "sgd", 0.2, 0.1)
 
 
 def at_budget(runs: Sequence[Run], budget: int = BUDGET, targets: Sequence[float] = ()) -> str:
