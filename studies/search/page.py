@@ -92,7 +92,7 @@ def cartpole(runs: Sequence[Run]) -> str:
         between = "-" if interval is None else f"[{interval.low:,.0f}, {interval.high:,.0f}]"
         median = f"{np.median(each):,.0f}" if np.isfinite(np.median(each)) else "not solved"
         rows.append((name, str(len(each)), f"{np.isfinite(each).sum()}/{len(each)}", median, between, *p.get(name, ("-", "-"))))
-    return markdown(Table(("strategy", "runs", "solved", "evaluations, median", "95 %", "p, against the default", "p (Holm)"), rows, 1))
+    return markdown(Table(("strategy", "runs", "solved", "evaluations, median", "95 %", "p, against plain steps", "p (Holm)"), rows, 1))
 
 
 def is_default(group: Group) -> bool:
@@ -113,6 +113,6 @@ def at_budget(runs: Sequence[Run], budget: int = BUDGET, targets: Sequence[float
 
 
 def long(runs: Sequence[Run]) -> str:
-    """At 10 million steps, with the steps to the median return that the default ends with."""
+    """At 10 million steps, with the steps to the median return that plain steps end with."""
     ends_of_default = [settled(run) for group in group_runs(runs)[0] if is_default(group) for run in group.runs] if runs else []
     return at_budget(runs, LONG, [float(np.median(ends_of_default))]) if ends_of_default else NOTHING
