@@ -57,7 +57,7 @@ def command(words: list[str]) -> list[str]:
         hebbian = ("aggregation_function", "softhebb_lr", "unsupervised_epochs")
         given = [f"--{name}" for name in hebbian if getattr(args, name) is not None] + ["--bp_last_layer"] * args.bp_last_layer
         if given:
-            raise InvalidArgument(f"{', '.join(given)} has no meaning with --bp; leave it out")
+            raise InvalidArgument(f"{', '.join(given)} does not apply with --bp; leave it out")
         line += ["--backprop", "--epochs-head", str(args.epochs)]
     else:
         unsupervised = 1 if args.unsupervised_epochs is None else args.unsupervised_epochs
@@ -66,7 +66,7 @@ def command(words: list[str]) -> list[str]:
         hebbian = ("aggregation_function", "softhebb_lr")
         given = [f"--{name}" for name in hebbian if getattr(args, name) is not None]
         if not unsupervised and given:
-            raise InvalidArgument(f"{', '.join(given)} has no meaning with --unsupervised_epochs 0; leave it out")
+            raise InvalidArgument(f"{', '.join(given)} does not apply with --unsupervised_epochs 0; leave it out")
         line += ["--sharing", args.aggregation_function or "max", "--batch-size", batch] if unsupervised else []
         line += ["--epochs-unsupervised", str(unsupervised), "--epochs-head", str(args.epochs - unsupervised)]
         line += [] if args.softhebb_lr is None else ["--lr", str(args.softhebb_lr)]

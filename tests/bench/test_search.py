@@ -82,7 +82,7 @@ def test_text_and_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "rosenbrock:10, 200 steps a run" in shown
     assert "elite,mu=2" in shown
     for more, message in [
-        (["--strategies", "snes,lr=0.1"], "--lr has no meaning for the strategy snes"),
+        (["--strategies", "snes,lr=0.1"], "--lr does not apply to the strategy snes"),
         (["--strategies", "snes,sigma"], "expected NAME=VALUE, as in lr=0.05, got 'sigma'"),
         (["--strategies", "snes,sigma=x"], "sigma: expected a number, got 'x'"),
         (["--strategies", "snes,sgma=1"], "did you mean 'sigma'"),

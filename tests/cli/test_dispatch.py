@@ -68,7 +68,7 @@ def test_an_option_is_not_answered_with_an_unrelated_one(capsys: pytest.CaptureF
         (["describe", "ncl", "4", "2"], "did you mean 'nchl'"),
         (["describe", "nchl", "4", "0", "2"], "got 4 0 2"),
         (["describe", "nchl", "4"], "expected two layers or more"),
-        (["describe", "nchl", "4", "2", "--window", "3"], "window has no meaning"),
+        (["describe", "nchl", "4", "2", "--window", "3"], "window does not apply"),
         (["describe", "mine.py:network"], "--input-shape CHANNELS HEIGHT WIDTH --outputs N"),
         (["describe", "mine.py:network", "3", "64", "64"], "got 3 64 64"),
         (["describe", "mine.py:network", "--outputs", "3"], "belong together"),

@@ -44,16 +44,16 @@ def test_a_users_network_that_fails_is_named(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("spec", "message"), [
-    (NetworkSpec("wnchl", initial_weights="zeros"), "initial_weights has no meaning"),
-    (NetworkSpec("wnchl", normalise="none"), "normalise has no meaning"),
-    (NetworkSpec("wnchl", rule="nchl"), "rule has no meaning"),
-    (NetworkSpec("static", rule="nchl"), "rule has no meaning"),
-    (NetworkSpec("nchl", window=3), "window has no meaning"),
-    (NetworkSpec("nchl", sharing="max"), r"sharing has no meaning .*\(it has for: FILE\.py:NAME, conv-thesis\)"),
-    (NetworkSpec("nchl", termwise=False), "termwise has no meaning"),
-    (NetworkSpec("conv-thesis", hidden=(3,)), "hidden has no meaning"),
-    (NetworkSpec("conv-hml", sharing="max"), "sharing has no meaning"),
-    (NetworkSpec("conv-hml", termwise=True), "termwise has no meaning"),
+    (NetworkSpec("wnchl", initial_weights="zeros"), "initial_weights does not apply"),
+    (NetworkSpec("wnchl", normalise="none"), "normalise does not apply"),
+    (NetworkSpec("wnchl", rule="nchl"), "rule does not apply"),
+    (NetworkSpec("static", rule="nchl"), "rule does not apply"),
+    (NetworkSpec("nchl", window=3), "window does not apply"),
+    (NetworkSpec("nchl", sharing="max"), r"sharing does not apply .*\(it applies to: FILE\.py:NAME, conv-thesis\)"),
+    (NetworkSpec("nchl", termwise=False), "termwise does not apply"),
+    (NetworkSpec("conv-thesis", hidden=(3,)), "hidden does not apply"),
+    (NetworkSpec("conv-hml", sharing="max"), "sharing does not apply"),
+    (NetworkSpec("conv-hml", termwise=True), "termwise does not apply"),
     (NetworkSpec("nchl", hidden=(3, 0)), "at least 1"),
     (NetworkSpec("wnchl", window=0), "at least 1"),
 ])  # fmt: skip

@@ -117,7 +117,7 @@ def test_nothing_is_plastic_and_all_weights_are_the_genomes() -> None:
     with pytest.raises(InvalidArgument, match="three sizes"):
         nchl.StaticGRU([3, 4, 4, 2])
     for keywords in ({"trace": 0.0}, {"modulate": "reward"}, {"initial_weights": "zeros"}):
-        with pytest.raises(InvalidArgument, match=f"{next(iter(keywords))} has no meaning"):
+        with pytest.raises(InvalidArgument, match=f"{next(iter(keywords))} does not apply"):
             nchl.StaticGRU([3, 4, 2], **keywords)
 
 

@@ -25,7 +25,7 @@ def test_the_genome_is_the_weights_row_major(population):
 
 @pytest.mark.parametrize("keywords", [{"initial_weights": "zeros"}, {"normalise": "max"}, {"rule": "nchl"}])
 def test_what_has_no_meaning_is_refused(keywords):
-    with pytest.raises(InvalidArgument, match=f"{next(iter(keywords))} has no meaning"):
+    with pytest.raises(InvalidArgument, match=f"{next(iter(keywords))} does not apply"):
         nchl.StaticMLP([3, 2], **keywords)
     nchl.StaticMLP([3, 2], **dict.fromkeys(keywords))
 

@@ -25,7 +25,7 @@ def test_the_configuration_takes_it_without_evosax() -> None:
     assert (config.sigma, config.lr, config.optimizer, config.lr_decay) == (None, 0.1, None, None)
     assert config.strategy_settings() == {"lr": 0.1}
     assert EvolveConfig.from_json(config.to_json()).to_json() == config.to_json()
-    with pytest.raises(InvalidArgument, match="--mu has no meaning for the strategy evosax:PGPE"):
+    with pytest.raises(InvalidArgument, match="--mu does not apply to the strategy evosax:PGPE"):
         config.replace(mu=3)
 
 
@@ -65,11 +65,11 @@ def test_what_cannot_be_made_is_refused() -> None:
         strategies.make("evosax:SV_CMA_ES", 4, 8, 0)
     with pytest.raises(InvalidArgument, match=r"cannot be made for 7 individuals of 4 numbers: .*even"):
         strategies.make("evosax:Open_ES", 4, 7, 0)
-    with pytest.raises(InvalidArgument, match="lr has no meaning for evosax:CMA_ES, which takes no optimiser"):
+    with pytest.raises(InvalidArgument, match="lr does not apply to evosax:CMA_ES, which takes no optimiser"):
         strategies.make("evosax:CMA_ES", 4, 8, 0, lr=0.1)
     with pytest.raises(InvalidArgument, match="needs a learning rate too"):
         strategies.make("evosax:PGPE", 4, 8, 0, optimizer="adam")
-    with pytest.raises(InvalidArgument, match="sigma has no meaning for evosax:GradientlessDescent"):
+    with pytest.raises(InvalidArgument, match="sigma does not apply to evosax:GradientlessDescent"):
         strategies.make("evosax:GradientlessDescent", 4, 8, 0, sigma=0.1)
     with pytest.raises(InvalidArgument, match="has no setting 'mu'"):
         strategies.make("evosax:PGPE", 4, 8, 0, mu=0.1)

@@ -111,7 +111,7 @@ def test_refusals_that_teach():
         strategies.make("openai-es", 3, 4, 0, lr_schedule="cosine")
     with pytest.raises(UnknownName, match="unknown schedule 'exponentiall': did you mean 'exponential'"):
         strategies.make("elite", 3, 4, 0, sigma_schedule="exponentiall")
-    with pytest.raises(InvalidArgument, match="--lr-decay has no meaning for --lr-schedule constant, only for exponential"):
+    with pytest.raises(InvalidArgument, match="--lr-decay does not apply to --lr-schedule constant, only to exponential"):
         strategies.make("openai-es", 3, 4, 0, lr_schedule="constant", lr_decay=0.9)
     with pytest.raises(InvalidArgument, match="takes no number"):
         decay.read_schedule("constant:3")

@@ -284,7 +284,7 @@ def test_what_is_wrong_at_once_is_said_before_any_image_is_decoded(
     ],
 )
 def test_without_unsupervised_epochs_nothing_is_said_of_them(name: str, value: object, said: str) -> None:
-    with pytest.raises(InvalidArgument, match=f"^{said} has no meaning with --epochs-unsupervised 0; leave it out"):
+    with pytest.raises(InvalidArgument, match=f"^{said} does not apply with --epochs-unsupervised 0; leave it out"):
         SoftHebbSettings(data="images", epochs_unsupervised=0, **{name: value})
     alone = SoftHebbSettings(data="images", epochs_unsupervised=0)
     assert getattr(alone, name) is None
@@ -309,7 +309,7 @@ def test_the_steps_of_an_epoch_take_every_image_once() -> None:
 
 
 def test_what_a_user_can_get_wrong(images: str, network: str, tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgument, match="--sharing has no meaning with the method random"):
+    with pytest.raises(InvalidArgument, match="--sharing does not apply with the method random"):
         settings(images, network, method="random", sharing="max")
     with pytest.raises(UnknownName, match="did you mean 'softhebb-small'"):
         settings(images, "softheb-small")

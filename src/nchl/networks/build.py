@@ -102,7 +102,7 @@ class NetworkSpec:
             if name not in allowed:
                 others = sorted("FILE.py:NAME" if n == "file" else n for n, has in _MEANING.items() if name in has and n != "object")
                 raise InvalidArgument(
-                    f"{name} has no meaning for the network {self.network!r} (it has for: {', '.join(others)}); leave it out"
+                    f"{name} does not apply to the network {self.network!r} (it applies to: {', '.join(others)}); leave it out"
                 )
         for size in self.hidden or ():
             if size < 1:

@@ -216,5 +216,5 @@ def refuse_settings(kind: str, keywords: dict[str, Any], names: Collection[str] 
     for name in names:
         value = keywords.get(name)
         if value is not None and value is not False and not (name == "every" and value == 1):
-            raise InvalidArgument(f"{name} has no meaning for {kind}, got {value!r}; leave it out")
+            raise InvalidArgument(f"{name} does not apply to {kind}, got {value!r}; leave it out")
     return {name: value for name, value in keywords.items() if name not in names}

@@ -51,7 +51,7 @@ def refuse_settings(wanted: Wanted) -> None:
     said = {"--observe": wanted.observe, "--env": wanted.env, "--wrap": wanted.wrap}
     for option, value in said.items():
         if value:
-            raise TaskError(f"{option} has no meaning for {ID}, which is played as it was published; leave it out")
+            raise TaskError(f"{option} does not apply to {ID}, which is played as it was published; leave it out")
     for module in ("pybullet", MODULE):
         if importlib.util.find_spec(module) is None:
             raise MissingExtra(f"{ID} needs {module!r}, which is not installed; install it with: pip install 'nchl[bullet]'")

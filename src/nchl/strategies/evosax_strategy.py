@@ -99,7 +99,7 @@ class EvosaxStrategy(Strategy):
         if "std_init" in {each.name for each in dataclasses.fields(params)}:
             params = params.replace(std_init=self.sigma)
         elif sigma is not None and "std_schedule" not in taken and not begins_with_noise:
-            raise InvalidArgument(f"sigma has no meaning for {self.name}, which takes no initial standard deviation; leave it out")
+            raise InvalidArgument(f"sigma does not apply to {self.name}, which takes no initial standard deviation; leave it out")
         return search, params
 
     def _optimizer(self, taken: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class EvosaxStrategy(Strategy):
             return {}
         if "optimizer" not in taken:
             given = " and ".join(setting for setting in ("lr", "optimizer") if self._settings[setting] is not None)
-            raise InvalidArgument(f"{given} has no meaning for {self.name}, which takes no optimiser; leave it out")
+            raise InvalidArgument(f"{given} does not apply to {self.name}, which takes no optimiser; leave it out")
         if lr is None:
             raise InvalidArgument(f"{self.name} with an optimizer of your choice needs a learning rate too: give lr (--lr)")
         lr, optax = check_rate("lr", lr), require("optax", "evosax")

@@ -238,7 +238,7 @@ def make(name: str, size: int, population: int, seed: int, *, centre: Any = "nor
         return found
     for setting in idle(name, known | given):
         if setting in given and given[setting] != known[setting]:
-            raise InvalidArgument(no_meaning_for(name, setting, known | given))
+            raise InvalidArgument(refusal_of(name, setting, known | given))
     return _find(name).load()(size, population, seed, centre=centre, **given)
 
 
@@ -248,13 +248,13 @@ def idle(name: str, values: Mapping[str, Any]) -> list[str]:
     return [each.name for each in known if each.when is not None and values.get(each.when[0]) != each.when[1]]
 
 
-def no_meaning_for(name: str, setting: str, values: Mapping[str, Any]) -> str:
+def refusal_of(name: str, setting: str, values: Mapping[str, Any]) -> str:
     """The message for a setting that does not apply because of another one."""
     about = next(each for each in _find(name).settings if each.name == setting)
     assert about.when is not None
     other, wanted = about.when
     flag, other_flag = (f"--{each.replace('_', '-')}" for each in (setting, other))
-    return f"{flag} has no meaning for {other_flag} {values.get(other)}, only for {wanted}; leave one of the two out"
+    return f"{flag} does not apply to {other_flag} {values.get(other)}, only to {wanted}; leave one of the two out"
 
 
 def population_from(description: Mapping[str, Any]) -> Population:

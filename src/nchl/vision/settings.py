@@ -73,24 +73,22 @@ class SoftHebbSettings:
             value = getattr(self, described.name)
             if value is not None:
                 described.check(value)
-        without_meaning = self._without_meaning()
+        inapplicable = self._inapplicable()
         for described in options():
             value = getattr(self, described.name)
-            if described.name in without_meaning:
+            if described.name in inapplicable:
                 if value is not None:
-                    raise InvalidArgument(
-                        f"{said(described.name, value)} has no meaning with {without_meaning[described.name]}; leave it out"
-                    )
+                    raise InvalidArgument(f"{said(described.name, value)} does not apply with {inapplicable[described.name]}; leave it out")
             elif value is None and described.default is not None and not (described.name == "network" and self.layers is not None):
                 object.__setattr__(self, described.name, described.default)
         self._check_ranges()
 
-    def _without_meaning(self) -> dict[str, str]:
+    def _inapplicable(self) -> dict[str, str]:
         """Settings without an effect, and the option that makes them so."""
         method = self.method or "softhebb"
         if self.layers is not None:
             if method != "softhebb":
-                raise InvalidArgument(f"{said('method', method)} has no meaning with --layers, whose layers stay as they are; leave it out")
+                raise InvalidArgument(f"{said('method', method)} does not apply with --layers, whose layers stay as they are; leave it out")
             return dict.fromkeys(("epochs_unsupervised", *_WHILE_LEARNING), "--layers")
         if method == "softhebb":
             return dict.fromkeys(_WHILE_LEARNING, "--epochs-unsupervised 0") if self.epochs_unsupervised == 0 else {}

@@ -48,10 +48,10 @@ def test_one_object_on_stdout_and_the_rest_on_stderr(words: list[str], capsys: p
 
 def test_mistakes_end_with_a_line_and_code_two(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     for more, message in (
-        (["--random", "--sharing", "max"], "--sharing has no meaning with the method random"),
+        (["--random", "--sharing", "max"], "--sharing does not apply with the method random"),
         (["--sharing", "maximum"], "unknown sharing 'maximum'"),
         (["--epoch-head", "3"], "did you mean '--epochs-head'"),
-        (["--backprop", "--layerwise"], "--layerwise has no meaning with the method backprop"),
+        (["--backprop", "--layerwise"], "--layerwise does not apply with the method backprop"),
         (["--resume", "somewhere", "--random", "--no-convert"], "leave DATA, --random, --network, --epochs-head, --no-convert, --out out"),
         (["--allow-other-machine"], "only applies to --resume"),
     ):

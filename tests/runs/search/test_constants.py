@@ -140,7 +140,7 @@ def test_evolved_biases_stand_at_the_end_of_the_genome(mine: Path, tmp_path: Pat
     assert evolved.constants() == {}
     run = nchl.run("CartPole-v1", out=tmp_path / "run", network=f"{mine}:biased", evolve_biases=True, **SETTINGS).folder
     assert not any(name.startswith("constant.") for name in read_tensors(run / "best.safetensors")[0])
-    with pytest.raises(InvalidArgument, match="evolve-biases has no meaning for the network nchl"):
+    with pytest.raises(InvalidArgument, match="evolve-biases does not apply to the network nchl"):
         nchl.run("CartPole-v1", out=tmp_path / "other", evolve_biases=True, **SETTINGS)
 
 

@@ -195,8 +195,8 @@ def test_a_sequential_with_a_rule_of_the_users_is_given_again(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("network", "options", "message"), [
-    (lambda: nchl.NcHL([4, 2]), {"rule": "hl"}, r"rule has no meaning for a network given as an object: .* is made, NcHL\(...\)"),
-    (lambda: nchl.NcHL([4, 2]), {"hidden": [3]}, "hidden has no meaning for a network given as an object"),
+    (lambda: nchl.NcHL([4, 2]), {"rule": "hl"}, r"rule does not apply to a network given as an object: .* is made, NcHL\(...\)"),
+    (lambda: nchl.NcHL([4, 2]), {"hidden": [3]}, "hidden does not apply to a network given as an object"),
     (lambda: nchl.NcHL([4, 2], population=8), {}, r"expected a network of one individual.*population=8"),
     (lambda: nchl.NcHL([3, 2]), {}, r"observations of shape \(4,\), the network takes \(3,\)"),
     (lambda: nchl.NcHL([4, 3]), {}, "the task wants 2 outputs, the network gives 3"),
@@ -333,7 +333,7 @@ def test_strategies_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     used.tell(np.arange(8.0))
     with pytest.raises(InvalidArgument, match="before its first generation, got one after 1"):
         nchl.run("CartPole-v1", strategy=used, hidden=[10], out=out, **REST)
-    with pytest.raises(InvalidArgument, match="sigma has no meaning for a strategy given as an object"):
+    with pytest.raises(InvalidArgument, match="sigma does not apply to a strategy given as an object"):
         nchl.run("CartPole-v1", strategy=Climb(74, 8, 5, centre="normal", sigma=0.2), sigma=0.3, hidden=[10], out=out, **REST)
     assert not out.exists()
 

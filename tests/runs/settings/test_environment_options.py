@@ -19,7 +19,7 @@ from nchl.runs.results.evaluate import evaluate
 from nchl.runs.settings.config import EvolveConfig
 from nchl.runs.store import trust
 from nchl.runs.store.metrics import read_metrics
-from nchl.runs.sweep.cell_states import look
+from nchl.runs.sweep.cell_states import states_of
 from nchl.runs.sweep.grid import read_sweep
 
 pytest.importorskip("gymnasium")
@@ -150,7 +150,7 @@ def test_a_file_that_names_a_wrapper_runs_only_where_it_was_chosen(reach: Path, 
         (["CartPole-v1", "--simulator", "envpool", "--wrap", "gymnasium.wrappers:OrderEnforcing"], "leave one out"),
         (["CartPole-v1", "--wrap", "OrderEnforcing"], "expected MODULE:NAME or FILE.py:NAME"),
         (["CartPole-v1", "--action-repeat", "0"], "action_repeat must be at least 1"),
-        (["AntBulletEnv-v0", "--env", "x=1"], "--env has no meaning for AntBulletEnv-v0"),
+        (["AntBulletEnv-v0", "--env", "x=1"], "--env does not apply to AntBulletEnv-v0"),
     ],
 )
 def test_a_mistake_ends_with_a_line_and_exit_code_2(
@@ -184,5 +184,5 @@ def test_a_sweep_compares_settings_and_goes_on_with_its_runs(reach: Path) -> Non
     cells = read_sweep(reach / "sweep.yaml")
     assert [cell.name for cell in cells] == [f"env-g-{g}_action-repeat-{k}_seed-0" for g in ("9.81", "2") for k in (1, 2)]
     assert main(["sweep", "sweep.yaml", "--out", "runs"]) == 0
-    assert {state.state for state in look(cells, reach / "runs")[0]} == {"done"}
+    assert {state.state for state in states_of(cells, reach / "runs")[0]} == {"done"}
     assert main(["compare", *(f"runs/{cell.name}" for cell in cells)]) == 0

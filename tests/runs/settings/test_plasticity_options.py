@@ -202,9 +202,9 @@ def test_static_recurrent_baselines_evolve_and_have_no_controls(options: dict[st
     run(TASK, folder, **SMALL, **options)
     assert len(evaluate(folder, episodes=4)["returns"]) == 4
     assert "plasticity_off" not in evaluate(folder, episodes=4, controls=None)
-    with pytest.raises(InvalidArgument, match=f"controls have no meaning for the network {options['network']}"):
+    with pytest.raises(InvalidArgument, match=f"controls do not apply to the network {options['network']}"):
         evaluate(folder, episodes=4, controls=True)
-    with pytest.raises(NchlError, match="controls have no meaning"):
+    with pytest.raises(NchlError, match="controls do not apply"):
         film(folder, tmp_path / "film.mp4", controls=True)
     agent, _ = nchl.load(folder)
     first = agent.act(np.zeros(4, np.float32))

@@ -79,7 +79,7 @@ def test_a_row_is_enough_to_add_a_strategy(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     refused = nchl("evolve", *words, "--patience", "5")
     assert refused.returncode == 2
-    assert "--patience has no meaning for the strategy openai-es; it applies to random-search" in refused.stderr
+    assert "--patience does not apply to the strategy openai-es; it only applies to random-search" in refused.stderr
 
 
 def test_every_setting_of_every_strategy_is_an_option() -> None:
@@ -106,7 +106,7 @@ def test_the_parents_of_elite_are_set_on_the_command_line(tmp_path: Path, capsys
 
 def test_parents_without_a_meaning_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     for words, message in [
-        (["--mu", "3"], "--mu has no meaning for the strategy openai-es; it applies to elite"),
+        (["--mu", "3"], "--mu does not apply to the strategy openai-es; it only applies to elite"),
         (["--strategy", "elite", "--mu", "0"], "mu must be at least 1, got 0"),
         (["--strategy", "elite", "--mu", "9", "--population", "8"], "mu must be at most the population of 8, got 9"),
     ]:

@@ -24,7 +24,7 @@ from nchl.runs.search.evolution import build
 from nchl.runs.settings.config import EvolveConfig
 from nchl.runs.store.code_copy import collect
 from nchl.runs.store.folder import RunFolder
-from nchl.runs.sweep.cell_states import look
+from nchl.runs.sweep.cell_states import states_of
 from nchl.runs.sweep.grid import read_sweep
 
 pytest.importorskip("gymnasium")
@@ -174,7 +174,7 @@ def test_another_rule_on_purpose_is_stored_nowhere(files: Path, tmp_path: Path, 
     for verb in ("film", "report"):
         assert main([verb, str(run), "--rule", f"{other}:oja"]) == 2
         assert "with --out" in capsys.readouterr().err
-    with pytest.raises(InvalidArgument, match="has no meaning for the network hl"):
+    with pytest.raises(InvalidArgument, match="does not apply to the network hl"):
         nchl.evaluate(
             nchl.run("CartPole-v1", out=tmp_path / "hl", network="hl", hidden=[2], population=4, generations=1).folder, rule=f"{other}:oja"
         )
@@ -206,10 +206,10 @@ def test_a_sweep_goes_on_with_its_copy_wherever_the_files_lie(files: Path, tmp_p
     (cell,) = read_sweep(sweep(files))
     nchl.run(cell.config, out=tmp_path / "out" / cell.name)
     moved = files.rename(tmp_path / "moved")
-    states, _ = look(read_sweep(sweep(moved)), tmp_path / "out")
+    states, _ = states_of(read_sweep(sweep(moved)), tmp_path / "out")
     assert [state.state for state in states] == ["done"]
     (moved / "rates.py").write_text("RATE = 3.0\n")
-    states, _ = look(read_sweep(sweep(moved)), tmp_path / "out")
+    states, _ = states_of(read_sweep(sweep(moved)), tmp_path / "out")
     assert [state.state for state in states] == ["new"]
     assert "rates.py changed since" in states[0].note
 

@@ -24,7 +24,7 @@ from nchl.runs.files.tensors import read_tensors
 from nchl.runs.settings.places import own_files
 from nchl.runs.store.checkpoints import read_newest
 from nchl.runs.store.folder import RunFolder
-from nchl.runs.sweep.cell_states import CellState, keep_totals, look
+from nchl.runs.sweep.cell_states import CellState, keep_totals, states_of
 from nchl.runs.sweep.grid import read_sweep
 from nchl.runs.sweep.processes import generations_done, only_sweep, run_cells, share_of_cores
 from reference.comparison import write_run
@@ -139,11 +139,11 @@ def finish(folder: Path, **options: Any) -> None:
 
 def test_how_far_a_folder_is(tmp_path: Path) -> None:
     cells, out = read_sweep(written(tmp_path)), tmp_path / "out"
-    assert [state.state for state in look(cells, out)[0]] == ["new"] * 4
+    assert [state.state for state in states_of(cells, out)[0]] == ["new"] * 4
     finish(out / NAMES[0], network="nchl", seed=0)
     finish(out / NAMES[2], network="hl", seed=0, reason=None)
     finish(out / "another", network="hl", seed=9)
-    states, others = look(cells, out)
+    states, others = states_of(cells, out)
     assert [state.state for state in states] == ["done", "new", "interrupted", "new"]
     assert others == ["another"]
     assert generations_done(out / NAMES[0]) == 3
@@ -156,11 +156,11 @@ def test_a_changed_file_is_refused_with_the_runs_that_disagree(tmp_path: Path) -
     finish(out / NAMES[3], network="hl", seed=1)
     changed = read_sweep(written(tmp_path, SWEEP.replace("hidden: [4]", "hidden: [5]\nsigma: 0.3")))
     with pytest.raises(RunError, match=r"nchl_seed-0: hidden is \[4\] there and \[5\] in the file, sigma is 0.1.*hl_seed-1: hidden"):
-        look(changed, out)
+        states_of(changed, out)
     (out / NAMES[1]).mkdir()
     (out / NAMES[1] / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match="nchl_seed-1 is not a run folder"):
-        look(read_sweep(written(tmp_path)), out)
+        states_of(read_sweep(written(tmp_path)), out)
 
 
 def test_a_value_that_equals_a_default_names_the_same_run(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_value_that_equals_a_default_names_the_same_run(tmp_path: Path) -> Non
 def extended(folder: Path, **totals: Any) -> list[CellState]:
     """The states of a sweep of one setting and two seeds, with more totals in its file."""
     text = "task: CartPole-v1\nhidden: [4]\npopulation: 8\nseeds: 2\n" + "".join(f"{name}: {value}\n" for name, value in totals.items())
-    return look(read_sweep(written(folder, text)), folder / "out")[0]
+    return states_of(read_sweep(written(folder, text)), folder / "out")[0]
 
 
 def test_larger_totals_continue_finished_runs(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_changed_rule_makes_runs_of_its_own(tmp_path: Path) -> None:
     text = "task: CartPole-v1\nhidden: [4]\npopulation: 8\ngenerations: 3\nrule: own.py:mine\nseeds: 2\n"
 
     def states() -> list[CellState]:
-        return look(read_sweep(written(tmp_path, text)), out)[0]
+        return states_of(read_sweep(written(tmp_path, text)), out)[0]
 
     def made(folder: Path) -> None:
         finish(folder, seed=0, hidden=(4,), rule=f"{rule}:mine")
@@ -294,7 +294,7 @@ def run_small(tmp_path: Path, how: dict[str, str], jobs: int, heard: Heard) -> t
         return [sys.executable, "-S", "-c", CELL, str(state.folder), how.get(state.cell.name, "end")]
 
     with only_sweep(out, heard.say) as lock:
-        return run_cells(look(cells, out)[0], out, jobs=jobs, lock=lock, command=command, watcher=heard)
+        return run_cells(states_of(cells, out)[0], out, jobs=jobs, lock=lock, command=command, watcher=heard)
 
 
 @pytest.mark.parametrize("jobs", [1, 3])

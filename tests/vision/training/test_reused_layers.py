@@ -101,9 +101,9 @@ def test_what_cannot_be_borrowed(lender: Path, images: str, code: Path, tmp_path
         assert not (tmp_path / "none").exists()
 
     refused(InvalidArgument, "leave --network out", network=f"{code}:wider")
-    refused(InvalidArgument, "--random has no meaning with --layers", method="random")
-    refused(InvalidArgument, "--sharing has no meaning with --layers", sharing="max")
-    refused(InvalidArgument, "--epochs-unsupervised has no meaning with --layers", epochs_unsupervised=2)
+    refused(InvalidArgument, "--random does not apply with --layers", method="random")
+    refused(InvalidArgument, "--sharing does not apply with --layers", sharing="max")
+    refused(InvalidArgument, "--epochs-unsupervised does not apply with --layers", epochs_unsupervised=2)
     record = json.loads((lender / "config.json").read_text())  # as an earlier version wrote it, without a copy of the file
     (lender / "config.json").write_text(json.dumps(record | {"code": None}))
     code.write_text(NETWORK.replace("def tiny", "def was_tiny").replace("def wider", "def tiny"))

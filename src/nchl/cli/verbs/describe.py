@@ -119,9 +119,9 @@ def _subject(what: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple
     from nchl.runs.store.folder import RunFolder
 
     record, code = RunFolder.open(folder).read_trusted()
-    from nchl.runs.search.objects import Objects, of_record
+    from nchl.runs.search.objects import Objects, objects_of_record
 
-    return _of_config(record.settings, code, of_record(record, code, Objects(), folder, "nchl.load"))
+    return _of_config(record.settings, code, objects_of_record(record, code, Objects(), folder, "nchl.load"))
 
 
 def _network(name: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple[NetworkSpec, tuple[int, ...], int]:

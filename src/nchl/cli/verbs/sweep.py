@@ -60,10 +60,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def run_cells_of(file: Path, cells: list[Cell], out: Path, *, jobs: int, dry_run: bool = False) -> dict[str, Any]:
     """Run the unfinished cells of a file; returns the verb's result without `again`."""
     from nchl.cli.progress.sweeps import progress
-    from nchl.runs.sweep.cell_states import keep_totals, look
+    from nchl.runs.sweep.cell_states import keep_totals, states_of
     from nchl.runs.sweep.processes import generations_done, only_sweep, run_cells
 
-    states, others = look(cells, out)
+    states, others = states_of(cells, out)
     new = [state.cell for state in states if state.state != "done"]
     if new:
         from nchl.runs.sweep.check import check_cells  # imports torch, which a finished sweep does not need
@@ -74,7 +74,7 @@ def run_cells_of(file: Path, cells: list[Cell], out: Path, *, jobs: int, dry_run
     code = 0
     if new and not dry_run:
         with progress(states) as shown, only_sweep(out, shown.say) as lock:
-            states, others = look(cells, out)  # another sweep may have finished some while this one waited
+            states, others = states_of(cells, out)  # another sweep may have finished some while this one waited
             watcher = _MessageLog(shown, messages)
             ended, code = run_cells(states, out, jobs=jobs, lock=lock, command=_command, watcher=watcher)
             outcomes = {**{state.cell.name: state.state for state in states}, **ended}

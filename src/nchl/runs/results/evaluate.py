@@ -124,7 +124,7 @@ def evaluate(
 
 def never_changes(config: EvolveConfig) -> InvalidArgument:
     """The error for controls of a network that is not plastic."""
-    return InvalidArgument(f"controls have no meaning for the network {config.network}: its weights never change; leave --controls out")
+    return InvalidArgument(f"controls do not apply to the network {config.network}: its weights never change; leave --controls out")
 
 
 def figures(played: Rollout) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from nchl.errors import InvalidArgument, RunError, UnknownName
 from nchl.networks.base import PlasticNetwork
 from nchl.rollout import ObservationStatistics
 from nchl.runs.files.tensors import read_tensors
-from nchl.runs.search.objects import Objects, of_record
+from nchl.runs.search.objects import Objects, objects_of_record
 from nchl.runs.search.recipe import recipe
 from nchl.runs.settings.perturbation_options import always
 from nchl.runs.store import trust
@@ -139,7 +139,7 @@ def read_result(
     tensors, _ = read_tensors(path)
     if "genome" not in tensors:
         raise RunError(f"{path} holds no genome, only {sorted(tensors)}; it was not written by a run")
-    objects = of_record(record, code, Objects() if given is None else given, folder.path, call)
+    objects = objects_of_record(record, code, Objects() if given is None else given, folder.path, call)
     notes = [*folder.notes_on_code(record, code), *objects.notes]
     if rule is not None:
         record = replace(record, settings=record.settings.replace(rule=rule))

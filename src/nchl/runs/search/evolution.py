@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from nchl.evolve import Evolution, Limits
-from nchl.runs.search.objects import Objects, check_size, from_module_options, resolved, taken
+from nchl.runs.search.objects import Objects, check_size, from_module_options, resolve_objects, separate_objects
 from nchl.runs.search.recipe import network_spec, recipe
 from nchl.runs.search.start import first_centre, first_constants, first_statistics
 from nchl.runs.search.strategy import make_strategy
@@ -38,9 +38,9 @@ def evolution(task: str | Task | None = None, **options: Any) -> Evolution:
     Raises:
         NchlError: an option that cannot be used, a task or network that cannot be made.
     """
-    name, options, objects = taken(task, options)
+    name, options, objects = separate_objects(task, options)
     config = EvolveConfig.create(name, **options)
-    return build(config, objects=prepared(config, objects, collect(config)))
+    return build(config, objects=prepare_objects(config, objects, collect(config)))
 
 
 def build(
@@ -55,7 +55,7 @@ def build(
         config: of the run.
         constants: of the network, as a run has saved them; None: those of the run that this one begins with, or new ones.
         code: the user's code that the configuration names; None: as it is on the disk now.
-        objects: that replace names, see `prepared`.
+        objects: that replace names, see `prepare_objects`.
 
     Raises:
         NchlError: the task, the network, the strategy or the first centre cannot be made.
@@ -90,7 +90,7 @@ def limits(config: EvolveConfig) -> Limits:
     return Limits(config.generations, config.target, config.max_steps, config.max_minutes, config.validation_episodes or 0)
 
 
-def prepared(config: EvolveConfig, objects: Objects, code: Code) -> Objects:
+def prepare_objects(config: EvolveConfig, objects: Objects, code: Code) -> Objects:
     """The objects of a new run in the form in which it uses them, with their entry for its record.
 
     Raises:
@@ -99,11 +99,11 @@ def prepared(config: EvolveConfig, objects: Objects, code: Code) -> Objects:
     network = objects.network
     if not isinstance(network, nn.Sequential):
         shapes = ((), 0) if network is None else (tuple(network.input_shape), int(network.output_size))
-        return resolved(objects, config, shapes, {})
+        return resolve_objects(objects, config, shapes, {})
     task = task_of(recipe(config, None, code, objects))
     try:
         options = from_module_options(vars(network_spec(config, code)))
-        return resolved(objects, config, (task.observation_shape, task.action_size), options)
+        return resolve_objects(objects, config, (task.observation_shape, task.action_size), options)
     finally:
         if task is not objects.task:
             task.close()

@@ -63,7 +63,7 @@ class Objects:
         return "network" if self.network is not None else "task" if self.task is not None else None
 
 
-def taken(task: Any, options: Mapping[str, Any]) -> tuple[str | None, dict[str, Any], Objects]:
+def separate_objects(task: Any, options: Mapping[str, Any]) -> tuple[str | None, dict[str, Any], Objects]:
     """A task and options with names in place of objects, and the objects.
 
     Args:
@@ -126,11 +126,11 @@ def _settings_of(strategy: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     return settled
 
 
-def resolved(objects: Objects, config: EvolveConfig, shapes: tuple[tuple[int, ...], int], options: Mapping[str, Any]) -> Objects:
+def resolve_objects(objects: Objects, config: EvolveConfig, shapes: tuple[tuple[int, ...], int], options: Mapping[str, Any]) -> Objects:
     """The objects with the network as it will be evolved, and their entry for the record.
 
     Args:
-        objects: from `taken`.
+        objects: from `separate_objects`.
         config: of the run.
         shapes: shape of the task's observations, and number of its outputs.
         options: of `from_module`, for an `nn.Sequential`.
@@ -176,7 +176,7 @@ def refuse_to_travel(objects: Objects, config: EvolveConfig) -> None:
         )
 
 
-def of_record(record: Record, code: Code, given: Objects, folder: Path, call: str) -> Objects:
+def objects_of_record(record: Record, code: Code, given: Objects, folder: Path, call: str) -> Objects:
     """The objects of an existing run, from its record and those that are given again.
 
     Args:

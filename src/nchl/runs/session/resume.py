@@ -14,7 +14,7 @@ from nchl.runs.provenance import machine
 from nchl.runs.provenance.environment import check_environment
 from nchl.runs.provenance.sessions import with_this_one
 from nchl.runs.search.evolution import build
-from nchl.runs.search.objects import Objects, of_record
+from nchl.runs.search.objects import Objects, objects_of_record
 from nchl.runs.session.loop import OnGeneration, OnNote, RunResult, play, same_bits, tell
 from nchl.runs.session.rescore import rescore
 from nchl.runs.session.run import outside_files
@@ -80,7 +80,7 @@ def resume(
         if workers is not None or cluster is not None:
             config = config.replace(workers=workers, cluster=cluster)
             trust.remember((config.cluster,))
-        objects = of_record(record, code, Objects(network=network, task=task, strategy=strategy), folder.path, "nchl.resume")
+        objects = objects_of_record(record, code, Objects(network=network, task=task, strategy=strategy), folder.path, "nchl.resume")
         tell(on_note, objects.notes)
         if record.code is None:
             _check_files(folder, record, own_files(config))

@@ -8,8 +8,8 @@ from typing import Any
 
 from nchl.runs.files.lock import locked
 from nchl.runs.provenance.sessions import new_record
-from nchl.runs.search.evolution import build, prepared
-from nchl.runs.search.objects import taken
+from nchl.runs.search.evolution import build, prepare_objects
+from nchl.runs.search.objects import separate_objects
 from nchl.runs.search.start import initial_run
 from nchl.runs.session.loop import OnGeneration, OnNote, RunResult, play, same_bits, tell
 from nchl.runs.settings.config import EvolveConfig
@@ -52,15 +52,15 @@ def run(
             last good checkpoint remains.
     """
     if isinstance(task, EvolveConfig):
-        _, options, objects = taken(None, options)
+        _, options, objects = separate_objects(None, options)
         config = task.replace(**options) if options else task
     else:
-        name, options, objects = taken(task, options)
+        name, options, objects = separate_objects(task, options)
         config = EvolveConfig.create(name, **options)
     config = with_absolute_paths(config)
     trackers.check(config)
     code = collect(config)
-    objects = prepared(config, objects, code)
+    objects = prepare_objects(config, objects, code)
     evolution = build(config, code=code, objects=objects)
     with contextlib.closing(evolution.workers):
         trust.remember(trust.chosen(config), code.texts)

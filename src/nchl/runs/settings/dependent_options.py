@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nchl.errors import InvalidArgument
-from nchl.strategies.registry import STRATEGIES, idle, no_meaning_for, settings_of
+from nchl.strategies.registry import STRATEGIES, idle, refusal_of, settings_of
 from nchl.strategies.together import together
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ def inapplicable(strategy: str, given: Mapping[str, Any], defaults: Mapping[str,
     values = {**defaults, **given}
     lost = set(idle(strategy, values))
     for name in lost & set(given):
-        raise InvalidArgument(no_meaning_for(strategy, name, values))
+        raise InvalidArgument(refusal_of(strategy, name, values))
     if "episodes_schedule" in given:
         if "episodes" in given:
-            raise InvalidArgument("--episodes has no meaning beside --episodes-schedule, which replaces it; leave one of the two out")
+            raise InvalidArgument("--episodes does not apply beside --episodes-schedule, which replaces it; leave one of the two out")
         lost.add("episodes")
     return frozenset(lost)
 

@@ -113,9 +113,10 @@ class Option:
         if self.choices is not None and value not in self.choices:
             raise UnknownName(self.name.replace("_", " "), str(value), self.choices)
         if self.least is not None:
-            hold = "hold numbers of" if isinstance(value, tuple) else "be"
-            if any(number < self.least for number in (value if isinstance(value, tuple) else (value,))):
-                raise InvalidArgument(f"{self.name} must {hold} at least {self.least}, got {value}")
+            hold, inside = ("hold numbers of", f" in {list(value)}") if isinstance(value, tuple) else ("be", "")
+            for number in value if isinstance(value, tuple) else (value,):
+                if number < self.least:
+                    raise InvalidArgument(f"{self.name} must {hold} at least {self.least}, got {number}{inside}")
 
     def refusal(self, network: str, strategy: str) -> str:
         """The error message if the option is given although it does not apply."""
@@ -123,9 +124,9 @@ class Option:
         kind, chosen, allowed = ("strategy", strategy, self.strategies) if of_strategy else ("network", network, self.networks)
         if is_object(chosen):
             name = chosen.removeprefix(OBJECT)
-            return f"{self.name} has no meaning for a {kind} given as an object: set it where that is made, {name}(...), and leave it out"
+            return f"{self.name} does not apply to a {kind} given as an object: set it where that is made, {name}(...), and leave it out"
         names = ", ".join(name for name in allowed or () if name != OBJECT)
-        return f"{self.flag} has no meaning for the {kind} {chosen}; it applies to {names}. Leave it out, or choose another {kind}"
+        return f"{self.flag} does not apply to the {kind} {chosen}; it only applies to {names}. Leave it out, or choose another {kind}"
 
     def _is_of_another_strategy(self, strategy: str) -> bool:
         """Whether it is a setting of other strategies. All settings of a strategy given as an object are in the object."""

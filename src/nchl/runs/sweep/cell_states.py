@@ -47,7 +47,7 @@ class CellState:
     note: str = ""
 
 
-def look(cells: list[Cell], out: Path) -> tuple[list[CellState], list[str]]:
+def states_of(cells: list[Cell], out: Path) -> tuple[list[CellState], list[str]]:
     """The state of each cell, and the names of other runs in the folder.
 
     Raises:
@@ -57,7 +57,7 @@ def look(cells: list[Cell], out: Path) -> tuple[list[CellState], list[str]]:
     states, wrong, environments = [], [], _Environments()
     for cell in cells:
         try:
-            state, differing = _look(cell, out, environments)
+            state, differing = _state_of(cell, out, environments)
             states.append(state)
             wrong += [f"{state.folder}: {', '.join(differing)}"] if differing else []
         except RunError as error:
@@ -73,7 +73,7 @@ def look(cells: list[Cell], out: Path) -> tuple[list[CellState], list[str]]:
     return states, others
 
 
-def _look(cell: Cell, out: Path, environments: _Environments) -> tuple[CellState, list[str]]:
+def _state_of(cell: Cell, out: Path, environments: _Environments) -> tuple[CellState, list[str]]:
     """The state of a cell, and the differences between the settings of its run and its own."""
     notes = []
     for change in (_changed_code, environments.changed):
@@ -87,7 +87,7 @@ def _look(cell: Cell, out: Path, environments: _Environments) -> tuple[CellState
         return CellState(cell, folder.path, "new", note=note), []
     totals = {name: getattr(cell.config, name) for name in TOTALS if _is_larger(name, record.settings, cell.config)}
     differing = [text for name, text in _differences(record, cell.config).items() if name not in totals]
-    return CellState(cell, folder.path, _state(folder, cell.config), totals, note), differing
+    return CellState(cell, folder.path, _progress(folder, cell.config), totals, note), differing
 
 
 def keep_totals(states: list[CellState]) -> None:
@@ -178,7 +178,7 @@ def _changed_files(record: Record, config: EvolveConfig) -> dict[str, str]:
     return changed or {path: digest(text) for path, text in code.texts.items() if now["sha256"] != before}
 
 
-def _state(folder: RunFolder, config: EvolveConfig) -> str:
+def _progress(folder: RunFolder, config: EvolveConfig) -> str:
     """`interrupted`, `done` or `extended`: whether a run with the cell's totals would have ended where this one has."""
     if not folder.summary.exists():
         return "interrupted"

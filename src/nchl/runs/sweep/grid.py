@@ -172,7 +172,7 @@ def _cell(name: str, given: dict[str, Any], path: Path) -> Cell:
         config = EvolveConfig.create(settings.pop("task", None), preset=settings.pop("preset", None), **settings)
     except NchlError as error:
         hint = ". Options that only some networks or strategies have go into a grid of their own: `grid` may be a list of grids"
-        raise InvalidArgument(f"{path}, run {name}: {error}{hint if 'has no meaning' in str(error) else ''}") from error
+        raise InvalidArgument(f"{path}, run {name}: {error}{hint if 'does not apply' in str(error) else ''}") from error
     return Cell(name, {option: value for option, value in given.items() if value is not None}, with_absolute_paths(config))
 
 

@@ -204,7 +204,7 @@ def make(wanted: Wanted) -> Warp:
     Raises:
         UnknownName: a task or a setting that there is not.
         MissingExtra: MuJoCo Warp or Gymnasium is not installed.
-        InvalidArgument: a device that is not there, or a setting that has no meaning here.
+        InvalidArgument: a device that is not there, or a setting that does not apply here.
         TaskError: wrappers, or parts of observations that have none; a model that MuJoCo Warp cannot simulate.
     """
     if wanted.id not in TASKS:
