@@ -152,6 +152,7 @@ def trials(
                 freeze = {CONTROLS[0]: None, CONTROLS[1]: np.zeros_like(moments), CONTROLS[2]: moments}[control]
                 intact, perturbed = stage.intact(task, freeze), stage.play(task, freeze)
                 made.append(Trial(label, text, control, moments, intact, perturbed, task.action_repeat))
+            task.close()  # the simulators of many perturbations take much memory
     finally:
         stage.close()
     return made
