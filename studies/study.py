@@ -251,7 +251,9 @@ def keep_finished(study: Study, sweep: str, work: Path, programs: Path | None = 
     kept = []
     for summary in sorted((work / sweep).glob("*/summary.json")):
         run, place = summary.parent, study.folder / "cells" / sweep / summary.parent.name
-        if (place / "summary.json").exists() and (place / "summary.json").read_bytes() == summary.read_bytes():
+        # What was brought of a shorter run ends as that one did, until it goes on.
+        shorter = study.folder / "cells" / study.continues.get(sweep, sweep) / run.name
+        if any(same_end(each / "summary.json", summary) for each in (place, shorter)):
             continue
         if wrong := foreign(run, study.commit):
             raise StudyError(f"{run} was made with {', '.join(sorted(wrong))}, not with the study's commit {study.commit}")
@@ -263,6 +265,11 @@ def keep_finished(study: Study, sweep: str, work: Path, programs: Path | None = 
         kept.append(run.name)
         print(f"kept {sweep}/{run.name}", flush=True)
     return kept
+
+
+def same_end(kept: Path, summary: Path) -> bool:
+    """Whether a kept summary is that of a run."""
+    return kept.exists() and kept.read_bytes() == summary.read_bytes()
 
 
 def foreign(run: Path, commit: str) -> set[str]:

@@ -207,6 +207,18 @@ def test_a_page_has_a_place_for_each_table_and_says_that_it_is_partial(tmp_path:
         study.written(about, text.replace("table count", "table cuont"))
 
 
+def test_a_shorter_run_that_was_brought_is_kept_once_it_has_gone_on(tmp_path: Path) -> None:
+    about = small(tmp_path, steps="[main, long]", continues="{long: main}")
+    name = about.cell_names("main")[0]
+    for sweep in ("main", "long"):
+        cell(tmp_path / "work" / sweep / name)
+    assert study.keep_finished(about, "main", tmp_path / "work") == [name]
+    assert study.keep_finished(about, "long", tmp_path / "work") == []
+    (tmp_path / "work" / "long" / name / "summary.json").write_text('{"generations": 4}')
+    assert study.keep_finished(about, "long", tmp_path / "work") == [name]
+    assert study.keep_finished(about, "long", tmp_path / "work") == []
+
+
 @pytest.mark.slow
 def test_a_study_that_is_stopped_goes_on_elsewhere_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study, "LOOK_SECONDS", 0.2)
