@@ -45,5 +45,6 @@ def test_sizes_settings_and_reasons() -> None:
     assert [size(mebibytes) for mebibytes in (0.0005, 0.03, 12.0)] == ["524 B", "31 kB", "12.6 MB"]
     assert [setting(value) for value in (True, False, (10, 4), (), 0.5)] == ["on", "off", "10 4", "none", "0.5"]
     assert setting((10, 4), "x") == "10x4"
+    assert setting(("none", "lesion:weights=0.5"), "x") == "none | lesion:weights=0.5"
     assert reason("generations") == "all generations are done"
     assert reason("something else") == "see summary.json"

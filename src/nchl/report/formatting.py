@@ -21,12 +21,14 @@ def reason(name: object) -> str:
 
 
 def setting(value: Any, between: str = " ") -> str:
-    """The value of an option; `between` separates the numbers of a list."""
+    """The value of an option; `between` separates the numbers of a list, ` | ` its texts."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, Mapping):
         value = hashable(value)
-    return (between.join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
+    if not isinstance(value, tuple):
+        return str(value)
+    return (" | " if any(isinstance(each, str) for each in value) else between).join(map(str, value)) or "none"
 
 
 def hashable(value: Any) -> Any:
