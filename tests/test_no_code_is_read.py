@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(path for folder in ("src", "reproduce", "benchmarks", "examples") for path in (ROOT / folder).rglob("*.py"))
 
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "commands", "xmlrpc"}

@@ -1,4 +1,4 @@
-"""Images and tables of images that somebody malicious has made."""
+"""Images and tables of images made by an attacker."""
 
 from __future__ import annotations
 

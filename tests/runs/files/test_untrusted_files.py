@@ -1,4 +1,4 @@
-"""Every reader is handed what somebody malicious might put in its place. Nothing runs, nothing grows, and a line says why.
+"""Every reader is handed what an attacker might put in its place. Nothing runs, nothing grows, and a line says why.
 
 A witness file tells whether anything was executed.
 """
