@@ -87,8 +87,8 @@ def test_a_preset_gives_way_to_options(tmp_path: Path, capsys: pytest.CaptureFix
     [
         (["CartPoole-v1"], "did you mean 'CartPole-v1'"),
         ([], "no task given"),
-        (["CartPole-v1", "--hidden", "0"], "at least 1, got (0,)"),
-        (["CartPole-v1", "--hidden", "10", "-4"], "at least 1, got (10, -4)"),
+        (["CartPole-v1", "--hidden", "0"], "at least 1, got 0"),
+        (["CartPole-v1", "--hidden", "10", "-4"], "at least 1, got -4"),
         (["CartPole-v1", "--population", "1"], "at least 2, got 1"),
         (["CartPole-v1", "--population", "7"], "even"),
         (["CartPole-v1", "--strategy", "openes"], "did you mean 'openai-es'"),
