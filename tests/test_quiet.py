@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import threading
-import time
 import warnings
 
 from nchl.quiet import quiet_warnings
 
 
 def test_silence_in_two_threads_ends_with_the_later_one() -> None:
-    before, entered = list(warnings.filters), threading.Event()
+    before = list(warnings.filters)
+    entered, both, left = threading.Event(), threading.Event(), threading.Event()
 
     def first() -> None:
         with quiet_warnings():
             entered.set()
-            time.sleep(0.05)
+            assert both.wait(30)
+        left.set()
 
     def second() -> None:
-        entered.wait()
+        assert entered.wait(30)
         with quiet_warnings():
+            both.set()
+            assert left.wait(30)
             warnings.warn("ignored", stacklevel=1)
-            time.sleep(0.1)
 
     threads = [threading.Thread(target=job) for job in (first, second)]
     for thread in threads:

@@ -15,7 +15,7 @@ from nchl import tasks
 from nchl.errors import InvalidArgument, NchlError, TaskError
 from nchl.perturbations import live
 from nchl.quiet import quiet_output
-from nchl.rollout.watch import never
+from nchl.rollout.episode import never
 from nchl.runs.adaptation.trials import Asked, trials
 from nchl.runs.results.scene import open_run
 from nchl.runs.session.run import run

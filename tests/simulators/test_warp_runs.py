@@ -14,9 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import nchl
 from nchl import tasks
 from nchl.cli import main
+from nchl.rollout.episode import never
 from nchl.rollout.play import play
 from nchl.rollout.statistics import Accumulator, ObservationStatistics
-from nchl.rollout.watch import never
 from nchl.runs.results.scene import open_run
 from nchl.runs.session.resume import resume
 from nchl.runs.session.run import run

@@ -26,7 +26,7 @@ from nchl.seeds import Purpose
 from nchl.strategies import GaussianPopulation, MatrixPopulation
 from nchl.workers import LocalWorkers, Recipe, process_workers, processes
 from nchl.workers.timeouts import Timeouts
-from reference.runs import results, start
+from reference.runs import results, start, wait_for
 
 psutil = pytest.importorskip("psutil")
 
@@ -242,7 +242,7 @@ def test_a_driver_that_is_killed_leaves_no_orphan_and_resumes_exactly(tmp_path: 
     orphans = workers_of(driver.pid)
     assert len(orphans) == 3
     orphans[0].send_signal(signal.SIGSTOP)
-    time.sleep(0.3)
+    wait_for(lambda: orphans[0].status() == psutil.STATUS_STOPPED, "the stop of a worker")
     driver.kill()
     driver.communicate()
     _, alive = psutil.wait_procs(orphans, timeout=60)

@@ -10,7 +10,7 @@ import pytest
 
 from nchl.errors import WorkerError
 from nchl.wire import Message, ProtocolError
-from nchl.workers.requests import parse_scores
+from nchl.workers.messages import parse_scores
 from nchl.workers.supervisor import Event, Job, Pool, Supervisor, Worker
 from nchl.workers.timeouts import Timeouts
 

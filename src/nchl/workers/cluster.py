@@ -24,8 +24,8 @@ from nchl.errors import InvalidArgument, WorkerError, require
 from nchl.wire import Message
 from nchl.workers.base import Recipe
 from nchl.workers.local import LocalWorkers
+from nchl.workers.messages import RequestHandler, describe_recipe
 from nchl.workers.remote import RemoteWorkers
-from nchl.workers.requests import RequestHandler, describe_recipe
 from nchl.workers.supervisor import Event, Job, Pool, Worker
 from nchl.workers.timeouts import Timeouts
 

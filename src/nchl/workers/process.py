@@ -30,7 +30,7 @@ def main() -> None:
 
 def _serve(requests, answers) -> None:  # type: ignore[no-untyped-def]
     from nchl.wire import Message, receive, send
-    from nchl.workers.requests import RequestHandler
+    from nchl.workers.messages import RequestHandler
 
     handler, shared = RequestHandler(), Message({}, {})
     recipe, _ = receive(requests)

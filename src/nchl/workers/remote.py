@@ -17,8 +17,8 @@ from nchl.strategies import Population
 from nchl.wire import Message
 from nchl.workers.base import Recipe
 from nchl.workers.local import LocalWorkers
+from nchl.workers.messages import describe_recipe, describe_shared, identity, parse_returns, parse_scores
 from nchl.workers.processes import Processes
-from nchl.workers.requests import describe_recipe, describe_shared, identity, parse_returns, parse_scores
 from nchl.workers.slices import SLICES_PER_WORKER, cut
 from nchl.workers.supervisor import Job, Pool, Supervisor, check_count
 from nchl.workers.timeouts import Timeouts

@@ -17,7 +17,7 @@ import nchl
 from nchl.cli import main
 from nchl.errors import DrawingError
 from nchl.report import page
-from nchl.rollout.watch import never
+from nchl.rollout.episode import never
 from nchl.runs.results.scene import open_run
 from nchl.tasks.render import open_stage
 from reference.robot import robot

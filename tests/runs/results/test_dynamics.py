@@ -14,7 +14,7 @@ pytest.importorskip("gymnasium")
 import nchl
 from nchl.cli import main
 from nchl.rollout.dynamics import VERDICTS, of_path, plastic_weights
-from nchl.rollout.watch import never
+from nchl.rollout.episode import never
 from nchl.runs.results.dynamics import lifetimes
 from nchl.runs.results.scene import open_run
 

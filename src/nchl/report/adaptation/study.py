@@ -19,7 +19,7 @@ import numpy as np
 from nchl.errors import InvalidArgument, UnknownName
 from nchl.perturbations.suites import Suite
 from nchl.report.adaptation.recovery import around, log_rank, recovery
-from nchl.report.adaptation.rows import Pair, Row
+from nchl.report.adaptation.results import Pair, Row
 from nchl.report.compare.groups import Group, group_runs
 from nchl.report.compare.runs import find_runs, read_run
 from nchl.report.compare.statistics import estimate, holm, mean_band, ratio, tested

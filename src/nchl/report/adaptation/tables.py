@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 
 from nchl.errors import UnknownName
-from nchl.report.adaptation.rows import Pair, Row
+from nchl.report.adaptation.results import Pair, Row
 from nchl.report.adaptation.study import Study
 from nchl.report.compare.tables import Table, csv_of, ends, markdown, probability, text
 from nchl.report.formatting import figure

@@ -21,7 +21,7 @@ from nchl.perturbations.draws import moment_of
 from nchl.perturbations.language import together
 from nchl.report.film import video
 from nchl.report.film.captions import FROZEN, OFF, ON, Caption, compose
-from nchl.rollout.watch import Moment, never
+from nchl.rollout.episode import Moment, never
 from nchl.runs.files.tensors import read_tensors
 from nchl.runs.provenance.environment import notes_on_environment
 from nchl.runs.results.evaluate import never_changes

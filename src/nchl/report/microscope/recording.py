@@ -33,7 +33,7 @@ _FRAME_QUALITY = 80
 
 
 class Step(Protocol):
-    """One step of an episode, for example an `nchl.rollout.watch.Moment`."""
+    """One step of an episode, for example an `nchl.rollout.episode.Moment`."""
 
     @property
     def reward(self) -> float:

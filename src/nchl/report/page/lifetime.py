@@ -13,7 +13,7 @@ from nchl.report.page.inline_svg import svg
 from nchl.report.page.snapshot import State
 from nchl.report.plots.weights import weight_changes, weight_path
 from nchl.rollout.dynamics import Dynamics, WeightPath, plastic_weights
-from nchl.rollout.watch import never
+from nchl.rollout.episode import never
 from nchl.runs.results.dynamics import static
 from nchl.runs.results.scene import open_run
 from nchl.tasks.render import DRAWN_BY_ENVPOOL

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nchl.rollout.dynamics import Dynamics, WeightPath, plastic_weights, together
-from nchl.rollout.watch import never
+from nchl.rollout.episode import never
 from nchl.runs.results.scene import Scene, open_run
 
 EPISODES = 3

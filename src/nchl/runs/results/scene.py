@@ -17,8 +17,8 @@ import numpy as np
 from nchl.errors import InvalidArgument
 from nchl.networks.base import PlasticNetwork
 from nchl.rollout import ObservationStatistics
+from nchl.rollout.episode import Moment, always, watch
 from nchl.rollout.scores import begin
-from nchl.rollout.watch import Moment, always, watch
 from nchl.runs.results.result import read_result
 from nchl.runs.settings.config import EvolveConfig
 from nchl.seeds import Purpose, environment_seed, weights_seed

@@ -12,8 +12,8 @@ import torch
 import nchl
 from nchl import rollout, tasks
 from nchl.errors import InvalidArgument, RunError, ShapeError, TaskError
+from nchl.rollout.episode import Moment, never, watch
 from nchl.rollout.scores import begin
-from nchl.rollout.watch import Moment, never, watch
 from nchl.runs.results.scene import open_run
 from nchl.seeds import Purpose, environment_seed, weights_seed
 from nchl.tasks import render_mujoco
