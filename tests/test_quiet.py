@@ -10,19 +10,17 @@ from nchl.quiet import quiet_warnings
 
 def test_silence_in_two_threads_ends_with_the_later_one() -> None:
     before = list(warnings.filters)
-    entered, both, left = threading.Event(), threading.Event(), threading.Event()
+    entered, begun = threading.Event(), threading.Event()
 
     def first() -> None:
         with quiet_warnings():
             entered.set()
-            assert both.wait(30)
-        left.set()
+            assert begun.wait(30)
 
     def second() -> None:
         assert entered.wait(30)
+        begun.set()
         with quiet_warnings():
-            both.set()
-            assert left.wait(30)
             warnings.warn("ignored", stacklevel=1)
 
     threads = [threading.Thread(target=job) for job in (first, second)]

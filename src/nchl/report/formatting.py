@@ -25,7 +25,7 @@ def setting(value: Any, between: str = " ") -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, Mapping):
-        value = hashable(value)
+        return between.join(hashable(value)) or "none"
     if not isinstance(value, tuple):
         return str(value)
     return (" | " if any(isinstance(each, str) for each in value) else between).join(map(str, value)) or "none"
