@@ -139,7 +139,7 @@ def traffic() -> dict[str, Any]:
 
 
 class Constant(LocalWorkers):
-    """Everybody gets a score that costs nothing."""
+    """Each individual gets a score that costs nothing."""
 
     def __init__(self, nparams: int) -> None:
         self.nparams = nparams

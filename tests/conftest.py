@@ -14,7 +14,7 @@ from jaxtyping import install_import_hook
 CHECKED = ["nchl.genome", "nchl.networks.base", "nchl.networks.mlp", "nchl.networks.gru", "nchl.networks.weightless"]
 install_import_hook(CHECKED, "beartype.beartype")
 
-# Whoever starts the tests in the background, or under nohup, has these ignored, and so would every process that a test starts and
+# Tests that are started in the background, or under nohup, have these ignored, and so would every process that a test starts and
 # then interrupts.
 for _name in ("SIGINT", "SIGHUP", "SIGTERM"):
     _signal = getattr(signal, _name, None)

@@ -159,7 +159,7 @@ def test_what_cannot_be_watched_is_refused(run: Path, tmp_path: Path) -> None:
 
 
 class _Blind(gymnasium.Env):
-    """A world that nobody can draw."""
+    """An environment without a renderer."""
 
     metadata = {"render_modes": ["ansi"]}  # noqa: RUF012
     observation_space = gymnasium.spaces.Box(-1, 1, (2,))

@@ -133,7 +133,7 @@ def test_nothing_is_left_playing_by_a_signal_that_comes_while_the_first_one_ends
         finally:
             ending.set()
             struck.wait(60)
-            time.sleep(0.1)  # the caller hears the second one while this still plays
+            time.sleep(0.1)  # the second signal reaches the caller while this still plays
             still.set()
 
     striker = threading.Thread(target=strike)
@@ -222,7 +222,7 @@ def test_what_is_worth_two_threads_is_divided(task: str, divided: bool) -> None:
     ],
     ids=["nchl", "hl"],
 )
-def test_lanes_leave_nobody_without_warnings(network: NetworkSpec) -> None:
+def test_two_lanes_make_their_first_compiled_step_at_the_same_time(network: NetworkSpec) -> None:
     """Both lanes make their first compiled step, and their pools, at the same time."""
     workers = LocalWorkers(Recipe("HalfCheetah-v5", network, seed=0, population=4, threads=2, backend="compiled"))
     shorten(workers, 5)
@@ -274,5 +274,5 @@ def test_lanes_change_no_bit(task: str, network: NetworkSpec, size: int, backend
         outcomes.append(outcome)
         workers.close()
     for other in outcomes[1:]:
-        for mine, his in zip(outcomes[0], other, strict=True):
-            np.testing.assert_array_equal(mine, his)
+        for first, second in zip(outcomes[0], other, strict=True):
+            np.testing.assert_array_equal(first, second)

@@ -107,7 +107,7 @@ def test_fitness_is_the_sum_of_rewards_and_the_dead_are_not_stepped(counter: tas
     np.testing.assert_array_equal(scores.fitness, [5.0, 0.125, -10.0])
     np.testing.assert_array_equal(scores.lengths, [[4], [1], [4]])
     assert (scores.env_steps, scores.non_finite) == (9, 0)
-    # The fourth row of the network has nobody in it; the second dies at once.
+    # The fourth row of the network is empty; the second episode ends at once.
     np.testing.assert_array_equal(network.stepped, [[True, True, True, False]] + [[True, False, True, False]] * 3)
     assert [active.tolist() for _, active in recorder.steps] == [[True] * 3] + [[True, False, True]] * 3
 

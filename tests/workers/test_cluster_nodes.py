@@ -1,4 +1,4 @@
-"""A Ray cluster as users start it, by `ray start`: a node joins in mid-run, works, and dies, and no number changes."""
+"""A Ray cluster as users start it, by `ray start`: a node joins in mid-run, works, and is killed, and no number changes."""
 
 from __future__ import annotations
 

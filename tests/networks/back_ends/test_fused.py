@@ -126,7 +126,7 @@ def test_numbers_that_are_not_finite_spread_as_in_the_torch_functions(dtype, nor
 @pytest.mark.parametrize("normalise", [None, "max"])
 @pytest.mark.parametrize("kind", ["nchl", pytest.param("hl", marks=pytest.mark.slow)])
 def test_looking_changes_nothing(kind, normalise):
-    """The update that waits is caught up before anybody sees the weights, and the next step goes on with the same bits."""
+    """A deferred update is made before the weights are read, and the next step goes on with the same bits."""
     untouched, watched = (make(kind, BLOCK, "compiled", normalise=normalise) for _ in range(2))
     for net in (untouched, watched):
         net.set_hrules(random(BLOCK, net.nparams, scale=0.3))

@@ -249,7 +249,7 @@ def test_code_that_the_user_has_chosen_is_known_from_then_on(
     load(tmp_path / "a")
     monkeypatch.delenv("NCHL_TRUST")
     load(tmp_path / "a")
-    (own_cache / "known-code").chmod(0o666)  # anybody could have written into it
+    (own_cache / "known-code").chmod(0o666)  # any user could have written into it
     with pytest.raises(RunError, match="runs the code of"):
         load(tmp_path / "a")
 

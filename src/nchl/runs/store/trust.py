@@ -1,7 +1,7 @@
 """Approval of the code that a run folder names: a rule, network or strategy with its files in `code/`, a task `module:Id`, a Ray cluster.
 
 A user who gives such a name to `nchl evolve` or `nchl.run` approves that code: the SHA-256 of each of its files is noted in the folder of
-`rules.kernels.cache`. The folder of somebody else approves nothing: its code must have been noted, or the user allows it.
+`rules.kernels.cache`. A folder from elsewhere approves nothing: its code must have been noted, or the user allows it.
 """
 
 from __future__ import annotations
