@@ -133,7 +133,7 @@ def controls(played: Sequence[Played]) -> str:
                 f"{each.returns['frozen'].mean():,.0f}",
                 f"{each.intact['frozen'].mean():,.0f}",
                 f"{gained.mean():+,.0f}",
-                f"[{interval.low:+,.0f}, {interval.high:+,.0f}]",
+                "-" if np.isnan(interval.low) else f"[{interval.low:+,.0f}, {interval.high:+,.0f}]",
                 f"{each.returns['plasticity off'].mean():,.0f}",
             )
         )
