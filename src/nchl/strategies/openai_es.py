@@ -20,9 +20,9 @@ from numpy.typing import ArrayLike
 from nchl.strategies import shaping
 from nchl.strategies.base import State, Strategy
 from nchl.strategies.decay import LR_FLOOR, SIGMA_FLOOR, schedule
+from nchl.strategies.gradient_settings import gradient_settings, step_length
 from nchl.strategies.optimizers import check_rate, check_weight_decay, make_optimizer
 from nchl.strategies.population import GaussianPopulation, Population, check_pairs, weighted_noise
-from nchl.strategies.together import step_length, together
 
 
 class OpenAIES(Strategy):
@@ -63,7 +63,7 @@ class OpenAIES(Strategy):
         weight_decay: float = 0.0,
         antithetic: bool = True,
     ) -> None:
-        optimizer, sigma, lr = together(optimizer, sigma, lr)
+        optimizer, sigma, lr = gradient_settings(optimizer, sigma, lr)
         super().__init__(size, population, seed, centre=centre, sigma=sigma)
         self.antithetic = bool(antithetic)
         if self.antithetic:

@@ -20,9 +20,9 @@ from numpy.typing import ArrayLike
 from nchl.strategies import shaping
 from nchl.strategies.base import State, Strategy
 from nchl.strategies.decay import LR_FLOOR, schedule
+from nchl.strategies.gradient_settings import gradient_settings, step_length
 from nchl.strategies.optimizers import check_rate, check_weight_decay, make_optimizer
 from nchl.strategies.population import GaussianPopulation, Population, check_pairs, weighted_noise_and_squares
-from nchl.strategies.together import step_length, together
 
 MOST_CHANGE = 0.2
 
@@ -64,7 +64,7 @@ class PGPE(Strategy):
         optimizer: str = "clipup",
         weight_decay: float = 0.0,
     ) -> None:
-        optimizer, sigma, lr = together(optimizer, sigma, lr)
+        optimizer, sigma, lr = gradient_settings(optimizer, sigma, lr)
         super().__init__(size, population, seed, centre=centre, sigma=sigma)
         check_pairs(population, "PGPE's noise", "")
         self.lr = check_rate("lr", step_length(self.sigma, size) if lr is None else lr)

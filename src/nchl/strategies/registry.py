@@ -137,7 +137,7 @@ MU = Setting(
     otherwise="10, or the population where that is smaller",
 )
 
-# Those of a strategy with an optimizer, from which they follow (`together`).
+# Those of a strategy with an optimizer, from which they follow (`gradient_settings`).
 _SIGMA = replace(SIGMA, default=None, otherwise="0.3 with clipup")
 _LR = replace(LR, default=None, otherwise="0.2 with sgd, 0.15 with adam, sigma times the root of the genome's length by 4 with clipup")
 

@@ -23,8 +23,8 @@ from nchl.runs.settings.presets import preset_settings
 from nchl.runs.settings.search_options import SearchOptions
 from nchl.runs.settings.task_options import TaskOptions, plain_settings
 from nchl.runs.settings.value_checks import check_names, check_values
+from nchl.strategies.gradient_settings import GradientSettings
 from nchl.strategies.registry import settings_of
-from nchl.strategies.together import Together
 
 _end, _parallelism, _record = (partial(option, group=group) for group in ("end of the run", "parallelism", "record"))
 
@@ -76,7 +76,7 @@ class EvolveConfig(SearchOptions, NetworkOptions, TaskOptions):
         network, strategy = str(self.network), str(self.strategy)
         check_names(network, strategy)
         defaults = {each.name: default_of(each, network, strategy) for each in options()}
-        defaults |= by_optimizer(strategy, *(vars(self)[name] for name in Together._fields))
+        defaults |= by_optimizer(strategy, *(vars(self)[name] for name in GradientSettings._fields))
         lost = inapplicable(strategy, {name: v for name in defaults if (v := getattr(self, name)) is not None}, defaults)
         for each in (each for each in options() if each.name not in lost):
             self._complete(each, defaults[each.name])

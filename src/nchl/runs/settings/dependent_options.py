@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nchl.errors import InvalidArgument
+from nchl.strategies.gradient_settings import gradient_settings
 from nchl.strategies.registry import STRATEGIES, idle, refusal_of, settings_of
-from nchl.strategies.together import together
 
 if TYPE_CHECKING:
     from nchl.runs.settings.config import EvolveConfig
@@ -48,7 +48,7 @@ def still_applicable(strategy: str, earlier: Mapping[str, Any], given: Mapping[s
 def by_optimizer(strategy: str, optimizer: str | None = None, sigma: float | None = None, lr: float | None = None) -> dict[str, Any]:
     """Optimizer, sigma and learning rate of a strategy that has an optimizer, as far as the genome does not decide; of others nothing."""
     own = {each.name: each.default for each in STRATEGIES[strategy].settings} if strategy in STRATEGIES else {}
-    return together(own["optimizer"] if optimizer is None else optimizer, sigma, lr)._asdict() if "optimizer" in own else {}
+    return gradient_settings(own["optimizer"] if optimizer is None else optimizer, sigma, lr)._asdict() if "optimizer" in own else {}
 
 
 def schedules(config: EvolveConfig) -> dict[str, str]:

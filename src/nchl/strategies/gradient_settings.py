@@ -9,7 +9,7 @@ import math
 from typing import NamedTuple
 
 
-class Together(NamedTuple):
+class GradientSettings(NamedTuple):
     """The three settings; `lr` is None where it depends on the length of the genome, see `step_length`."""
 
     optimizer: str
@@ -17,13 +17,13 @@ class Together(NamedTuple):
     lr: float | None
 
 
-def together(optimizer: str, sigma: float | None = None, lr: float | None = None) -> Together:
+def gradient_settings(optimizer: str, sigma: float | None = None, lr: float | None = None) -> GradientSettings:
     """The optimizer, with sigma and the learning rate where they are not given."""
     if sigma is None:
         sigma = 0.3 if optimizer == "clipup" else 0.1
     if lr is None:
         lr = 0.2 if optimizer == "sgd" else 0.15 if optimizer == "adam" else None
-    return Together(optimizer, sigma, lr)
+    return GradientSettings(optimizer, sigma, lr)
 
 
 def step_length(sigma: float, size: int) -> float:
