@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import combine_pvalues
 
 from nchl.report.compare import strategies as search
 from nchl.report.compare import tables as shown
 from nchl.report.compare.groups import Group, group_runs
 from nchl.report.compare.runs import Run, read_run
-from nchl.report.compare.statistics import estimate, holm, mann_whitney
+from nchl.report.compare.scores import scores_of
+from nchl.report.compare.statistics import estimate, holm, improvement, mann_whitney
 from nchl.report.compare.tables import Table, markdown
 
 LAST = 5  # generations over which the tuning looks at the centre
 BUDGET, LONG = 4_000_000, 10_000_000  # steps of a run
 MANY = 1e12  # evaluations, more than any run has
+BASELINE = "openai-es sgd, lr 0.2, sigma 0.1"  # plain steps, the default of `nchl evolve` when the study was laid out
+OVERALL = {"cartpole": "CartPole", "halfcheetah": "HalfCheetah", "swimmer": "Swimmer", "hopper": "Hopper"}  # the tasks that decide
 NOTHING = "No cell of this table is there yet."
 
 
@@ -25,6 +29,7 @@ def tables(study: Any) -> dict[str, str]:
     """Name of each place on the page -> its Markdown."""
     return {
         "tuning": tuning(runs_of(study, "tuning")),
+        "overall": overall({sweep: runs_of(study, sweep) for sweep in OVERALL}),
         "cartpole": cartpole(runs_of(study, "cartpole")),
         **{sweep: at_budget(runs_of(study, sweep)) for sweep in ("halfcheetah", "swimmer", "hopper", "halfcheetah-hl")},
         "halfcheetah-long": long(runs_of(study, "halfcheetah-long")),
@@ -34,7 +39,7 @@ def tables(study: Any) -> dict[str, str]:
 def pictures(study: Any, folder: Path) -> None:
     """Learning curves and intervals on HalfCheetah."""
     if runs := runs_of(study, "halfcheetah"):
-        search.save([search.summarise(runs, BUDGET, (), name_of)], folder / "search-halfcheetah")
+        search.save([search.summarise(runs, BUDGET, (), name_of, BASELINE)], folder / "search-halfcheetah")
         (folder / "search-halfcheetah.svg").unlink()  # ten times as large, and no page shows it
 
 
@@ -46,8 +51,12 @@ def runs_of(study: Any, sweep: str) -> list[Run]:
 def name_of(group: Group) -> str:
     """`openai-es adam, lr 0.15, sigma 0.1`: the strategy with what this study sets."""
     settings = group.settings
-    head = f"{settings['strategy']} {settings['optimizer'] or ''}".rstrip()
-    return ", ".join([head, *(f"{name} {settings[name]:g}" for name in ("lr", "sigma") if settings[name] is not None)])
+    return ", ".join([strategy_of(group), *(f"{name} {settings[name]:g}" for name in ("lr", "sigma") if settings[name] is not None)])
+
+
+def strategy_of(group: Group) -> str:
+    """`openai-es adam`: the strategy with its optimizer, if it has one."""
+    return f"{group.settings['strategy']} {group.settings['optimizer'] or ''}".rstrip()
 
 
 def settled(run: Run) -> float:
@@ -79,8 +88,7 @@ def cartpole(runs: Sequence[Run]) -> str:
     if not runs:
         return NOTHING
     groups, _, _ = group_runs(runs)
-    # A run that ends without having solved it needs more than any other: medians and ranks can be taken all the same.
-    needed = {name_of(g): np.array([r.columns["evaluations"][-1] if r.reason == "target" else np.inf for r in g.runs]) for g in groups}
+    needed = {name_of(group): evaluations_of(group) for group in groups}
     today = next(name_of(group) for group in groups if is_default(group))
     ranked = dict(sorted(needed.items(), key=lambda item: float(np.median(item[1]))))
     others = [name for name in ranked if name != today]
@@ -95,17 +103,50 @@ def cartpole(runs: Sequence[Run]) -> str:
     return markdown(Table(("strategy", "runs", "solved", "evaluations, median", "95 %", "p, against plain steps", "p (Holm)"), rows, 1))
 
 
+def evaluations_of(group: Group) -> np.ndarray:
+    """Evaluations until CartPole is solved.
+
+    A run that ends without having solved it needs more than any other: medians and ranks can be taken all the same.
+    """
+    return np.array([run.columns["evaluations"][-1] if run.reason == "target" else np.inf for run in group.runs])
+
+
+def overall(tasks: Mapping[str, Sequence[Run]]) -> str:
+    """Each strategy against plain steps on all tasks together, each task with the same weight."""
+    if not all(tasks.values()):
+        return NOTHING
+    scores: dict[str, dict[str, np.ndarray]] = {}
+    for task, runs in tasks.items():
+        for group in group_runs(runs)[0]:
+            each = -np.minimum(evaluations_of(group), MANY) if task == "cartpole" else scores_of(group.runs, "validation")
+            scores.setdefault(BASELINE if is_default(group) else strategy_of(group), {})[task] = each
+    plain = scores.pop(BASELINE)
+    rows, combined = [], []
+    for name, of_tasks in scores.items():
+        better = [improvement(of_tasks[task], plain[task], 0).value for task in tasks]
+        p = [mann_whitney(of_tasks[task], plain[task])[1] / 2 for task in tasks]
+        one_sided = [small if more >= 0.5 else 1 - small for small, more in zip(p, better, strict=True)]
+        least = float(combine_pvalues(one_sided, "stouffer").pvalue)
+        combined.append(2 * min(least, 1 - least))
+        rows.append((float(np.mean(better)), name, better))
+    found = zip(rows, combined, holm(combined), strict=True)
+    lines = [
+        (name, *(f"{each:.2f}" for each in (*better, mean)), shown.probability(p), shown.probability(adjusted))
+        for (mean, name, better), p, adjusted in sorted(found, key=lambda row: -row[0][0])
+    ]
+    return markdown(Table(("against plain steps", *OVERALL.values(), "mean", "p", "p (Holm)"), lines, 1))
+
+
 def is_default(group: Group) -> bool:
-    """Whether it is OpenAI-ES with plain steps, as `nchl evolve` had it at the study's commit."""
-    settings = group.settings
-    return (settings["strategy"], settings["optimizer"], settings["lr"], settings["sigma"]) == ("openai-es", "sgd", 0.2, 0.1)
+    """Whether it is OpenAI-ES with plain steps."""
+    return name_of(group) == BASELINE
 
 
 def at_budget(runs: Sequence[Run], budget: int = BUDGET, targets: Sequence[float] = ()) -> str:
     """The groups at the budget, and how sure their differences are."""
     if not runs:
         return NOTHING
-    result = search.summarise(runs, budget, targets, name_of)
+    result = search.summarise(runs, budget, targets, name_of, BASELINE)
     parts = [markdown(search.table(result))]
     if result.comparison.pairs:
         parts.append(markdown(shown.pairs_table(result.comparison)))

@@ -81,6 +81,14 @@ def test_text_and_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     shown = capsys.readouterr().out
     assert "rosenbrock:10, 200 steps a run" in shown
     assert "elite,mu=2" in shown
+    assert "P(improvement)" not in shown.split("IQM:")[0]  # nothing to compare with
+    three = ["--strategies", "elite,mu=2", "elite", "snes", "--set", "population=10"]
+    for more, pairs in [([], 3), (["--baseline", "snes"], 2)]:
+        assert main([*words, *three, *more]) == 0
+        rows = capsys.readouterr().out.split("p (Holm)")[1].split("\n\n")[0].strip().splitlines()
+        tested = [row for row in rows if "elite" in row and not row.startswith("warning")]
+        assert len(tested) == pairs
+        assert all("snes" in row for row in tested) == bool(more)
     for more, message in [
         (["--strategies", "snes,lr=0.1"], "--lr does not apply to the strategy snes"),
         (["--strategies", "snes,sigma"], "expected NAME=VALUE, as in lr=0.05, got 'sigma'"),
@@ -89,6 +97,7 @@ def test_text_and_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["--strategies", "sness"], "did you mean 'snes'"),
         (["--set", "hidden=3"], "--set hidden does not apply to functions"),
         (["--set", "max_steps=3"], "--budget"),
+        (["--strategies", "snes", "--baseline", "openai-es"], "unknown strategy 'openai-es'"),
         (["--tasks", "spere:10"], "did you mean 'sphere'"),
         (["--tasks", "sphere:1"], "from 2 to"),
         (["--tasks", "sphere:10", "sphere:10"], "given twice"),

@@ -38,6 +38,7 @@ class Plan(NamedTuple):
         seeds: runs of each strategy on each task.
         settings: options for all runs, as `NAME=VALUE`.
         out: the folder of results.
+        baseline: the strategy that the others are tested against; None: all pairs are tested.
     """
 
     tasks: Sequence[str]
@@ -46,6 +47,7 @@ class Plan(NamedTuple):
     seeds: int
     settings: Sequence[str]
     out: Path
+    baseline: str | None = None
 
 
 def search(plan: Plan, targets: Sequence[float], *, run_sweep: RunSweep, on_note: Callable[[str], None]) -> tuple[list[SearchResult], int]:
@@ -65,6 +67,8 @@ def search(plan: Plan, targets: Sequence[float], *, run_sweep: RunSweep, on_note
         InvalidArgument: a task that is given twice, or a setting that does not apply.
         UnknownName: no such task, strategy or option.
     """
+    if plan.baseline is not None and plan.baseline not in plan.strategies:
+        raise UnknownName("strategy", plan.baseline, plan.strategies)
     files = [_sweep_file(task, plan) for task in plan.tasks]
     if len({file.stem for file in files}) < len(files):
         raise InvalidArgument(f"a task is given twice: {' '.join(plan.tasks)}")
@@ -80,7 +84,7 @@ def search(plan: Plan, targets: Sequence[float], *, run_sweep: RunSweep, on_note
         def name_of(group: Group, words: Mapping[str, str] = words) -> str:
             return words[group.runs[0].folder.name]
 
-        results.append(summarise(runs, plan.budget, targets, name_of))
+        results.append(summarise(runs, plan.budget, targets, name_of, plan.baseline))
     return results, code
 
 

@@ -61,7 +61,12 @@ class SearchResult:
 
 
 def summarise(
-    runs: Sequence[Run], budget: int, targets: Sequence[float] = (), names: Callable[[Group], str] | None = None, seed: int = 0
+    runs: Sequence[Run],
+    budget: int,
+    targets: Sequence[float] = (),
+    names: Callable[[Group], str] | None = None,
+    baseline: str | None = None,
+    seed: int = 0,
 ) -> SearchResult:
     """Compare runs of one task at a budget.
 
@@ -70,14 +75,16 @@ def summarise(
         budget: environment steps.
         targets: returns to reach; empty: parts of the way to the end of the best group.
         names: names the groups; None: the settings in which they differ.
+        baseline: name of the group that all others are tested against; None: all pairs.
         seed: seed of the bootstrap.
 
     Raises:
         RunError: no run has a score.
+        UnknownName: no group has the name of the baseline.
     """
     cut = [_within(run, budget) for run in runs]
     validated = all(np.isfinite(run.last("validation_centre")) for run in cut)
-    comparison = compare(cut, score="validation" if validated else "mean", seed=seed, names=names)
+    comparison = compare(cut, score="validation" if validated else "mean", baseline=baseline, seed=seed, names=names)
     groups = [scored.group for scored in comparison.groups]
     wanted = tuple(targets) or tuple(default_target(groups, comparison.column, part)[0] for part in PARTS)
     steps = [[to_target(group.runs, comparison.column, target)[1] for target in wanted] for group in groups]

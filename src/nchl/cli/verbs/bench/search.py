@@ -3,7 +3,8 @@
 A task is a Gymnasium id, or a function in any number of dimensions: sphere:100, ellipsoid:1000, rosenbrock:10. A strategy is its
 name, with settings behind it: openai-es,optimizer=adam,lr=0.05. Each task is a sweep with a file and a folder of its own in --out;
 the same command skips what is done and goes on with what was interrupted. The tables show the return at the budget (of the centre with
---set validation_episodes=N, else the mean of the last generation), the steps to given returns, and the seconds spent in the strategy.
+--set validation_episodes=N, else the mean of the last generation), the steps to given returns, the seconds spent in the strategy, and
+tests of the differences.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--set", nargs="+", default=[], metavar="K=V", help=text)
     text = "returns to be reached (default: 50, 75 and 90 % of the way to the best group's end)"
     parser.add_argument("--targets", type=number, nargs="+", default=[], metavar="R", help=text)
+    text = "one of the strategies; the others are tested against it (default: all pairs are tested)"
+    parser.add_argument("--baseline", metavar="NAME[,K=V]", help=text)
     parser.add_argument("--out", type=Path, default=Path("runs/bench-search"), metavar="DIR", help="default: runs/bench-search")
     parser.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="runs of a task side by side (default: 1)")
 
@@ -44,9 +47,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from nchl.cli.progress import say
     from nchl.cli.verbs.sweep import run_cells_of
     from nchl.report.compare.strategies import save, table
+    from nchl.report.compare.tables import pairs_table
     from nchl.report.compare.tables import text as as_text
 
-    plan = Plan(args.tasks, args.strategies, args.budget, args.seeds, args.set, args.out)
+    plan = Plan(args.tasks, args.strategies, args.budget, args.seeds, args.set, args.out, args.baseline)
     results, code = search(plan, args.targets, run_sweep=functools.partial(run_cells_of, jobs=args.jobs), on_note=say)
     figures = save(results, args.out / "search") if results else []
     found = {
@@ -55,7 +59,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "folder": str(args.out),
         "exit_code": code,
     }
-    tables = {result.comparison.task: as_text(table(result)) for result in results}
+    tables = {
+        result.comparison.task: "\n\n".join(as_text(each) for each in (table(result), pairs_table(result.comparison)) if each.rows)
+        for result in results
+    }
     warnings = {result.comparison.task: list(result.comparison.warnings) for result in results}
     return found if args.json else {**found, "_tables": tables, "_warnings": warnings, "_budget": args.budget}
 
@@ -67,6 +74,7 @@ def text(result: dict[str, Any]) -> str:
         lines += [f"{task}, {result['_budget']:,} steps a run", "", shown, *(f"warning: {line}" for line in result["_warnings"][task]), ""]
     lines += [
         "IQM: mean without the lowest and the highest quarter of the runs; 95 %: percentile bootstrap over the runs.",
+        "P(improvement): share of the pairs of runs in which the better strategy's run is ahead; U, p: Mann-Whitney, two-sided.",
         "steps: median over all runs, a run that never reached the target counts as infinite; in brackets the number of runs that did.",
         "A function's score is -log10 of its value at the centre.",
         *(f"The figure is in {file}" for file in result["figures"]),
