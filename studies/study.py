@@ -27,6 +27,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from softhebb_runs import read_runs
+
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ("config.json", "metrics.csv", "summary.json", "best.safetensors", "centre.safetensors")
 LARGEST_CHECKPOINT = 300_000  # bytes; a larger one is not kept, and the cell begins anew elsewhere
@@ -88,7 +90,14 @@ class Study:
         """The names of all cells that a sweep's file describes."""
         from nchl.runs.sweep.grid import read_sweep
 
+        if (of_images := read_runs(self.file(sweep))) is not None:
+            return list(of_images)
         return [cell.name for cell in read_sweep(self.file(sweep))]
+
+    @property
+    def of_images(self) -> list[str]:
+        """The sweeps whose cells are runs of `nchl softhebb`."""
+        return [sweep for sweep in self.sweeps if read_runs(self.file(sweep)) is not None]
 
     def missing(self) -> dict[str, list[str]]:
         """Sweep -> the names of its cells that are not there; sweeps that are whole are left out."""
@@ -139,7 +148,8 @@ def read_study(name: str, root: Path = ROOT) -> Study:
 
 def installed(study: Study, work: Path) -> Path:
     """The folder of the programs of a copy of nchl at the study's commit, installed in `work` where it is not there yet."""
-    place = work.parent / f"nchl-{study.commit[:10]}"
+    extras = "vision" if study.of_images else "sim,report"
+    place = work.parent / f"nchl-{study.commit[:10]}{'-vision' if study.of_images else ''}"
     if not (place / "whole").exists():
         shutil.rmtree(place, ignore_errors=True)
         pip = [str(place / "venv/bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -148,7 +158,7 @@ def installed(study: Study, work: Path) -> Path:
             ["git", "-C", str(place / "source"), "checkout", "--quiet", "--detach", study.commit],
             [sys.executable, "-m", "venv", str(place / "venv")],
             [*pip, *study.packages],  # torch first and alone: what follows takes the one that is there
-            [*pip, f"{place / 'source'}[sim,report]", *study.packages],
+            [*pip, f"{place / 'source'}[{extras}]", *study.packages],
         ):
             print("+", " ".join(words), flush=True)
             subprocess.run(words, check=True, cwd=ROOT, env=clean_environment())
@@ -156,20 +166,35 @@ def installed(study: Study, work: Path) -> Path:
     return place / "venv/bin"
 
 
-def run(study: Study, work: Path, programs: Path, jobs: int) -> int:
+def run(study: Study, work: Path, programs: Path, jobs: int, images: str | None = None) -> int:
     """Run the steps in order, and keep what has finished at once.
+
+    Args:
+        study: the study.
+        work: folder of the runs.
+        programs: folder of the program `nchl` at the study's commit.
+        jobs: runs side by side; those of `nchl softhebb` take all cores, one after the other.
+        images: what these learn from.
 
     Returns:
         0, the exit code of the first step in which a cell failed, or 128 plus the number of the signal that ended it.
+
+    Raises:
+        StudyError: a sweep learns from images, and none are named.
     """
+    if images is None and study.of_images:
+        raise StudyError(f"{', '.join(study.of_images)} of {study.name} learn from images: name them with --data DATA")
     idle = [*(["chrt", "--idle", "0"] if shutil.which("chrt") else []), *(["nice", "-n", "19"] if shutil.which("nice") else [])]
     failed = 0
     for step in study.steps:
         out = work / step.sweep
         bring(study, step.sweep, work)
         with first_seeds(study.file(step.sweep), step.seeds) as file:
-            words = [*idle, str(programs / "nchl"), "sweep", str(file), "--out", str(out), "--jobs", str(jobs)]
-            code = watched(words, lambda sweep=step.sweep: keep_finished(study, sweep, work, programs))  # type: ignore[misc]
+            words = [str(programs / "nchl"), "sweep", str(file), "--out", str(out), "--jobs", str(jobs)]
+            if step.sweep in study.of_images:
+                words = [sys.executable, str(ROOT / "studies" / "softhebb_runs.py"), str(file), "--data", str(images), "--out", str(out)]
+                words += ["--nchl", str(programs / "nchl")]
+            code = watched([*idle, *words], lambda sweep=step.sweep: keep_finished(study, sweep, work, programs))  # type: ignore[misc]
         keep_finished(study, step.sweep, work, programs)
         if code >= 128:
             keep_unfinished(study, step.sweep, work)
@@ -362,6 +387,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("verb", choices=("run", "status", "page"))
     parser.add_argument("name", help="of a folder in studies/")
     parser.add_argument("--jobs", type=int, default=2, help="run: runs side by side, each with its share of the cores (default: 2)")
+    parser.add_argument("--data", metavar="DATA", help="run: the images of a study of SoftHebb, as `nchl softhebb` takes them")
     parser.add_argument("--work", type=Path, help="run: where the runs are made (default: runs/studies/NAME)")
     parser.add_argument("--programs", type=Path, help="run: the bin folder of an environment that has nchl at the study's commit")
     parser.add_argument("--check", action="store_true", help="page: write nothing, and fail where a table is not as the cells say")
@@ -375,7 +401,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if args.verb == "run":
             work = (args.work or ROOT / "runs" / "studies" / study.name).absolute()
             work.mkdir(parents=True, exist_ok=True)
-            return run(study, work, args.programs or installed(study, work), args.jobs)
+            return run(study, work, args.programs or installed(study, work), args.jobs, args.data)
         page = ROOT / "docs" / f"{study.name}.md"
         before = page.read_text()
         after = written(study, before)

@@ -29,6 +29,7 @@ def _module() -> ModuleType:
     spec = importlib.util.spec_from_file_location("study", ROOT / "studies" / "study.py")
     assert spec is not None
     assert spec.loader is not None
+    sys.path.insert(0, str(ROOT / "studies"))  # as `python studies/study.py` has it
     module = importlib.util.module_from_spec(spec)
     sys.modules["study"] = module  # dataclasses look their annotations up there
     spec.loader.exec_module(module)
@@ -253,6 +254,59 @@ def test_a_study_that_is_stopped_goes_on_elsewhere_with_the_same_bits(tmp_path: 
                 assert (one / name).read_bytes() == (other / name).read_bytes()
         assert {"plasticity_off", "frozen_half_way"} <= set(json.loads((one / "evaluation.json").read_text()))
         assert read_run(one).evaluation["episodes"] == 100
+
+
+def test_a_file_of_softhebb_runs_names_a_run_for_each_method_and_seed(tmp_path: Path) -> None:
+    file = tmp_path / "images.yaml"
+    file.write_text("softhebb:\n  small: --epochs-head 1\n  layerwise: --layerwise\nseeds: [3, 5]\n")
+    assert study.read_runs(file) == {
+        "small_seed-3": ["--epochs-head", "1", "--seed", "3"],
+        "small_seed-5": ["--epochs-head", "1", "--seed", "5"],
+        "layerwise_seed-3": ["--layerwise", "--seed", "3"],
+        "layerwise_seed-5": ["--layerwise", "--seed", "5"],
+    }
+    for text in ("softhebb:\n  small: {epochs_head: 1}\n", "softhebb:\n  small: --layerwise\ngrid: {}\n"):
+        file.write_text(text)
+        with pytest.raises(ValueError, match="a line of options for each name"):
+            study.read_runs(file)
+    file.write_text("task: CartPole-v1\n")
+    assert study.read_runs(file) is None
+
+
+@pytest.mark.slow
+def test_a_study_of_softhebb_that_is_stopped_goes_on_and_has_all_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("datasets")
+    from reference.images import cifar_like
+
+    monkeypatch.setattr(study, "LOOK_SECONDS", 0.2)
+    programs = program(tmp_path / "bin", monkeypatch)
+    folder = tmp_path / "studies" / "cifar10"
+    shutil.copytree(ROOT / "studies" / "cifar10", folder, ignore=shutil.ignore_patterns("cells", "unfinished"))
+    options = "--network softhebb-small --epochs-head 3 --threads 1"
+    methods = f"softhebb:\n  together: {options}\n  layerwise: {options} --layerwise\n  random: {options} --random\nseeds: 1\n"
+    (folder / "small.yaml").write_text(methods)
+    (folder / "study.yaml").write_text(f"commit: '{COMMIT}'\npackages: []\nsteps: [small]\n")
+    about = study.read_study("cifar10", tmp_path)
+    with pytest.raises(study.StudyError, match="--data DATA"):
+        study.run(about, tmp_path / "work", programs, 1)
+    images, work = str(cifar_like(tmp_path / "images")), tmp_path / "work"
+
+    def stop() -> None:
+        while not (work / "small" / "together_seed-0" / "config.json").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    assert study.run(about, work, programs, 1, images) == 143
+    thread.join()
+    assert about.cells("small") == []
+    assert study.run(about, work, programs, 1, images) == 0
+    assert about.missing() == {}
+    assert {file.split("/")[-1] for file in files(about.folder / "cells")} == {"config.json", "metrics.csv", "summary.json"}
+    tables = study.page_of(about).tables(about)
+    assert [row.split(" | ")[1] for row in tables["accuracies"].splitlines()[2:]] == ["layerwise", "random", "together"]
+    assert tables["layerwise"].splitlines()[2].startswith("| small | 1 |")
 
 
 @pytest.mark.slow
