@@ -139,16 +139,16 @@ class WNcHL(PlasticNetwork):
         if not self._steps:
             return
         kept = 1.0 - torch.as_tensor(lost).to(self.genome)
-        people = self.population or 1
+        individuals = self.population or 1
         index = torch.as_tensor(rows).to(self.device)
         filled = (torch.arange(self.window, device=self.device) < self._steps).to(self.dtype)
         if self._counting is None:
             self._counting = filled.expand(*self.lead, self.window).clone()
-        counting = self._counting.view(people, self.window)
+        counting = self._counting.view(individuals, self.window)
         counting[index] = counting[index] * kept
         for k in range(len(self.nodes)):
             history = self.get_buffer(f"activations_history_{k}")
-            flat = history.view(people, self.window, -1)
+            flat = history.view(individuals, self.window, -1)
             flat[index] = flat[index] * kept[:, :, None]
 
     def silence(self, rows: Any, lost: Any) -> None:

@@ -30,7 +30,7 @@ from nchl.vision.settings import SoftHebbSettings
 from nchl.vision.training import torch_setup
 from nchl.vision.training.features import compute_features, feature_bytes, size_text
 from nchl.vision.training.phases import Backprop, Head, Phase, Statistics, Unsupervised, norm_distance, predict
-from nchl.vision.training.reused_layers import borrow, with_network
+from nchl.vision.training.reused_layers import load_layers, with_network
 from nchl.vision.training.schedule import count_batches, drawing, epoch_order, order_stream, step_bounds
 
 
@@ -52,8 +52,8 @@ def start(settings: SoftHebbSettings, path: Path, reporter: Reporter | None = No
     if is_place(settings.network):
         load_object(str(settings.network), "a network")  # a mistake is reported before all images are decoded
     settings, code, said = with_network(settings.with_absolute_paths())
-    experiment = _Experiment(settings, code, reporter or Reporter())  # before the folder: an error leaves nothing behind
-    saved = experiment.borrowed()
+    experiment = _Experiment(settings, code, reporter or Reporter())  # before the folder is made, so that an error leaves no folder
+    saved = experiment.after_loaded_layers()
     trust.remember((), code.texts)
     run = VisionRun.create(path, settings, torch_setup.same_bits(settings.device), experiment.data.digest, code)
     if saved is not None:
@@ -70,7 +70,7 @@ def resume(path: Path, reporter: Reporter | None = None, *, allow_other_machine:
             bit-identical on this machine (and `allow_other_machine` is False).
     """
     if not (path / "config.json").is_file():
-        VisionRun.open(path)  # raises the error, without a lock file in a foreign folder
+        VisionRun.open(path)  # raises the error, without a lock file in a folder that is no run
     with locked(path) as notes:
         return _resume(path, reporter or Reporter(), allow_other_machine, notes)
 
@@ -83,7 +83,7 @@ def _resume(path: Path, reporter: Reporter, allow_other_machine: bool, notes: li
     torch_setup.use(settings.device, int(threads) if threads.isdigit() else settings.threads)
     check_same_bits(before, torch_setup.same_bits(settings.device), allow=allow_other_machine)
     experiment = _Experiment(settings, run.code, reporter)
-    saved = run.newest() or experiment.borrowed()
+    saved = run.newest() or experiment.after_loaded_layers()
     run.check_images(experiment.data.digest, settings.data)
     notes = [*notes, *run.notes, *run.begin_session()]
     with ended_by_signals() as signals:
@@ -128,11 +128,11 @@ class _Experiment:
         reporter.say(f"{counted} images of {height}x{width} in {len(self.data.classes)} classes")
         reporter.say(f"{settings.network}: {self.classifier.features:,} features")
 
-    def borrowed(self) -> tuple[Position, dict[str, np.ndarray]] | None:
-        """The start of a run on the layers of another: after the first phase. None for other runs."""
+    def after_loaded_layers(self) -> tuple[Position, dict[str, np.ndarray]] | None:
+        """The state with the layers of the run `settings.layers`, after the first phase; None without `layers`."""
         if self.settings.layers is None:
             return None
-        borrow(self.classifier, self.settings.layers)
+        load_layers(self.classifier, self.settings.layers)
         return Position(phase=1), self._tensors(None)
 
     def run(
@@ -202,7 +202,7 @@ class _Experiment:
     def _made(self, make: Callable[[], Phase], state: dict[str, np.ndarray]) -> Phase:
         """A phase in the state of a checkpoint."""
         if self.settings.method != "backprop":
-            self._restore_network(state)  # the head's phase computes its features with it
+            self._restore_network(state)  # the head's phase computes features with the network
         phase = make()  # backpropagation's phase draws new weights, so they are restored afterwards
         self._restore_network(state)
         phase.restore({name.removeprefix("phase."): value for name, value in state.items() if name.startswith("phase.")})
@@ -242,7 +242,7 @@ class _Experiment:
         self.reporter.say(f"{phase.name}: done in {position.seconds.get(phase.name, 0.0):.0f} s")
 
     def _advance(self, done: int) -> None:
-        """Report progress within a computation that a resumed run repeats, and stop if asked to."""
+        """Report progress within a computation that a resumed run repeats, and stop after a signal."""
         self._signals.drop_if_asked()
         self.reporter.advance(done)
 

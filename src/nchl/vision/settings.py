@@ -1,6 +1,6 @@
 """The settings of a SoftHebb experiment: one dataclass for the command line, its help, and the record `config.json`.
 
-`None` means "not given". A setting without meaning for the chosen method is an error. No heavy package is imported.
+`None` means "not given". A setting that does not apply to the chosen method is an error. No heavy package is imported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DATA, _NETWORK, _LAYERS, _HEAD, _RUN = "data", "network", "unsupervised layers"
 SHARINGS = ("sum", "max", "min", "median", "mean")
 METHODS = ("softhebb", "random", "backprop")
 NETWORKS = ("thesis", "softhebb", "softhebb-small")
-_WHILE_LEARNING = ("sharing", "competition", "lr", "batch_size", "schedule")  # without meaning if no layer learns
+_WHILE_LEARNING = ("sharing", "competition", "lr", "batch_size", "schedule")  # only apply if a layer learns
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class SoftHebbSettings:
     """All settings that determine an experiment, apart from the machine. Fields are the options of `nchl softhebb`.
 
     Raises:
-        InvalidArgument: a value out of range, or one without meaning for the method.
+        InvalidArgument: a value out of range, or one that does not apply to the method.
     """
 
     data: str = field(metadata={"kind": "str", "default": None, "help": "a local folder or a Hugging Face name", "group": _DATA})
@@ -84,7 +84,7 @@ class SoftHebbSettings:
         self._check_ranges()
 
     def _inapplicable(self) -> dict[str, str]:
-        """Settings without an effect, and the option that makes them so."""
+        """Settings that do not apply, each with the option that excludes it."""
         method = self.method or "softhebb"
         if self.layers is not None:
             if method != "softhebb":
@@ -133,7 +133,7 @@ class SoftHebbSettings:
         return dataclasses.replace(self, **changes)
 
     def to_json(self) -> dict[str, Any]:
-        """All settings, those without meaning as null."""
+        """All settings; those that do not apply are null."""
         return dataclasses.asdict(self)
 
     @classmethod

@@ -109,8 +109,8 @@ class ProgramStep:
         self, state: Mapping[str, Tensor], biases: Mapping[int, Tensor], parameters: Parameters, x: Tensor | None, update: bool
     ) -> Iterator[Part]:
         """The parts in order; adjacent instructions form one program."""
-        people, batch = state["activations_0"].shape[:2]
-        program = Program(people, batch)
+        individuals, batch = state["activations_0"].shape[:2]
+        program = Program(individuals, batch)
         moves: list[Part] = []
         if x is not None:
             program.copy(x, state["activations_0"])
@@ -130,11 +130,11 @@ class ProgramStep:
                     else:
                         assert edge.module is not None
                         yield program
-                        program = Program(people, batch)
+                        program = Program(individuals, batch)
                         yield partial(_pool, edge.module, source, made)
                     if n:
                         yield program
-                        program = Program(people, batch)
+                        program = Program(individuals, batch)
                         yield partial(target.add_, made)
                 for module in self._modules[g]:
                     if type(module) is nn.Tanh:
@@ -143,7 +143,7 @@ class ProgramStep:
                         program.relu(target)
                     else:
                         yield program
-                        program = Program(people, batch)
+                        program = Program(individuals, batch)
                         yield partial(_apply, module, target)
         if update:
             for edge in self._graph.plastic:

@@ -1,7 +1,7 @@
 """A feed-forward `nn.Sequential` as a plastic network.
 
-In the unrolled network each connection has a change by the local rule; a kernel element moves by an aggregate over its connections.
-The network is a graph like the others, and no unrolled matrix is built.
+The local rule gives a change for each connection of the unrolled network. A kernel element moves by an aggregate of the changes of its
+connections. The network is a graph like the others, and no unrolled matrix is built.
 """
 
 from __future__ import annotations

@@ -68,11 +68,11 @@ def graph_of(sequential: nn.Sequential, input_shape: Sequence[int], rule: Rule, 
     if len(shape) not in (1, 3) or min(shape) < 1:
         raise ShapeError(f"input_shape: expected (channels, height, width) or (n,), got {input_shape!r}")
     named = _flat(sequential, "")
-    _refuse_twins(named)
-    still = _static(sequential, named, static)
+    _refuse_repeated(named)
+    frozen = _static(sequential, named, static)
     building = _Building(shape, [GraphGroup("input", shape)])
     for name, module in named:
-        _add(building, name, module, None if name in still else rule)
+        _add(building, name, module, None if name in frozen else rule)
     if not any(edge.weighted for edge in building.edges):
         raise InvalidArgument("the sequential has no Conv2d and no Linear: there is nothing to learn")
     return Graph(tuple(building.groups), tuple(building.edges), building.shape)
@@ -140,7 +140,7 @@ def _flat(sequential: nn.Sequential, prefix: str) -> list[tuple[str, nn.Module]]
 
 
 def _refuse_own_forward(module: nn.Module, what: str) -> None:
-    """Refuse a subclass that overrides `forward`, for example a residual block: it computes something else."""
+    """Refuse a subclass that overrides `forward`, for example a residual block, because its computation is unknown."""
     known = (nn.Sequential, *_KNOWN)
     base = next((kind for kind in type(module).__mro__ if kind in known), None)
     if base is None or type(module).forward is not base.forward or "forward" in vars(module):  # type: ignore[attr-defined]
@@ -150,7 +150,7 @@ def _refuse_own_forward(module: nn.Module, what: str) -> None:
         )
 
 
-def _refuse_twins(named: list[tuple[str, nn.Module]]) -> None:
+def _refuse_repeated(named: list[tuple[str, nn.Module]]) -> None:
     """Refuse a layer object at two positions, which would have one weight and two rules."""
     seen: dict[nn.Module, str] = {}
     for name, module in named:

@@ -35,12 +35,12 @@ def convolve(
     x = F.pad(x, (left, right, top, bottom)) if any(geometry.padding) else x
     if x.device.type != "cpu":
         return _grouped(x, kernel, geometry)
-    people, batch = x.shape[:2]
+    individuals, batch = x.shape[:2]
     outputs, channels, *taps = geometry.kernel_shape
     groups, (height, width) = geometry.groups, geometry.output_size
-    planes = x.reshape(people, batch, groups, 1, channels, *x.shape[-2:])
-    weights = kernel.reshape(people, 1, groups, outputs // groups, channels, *taps, 1, 1)
-    y = x.new_zeros(people, batch, groups, outputs // groups, height, width)
+    planes = x.reshape(individuals, batch, groups, 1, channels, *x.shape[-2:])
+    weights = kernel.reshape(individuals, 1, groups, outputs // groups, channels, *taps, 1, 1)
+    y = x.new_zeros(individuals, batch, groups, outputs // groups, height, width)
     for c in range(channels):
         for u in range(taps[0]):
             rows = slice(u * geometry.dilation[0], u * geometry.dilation[0] + geometry.stride[0] * (height - 1) + 1, geometry.stride[0])
@@ -52,7 +52,7 @@ def convolve(
 
 
 def _grouped(x: Tensor, kernel: Tensor, geometry: ConvGeometry) -> Tensor:
-    people = x.shape[0]
+    individuals = x.shape[0]
     # The function that F.conv2d calls, without TF32, which has 10 of the 23 bits.
     cudnn = torch.backends.cudnn
     y = torch._convolution(
@@ -64,13 +64,13 @@ def _grouped(x: Tensor, kernel: Tensor, geometry: ConvGeometry) -> Tensor:
         dilation=geometry.dilation,
         transposed=False,
         output_padding=(0, 0),
-        groups=people * geometry.groups,
+        groups=individuals * geometry.groups,
         benchmark=cudnn.benchmark,
         deterministic=cudnn.deterministic,
         cudnn_enabled=cudnn.enabled,
         allow_tf32=False,
     )
-    return y.reshape(y.shape[0], people, -1, *y.shape[2:]).transpose(0, 1)
+    return y.reshape(y.shape[0], individuals, -1, *y.shape[2:]).transpose(0, 1)
 
 
 def multiply(

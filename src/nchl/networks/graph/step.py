@@ -78,24 +78,24 @@ def memory_shape(graph: Graph, edge: GraphEdge, name: str) -> tuple[int, ...]:
     return graph.groups[places[side(name)]].shape if side(name) in places else edge.shape
 
 
-def initial_state(graph: Graph, plasticity: Plasticity, people: int, batch: int, like: Tensor) -> dict[str, Tensor]:
+def initial_state(graph: Graph, plasticity: Plasticity, individuals: int, batch: int, like: Tensor) -> dict[str, Tensor]:
     """The collection without the weights at the start of an episode: zeros."""
     state: dict[str, Tensor] = {}
     begins_late = {edge.pre for edge in graph.plastic if edge.delay}
     for g, group in enumerate(graph.groups):
-        shape = (people, batch, *group.shape)
+        shape = (individuals, batch, *group.shape)
         state[f"activations_{g}"] = like.new_zeros(shape)
         if g in begins_late:
             state[f"before_{g}"] = like.new_zeros(shape)
         if plasticity.average and (group.presynaptic or group.postsynaptic):
             state[f"seen_{g}"] = like.new_zeros(shape)
             if plasticity.average == "mean":
-                state[f"history_{g}"] = like.new_zeros(people, plasticity.window, batch, *group.shape)
+                state[f"history_{g}"] = like.new_zeros(individuals, plasticity.window, batch, *group.shape)
     for edge in graph.plastic:
         if plasticity.trace is not None:
-            state[f"trace_{edge.index}"] = like.new_zeros(people, *edge.shape)
+            state[f"trace_{edge.index}"] = like.new_zeros(individuals, *edge.shape)
         for name in _rule(edge).memory:
-            state[f"memory_{edge.index}_{name}"] = like.new_zeros(people, *memory_shape(graph, edge, name))
+            state[f"memory_{edge.index}_{name}"] = like.new_zeros(individuals, *memory_shape(graph, edge, name))
     return state
 
 

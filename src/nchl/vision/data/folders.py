@@ -1,6 +1,6 @@
 """Labelled images as files: a folder per class, optionally within folders for training and test.
 
-Unlike the imagefolder of the package datasets, this lists every file that is not read, and writes no cache.
+Unlike the imagefolder of the package datasets, this module lists every file that is not read, and writes no cache.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _rows(folder: Path, classes: list[str], others: list[Path]) -> _FolderRows:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """All files that are not hidden, as programs hide theirs (`._0.png`, `.ipynb_checkpoints/`).
+    """All files that are not hidden; programs hide files such as `._0.png` and folders such as `.ipynb_checkpoints/`.
 
     Links to folders are returned like files and not followed, because they may form a cycle.
     """

@@ -1,6 +1,6 @@
 """`load_images`: labelled images from a Hugging Face data set, its files in a local folder, or a folder per class.
 
-Unusable images and labels are errors that name file or row, never guesses. Images are decoded once, to one tensor of bytes.
+Unusable images and labels are errors that name the file or row. Images are decoded once, to one tensor of bytes.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def read_parquet(folder: Path, files: list[Path]) -> dict[str, list[Table]]:
 
 
 def _split_of(path: Path, file: Path) -> str:
-    """The split of a file, by its name or else the name of the nearest folder that says."""
+    """The split of a file, by its name, or by the name of the nearest folder that names a split."""
     for part in reversed(path.parts):
         roles = {found for word in re.split(r"[^a-z]+", part.lower()) if (found := role(word))}
         if len(roles) > 1:
@@ -116,7 +116,7 @@ def read_tables(name: str, splits: dict[str, list[Table]], folder: Path | None =
     Args:
         name: name of the data set.
         splits: all splits.
-        folder: folder of the images that a table only names.
+        folder: folder of the images that a table holds by file name.
 
     Raises:
         InvalidArgument: a split or column is missing, or a table's labels do not match those of the first.
@@ -223,7 +223,7 @@ class _TableRows:
                 yield cell or {}, label
 
     def _beside(self, path: Path, place: str) -> bytes | None:
-        """An image that the table only names; a table in a folder may name files of that folder alone."""
+        """The bytes of an image that the table holds by file name; a table in a folder may name only files of that folder."""
         if self.folder is not None:
             path = self.folder / path
             if not path.resolve().is_relative_to(self.folder.resolve()):

@@ -35,7 +35,7 @@ class SoftHebbLayer(nn.Module):
         self.t_invert, self.lr, self.lr_rule, self.lr_power = t_invert, lr, lr_rule, lr_power
 
     def unit_lr(self) -> Float[Tensor, " units"]:
-        """The present learning rate of each unit: lr * | |W_o| - 1 | ** power, the norm over its whole kernel; or lr for all."""
+        """The current learning rate of each unit: lr * | |W_o| - 1 | ** power, the norm over its whole kernel; or lr for all."""
         if self.lr_rule == "constant":
             return self.weight.new_full((self.weight.shape[0],), self.lr)
         norm: Tensor = torch.linalg.vector_norm(self.weight.detach(), dim=tuple(range(1, self.weight.ndim)))
@@ -133,10 +133,10 @@ class SoftHebbConv2d(SoftHebbLayer):
         """Draw new weights, N(0, radius**2 / fan-in); the values do not depend on device or memory format.
 
         Args:
-            generator: CPU generator, whatever the weights' device; None for torch's own.
+            generator: CPU generator, for weights on any device; None for torch's own.
         """
         if generator is not None and generator.device.type != "cpu":
-            raise InvalidArgument(f"expected a generator of the CPU, whatever the weights' device, got one of {generator.device}")
+            raise InvalidArgument(f"expected a generator of the CPU, for weights on any device, got one of {generator.device}")
         fan_in = self.in_channels * math.prod(self.kernel_size)
         drawn = torch.randn(tuple(self.weight.shape), generator=generator, dtype=torch.float64)
         with torch.no_grad():

@@ -25,7 +25,7 @@ class Triangle(nn.Module):
         self.power = power
 
     def forward(self, u: Float[Tensor, "batch channels *position"]) -> Float[Tensor, "batch channels *position"]:
-        """Same shape as `u`; its gradient at 0 is 0, whatever the power."""
+        """Same shape as `u`; its gradient at 0 is 0 for any power."""
         return _positive_power(_triangle(u), self.power)
 
     def extra_repr(self) -> str:
@@ -36,7 +36,7 @@ class Triangle(nn.Module):
 class TriangleMaxPool2d(nn.Module):
     """`Triangle(power)` and `nn.MaxPool2d(kernel_size, stride, padding)` in one.
 
-    The power is applied after the pooling, to fewer numbers; it preserves order, so the result is the same. In training mode, without
+    The power is applied after the pooling, to fewer numbers; a power preserves order, so the result is the same. In training mode, without
     a gradient, in float32 on the CPU, a C++ kernel computes both in one pass over memory.
 
     Args:
@@ -58,7 +58,7 @@ class TriangleMaxPool2d(nn.Module):
         self.power, self.kernel_size, self.stride, self.padding = power, kernel_size, stride, padding
 
     def forward(self, u: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels out_height out_width"]:
-        """Largest activations of the windows; the gradient at 0 is 0, whatever the power."""
+        """Largest activations of the windows; the gradient at 0 is 0 for any power."""
         if u.ndim != 4 or min(u.shape[2:]) + 2 * self.padding < self.kernel_size:
             raise ShapeError(
                 f"expected (batch, channels, height, width) with sides of at least {self.kernel_size - 2 * self.padding}, "

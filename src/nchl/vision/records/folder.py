@@ -195,16 +195,13 @@ class VisionRun:
         return notes
 
     def check_images(self, images: str, data: str) -> None:
-        """Refuse to resume with other images than those of the start; older runs have no record of them.
+        """Refuse to resume with other images than those of the start; runs of older versions have no record of them.
 
         Raises:
             RunError: the digests differ.
         """
         if self._images not in (None, images):
-            raise RunError(
-                f"the images in {data} are not those that this run began with, so its result would be that of neither; "
-                "put the first ones back, or begin a new run"
-            )
+            raise RunError(f"the images in {data} are not those that this run began with; restore the original images, or begin a new run")
 
     def save(self, position: Position, tensors: Mapping[str, np.ndarray]) -> None:
         """Write a checkpoint; see `Series.write`."""
@@ -247,7 +244,7 @@ class VisionRun:
 
 
 def named(settings: SoftHebbSettings) -> dict[str, str]:
-    """The options that name a user's file, with their values."""
+    """The options that name a file of the user, with their values."""
     return {"network": str(settings.network)} if is_place(settings.network) else {}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Reporter:
-    """Receives the progress of an experiment. This class is silent; the command line's shows bars."""
+    """Receives the progress of an experiment. This class ignores it; the command line's subclass shows bars."""
 
     def say(self, line: str) -> None:
         """Show a line."""

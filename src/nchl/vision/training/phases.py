@@ -93,7 +93,7 @@ class Unsupervised(Phase):
 
 
 class Statistics(Unsupervised):
-    """A pass over the images for random layers, in which only BatchNorm's statistics change; without it features are not normalised."""
+    """A pass over the images for random layers, in which only BatchNorm's statistics change; features need them."""
 
     def __init__(self, classifier: Classifier, images: Images) -> None:
         super().__init__(classifier, images, epochs=1, batch_size=CHUNK)

@@ -19,27 +19,27 @@ _PREFIX = "network.blocks."
 
 
 def with_network(settings: SoftHebbSettings) -> tuple[SoftHebbSettings, Code, list[str]]:
-    """The settings with the network of the run `settings.layers`, and that run's code; without `layers`, the settings and their code.
+    """The settings with the network of the run `settings.layers`, and the code of that run; without `layers`, the settings and their code.
 
     Returns:
         Settings, the user's code that they name, and lines for the user.
 
     Raises:
-        RunError: no SoftHebb run, or an unfinished one.
+        RunError: `layers` is not a finished SoftHebb run.
         InvalidArgument: `network` is given and differs.
     """
     if settings.layers is None:
         return settings, collect_places(named(settings)), []
     path = Path(settings.layers)
-    run, lender, _ = VisionRun.open(path)
+    run, finished, _ = VisionRun.open(path)
     if not (path / "summary.json").exists():
         raise RunError(f"the layers of {path} are not finished; first: nchl softhebb --resume {path}")
-    if settings.network not in (None, lender.network):
-        raise InvalidArgument(f"--network {settings.network}: the layers of {path} are those of {lender.network}; leave --network out")
-    return dataclasses.replace(settings, network=lender.network), run.code, run.notes
+    if settings.network not in (None, finished.network):
+        raise InvalidArgument(f"--network {settings.network}: the layers of {path} are those of {finished.network}; leave --network out")
+    return dataclasses.replace(settings, network=finished.network), run.code, run.notes
 
 
-def borrow(classifier: Classifier, layers: str) -> None:
+def load_layers(classifier: Classifier, layers: str) -> None:
     """Load the layers of a finished run, with their BatchNorm statistics, into a network; its head is unchanged.
 
     Raises:

@@ -35,7 +35,7 @@ def epoch_order(seed: int, phase: int, epoch: int, images: int) -> Tensor:
 
 
 def order_stream(number: int, *, labelled: bool) -> int:
-    """The stream of a phase's orders; a head after other phases has the same stream, whatever these phases were."""
+    """The stream of a phase's orders; a head after other phases has the same stream for all such phases."""
     return 0 if number == 0 else 1 if labelled else number + 1
 
 
