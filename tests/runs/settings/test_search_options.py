@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 import nchl
+from nchl import strategies
 from nchl.cli import main
 from nchl.runs.settings.command_line import evolve_command
 from nchl.runs.settings.config import EvolveConfig
 from nchl.runs.store.checkpoints import read_newest, write_checkpoint
 from nchl.runs.store.metrics import read_metrics
+from nchl.strategies import STRATEGIES
 
 pytest.importorskip("envpool")
 SMALL: dict[str, Any] = {"hidden": [4], "population": 8, "max_episode_steps": 60}
@@ -30,10 +32,11 @@ def bits(run: Path) -> tuple[bytes, list[tuple[str, ...]]]:
     "given",
     [
         {"optimizer": "adam", "lr": 0.05, "lr_schedule": "cosine:4", "weight_decay": 0.01},
+        {"optimizer": "adam", "lr": 0.2, "lr_schedule": "cosine:6"},  # 0.2 is the default of another optimizer
         {"strategy": "pgpe", "episodes_schedule": "1@0,3@2"},
         {"strategy": "snes", "episodes": 2},
     ],
-    ids=["adam", "pgpe", "snes"],
+    ids=["adam", "adam-0.2", "pgpe", "snes"],
 )
 def test_a_resumed_run_has_the_bits_of_a_whole_one(tmp_path: Path, given: dict[str, Any]) -> None:
     nchl.run("CartPole-v1", **SMALL, **given, generations=4, out=tmp_path / "whole")
@@ -118,3 +121,18 @@ def test_optimizer_sigma_and_learning_rate_follow_from_each_other() -> None:
         assert EvolveConfig.from_json(config.to_json()) == config
         assert EvolveConfig.create("CartPole-v1", **given).replace(strategy="snes", lr=None, optimizer=None).lr is None
     assert EvolveConfig.from_json(EvolveConfig.create("CartPole-v1").to_json()).given == {"task"}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_record_and_its_changes_keep_a_given_sigma_and_learning_rate(strategy: str) -> None:
+    known = strategies.settings(strategy)
+    rates: tuple[float | None, ...] = (None, 0.01, 0.15, 0.2, 3.0) if "lr" in known else (None,)
+    for optimizer in ("sgd", "adam", "clipup") if "optimizer" in known else (None,):
+        for sigma, lr in itertools.product((None, 0.1, 0.3, 0.5), rates):
+            config = EvolveConfig.create("CartPole-v1", strategy=strategy, optimizer=optimizer, sigma=sigma, lr=lr)
+            assert config.sigma == sigma or sigma is None
+            assert config.lr == lr or lr is None
+            recorded = EvolveConfig.from_json(json.loads(json.dumps(config.to_json())))
+            for same in (recorded, recorded.replace(), recorded.replace(generations=7).replace(generations=100)):
+                assert same == config, (optimizer, sigma, lr)
+            assert evolve_command(recorded.replace()) == evolve_command(config)

@@ -6,8 +6,7 @@ import json
 import shlex
 from typing import Any
 
-from nchl.runs.settings.config import EvolveConfig, default_of, options
-from nchl.runs.settings.dependent_options import by_optimizer
+from nchl.runs.settings.config import EvolveConfig, defaults_of, options
 from nchl.runs.settings.options import Option
 
 
@@ -17,13 +16,12 @@ def evolve_command(config: EvolveConfig, *extra: str) -> str:
     The preset is written out, so that the line stays true when a preset changes.
     """
     words = ["nchl", "evolve", config.task]
-    network, strategy = str(config.network), str(config.strategy)
-    follow = {name: value for name, value in by_optimizer(strategy, vars(config)["optimizer"]).items() if name != "optimizer"}
+    defaults = defaults_of(str(config.network), str(config.strategy), vars(config)["optimizer"])
     for option in options():
         value = getattr(config, option.name)
         if option.name in ("task", "preset") or value is None:
             continue
-        if value != (follow[option.name] if option.name in follow else default_of(option, network, strategy)):
+        if value != defaults[option.name]:
             words += option_words(option, value)
     return shlex.join([*words, *extra])
 

@@ -23,7 +23,6 @@ from nchl.runs.settings.presets import preset_settings
 from nchl.runs.settings.search_options import SearchOptions
 from nchl.runs.settings.task_options import TaskOptions, plain_settings
 from nchl.runs.settings.value_checks import check_names, check_values
-from nchl.strategies.gradient_settings import GradientSettings
 from nchl.strategies.registry import settings_of
 
 _end, _parallelism, _record = (partial(option, group=group) for group in ("end of the run", "parallelism", "record"))
@@ -75,8 +74,7 @@ class EvolveConfig(SearchOptions, NetworkOptions, TaskOptions):
             _BY_NAME[name].check(getattr(self, name))
         network, strategy = str(self.network), str(self.strategy)
         check_names(network, strategy)
-        defaults = {each.name: default_of(each, network, strategy) for each in options()}
-        defaults |= by_optimizer(strategy, *(vars(self)[name] for name in GradientSettings._fields))
+        defaults = defaults_of(network, strategy, vars(self)["optimizer"])
         lost = inapplicable(strategy, {name: v for name in defaults if (v := getattr(self, name)) is not None}, defaults)
         for each in (each for each in options() if each.name not in lost):
             self._complete(each, defaults[each.name])
@@ -194,8 +192,8 @@ class EvolveConfig(SearchOptions, NetworkOptions, TaskOptions):
         except InvalidArgument as error:
             raise RunError(f"{file}: {error}") from error
         # A record does not tell a default from an equal given value.
-        network, strategy = str(config.network), str(config.strategy)
-        config._remember(each.name for each in options() if getattr(config, each.name) in (None, default_of(each, network, strategy)))
+        defaults = defaults_of(str(config.network), str(config.strategy), vars(config)["optimizer"])
+        config._remember(name for name, default in defaults.items() if getattr(config, name) in (None, default))
         return config
 
 
@@ -203,12 +201,11 @@ _OPTIONS = tuple(Option(name=f.name, **f.metadata) for f in fields(EvolveConfig)
 _BY_NAME = {each.name: each for each in _OPTIONS}
 
 
-def default_of(about: Option, network: str, strategy: str) -> Any:
-    """The default of an option, which may depend on the network or the strategy."""
-    if (special := network_options.default_of(about.name, network)) is not None:
-        return special
-    own = next((each for each in settings_of(strategy) if each.name == about.name), None)
-    return by_optimizer(strategy).get(about.name, about.default if own is None else own.default)
+def defaults_of(network: str, strategy: str, optimizer: str | None) -> dict[str, Any]:
+    """The defaults of all options by name, for a network, a strategy and the strategy's optimizer (None: the strategy's default)."""
+    defaults = {each.name: each.default for each in options()} | {each.name: each.default for each in settings_of(strategy)}
+    special = {name: value for name in defaults if (value := network_options.default_of(name, network)) is not None}
+    return defaults | by_optimizer(strategy, optimizer) | special
 
 
 def options() -> tuple[Option, ...]:

@@ -45,10 +45,16 @@ def still_applicable(strategy: str, earlier: Mapping[str, Any], given: Mapping[s
     return {name: value for name, value in kept.items() if name not in lost}
 
 
-def by_optimizer(strategy: str, optimizer: str | None = None, sigma: float | None = None, lr: float | None = None) -> dict[str, Any]:
-    """Optimizer, sigma and learning rate of a strategy that has an optimizer, as far as the genome does not decide; of others nothing."""
+def by_optimizer(strategy: str, optimizer: str | None) -> dict[str, Any]:
+    """Defaults of sigma and the learning rate that follow from the optimizer (None: the strategy's default).
+
+    Empty for a strategy without one; the learning rate is None where the genome's length decides.
+    """
     own = {each.name: each.default for each in STRATEGIES[strategy].settings} if strategy in STRATEGIES else {}
-    return gradient_settings(own["optimizer"] if optimizer is None else optimizer, sigma, lr)._asdict() if "optimizer" in own else {}
+    if "optimizer" not in own:
+        return {}
+    follow = gradient_settings(own["optimizer"] if optimizer is None else optimizer)
+    return {"sigma": follow.sigma, "lr": follow.lr}
 
 
 def schedules(config: EvolveConfig) -> dict[str, str]:
