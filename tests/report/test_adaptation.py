@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from nchl.errors import InvalidArgument, NchlError, RunError
-from nchl.report.adaptation.recovery import Recovery, around, log_rank, recovery
-from nchl.report.adaptation.study import Study, adapt
+from nchl.report.adaptation.recovery import Recovery, around, log_rank, recovery, recovery_test
+from nchl.report.adaptation.study import Study, _row, adapt
 from nchl.report.adaptation.tables import render
 from nchl.report.adaptation.written import keep, read, write
 from nchl.report.plots import adaptation as plots
@@ -74,6 +74,49 @@ def test_log_rank_tells_early_from_never() -> None:
     assert p is not None
     assert p < 1e-6
     assert same == pytest.approx(1)
+
+
+def individuals(random: np.random.Generator, count: int) -> list[Recovery]:
+    """Runs of one group: each has a mean time of its own, and 50 episodes."""
+    means = random.uniform(5, 100, count)
+    times = [random.exponential(mean, 50).astype(np.int64) for mean in means]
+    return [Recovery(np.minimum(each, 120), each < 120) for each in times]
+
+
+def test_equal_groups_of_several_runs_differ_in_one_of_twenty_trials() -> None:
+    random = np.random.default_rng(0)
+    pairs = [(individuals(random, 4), individuals(random, 4)) for _ in range(150)]
+    found = np.array([recovery_test(*pair) for pair in pairs])
+    pooled = np.array(
+        [
+            log_rank(
+                *(Recovery(*(np.concatenate([getattr(run, name) for run in runs]) for name in ("steps", "recovered"))) for runs in pair)
+            )
+            for pair in pairs
+        ]
+    )
+    assert (pooled < 0.05).mean() > 0.3, "as if all episodes were independent"
+    assert (found < 0.05).mean() < 0.1
+    never = [Recovery(np.full(50, 120), np.zeros(50, np.bool_)) for _ in range(4)]
+    early = [Recovery(np.full(50, k), np.ones(50, np.bool_)) for k in range(4)]
+    assert recovery_test(early, never) == pytest.approx(2 / 70), "of the 70 ways to choose 4 of 8, the two extreme ones"
+
+
+def test_the_restricted_mean_is_the_area_under_the_curve() -> None:
+    found = Recovery(np.array([1, 2, 3, 4, 5]), np.array([True, False, True, True, False]))
+    assert found.restricted_mean(3.5) == pytest.approx(1 + 0.8 * 2 + 0.8 * 2 / 3 * 0.5)
+    assert found.last == 5
+    assert Recovery(np.array([4, 2]), np.ones(2, np.bool_)).restricted_mean(10) == 3
+    assert Recovery(np.full(3, 7), np.zeros(3, np.bool_)).restricted_mean(7) == 7
+
+
+def test_the_band_of_a_group_resamples_its_runs() -> None:
+    twin = np.ones((20, 120))
+    each = [trial(np.full((20, 120), level), twin, [60] * 20) for level in (0.0, 1.0)]
+    curve = _row("a", each, 0).curve
+    assert (curve["low"][0], curve["mean"][0], curve["high"][0]) == (0.0, 0.5, 1.0)
+    alone = _row("a", each[:1], 0).curve
+    assert (alone["low"][0], alone["high"][0]) == (0.0, 0.0)
 
 
 def test_rewards_around_the_moment() -> None:

@@ -5,12 +5,15 @@ the same steps (M the moment; 90 % of m is m - 0.1 |m|, so that negative rewards
 lived count. One that is never worse has recovered at k = 0. One that never gets there is censored at the last k that the twin's episode has
 room for. An episode is not judged if its twin ends within 50 steps of the moment.
 
-Shares of recovery over time are Kaplan and Meier's estimate, and two of them are compared by the log-rank test, both by scipy.
+Shares of recovery over time are Kaplan and Meier's estimate. Two individuals are compared by the log-rank test over their episodes. Episodes
+of one individual are not independent, so groups of several runs are compared by one number for each run: its restricted mean time to
+recover. All by scipy.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from nchl.errors import require
+from nchl.report.compare.statistics import mann_whitney
 from nchl.runs.adaptation.trials import Trial
 
 WINDOW = 50
@@ -59,17 +63,48 @@ class Recovery:
         survival = require("scipy.stats", "report").ecdf(self._censored()).sf
         return np.asarray(survival.quantiles, dtype=np.float64), np.asarray(survival.probabilities, dtype=np.float64)
 
+    @property
+    def last(self) -> float:
+        """The last step that `curve` is known at; infinite if all have recovered by then."""
+        _, left = self.curve()
+        return float(self.steps.max()) if left[-1] > 0 else float("inf")
+
+    def restricted_mean(self, horizon: float) -> float:
+        """Mean time to recover within so many steps: the area under `curve`; one that has not recovered by then counts `horizon`."""
+        times, left = self.curve()
+        ends = np.concatenate([np.minimum(times, horizon), [horizon]])
+        return float(np.diff(ends, prepend=0.0) @ np.concatenate([[1.0], left]))
+
     def _censored(self) -> Any:
         stats = require("scipy.stats", "report")
         return stats.CensoredData.right_censored(self.steps.astype(np.float64), ~self.recovered)
 
 
-def recovery(trials: list[Trial]) -> Recovery:
+def recovery(trials: Sequence[Trial]) -> Recovery:
     """The times to recover of all episodes of some trials."""
     found = [_episode(trial, episode) for trial in trials for episode in range(len(trial.moments))]
     judged = [each for each in found if each is not None]
     steps, recovered = np.array([each[0] for each in judged], dtype=np.int64), np.array([each[1] for each in judged], dtype=np.bool_)
     return Recovery(steps, recovered, len(found) - len(judged))
+
+
+def recovery_test(first: Sequence[Recovery], second: Sequence[Recovery]) -> float | None:
+    """Two-sided p-value of equal times to recover; None where there is nothing to compare.
+
+    Two individuals: the log-rank test over their episodes. Else the Mann-Whitney test of one number for each run, its restricted mean time
+    to recover up to the last step that all runs were looked at.
+    """
+    if len(first) == len(second) == 1:
+        return log_rank(first[0], second[0])
+    groups = [[run for run in runs if len(run.steps)] for runs in (first, second)]
+    if not all(groups):
+        return None
+    runs = [run for group in groups for run in group]
+    horizon = min(run.last for run in runs)
+    if not np.isfinite(horizon):
+        horizon = float(max(run.steps.max() for run in runs))
+    means = [np.array([run.restricted_mean(horizon) for run in group]) for group in groups]
+    return mann_whitney(*means)[1]
 
 
 def log_rank(first: Recovery, second: Recovery) -> float | None:

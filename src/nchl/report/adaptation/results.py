@@ -25,6 +25,7 @@ class Row:
         intact_mean: return of the intact twins.
         retained: mean by intact mean, with its interval; None where that is not above 0.
         recovery: times to recover of all episodes.
+        recoveries: those of each run.
         before, after, late: mean reward per step, see `recovery.around`; None where there is no such step.
         values: (units,) the returns that `mean` and the tests are about: of episodes, or of runs where a group has several.
         curve: reward per step around the moment: offset, mean, low, high and intact (the twins'), lists of equal length.
@@ -39,6 +40,7 @@ class Row:
     intact_mean: float
     retained: Interval | None
     recovery: Recovery
+    recoveries: tuple[Recovery, ...] = field(repr=False)
     before: float | None
     after: float | None
     late: float | None
@@ -80,7 +82,7 @@ class Pair:
         first, second: group and control of each; the first has the higher mean.
         improvement: probability that a return of the first is higher, with its interval.
         p, p_holm: of the two-sided Mann-Whitney test, and corrected for all pairs of the study.
-        recovery_p, recovery_p_holm: of the log-rank test of the times to recover; None where none can be judged.
+        recovery_p, recovery_p_holm: of the times to recover, see `recovery.recovery_test`; None where none can be judged.
     """
 
     perturbation: str

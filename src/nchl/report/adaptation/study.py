@@ -18,7 +18,7 @@ import numpy as np
 
 from nchl.errors import InvalidArgument, UnknownName
 from nchl.perturbations.suites import Suite
-from nchl.report.adaptation.recovery import around, log_rank, recovery
+from nchl.report.adaptation.recovery import around, recovery, recovery_test
 from nchl.report.adaptation.results import Pair, Row
 from nchl.report.compare.groups import Group, group_runs
 from nchl.report.compare.runs import find_runs, read_run
@@ -166,6 +166,7 @@ def _row(group: str, same: list[Trial], seed: int) -> Row:
         intact_mean=float(twins.mean()),
         retained=ratio(perturbed, twins, seed) if twins.mean() > 0 else None,
         recovery=recovery(same),
+        recoveries=tuple(recovery([trial]) for trial in same),
         before=means.get("before"),
         after=means.get("after"),
         late=means.get("late"),
@@ -181,7 +182,7 @@ def _around(same: list[Trial]) -> dict[str, np.ndarray]:
 
 
 def _curve(same: list[Trial], seed: int) -> dict[str, list[float]]:
-    """Reward per step by the step's distance from the moment, over all episodes; a mean of the last ten steps."""
+    """Reward per step by the step's distance from the moment, a mean of the last ten steps; the band is over runs if there are several."""
     moments = np.concatenate([trial.moments for trial in same])
     own, twins = (np.concatenate([_smooth(getattr(trial, name).rewards) for trial in same]) for name in ("perturbed", "intact"))
     begin = -min(BEFORE, int(moments.min()))
@@ -189,7 +190,9 @@ def _curve(same: list[Trial], seed: int) -> dict[str, list[float]]:
     offsets = np.arange(begin, end, max(1, -(-(end - begin) // _MOST_POINTS)))
     places = moments[:, None] + offsets[None, :]
     mine, intact = np.take_along_axis(own, places, 1), np.take_along_axis(twins, places, 1)
-    middle, low, high = mean_band(mine, seed)
+    # All runs play the same number of episodes.
+    units = mine.reshape(len(same), -1, len(offsets)).mean(1) if len(same) > 1 else mine
+    middle, low, high = mean_band(units, seed)
     lists = {"mean": middle, "low": low, "high": high, "intact": intact.mean(0)}
     return {"offset": offsets.tolist()} | {name: np.round(values, 6).tolist() for name, values in lists.items()}
 
@@ -212,7 +215,7 @@ def _pairs(rows: Sequence[Row], seed: int) -> tuple[Pair, ...]:
         and CONTROLS[0] in (a.control, b.control)
     ]
     tests = tested([(a.values, b.values) for a, b in chosen], seed)
-    ranks = [log_rank(a.recovery, b.recovery) for a, b in chosen]
+    ranks = [recovery_test(a.recoveries, b.recoveries) for a, b in chosen]
     corrected = iter(holm([p for p in ranks if p is not None]))
     return tuple(
         Pair(
