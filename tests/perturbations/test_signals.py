@@ -69,6 +69,21 @@ def test_a_late_sensor_shows_what_was() -> None:
     assert [float(early.observe(torch.full((2, 1), float(step)), step)[0, 0]) for step in range(4)] == [0, 0, 0, 1]
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool])
+def test_whole_numbers_are_perturbed_as_numbers(dtype: torch.dtype) -> None:
+    raw = torch.tensor([[3, 1, 200], [0, 1, 2]]).to(dtype)
+    before = raw.clone()
+    exact = raw.to(torch.float64)
+    assert torch.equal(signals("sensor:*=0.5").observe(raw, 0), exact / 2)
+    assert torch.equal(signals("sensor:0=stuck:300").observe(raw, 0)[:, 1:], exact[:, 1:])
+    assert signals("sensor:0=stuck:300").observe(raw, 0)[:, 0].tolist() == [300, 300]
+    noise = signals("sensor-noise=0.4").observe(raw, 0) - exact
+    torch.testing.assert_close(noise, signals("sensor-noise=0.4").observe(torch.zeros(2, 3, dtype=torch.float64), 0))
+    assert torch.equal(signals("sensor:*=0.5@4").observe(raw, 3), exact)
+    assert torch.equal(raw, before)
+    assert signals("motor:0=0").observe(raw, 0) is raw, "without a sensor's perturbation nothing is converted"
+
+
 def test_one_of_several_sets_for_each_episode() -> None:
     chosen = plan(None, ["none", "motor:*=0"])
     seeds = list(range(30))

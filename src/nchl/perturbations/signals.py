@@ -1,6 +1,6 @@
 """Motors and sensors of a batch of episodes, on tensors of any device.
 
-Order of what happens to an observation: gains and stuck values, noise, delay; to an action: noise, gains and stuck values, then the
+Order of what happens to an observation: gains and stuck values, noise, delay, all in floating point; to an action: noise, gains and stuck values, then the
 bounds of the action space. Noise at a step follows from the episode's seed, the step and the perturbation's text alone.
 """
 
@@ -87,7 +87,12 @@ class Signals:
             self._bounds = low, high
 
     def observe(self, observations: Shaped[Tensor, "size ..."], step: int) -> Shaped[Tensor, "size ..."]:
-        """Perturbed observations of a step (of the environment, from 0); the given tensor is not modified."""
+        """Perturbed observations of a step (of the environment, from 0); the given tensor is not modified.
+
+        Whole numbers become float64, which holds them exactly (up to 2**53): half of 3 is no whole number.
+        """
+        if self._sensors and not observations.is_floating_point():
+            observations = observations.to(torch.float64)
         for each in self._sensors:
             observations = each(observations, step)
         return observations

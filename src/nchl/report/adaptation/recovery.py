@@ -5,9 +5,9 @@ the same steps (M the moment; 90 % of m is m - 0.1 |m|, so that negative rewards
 lived count. One that is never worse has recovered at k = 0. One that never gets there is censored at the last k that the twin's episode has
 room for. An episode is not judged if its twin ends within 50 steps of the moment.
 
-Shares of recovery over time are Kaplan and Meier's estimate. Two individuals are compared by the log-rank test over their episodes. Episodes
-of one individual are not independent, so groups of several runs are compared by one number for each run: its restricted mean time to
-recover. All by scipy.
+Shares of recovery over time are Kaplan and Meier's estimate. Two individuals are compared by the log-rank test over their episodes.
+Episodes of one individual are not independent, so groups of several runs are compared by one number for each run: its restricted mean
+time to recover. All by scipy.
 """
 
 from __future__ import annotations
