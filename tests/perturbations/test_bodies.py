@@ -177,6 +177,30 @@ def test_attributes_of_a_cart_pole() -> None:
         live.wrap(gymnasium.make("CartPole-v1"), ["limb:leg=x2"])
 
 
+@pytest.mark.parametrize("text", ["gravity=x0.2@5", "attribute:gravity=-2@5"])
+def test_gravity_of_a_box2d_world_changes_in_mid_episode(text: str) -> None:
+    pytest.importorskip("Box2D")
+    changing, plain = live.wrap(gymnasium.make("LunarLander-v3"), [text]), gymnasium.make("LunarLander-v3")
+    for _ in range(2):
+        a, b = changing.reset(seed=3)[0], plain.reset(seed=3)[0]
+        np.testing.assert_array_equal(a, b)
+        for step in range(12):
+            a, b = (each.step(0)[0] for each in (changing, plain))
+            assert np.array_equal(a, b) == (step < 5), step
+        assert a[3] > b[3] + 0.1, "it falls more slowly"
+        assert changing.unwrapped.world.gravity[1] == -2
+
+
+def test_gravity_of_a_box2d_world_from_the_start() -> None:
+    pytest.importorskip("Box2D")
+    changing = live.wrap(gymnasium.make("LunarLander-v3"), ["gravity=x0.2"])
+    made = gymnasium.make("LunarLander-v3", gravity=-2.0)
+    for _ in range(2):
+        np.testing.assert_array_equal(changing.reset(seed=3)[0], made.reset(seed=3)[0])
+        for _ in range(5):
+            np.testing.assert_array_equal(changing.step(0)[0], made.step(0)[0])
+
+
 def test_the_cache_is_keyed_by_content_and_safe_side_by_side(tmp_path: Path) -> None:
     first, again, other = stored("Ant-v5", "gravity=x2"), stored("Ant-v5", "gravity=x2"), stored("Ant-v5", "gravity=x3")
     assert first == again

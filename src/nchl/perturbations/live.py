@@ -39,6 +39,8 @@ class Changing:
         self._plan = plan_of_texts(texts)
         self._model = getattr(self._core, "model", None) if hasattr(self._core, "data") and hasattr(self._core, "fullpath") else None
         self._attributes = {name: getattr(self._core, name) for name in _numbers(self._core)}
+        # Box2D's environments: LunarLander has the attribute, BipedalWalker and CarRacing do not.
+        self._world_follows = "gravity" in self._attributes and hasattr(getattr(self._core, "world", None), "gravity")
         self._kept: dict[str, np.ndarray] = {}
         if self._model is not None:
             # Few are kept: factors may be drawn anew for each episode.
@@ -62,7 +64,9 @@ class Changing:
         self._due = list(changes)
         self._step, self._done = 0, []
         self._come()
-        return self._environment.reset(seed=seed, options=options)
+        begun = self._environment.reset(seed=seed, options=options)
+        self._tell_world()
+        return begun
 
     def step(self, action: Any) -> Any:
         """One step, with what is in force at it."""
@@ -103,6 +107,13 @@ class Changing:
         for derived, (first, second, operation) in _FOLLOWS.items():
             if name in (first, second) and derived in self._attributes:
                 setattr(self._core, derived, getattr(float(getattr(self._core, first)), operation)(float(getattr(self._core, second))))
+
+        self._tell_world()
+
+    def _tell_world(self) -> None:
+        """Give the gravity of the environment to its Box2D world, which keeps the one that it was made with."""
+        if self._world_follows:
+            self._core.world.gravity = (self._core.world.gravity[0], float(self._core.gravity))
 
     def _restore(self) -> None:
         for name, array in self._kept.items():

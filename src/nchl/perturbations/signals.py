@@ -1,7 +1,7 @@
 """Motors and sensors of a batch of episodes, on tensors of any device.
 
-Order of what happens to an observation: gains and stuck values, noise, delay, all in floating point; to an action: noise, gains and stuck values, then the
-bounds of the action space. Noise at a step follows from the episode's seed, the step and the perturbation's text alone.
+Order of what happens to an observation: gains and stuck values, noise, delay, all in floating point; to an action: noise, gains and stuck
+values, then the bounds of the action space. Noise at a step follows from the episode's seed, the step and the perturbation's text alone.
 """
 
 from __future__ import annotations
