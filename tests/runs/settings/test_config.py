@@ -116,6 +116,36 @@ def test_defaults_and_a_presets_options_fall_away_when_another_network_or_strate
     assert EvolveConfig.create(preset=preset).replace(**change) == EvolveConfig.create(preset=preset, **change)
 
 
+@pytest.mark.parametrize(
+    ("preset", "change"),
+    [
+        ("halfcheetah", {"optimizer": "clipup"}),
+        ("halfcheetah", {"optimizer": "adam"}),
+        ("halfcheetah", {"strategy": "pgpe"}),
+        ("han-b", {"optimizer": "sgd"}),
+        ("han-b", {"optimizer": "clipup", "lr_schedule": "constant"}),
+        ("cartpole", {"strategy": "openai-es"}),
+    ],
+)
+def test_sigma_and_learning_rate_of_a_preset_fall_away_with_its_strategy_and_optimizer(preset: str, change: dict[str, Any]) -> None:
+    names = ("sigma", "sigma_decay", "sigma_schedule", "lr", "lr_decay", "lr_schedule")
+    changed = EvolveConfig.create(preset=preset, **change)
+    own = EvolveConfig.create("CartPole-v1", **{"strategy": changed.strategy, "optimizer": changed.optimizer, **change})
+    for config in (changed, EvolveConfig.create(preset=preset).replace(**change), changed.replace(seed=4)):
+        assert [getattr(config, name) for name in names] == [getattr(own, name) for name in names]
+    assert changed.replace(seed=4) == EvolveConfig.create(preset=preset, **change, seed=4)
+    assert changed.population == PRESETS[preset].settings["population"]
+    assert EvolveConfig.create(preset=preset, **change, sigma=0.7).sigma == 0.7
+
+
+@pytest.mark.parametrize("given", [{"strategy": "openai-es"}, {"optimizer": "adam"}, {"strategy": "openai-es", "optimizer": "adam"}])
+def test_sigma_and_learning_rate_of_a_preset_stay_where_its_strategy_and_optimizer_are_given(given: dict[str, Any]) -> None:
+    plain = EvolveConfig.create(preset="han-b")
+    for config in (EvolveConfig.create(preset="han-b", **given), EvolveConfig.create(preset="han-b", **given).replace(seed=0)):
+        assert (config.sigma, config.lr, config.lr_decay) == (0.2, 0.1, 0.999999)
+        assert config.replace(optimizer="adam") == config == plain
+
+
 def test_replacing_takes_defaults_anew_and_keeps_given_options() -> None:
     config = EvolveConfig.create("CarRacing-v3", network="conv-thesis", generations=7, population=10)
     other = config.replace(network="conv-hml").replace(seed=3)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nchl.errors import InvalidArgument, RunError, UnknownName
 from nchl.runs.settings import docs_budget, network_options
-from nchl.runs.settings.dependent_options import by_optimizer, converted, inapplicable, schedules, still_applicable
+from nchl.runs.settings.dependent_options import by_optimizer, converted, inapplicable, schedules, search_of, still_applicable
 from nchl.runs.settings.network_options import NetworkOptions
 from nchl.runs.settings.options import FORMER, LISTS, Option, check_keys, is_file_network, option
 from nchl.runs.settings.perturbation_options import PERTURBED
@@ -59,7 +59,12 @@ class EvolveConfig(SearchOptions, NetworkOptions, TaskOptions):
     wandb: bool | None = _record("bool", False, "also record in Weights & Biases; WANDB_MODE=offline keeps it here")
     mlflow: bool | None = _record("bool", False, "also record in MLflow, at MLFLOW_TRACKING_URI, else in a folder mlruns")
     preset: str | None = option(
-        "str", None, "settings of a published experiment (`nchl presets` lists them); other options override it", "preset", metavar="NAME"
+        "str",
+        None,
+        "settings of a published experiment (`nchl presets` lists them); other options override it; another --strategy or --optimizer "
+        "also takes its own sigma and learning rate",
+        "preset",
+        metavar="NAME",
     )
 
     if TYPE_CHECKING:
@@ -128,11 +133,16 @@ class EvolveConfig(SearchOptions, NetworkOptions, TaskOptions):
             UnknownName: no such option or preset.
             InvalidArgument: a value that cannot be used, or an option that does not apply to the network or strategy.
         """
-        return docs_budget.cut(cls._over({} if preset is None else preset_settings(preset), given | {"task": task, "preset": preset}))
+        earlier = {} if preset is None else preset_settings(preset)
+        before = search_of(str(earlier.get("strategy", _BY_NAME["strategy"].default)), earlier)
+        return docs_budget.cut(cls._over(earlier, before, given | {"task": task, "preset": preset}))
 
     @classmethod
-    def _over(cls, earlier: Mapping[str, Any], given: Mapping[str, Any]) -> EvolveConfig:
-        """The given options over earlier ones, of which those are dropped that do not apply to the given network or strategy."""
+    def _over(cls, earlier: Mapping[str, Any], before: tuple[str, str | None], given: Mapping[str, Any]) -> EvolveConfig:
+        """The given options over earlier ones, of which those are dropped that do not apply to the given network, strategy or optimizer.
+
+        `before`: strategy and optimizer for which the earlier options were chosen.
+        """
         for name in given:
             if name in FORMER:
                 raise InvalidArgument(FORMER[name])
@@ -144,14 +154,14 @@ class EvolveConfig(SearchOptions, NetworkOptions, TaskOptions):
             raise InvalidArgument("no task given: name a Gymnasium id, for example CartPole-v1, or a preset that has one")
         network, strategy = (str(chosen.get(name, _BY_NAME[name].default)) for name in ("network", "strategy"))
         kept = {name: value for name, value in earlier.items() if _BY_NAME[name].applies(network, strategy)}
-        config = cls(**still_applicable(strategy, kept, explicit) | explicit)
+        config = cls(**still_applicable(strategy, kept, explicit, before) | explicit)
         config._remember(vars(config)["_defaults"], explicit)
         return config
 
     def replace(self, **changes: Any) -> EvolveConfig:
         """A copy with some options changed, checked anew; None takes an option's default.
 
-        Values that were not given (defaults, a preset's) are dropped if they do not apply to another network or strategy.
+        Values that were not given (defaults, a preset's) are dropped if they do not apply to another network, strategy or optimizer.
 
         Raises:
             UnknownName: no such option.
@@ -160,7 +170,7 @@ class EvolveConfig(SearchOptions, NetworkOptions, TaskOptions):
         given = {name: getattr(self, name) for name in self.given} | changes
         # Defaults are taken anew: some depend on the network.
         others = {name: getattr(self, name) for name in _BY_NAME if name not in given and name not in vars(self)["_defaults"]}
-        return self._over(others, given)
+        return self._over(others, (str(self.strategy), vars(self)["optimizer"]), given)
 
     def network_settings(self) -> dict[str, Any]:
         """The options that determine the network, as fields of `networks.NetworkSpec`; None where not given."""

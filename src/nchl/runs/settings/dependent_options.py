@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from nchl.runs.settings.config import EvolveConfig
 
 _EITHER = {"episodes": "episodes_schedule", "episodes_schedule": "episodes"}  # one replaces the other
+# A value of these was chosen for one strategy and optimizer, and means something else for another.
+_OF_SEARCH = ("sigma", "sigma_decay", "sigma_schedule", "lr", "lr_decay", "lr_schedule")
 
 
 def inapplicable(strategy: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> frozenset[str]:
@@ -37,9 +39,26 @@ def inapplicable(strategy: str, given: Mapping[str, Any], defaults: Mapping[str,
     return frozenset(lost)
 
 
-def still_applicable(strategy: str, earlier: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The earlier options, of a preset for example, that given ones neither replace nor make inapplicable."""
+def search_of(strategy: str, settings: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The strategy and its optimizer, by settings that may lack it; None if the strategy has no optimizer."""
+    own = {each.name: each.default for each in settings_of(strategy)}
+    return strategy, settings.get("optimizer", own["optimizer"]) if "optimizer" in own else None
+
+
+def still_applicable(strategy: str, earlier: Mapping[str, Any], given: Mapping[str, Any], before: tuple[str, str | None]) -> dict[str, Any]:
+    """The earlier options, of a preset for example, that given ones neither replace nor make inapplicable.
+
+    Sigma, the learning rate, their decays and schedules fall away with the strategy and the optimizer for which they were chosen.
+
+    Args:
+        strategy: the search.
+        earlier: earlier options.
+        given: options that were given now.
+        before: strategy and optimizer of the earlier options, see `search_of`.
+    """
     kept = {name: value for name, value in earlier.items() if name not in given}
+    if search_of(strategy, {**kept, **given}) != before:
+        kept = {name: value for name, value in kept.items() if name not in _OF_SEARCH}
     known = {each.name: each.default for each in settings_of(strategy)}
     lost = set(idle(strategy, {**known, **kept, **given})) | {other for name, other in _EITHER.items() if name in given}
     return {name: value for name, value in kept.items() if name not in lost}
