@@ -229,6 +229,8 @@ def test_a_suite_of_your_own(runs: Path, tmp_path: Path) -> None:
         ("perturbations: {a: motr:0=0}", "own.yaml: a: unknown perturbation 'motr': did you mean 'motor'"),
         ("perturbation: {a: none}", "did you mean 'perturbations'"),
         ("perturbations: [a]", "must name some"),
+        ("perturbations: {a: sensor:0=0, b: none}", "own.yaml: b: it changes nothing"),
+        ("perturbations: {b: []}", "own.yaml: b: it changes nothing"),
         ("task: Ant-*\nperturbations: {a: sensor:0=0}", "is for Ant-\\*, not for CartPole-v1"),
         ("perturbations: {a: sensor:0=0}\ntraining: none", "must be a list"),
     ],

@@ -147,6 +147,11 @@ def of_mapping(name: str, data: Mapping[str, Any]) -> Suite:
     if not isinstance(told, Mapping) or not told:
         raise InvalidArgument(f"{name}: `perturbations` must name some, as in `front motor: motor:3=0@450`, got {told!r}")
     found = {str(label): _set(name, str(label), value) for label, value in told.items()}
+    for label, text in found.items():
+        if not language.parse_all(text):
+            raise InvalidArgument(
+                f"{name}: {label}: it changes nothing; the intact twin is played in any case, and `training` may have `none`"
+            )
     training = data.get("training", ["none", *found.values()])
     if not isinstance(training, list) or not training:
         raise InvalidArgument(f"{name}: `training` must be a list of perturbations, got {training!r}")
