@@ -177,6 +177,41 @@ def test_attributes_of_a_cart_pole() -> None:
         live.wrap(gymnasium.make("CartPole-v1"), ["limb:leg=x2"])
 
 
+def test_attributes_of_a_class_are_set_for_one_environment() -> None:
+    changing, plain = live.wrap(gymnasium.make("Acrobot-v1"), ["attribute:LINK_LENGTH_1=x2@3"]), gymnasium.make("Acrobot-v1")
+    for _ in range(2):
+        np.testing.assert_array_equal(changing.reset(seed=1)[0], plain.reset(seed=1)[0])
+        assert changing.unwrapped.LINK_LENGTH_1 == 1.0
+        for step in range(6):
+            a, b = (each.step(0)[0] for each in (changing, plain))
+            assert np.array_equal(a, b) == (step < 3)
+        assert (changing.unwrapped.LINK_LENGTH_1, plain.unwrapped.LINK_LENGTH_1) == (2.0, 1.0)
+    with pytest.raises(UnknownName, match="did you mean 'LINK_MASS_1'"):
+        live.wrap(gymnasium.make("Acrobot-v1"), ["attribute:LINK_MAS_1=x2"])
+
+
+class _Bare(gymnasium.Env[Any, Any]):
+    """An environment without a number."""
+
+
+def test_an_environment_without_numbers_says_so() -> None:
+    with pytest.raises(TaskError, match="_Bare has no attribute that is a number"):
+        live.wrap(_Bare(), ["attribute:length=x2"])
+
+
+class _Single(_Bare):
+    """A number of NumPy's in single precision."""
+
+    def __init__(self) -> None:
+        self.force = np.float32(0.5)
+
+
+def test_a_number_of_numpys_is_one() -> None:
+    made = live.wrap(_Single(), ["attribute:force=x3"])
+    made.reset(seed=0)
+    assert made.unwrapped.force == 1.5
+
+
 @pytest.mark.parametrize("text", ["gravity=x0.2@5", "attribute:gravity=-2@5"])
 def test_gravity_of_a_box2d_world_changes_in_mid_episode(text: str) -> None:
     pytest.importorskip("Box2D")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nchl.errors import InvalidArgument, NchlError, RunError
+from nchl.perturbations.suites import Suite
 from nchl.report.adaptation.recovery import Recovery, around, log_rank, recovery, recovery_test
 from nchl.report.adaptation.study import Study, _row, adapt
 from nchl.report.adaptation.tables import render
@@ -248,6 +249,7 @@ def test_a_bad_suite(text: str, said: str, runs: Path, tmp_path: Path) -> None:
         ({"suite": "lesoins"}, "did you mean 'lesions'"),
         ({"suite": "ant-legs"}, "is for Ant-\\*"),
         ({"perturb": ["none"]}, "it changes nothing"),
+        ({"suite": Suite("own", "a test", {"a": "none"})}, "'a': it changes nothing"),
         ({"perturb": ["sensor:0=0", "sensor:0=0"]}, "given twice"),
         ({"perturb": ["sensor:4=0"]}, "there is no sensor 4"),
         ({"perturb": ["motor:0=0"]}, "takes choices"),

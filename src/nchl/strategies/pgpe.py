@@ -39,7 +39,7 @@ class PGPE(Strategy):
         centre: where to begin, see `initial_centre`.
         sigma: initial standard deviation in every coordinate; None: 0.3 for ClipUp, 0.1 for the others.
         sigma_lr: learning rate of the sigmas.
-        lr: learning rate of the centre, for ClipUp the length of a step; None: sigma sqrt(size) / 4 for ClipUp, 0.15 for Adam, 0.2 for
+        lr: learning rate of the centre, for ClipUp the length of a step; None: sigma sqrt(size) / 4 for ClipUp, 0.15 for Adam, 20 for
             plain steps.
         lr_decay: factor of lr after each generation, where its schedule is exponential.
         lr_schedule: `constant`, `exponential` or `cosine:N` (N generations).
@@ -64,7 +64,7 @@ class PGPE(Strategy):
         optimizer: str = "clipup",
         weight_decay: float = 0.0,
     ) -> None:
-        optimizer, sigma, lr = gradient_settings(optimizer, sigma, lr)
+        optimizer, sigma, lr = gradient_settings(self.name, optimizer, sigma, lr)
         super().__init__(size, population, seed, centre=centre, sigma=sigma)
         check_pairs(population, "PGPE's noise", "")
         self.lr = check_rate("lr", step_length(self.sigma, size) if lr is None else lr)

@@ -72,7 +72,7 @@ def by_optimizer(strategy: str, optimizer: str | None) -> dict[str, Any]:
     own = {each.name: each.default for each in STRATEGIES[strategy].settings} if strategy in STRATEGIES else {}
     if "optimizer" not in own:
         return {}
-    follow = gradient_settings(own["optimizer"] if optimizer is None else optimizer)
+    follow = gradient_settings(strategy, own["optimizer"] if optimizer is None else optimizer)
     return {"sigma": follow.sigma, "lr": follow.lr}
 
 
