@@ -259,7 +259,7 @@ def test_settings_are_those_of_the_constructor_and_make_refuses_others(variant):
     assert set(build(variant).settings) == set(known)
     decided = {"mu": 10} if name == "elite" else {}
     if "optimizer" in known:
-        decided = gradient_settings(*(given.get(each, known[each]) for each in GradientSettings._fields))._asdict()
+        decided = gradient_settings(name, *(given.get(each, known[each]) for each in GradientSettings._fields))._asdict()
         decided["lr"] = step_length(decided["sigma"], SIZE) if decided["lr"] is None else decided["lr"]
     assert build(variant).settings == known | given | decided
     parameters = inspect.signature(strategies.STRATEGIES[name].load().__init__).parameters.values()

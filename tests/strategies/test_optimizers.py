@@ -72,6 +72,16 @@ def test_weight_decay_draws_to_zero():
     assert np.linalg.norm(centres[1].centre) < 0.8 * np.linalg.norm(centres[0].centre)
 
 
+@pytest.mark.parametrize("sigma", [None, 0.5])
+def test_plain_steps_of_pgpe_cross_the_sphere_by_default(sigma):
+    strategy = strategies.make("pgpe", 20, 40, seed=0, optimizer="sgd", sigma=sigma)
+    begin = sphere(strategy.centre[None]).item()
+    for _ in range(300):
+        strategy.tell(sphere(strategy.ask().rows()))
+    assert begin < -20
+    assert sphere(strategy.centre[None]).item() > -0.01
+
+
 def test_pgpe_settles_in_an_optimum_by_default():
     strategy = strategies.make("pgpe", 10, 20, 1)
     for _ in range(800):

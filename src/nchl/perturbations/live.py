@@ -6,7 +6,7 @@ It runs where environments run, in processes without torch. Moments and numbers 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -127,6 +127,8 @@ class Changing:
     def _check(self, each: Perturbation) -> None:
         task = getattr(getattr(self._environment, "spec", None), "id", None) or type(self._core).__name__
         if isinstance(each, Attribute):
+            if not self._attributes:
+                raise TaskError(f"{str(each)!r}: {task} has no attribute that is a number")
             if each.place not in self._attributes:
                 raise UnknownName(f"attribute of {task}", each.place, sorted(self._attributes))
         elif self._model is not None:
@@ -151,15 +153,20 @@ def wrap(environment: Any, texts: Sequence[str]) -> Any:
     return Changing(environment, texts)
 
 
-def _numbers(core: Any) -> Iterator[str]:
-    """Attributes of an environment that are numbers of its own."""
-    for name, value in vars(core).items():
-        if not name.startswith("_") and isinstance(value, int | float) and not isinstance(value, bool):
-            yield name
+def _numbers(core: Any) -> list[str]:
+    """Names of an environment's attributes that are numbers: its own, and those of its class, as Acrobot's are."""
+    held = dict(vars(core))
+    for each in type(core).__mro__:
+        held = {**vars(each), **held}
+    kept = {
+        name for name, value in held.items() if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    }
+    return sorted(name for name in kept if not name.startswith("_"))
 
 
 def _gravity_of(core: Any, each: Perturbation) -> str:
-    found = next((name for name in _GRAVITY if isinstance(vars(core).get(name), int | float)), None)
+    numbers = _numbers(core)
+    found = next((name for name in _GRAVITY if name in numbers), None)
     if found is None:
-        raise without_bodies(type(core).__name__, each, sorted(_numbers(core)))
+        raise without_bodies(type(core).__name__, each, numbers)
     return found

@@ -112,7 +112,7 @@ def test_optimizer_sigma_and_learning_rate_follow_from_each_other() -> None:
         ({"optimizer": "clipup"}, ("clipup", 0.3, None), " --optimizer clipup"),
         ({"optimizer": "clipup", "lr": 0.5}, ("clipup", 0.3, 0.5), " --lr 0.5 --optimizer clipup"),
         ({"strategy": "pgpe", "sigma": 0.1}, ("clipup", 0.1, None), " --strategy pgpe --sigma 0.1"),
-        ({"strategy": "pgpe", "optimizer": "sgd"}, ("sgd", 0.1, 0.2), " --strategy pgpe --optimizer sgd"),
+        ({"strategy": "pgpe", "optimizer": "sgd"}, ("sgd", 0.1, 20.0), " --strategy pgpe --optimizer sgd"),
         ({"strategy": "snes"}, (None, 0.1, None), " --strategy snes"),
     ]:
         config = EvolveConfig.create("CartPole-v1", **given)

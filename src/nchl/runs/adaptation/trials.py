@@ -102,11 +102,12 @@ class Asked:
             chosen.check_task(task)
             found |= chosen.perturbations
         for text in perturb or ():
-            if not parse_all(text):
-                raise InvalidArgument(f"perturbation {text!r}: it changes nothing; the intact twin is played in any case")
             if text in found:
                 raise InvalidArgument(f"perturbation {text!r} is given twice; keep one")
             found[text] = text
+        for label, text in found.items():
+            if not parse_all(text):
+                raise InvalidArgument(f"perturbation {label!r}: it changes nothing; the intact twin is played in any case")
         return cls("perturb" if chosen is None else chosen.name, "" if chosen is None else chosen.source, found)
 
 
