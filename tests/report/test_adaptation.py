@@ -212,6 +212,15 @@ def test_pictures(study: Study, tmp_path: Path) -> None:
         plots.save(study.kept(), tmp_path / "figure.gif")
 
 
+def test_frozen_from_the_start_is_plasticity_off(runs: Path) -> None:
+    study = adapt([runs / "plastic0"], perturb=["sensor:0=0", "sensor:1=0@2"], episodes=3)
+    found = [(row.perturbation, row.control) for row in study.rows]
+    controls = ("as evolved", "plasticity off", "frozen")
+    assert found == [*(("sensor:0=0", control) for control in controls[:2]), *(("sensor:1=0@2", control) for control in controls)]
+    assert len(study.pairs) == 1 + 2
+    assert [note for note in study.notes if "from the start (sensor:0=0)" in note]
+
+
 def test_a_suite_of_your_own(runs: Path, tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(
         "source: a test\nperturbations:\n  both: [sensor:0=0@2, lesion:weights=0.5@3]\n  late: sensor-delay=2\n"

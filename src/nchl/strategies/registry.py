@@ -139,7 +139,9 @@ MU = Setting(
 
 # Those of a strategy with an optimizer, from which they follow (`gradient_settings`).
 _SIGMA = replace(SIGMA, default=None, otherwise="0.3 with clipup")
-_LR = replace(LR, default=None, otherwise="0.2 with sgd (20 for pgpe), 0.15 with adam, sigma times the root of the genome's length by 4 with clipup")
+_LR = replace(
+    LR, default=None, otherwise="0.2 with sgd (20 for pgpe), 0.15 with adam, sigma times the root of the genome's length by 4 with clipup"
+)
 
 STRATEGIES: dict[str, Entry] = {
     "openai-es": Entry(

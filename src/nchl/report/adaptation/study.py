@@ -239,6 +239,11 @@ def _caveats(groups: Sequence[Group], rows: Sequence[Row]) -> list[str]:
         lines.append(
             "a group of one run is one individual: its intervals are over episodes, and say nothing of what another seed would have found"
         )
+    switched, frozen = ({row.perturbation: None for row in rows if row.control == control} for control in CONTROLS[1:])
+    if alike := [label for label in switched if label not in frozen]:
+        lines.append(
+            f"no rows of {CONTROLS[2]!r} for what is there from the start ({', '.join(alike)}): they would be those of {CONTROLS[1]!r}"
+        )
     if any(row.retained is None for row in rows):
         lines.append("no share is retained of a return that is not above 0")
     left = sum(row.recovery.left_out for row in rows)

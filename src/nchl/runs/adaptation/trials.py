@@ -131,7 +131,8 @@ def trials(
         seed: of the evaluation, as in `evaluate`.
         which: "best" or "centre".
         simulator: None: the run's own, or the one that a perturbation needs.
-        controls: of `CONTROLS`; a network with constant weights has the first alone.
+        controls: of `CONTROLS`; a network with constant weights has the first alone. Frozen from the start on in every episode is
+            plasticity off, and is played under that name alone.
         on_note: called with lines for the user.
 
     Raises:
@@ -149,7 +150,7 @@ def trials(
             task = tasks[label]
             moments = stage.moments(text)
             plastic = stage.network(task).plastic
-            for control in controls if plastic else CONTROLS[:1]:
+            for control in _distinct(controls, moments) if plastic else CONTROLS[:1]:
                 freeze = {CONTROLS[0]: None, CONTROLS[1]: np.zeros_like(moments), CONTROLS[2]: moments}[control]
                 intact, perturbed = stage.intact(task, freeze), stage.play(task, freeze)
                 made.append(Trial(label, text, control, moments, intact, perturbed, task.action_repeat))
@@ -157,6 +158,11 @@ def trials(
     finally:
         stage.close()
     return made
+
+
+def _distinct(controls: Sequence[str], moments: Int[np.ndarray, " episodes"]) -> list[str]:
+    """The controls without one that would play the same as another."""
+    return [control for control in controls if control != CONTROLS[2] or moments.any() or CONTROLS[1] not in controls]
 
 
 class _Stage:
