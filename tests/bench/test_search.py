@@ -102,6 +102,23 @@ def test_text_and_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["--tasks", "sphere:1"], "from 2 to"),
         (["--tasks", "sphere:10", "sphere:10"], "given twice"),
         (["--budget", "0"], "at least 1"),
+        (["--strategies", "openai-es", "openai-es,optimizer=sgd"], "openai-es and openai-es,optimizer=sgd are the same runs"),
+        (["--strategies", "openai-es,lr_schedule=cosine"], "write lr_schedule=cosine:100"),
+        (["--strategies", "openai-es", "--set", "sigma-schedule=cosine"], "write sigma_schedule=cosine:100"),
+        (["--strategies", "openai-es", "--set", "lr=0.1", "lr=0.2"], "lr is given twice"),
+        (["--set", "env=frame_skip"], "env: expected a setting of the environment, as in env=frame_skip=2, got 'frame_skip'"),
+        (["--set", "perturb="], "perturb: expected a perturbation"),
+        (["--tasks", "CartPole-v1", "--set", "perturb=motr:3=0"], "did you mean 'motor'"),
     ]:
         assert main([*words, *more]) == 2, more
         assert message in capsys.readouterr().err
+
+
+def test_a_task_is_perturbed_and_set_up_as_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--tasks", "CartPole-v1", "--strategies", "snes,hidden=3", "--budget", "60", "--seeds", "1", "--out", str(tmp_path), "--json"]
+    assert main(["bench", "search", *words, "--set", "population=4", "perturb=lesion:weights=1@3", "max_episode_steps=5"]) == 0
+    groups = json.loads(capsys.readouterr().out)["tasks"]["CartPole-v1"]["comparison"]["groups"]
+    assert [group["name"] for group in groups] == ["snes,hidden=3"]
+    (record,) = tmp_path.glob("CartPole-v1/*/config.json")
+    settings = json.loads(record.read_text())["settings"]
+    assert (settings["perturb"], settings["hidden"]) == (["lesion:weights=1@3"], [3])

@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nchl.bench.words import refuse_open_cosine, settings_of, strategy_of, word_of
 from nchl.errors import InvalidArgument, UnknownName
 from nchl.report.compare.groups import Group
 from nchl.report.compare.runs import Run, read_function_run, read_run
 from nchl.report.compare.strategies import SearchResult, summarise
 from nchl.runs.files.writing import writing_to
 from nchl.runs.function_run import function_of, run_function
-from nchl.runs.settings.config import options
 from nchl.runs.store.folder import RunFolder
 from nchl.runs.sweep.grid import Cell, read_sweep
 from nchl.strategies.registry import all_settings
@@ -72,14 +72,16 @@ def search(plan: Plan, targets: Sequence[float], *, run_sweep: RunSweep, on_note
     files = [_sweep_file(task, plan) for task in plan.tasks]
     if len({file.stem for file in files}) < len(files):
         raise InvalidArgument(f"a task is given twice: {' '.join(plan.tasks)}")
+    cells_of = {file: read_sweep(file) for file in files}
+    for cells in cells_of.values():
+        _refuse_twins(cells, plan.strategies)
     results, code = [], 0
-    for task, file in zip(plan.tasks, files, strict=True):
-        cells = read_sweep(file)
+    for task, (file, cells) in zip(plan.tasks, cells_of.items(), strict=True):
         runs, ended = _run_task(task, file, cells, run_sweep, on_note)
         code = max(code, ended)
         if ended > 1:
             break
-        words = {cell.name: _word_of(cell.given, plan.strategies) for cell in cells}
+        words = {cell.name: word_of(cell.given, plan.strategies) for cell in cells}
 
         def name_of(group: Group, words: Mapping[str, str] = words) -> str:
             return words[group.runs[0].folder.name]
@@ -88,9 +90,21 @@ def search(plan: Plan, targets: Sequence[float], *, run_sweep: RunSweep, on_note
     return results, code
 
 
+def _refuse_twins(cells: Sequence[Cell], words: Sequence[str]) -> None:
+    """Refuse strategies that describe the same run, as one names the default of another.
+
+    Raises:
+        InvalidArgument: names both.
+    """
+    kept = {word_of(cell.given, words): cell for cell in cells}
+    for lost in (word for word in words if word not in kept):
+        twin = next(word for word, cell in kept.items() if cell.also and strategy_of(word)[0] == strategy_of(lost)[0])
+        raise InvalidArgument(f"--strategies {twin} and {lost} are the same runs, as a value of one is the default of the other; keep one")
+
+
 def _sweep_file(task: str, plan: Plan) -> Path:
     """Write the sweep of one task into the folder of results; returns the file."""
-    fixed = dict(map(_pair, plan.settings))
+    fixed = settings_of(plan.settings)
     taken = sorted({"task", "strategy", "max_steps", "seed"} & set(fixed))
     if taken:
         raise InvalidArgument(f"--set {taken[0]} does not apply here; use --tasks, --strategies, --budget and --seeds")
@@ -103,47 +117,15 @@ def _sweep_file(task: str, plan: Plan) -> Path:
     about = {"task": task, "max_steps": plan.budget, "generations": GENERATIONS, **fixed, "seeds": plan.seeds}
     grids = []
     for word in plan.strategies:
-        name, settings = _strategy(word)
+        name, settings = strategy_of(word)
+        if "generations" not in fixed:
+            refuse_open_cosine({**fixed, **settings})
         grids.append({"strategy": [name], **{key: [value] for key, value in settings.items()}})
     path: Path = plan.out / (re.sub(r"[^A-Za-z0-9._-]+", "-", task) + ".yaml")
     with writing_to(path, of_a_run=False):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({**about, "grid": grids}, indent=1))  # which is YAML too
     return path
-
-
-def _strategy(word: str) -> tuple[str, dict[str, Any]]:
-    """Name and settings of `openai-es,lr=0.05`; the path of a file is made absolute."""
-    name, *settings = word.split(",")
-    return str(Path(name).absolute()) if ".py:" in name else name, dict(map(_pair, settings))
-
-
-def _word_of(given: Mapping[str, Any], words: Sequence[str]) -> str:
-    """The word that a run was made from: of those that fit, the one with the most settings."""
-    found = {word: _strategy(word) for word in words}
-    fits = [word for word, (name, s) in found.items() if name == given["strategy"] and all(given.get(key) == s[key] for key in s)]
-    return max(fits, key=lambda word: len(found[word][1]))
-
-
-def _pair(word: str) -> tuple[str, Any]:
-    """`hidden=128x64` as the option's name and a value of its kind."""
-    known = {option.name: option for option in options()}
-    key, equals, value = word.partition("=")
-    name = key.replace("-", "_")
-    if not equals:
-        raise InvalidArgument(f"expected NAME=VALUE, as in lr=0.05, got {word!r}")
-    if name not in known:
-        raise UnknownName("option", key, known)
-    kind = known[name].kind
-    try:
-        if kind == "bool":
-            return name, {"true": True, "on": True, "false": False, "off": False}[value.lower()]
-        if kind == "ints":
-            return name, [int(part) for part in value.split("x") if part]
-        return name, {"int": int, "float": float, "str": str}[kind](value)
-    except (KeyError, ValueError) as error:
-        wanted = {"bool": "on or off", "ints": "whole numbers with x between them", "int": "a whole number", "float": "a number"}[kind]
-        raise InvalidArgument(f"{key}: expected {wanted}, got {value!r}") from error
 
 
 def _run_task(
