@@ -46,7 +46,14 @@ def test_the_record_has_the_given_perturbations(tmp_path: Path) -> None:
         ({"perturb": ["motr:0=0"]}, "did you mean 'motor'"),
         ({"perturb": "sensor:0=0 & sensor:*=1"}, "change the same"),
         ({"perturb": 3}, "list of texts"),
-        ({"perturb_training": ["pole-lenght"]}, "unknown perturbation 'pole-lenght'"),
+        ({"perturb_training": ["pole-lenght"]}, "unknown perturbation or suite 'pole-lenght': did you mean 'pole-length'"),
+        ({"perturb_training": ["lesoins"]}, "did you mean 'lesions'"),
+        ({"perturb_training": ["frictoin"]}, "did you mean 'friction'"),
+        ({"perturb_training": ["friction"]}, "write friction=x0.25"),
+        (
+            {"perturb_training": ["cheetah-motor"]},
+            r"'cheetah-motor' is for HalfCheetah-\*, not for CartPole-v1; for that there are: lesions",
+        ),
         ({"perturb_training": ["none.yaml"]}, "none.yaml"),
     ],
 )

@@ -108,7 +108,7 @@ class EvolveConfig(SearchOptions, NetworkOptions, TaskOptions):
             if about.kind == "settings":
                 value = plain_settings(value)
             elif about.kind == "specs":
-                value = PERTURBED[about.name](value)
+                value = PERTURBED[about.name](value, self.task)
             elif about.kind == "float" and isinstance(value, int) and not isinstance(value, bool):
                 value = float(value)
         network, strategy = str(self.network), str(self.strategy)

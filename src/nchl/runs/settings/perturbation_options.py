@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nchl.errors import InvalidArgument
+from nchl.errors import InvalidArgument, UnknownName
 from nchl.perturbations.language import NONE, parse_all, together
 from nchl.perturbations.objects import Perturbation
 from nchl.perturbations.suites import SUITES, Suite, named, of_mapping
@@ -27,8 +27,8 @@ def suite_of(suite: str | Suite) -> Suite:
     return of_mapping(Path(suite).name, read_yaml(Path(suite))) if _is_file(suite) else named(suite)
 
 
-def always(given: Any) -> tuple[str, ...] | None:
-    """Perturbations of every episode, one text each; None for none.
+def always(given: Any, task: str = "") -> tuple[str, ...] | None:
+    """Perturbations of every episode, one text each; None for none. The task has no influence.
 
     Raises:
         InvalidArgument: not a perturbation, or two changes of the same thing.
@@ -36,20 +36,30 @@ def always(given: Any) -> tuple[str, ...] | None:
     return tuple(map(str, parse_all(_listed("perturb", given)))) or None
 
 
-def in_training(given: Any) -> tuple[str, ...] | None:
+def in_training(given: Any, task: str) -> tuple[str, ...] | None:
     """Sets of perturbations, one text each; those of suites are written out, so that a record needs no file.
 
     Raises:
-        InvalidArgument: neither a set nor a suite.
+        InvalidArgument: neither a set nor a suite, or a suite for another task.
     """
     found: list[str] = []
     for each in _listed("perturb_training", given):
         if isinstance(each, str) and (each in SUITES or _is_file(each)):
             suite = suite_of(each)
+            suite.check_task(task)
             found += suite.training or (NONE, *suite.perturbations.values())
         else:
-            found.append(together(parse_all(each)))
+            found.append(_set(each))
     return tuple(found) or None
+
+
+def _set(text: str | Perturbation) -> str:
+    try:
+        return together(parse_all(text))
+    except UnknownName as error:
+        if isinstance(text, str) and not set("=:@&") & set(text):  # a single word: perhaps a misspelt suite
+            raise UnknownName("perturbation or suite", text, [*SUITES, *error.choices], see="docs/adaptation.md") from error
+        raise
 
 
 def _listed(name: str, given: Any) -> Sequence[Any]:
@@ -63,5 +73,5 @@ def _is_file(text: str) -> bool:
     return text.lower().endswith((".yaml", ".yml"))
 
 
-# Option -> the function that brings its value into the form of the record.
-PERTURBED: Mapping[str, Callable[[Any], tuple[str, ...] | None]] = {"perturb": always, "perturb_training": in_training}
+# Option -> the function that brings its value, for a task, into the form of the record.
+PERTURBED: Mapping[str, Callable[[Any, str], tuple[str, ...] | None]] = {"perturb": always, "perturb_training": in_training}
