@@ -64,13 +64,13 @@ class ZooError(Exception):
 
 
 def add(name: str, runs: Sequence[Path], episodes: int = EPISODES, *, replace: bool = False) -> zoo.Card:
-    """Copy the best individual of the best run, evaluate it, and write the index.
+    """Copy the best individual of the best run, evaluate it, and write the index; an error leaves the zoo as it was.
 
     Args:
         name: of the individual.
         runs: finished runs.
         episodes: of each evaluation.
-        replace: whether an individual of that name is taken out first.
+        replace: whether it takes the place of an individual of that name.
 
     Raises:
         ZooError: a run that has not finished, or that one command does not repeat; an individual of that name; too many bytes.
@@ -84,22 +84,29 @@ def add(name: str, runs: Sequence[Path], episodes: int = EPISODES, *, replace: b
     for run in runs:
         check(run)
     run = runs[0] if len(runs) == 1 else best_of(runs, episodes)
-    if place.exists():
-        shutil.rmtree(place)
-    place.mkdir(parents=True)
-    try:
+    with tempfile.TemporaryDirectory(dir=package.ROOT, prefix=".new-") as beside:
+        made, former = Path(beside) / name, Path(beside) / "former"
+        made.mkdir()
         for file in COPIED:
-            shutil.copyfile(run / file, place / file)
-        write_json(place / "config.json", portable(RunFolder.open(run)))
-        result = nchl.evaluate(place, episodes=episodes, seed=SEED, controls=None)
-        write_json(place / EVALUATION, {"best_sha256": digest(place / "best.safetensors"), **result})
-        size = sum(path.stat().st_size for path in place.parent.rglob("*") if path.is_file())
+            shutil.copyfile(run / file, made / file)
+        write_json(made / "config.json", portable(RunFolder.open(run)))
+        result = nchl.evaluate(made, episodes=episodes, seed=SEED, controls=None)
+        write_json(made / EVALUATION, {"best_sha256": digest(made / "best.safetensors"), **result})
+        others = (path for path in place.parent.rglob("*") if not path.is_relative_to(place))
+        size = sum(path.stat().st_size for path in (*others, *made.iterdir()) if path.is_file())
         if size > LARGEST_ZOO:
             raise ZooError(f"the individuals would have {size:,} bytes together; {LARGEST_ZOO:,} is the most")
-        write_index()
-    except BaseException:
-        shutil.rmtree(place)
-        raise
+        if place.exists():
+            place.rename(former)
+        try:
+            made.rename(place)
+            write_index()
+        except BaseException:
+            if place.exists():
+                shutil.rmtree(place)
+            if former.exists():
+                former.rename(place)
+            raise
     return zoo.card(name)
 
 
@@ -282,7 +289,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     adding.add_argument("name")
     adding.add_argument("runs", nargs="+", type=Path)
     adding.add_argument("--episodes", type=int, default=EPISODES, help="unseen episodes of the evaluation (default: %(default)s)")
-    adding.add_argument("--replace", action="store_true", help="take out the individual of that name first")
+    adding.add_argument("--replace", action="store_true", help="take the place of the individual of that name")
     verbs.add_parser("film", help="make films anew").add_argument("names", nargs="+")
     verbs.add_parser("page", help="write index and page anew").add_argument("--check", action="store_true", help="only compare")
     args = parser.parse_args(argv)

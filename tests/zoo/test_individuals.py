@@ -166,6 +166,29 @@ def test_adding_takes_the_best_of_several_runs_and_no_paths(empty: Path, runs: l
     (other,) = set(runs) - {best}
     replaced = tool.add("pole", [other], episodes=4, replace=True)
     assert (replaced.folder / "best.safetensors").read_bytes() == (other / "best.safetensors").read_bytes()
+    assert sorted(path.name for path in empty.iterdir()) == ["index.json", "individuals"]
+
+
+@pytest.mark.parametrize("broken", ["evaluate", "write_json", "write_index", "LARGEST_ZOO"])
+def test_an_individual_stays_where_its_successor_fails(broken: str, empty: Path, runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise tool.ZooError("no evaluation here")
+
+    def files() -> dict[str, bytes]:
+        return {str(path.relative_to(empty)): path.read_bytes() for path in empty.rglob("*") if path.is_file()}
+
+    with monkeypatch.context() as patched:
+        patched.setattr(*((tool.nchl, broken) if broken == "evaluate" else (tool, broken)), 1 if broken == "LARGEST_ZOO" else fail)
+        with pytest.raises(tool.ZooError):
+            tool.add("pole", [runs[0]], episodes=2)
+        assert set(files()) == {"index.json"}
+    tool.add("pole", [runs[0]], episodes=2)
+    before = files()
+    with monkeypatch.context() as patched:
+        patched.setattr(*((tool.nchl, broken) if broken == "evaluate" else (tool, broken)), 1 if broken == "LARGEST_ZOO" else fail)
+        with pytest.raises(tool.ZooError):
+            tool.add("pole", [runs[1]], episodes=2, replace=True)
+        assert files() == before
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def in_training(given: Any, task: str) -> tuple[str, ...] | None:
 
 def _set(text: str | Perturbation) -> str:
     try:
-        return together(parse_all(text))
+        return together(parse_all([text]))
     except UnknownName as error:
         if isinstance(text, str) and not set("=:@&") & set(text):  # a single word: perhaps a misspelt suite
             raise UnknownName("perturbation or suite", text, [*SUITES, *error.choices], see="docs/adaptation.md") from error
