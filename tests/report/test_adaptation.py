@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 
 from nchl.errors import InvalidArgument, NchlError, RunError
 from nchl.perturbations.suites import Suite
-from nchl.report.adaptation.recovery import Recovery, around, log_rank, recovery, recovery_test
+from nchl.report.adaptation.pairs import compare_rows
+from nchl.report.adaptation.recovery import Recovery, around, log_rank, paired_recovery_test, recovery, recovery_test
 from nchl.report.adaptation.study import Study, _row, adapt
 from nchl.report.adaptation.tables import render
 from nchl.report.adaptation.written import keep, read, write
+from nchl.report.compare.statistics import mann_whitney
 from nchl.report.plots import adaptation as plots
 from nchl.runs.adaptation.trials import Episodes, Trial
 from nchl.runs.session.run import run
@@ -103,6 +106,37 @@ def test_equal_groups_of_several_runs_differ_in_one_of_twenty_trials() -> None:
     assert recovery_test(early, never) == pytest.approx(2 / 70), "of the 70 ways to choose 4 of 8, the two extreme ones"
 
 
+def test_controls_of_a_group_are_compared_in_pairs() -> None:
+    # Starts differ more than controls do: the frozen copy is a little worse in every episode.
+    random = np.random.default_rng(0)
+    lived = random.integers(80, 300, 30)
+    rows = []
+    for control, lost in (("as evolved", 0), ("frozen", 3)):
+        rewards = (np.arange(300) < lived[:, None] - lost * random.integers(1, 3, 30)[:, None]).astype(float)
+        each = trial(rewards, np.ones((30, 300)), [60] * 30)
+        rows.append(_row("a", [replace(each, control=control)], 0))
+    (pair,) = compare_rows(rows, 0)
+    assert (pair.paired, pair.first[1]) == (True, "as evolved")
+    assert pair.p < 1e-4
+    assert mann_whitney(rows[0].values, rows[1].values)[1] > 0.3, "as if they were different starts"
+    assert pair.improvement == (1.0, 1.0, 1.0)
+    (other,) = compare_rows([rows[0], replace(rows[1], group="b", control="as evolved")], 0)
+    assert (other.paired, other.p > 0.3) == (False, True)
+
+
+def test_recovery_of_pairs() -> None:
+    def times(*steps: int, late: tuple[int, ...] = (), out: int = 0) -> Recovery:
+        return Recovery(np.array(steps), ~np.isin(np.arange(len(steps)), late), out, tuple(range(out, out + len(steps))))
+
+    # Earlier in episodes 0, 2 (the other is censored then) and 3, later in none; both are censored in episode 1.
+    first, second = times(1, 9, 4, 0), times(2, 5, 4, 7, late=(1, 2))
+    assert paired_recovery_test([times(1, 9, 4, 0, late=(1,))], [second]) == pytest.approx(2 / 2**3)
+    assert paired_recovery_test([first], [first]) == 1
+    assert paired_recovery_test([times(1)], [times(1, out=1)]) is None, "no episode is judged in both"
+    early, never = [times(k, k) for k in range(6)], [times(50 + k, 50 + k, late=(0, 1)) for k in range(6)]
+    assert paired_recovery_test(early, never) == pytest.approx(2 / 2**6), "six runs"
+
+
 def test_the_restricted_mean_is_the_area_under_the_curve() -> None:
     found = Recovery(np.array([1, 2, 3, 4, 5]), np.array([True, False, True, True, False]))
     assert found.restricted_mean(3.5) == pytest.approx(1 + 0.8 * 2 + 0.8 * 2 / 3 * 0.5)
@@ -157,6 +191,7 @@ def test_rows_of_groups_perturbations_and_controls(study: Study) -> None:
     ]
     assert len(study.runs["network=nchl"]) == 2
     assert all(np.isfinite([row["mean"], row["intact_mean"]]).all() for row in told["rows"])
+    assert [pair.paired for pair in study.pairs] == [True, True, False] * 2
     assert len(study.pairs) == 2 * 3, "two controls, and the other group, of each perturbation"
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-
 PLAIN = {"openai-es": 0.2, "pgpe": 20.0}  # strategy -> learning rate of plain steps
 
 

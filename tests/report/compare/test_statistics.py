@@ -11,7 +11,17 @@ pytest.importorskip("scipy")
 
 from nchl.errors import InvalidArgument
 from nchl.report.compare import statistics
-from nchl.report.compare.statistics import band, estimate, holm, improvement, iqm, mann_whitney, performance_profile
+from nchl.report.compare.statistics import (
+    band,
+    estimate,
+    holm,
+    improvement,
+    iqm,
+    mann_whitney,
+    paired_improvement,
+    performance_profile,
+    signed_rank,
+)
 from nchl.runs.results.evaluate import interquartile_mean
 
 
@@ -113,6 +123,21 @@ def test_small_groups_are_tested_exactly(first: list[float], second: list[float]
 def test_equal_scores_show_nothing() -> None:
     assert mann_whitney(np.full(3, 500.0), np.full(4, 500.0))[1] == pytest.approx(1.0)
     assert mann_whitney(np.full(30, 500.0), np.full(40, 500.0))[1] == pytest.approx(1.0)
+
+
+def test_pairs_are_tested_by_their_signs_and_ranks() -> None:
+    first = np.array([2.0, 3.0, 4.0, 9.0, 1.0])
+    # Signed ranks 1.5, 1.5, 3, 4 of the differences 1, 1, 2, -5; the equal pair says nothing.
+    second = np.array([1.0, 2.0, 2.0, 14.0, 1.0])
+    sums = [sum(rank for rank, sign in zip((1.5, 1.5, 3, 4), signs, strict=True) if sign) for signs in itertools.product((0, 1), repeat=4)]
+    extreme = [abs(each - 5) >= abs(6 - 5) for each in sums]
+    assert signed_rank(first, second) == pytest.approx(np.mean(extreme))
+    assert signed_rank(first, first) == 1
+    assert signed_rank(np.arange(6.0), np.arange(6.0) + np.arange(1, 7)) == pytest.approx(2 / 2**6)
+    assert signed_rank(np.arange(30.0), np.arange(30.0) + 1) < 1e-5
+    found = paired_improvement(first, second, 0)
+    assert found.value == pytest.approx((3 + 0.5) / 5)
+    assert found.low < found.value < found.high
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from nchl.errors import require
-from nchl.report.compare.statistics import mann_whitney
+from nchl.report.compare.statistics import mann_whitney, signed_rank
 from nchl.runs.adaptation.trials import Trial
 
 WINDOW = 50
@@ -36,11 +36,13 @@ class Recovery:
         steps: until then, of the network; of a censored episode, until it was last looked at.
         recovered: whether it has.
         left_out: episodes that cannot be judged.
+        episodes: numbers of those that are, for pairs.
     """
 
     steps: Int[np.ndarray, " judged"]
     recovered: Bool[np.ndarray, " judged"]
     left_out: int = 0
+    episodes: tuple[int, ...] = ()
 
     @property
     def share(self) -> float | None:
@@ -83,13 +85,13 @@ class Recovery:
 def recovery(trials: Sequence[Trial]) -> Recovery:
     """The times to recover of all episodes of some trials."""
     found = [_episode(trial, episode) for trial in trials for episode in range(len(trial.moments))]
-    judged = [each for each in found if each is not None]
-    steps, recovered = np.array([each[0] for each in judged], dtype=np.int64), np.array([each[1] for each in judged], dtype=np.bool_)
-    return Recovery(steps, recovered, len(found) - len(judged))
+    judged = [(number, *each) for number, each in enumerate(found) if each is not None]
+    steps, recovered = np.array([each[1] for each in judged], dtype=np.int64), np.array([each[2] for each in judged], dtype=np.bool_)
+    return Recovery(steps, recovered, len(found) - len(judged), tuple(each[0] for each in judged))
 
 
 def recovery_test(first: Sequence[Recovery], second: Sequence[Recovery]) -> float | None:
-    """Two-sided p-value of equal times to recover; None where there is nothing to compare.
+    """Two-sided p-value of equal times to recover of two groups of runs; None where there is nothing to compare.
 
     Two individuals: the log-rank test over their episodes. Else the Mann-Whitney test of one number for each run, its restricted mean time
     to recover up to the last step that all runs were looked at.
@@ -99,12 +101,44 @@ def recovery_test(first: Sequence[Recovery], second: Sequence[Recovery]) -> floa
     groups = [[run for run in runs if len(run.steps)] for runs in (first, second)]
     if not all(groups):
         return None
-    runs = [run for group in groups for run in group]
+    means = _restricted_means([*groups[0], *groups[1]])
+    return mann_whitney(means[: len(groups[0])], means[len(groups[0]) :])[1]
+
+
+def paired_recovery_test(first: Sequence[Recovery], second: Sequence[Recovery]) -> float | None:
+    """As `recovery_test`, for the same runs under two controls.
+
+    One individual: the sign test of its episodes, which of the two recovers earlier; an episode that tells nothing counts for neither. Else
+    the signed-rank test of the runs' restricted means.
+    """
+    if len(first) == 1:
+        return _sign_test(first[0], second[0])
+    pairs = [(a, b) for a, b in zip(first, second, strict=True) if len(a.steps) and len(b.steps)]
+    if not pairs:
+        return None
+    means = _restricted_means([run for pair in pairs for run in pair])
+    return signed_rank(means[::2], means[1::2])
+
+
+def _restricted_means(runs: Sequence[Recovery]) -> Float[np.ndarray, " runs"]:
     horizon = min(run.last for run in runs)
     if not np.isfinite(horizon):
         horizon = float(max(run.steps.max() for run in runs))
-    means = [np.array([run.restricted_mean(horizon) for run in group]) for group in groups]
-    return mann_whitney(*means)[1]
+    return np.array([run.restricted_mean(horizon) for run in runs])
+
+
+def _sign_test(first: Recovery, second: Recovery) -> float | None:
+    mine, other = (dict(zip(each.episodes, zip(each.steps, each.recovered, strict=True), strict=True)) for each in (first, second))
+    both = [(mine[episode], other[episode]) for episode in mine if episode in other]
+    if not both:
+        return None
+    earlier, later = (sum(_is_earlier(*pair[::way]) for pair in both) for way in (1, -1))
+    return float(require("scipy.stats", "report").binomtest(earlier, earlier + later).pvalue) if earlier + later else 1.0
+
+
+def _is_earlier(mine: tuple[int, bool], other: tuple[int, bool]) -> bool:
+    """Whether the first has recovered before the second; one that is censored at a step recovers after it."""
+    return mine[1] and (mine[0] < other[0] or (mine[0] == other[0] and not other[1]))
 
 
 def log_rank(first: Recovery, second: Recovery) -> float | None:

@@ -27,7 +27,7 @@ class Row:
         recovery: times to recover of all episodes.
         recoveries: those of each run.
         before, after, late: mean reward per step, see `recovery.around`; None where there is no such step.
-        values: (units,) the returns that `mean` and the tests are about: of episodes, or of runs where a group has several.
+        returns: (units,) what `mean` and the tests are about: of episodes, or of runs where a group has several; NaN if not finite.
         curve: reward per step around the moment: offset, mean, low, high and intact (the twins'), lists of equal length.
         non_finite: episodes that were not finite and are in none of the figures.
     """
@@ -44,9 +44,15 @@ class Row:
     before: float | None
     after: float | None
     late: float | None
-    values: Float[np.ndarray, " units"] = field(repr=False)
+    returns: Float[np.ndarray, " units"] = field(repr=False)
     curve: dict[str, list[float]] = field(repr=False)
     non_finite: int = 0
+
+    @property
+    def values(self) -> Float[np.ndarray, " finite"]:
+        """The finite returns."""
+        values: np.ndarray = self.returns[np.isfinite(self.returns)]
+        return values
 
     def to_json(self) -> dict[str, Any]:
         """The row as plain JSON values."""
@@ -80,14 +86,17 @@ class Pair:
     Attributes:
         perturbation: its label.
         first, second: group and control of each; the first has the higher mean.
-        improvement: probability that a return of the first is higher, with its interval.
-        p, p_holm: of the two-sided Mann-Whitney test, and corrected for all pairs of the study.
-        recovery_p, recovery_p_holm: of the times to recover, see `recovery.recovery_test`; None where none can be judged.
+        paired: whether the two are one group under two controls: then each run, or each episode of a single run, is compared with itself.
+        improvement: probability that a return of the first is higher, with its interval; paired: that of the same run or episode.
+        p, p_holm: of the two-sided Mann-Whitney test (paired: signed-rank test), and corrected for all pairs of the study.
+        recovery_p, recovery_p_holm: of the times to recover, see `recovery.recovery_test` and `recovery.paired_recovery_test`; None where
+            none can be judged.
     """
 
     perturbation: str
     first: tuple[str, str]
     second: tuple[str, str]
+    paired: bool
     improvement: Interval
     p: float
     p_holm: float
@@ -98,4 +107,4 @@ class Pair:
         """The pair as plain JSON values."""
         sides = {f"{side}_{what}": getattr(self, side)[k] for side in ("first", "second") for k, what in enumerate(("group", "control"))}
         tests = {name: getattr(self, name) for name in ("p", "p_holm", "recovery_p", "recovery_p_holm")}
-        return {"perturbation": self.perturbation, **sides, "improvement": self.improvement._asdict(), **tests}
+        return {"perturbation": self.perturbation, **sides, "paired": self.paired, "improvement": self.improvement._asdict(), **tests}

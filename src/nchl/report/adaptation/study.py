@@ -8,7 +8,6 @@ Promise: equal run folders and equal seeds give an equal study, on any number of
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,12 @@ import numpy as np
 
 from nchl.errors import InvalidArgument, UnknownName
 from nchl.perturbations.suites import Suite
-from nchl.report.adaptation.recovery import around, recovery, recovery_test
+from nchl.report.adaptation.pairs import compare_rows
+from nchl.report.adaptation.recovery import around, recovery
 from nchl.report.adaptation.results import Pair, Row
 from nchl.report.compare.groups import Group, group_runs
 from nchl.report.compare.runs import find_runs, read_run
-from nchl.report.compare.statistics import estimate, holm, mean_band, ratio, tested
+from nchl.report.compare.statistics import estimate, mean_band, ratio
 from nchl.runs.adaptation.processes import trials_in_processes
 from nchl.runs.adaptation.trials import CONTROLS, Asked, Trial
 from nchl.runs.results.result import WHICH
@@ -136,7 +136,7 @@ def adapt(
         seed=seed,
         which=which,
         rows=tuple(rows),
-        pairs=_pairs(rows, seed),
+        pairs=compare_rows(rows, seed),
         runs={name: [str(run.folder) for run in group.runs] for name, group in zip(names, groups, strict=True)},
         notes=(*left_out, *twins, *notes, *_caveats(groups, rows)),
     )
@@ -148,14 +148,12 @@ def _row(group: str, same: list[Trial], seed: int) -> Row:
     returns = np.stack([trial.perturbed.returns for trial in same])
     intact = np.stack([trial.intact.returns for trial in same])
     sound = np.isfinite(returns) & np.isfinite(intact)
-    several = len(same) > 1
-    # One number for each unit: of a run where there are several, else of an episode.
-    perturbed, twins = (
-        np.array([values[ok].mean() for values, ok in zip(matrix, sound, strict=True) if ok.any()]) if several else matrix[0][sound[0]]
-        for matrix in (returns, intact)
-    )
-    if not len(perturbed):
+    # One number for each unit: of a run where there are several, else of an episode; NaN where it is not finite.
+    own, other = (_units(np.where(sound, matrix, np.nan)) for matrix in (returns, intact))
+    finite = np.isfinite(own)
+    if not finite.any():
         raise InvalidArgument(f"{group}, {first.perturbation}, {first.control}: no episode was finite; nothing can be said of it")
+    perturbed, twins = own[finite], other[finite]
     means = {name: float(np.nanmean(values)) for name, values in _around(same).items() if np.isfinite(values).any()}
     return Row(
         group=group,
@@ -170,10 +168,17 @@ def _row(group: str, same: list[Trial], seed: int) -> Row:
         before=means.get("before"),
         after=means.get("after"),
         late=means.get("late"),
-        values=perturbed,
+        returns=own,
         curve=_curve(same, seed),
         non_finite=int((~sound).sum()),
     )
+
+
+def _units(returns: np.ndarray) -> np.ndarray:
+    """(runs, episodes) -> one return for each run, or for each episode of a single one."""
+    if len(returns) == 1:
+        return returns[0]  # type: ignore[no-any-return]
+    return np.array([values[np.isfinite(values)].mean() if np.isfinite(values).any() else np.nan for values in returns])
 
 
 def _around(same: list[Trial]) -> dict[str, np.ndarray]:
@@ -203,33 +208,6 @@ def _smooth(rewards: np.ndarray) -> np.ndarray:
     begins = np.maximum(ends - _SMOOTH, 0)
     means: np.ndarray = (sums[:, ends] - sums[:, begins]) / (ends - begins)
     return means
-
-
-def _pairs(rows: Sequence[Row], seed: int) -> tuple[Pair, ...]:
-    """Controls within a group, and groups as evolved, of each perturbation; corrected for all of them."""
-    chosen = [
-        tuple(sorted((a, b), key=lambda row: -row.mean.value))
-        for a, b in itertools.combinations(rows, 2)
-        if a.perturbation == b.perturbation
-        and (a.group == b.group or a.control == b.control == CONTROLS[0])
-        and CONTROLS[0] in (a.control, b.control)
-    ]
-    tests = tested([(a.values, b.values) for a, b in chosen], seed)
-    ranks = [recovery_test(a.recoveries, b.recoveries) for a, b in chosen]
-    corrected = iter(holm([p for p in ranks if p is not None]))
-    return tuple(
-        Pair(
-            a.perturbation,
-            (a.group, a.control),
-            (b.group, b.control),
-            test.improvement,
-            test.p,
-            test.p_holm,
-            rank,
-            None if rank is None else next(corrected),
-        )
-        for (a, b), test, rank in zip(chosen, tests, ranks, strict=True)
-    )
 
 
 def _caveats(groups: Sequence[Group], rows: Sequence[Row]) -> list[str]:

@@ -1,0 +1,71 @@
+"""Pairs of rows that are tested: controls within a group, and groups as evolved, of each perturbation.
+
+Controls of one group are the same runs, and of a single run the same episodes: they are compared by paired tests. Groups are different
+individuals, and compared by tests of independent samples.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from nchl.report.adaptation.recovery import paired_recovery_test, recovery_test
+from nchl.report.adaptation.results import Pair, Row
+from nchl.report.compare.statistics import Interval, holm, improvement, mann_whitney, paired_improvement, signed_rank
+from nchl.runs.adaptation.trials import CONTROLS
+
+
+class _Tested(NamedTuple):
+    improvement: Interval
+    p: float
+    recovery_p: float | None
+
+
+def compare_rows(rows: Sequence[Row], seed: int) -> tuple[Pair, ...]:
+    """Every pair with its tests, corrected for all of them.
+
+    Args:
+        rows: of a study.
+        seed: of the bootstrap.
+    """
+    chosen = [
+        tuple(sorted((a, b), key=lambda row: -row.mean.value))
+        for a, b in itertools.combinations(rows, 2)
+        if a.perturbation == b.perturbation
+        and (a.group == b.group or a.control == b.control == CONTROLS[0])
+        and CONTROLS[0] in (a.control, b.control)
+    ]
+    tests = [(_paired if a.group == b.group else _independent)(a, b, seed) for a, b in chosen]
+    corrected = holm([test.p for test in tests])
+    recoveries = iter(holm([test.recovery_p for test in tests if test.recovery_p is not None]))
+    return tuple(
+        Pair(
+            a.perturbation,
+            (a.group, a.control),
+            (b.group, b.control),
+            a.group == b.group,
+            test.improvement,
+            test.p,
+            p_holm,
+            test.recovery_p,
+            None if test.recovery_p is None else next(recoveries),
+        )
+        for (a, b), test, p_holm in zip(chosen, tests, corrected, strict=True)
+    )
+
+
+def _independent(a: Row, b: Row, seed: int) -> _Tested:
+    recovered = recovery_test(a.recoveries, b.recoveries)
+    return _Tested(improvement(a.values, b.values, seed), mann_whitney(a.values, b.values)[1], recovered)
+
+
+def _paired(a: Row, b: Row, seed: int) -> _Tested:
+    recovered = paired_recovery_test(a.recoveries, b.recoveries)
+    both = np.isfinite(a.returns) & np.isfinite(b.returns)
+    if not both.any():
+        return _Tested(Interval(0.5, float("nan"), float("nan")), 1.0, recovered)
+    first, second = a.returns[both], b.returns[both]
+    return _Tested(paired_improvement(first, second, seed), signed_rank(first, second), recovered)
