@@ -243,7 +243,10 @@ def test_a_file_that_cannot_grow_ends_the_run_ready_to_be_continued(tmp_path: Pa
 
 def test_a_run_can_begin_where_another_one_ended(finished: Path, tmp_path: Path) -> None:
     centre = read_tensors(finished / "centre.safetensors")[0]["genome"]
-    run(CARTPOLE, tmp_path / "a", **{**SMALL, "generations": 1, "initial_genome": str(finished), "lr": 1e-9})
+    said: list[str] = []
+    start = {"initial_genome": str(finished), "lr": 1e-9, "normalise": "max"}
+    run(CARTPOLE, tmp_path / "a", **{**SMALL, "generations": 1, **start}, on_note=said.append)
+    assert any("was evolved with --normalise none, and this run has --normalise max" in line for line in said)
     np.testing.assert_allclose(read_tensors(tmp_path / "a" / "centre.safetensors")[0]["genome"], centre, atol=1e-6)
     with pytest.raises(ShapeError, match=r"\(44,\).*hidden 4.*\(54,\).*hidden 6"):
         run(CARTPOLE, tmp_path / "b", **{**SMALL, "hidden": (6,), "initial_genome": str(finished)})

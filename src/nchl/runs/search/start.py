@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from nchl.errors import InvalidArgument, RunError, ShapeError
 from nchl.rollout import ObservationStatistics
 from nchl.runs.files.tensors import read_tensors
-from nchl.runs.settings.config import EvolveConfig
-from nchl.runs.settings.options import OWN_START
+from nchl.runs.settings.command_line import option_words
+from nchl.runs.settings.config import EvolveConfig, options
+from nchl.runs.settings.network_options import NETWORK_SETTINGS
+from nchl.runs.settings.options import MODULE, OBJECT, OWN_START, Option
+from nchl.runs.settings.places import file_of
 from nchl.runs.settings.search_options import INITIAL_GENOMES
+from nchl.runs.store.code_copy import Code
 from nchl.runs.store.folder import RunFolder
 from nchl.runs.store.results import recorded_constants, statistics_from
+from nchl.user_code import is_place
+
+# The options that determine what a genome does: the network's, and those of what it observes and how it acts.
+_DECIDING = (*NETWORK_SETTINGS, "task", "env", "observe", "image_size", "action_repeat", "wrap", "normalise_observations")
 
 
 def initial_run(config: EvolveConfig) -> RunFolder | None:
@@ -69,6 +80,62 @@ def first_constants(config: EvolveConfig) -> dict[str, np.ndarray] | None:
     """The constants of the network in the first centre's run; None if there are none."""
     run = initial_run(config)
     return None if run is None else recorded_constants(read_tensors(run.start)[0])
+
+
+def notes_on_start(config: EvolveConfig, code: Code) -> list[str]:
+    """Lines on the options by which the first centre acts otherwise here than in its own run; empty if it has none.
+
+    Args:
+        config: of this run.
+        code: the user's code that it names.
+    """
+    run = initial_run(config)
+    if run is None:
+        return []
+    record = run.read_record()
+    there, name, lines = record.settings, config.initial_genome, []
+    for about in (each for each in options() if each.name in _DECIDING):
+        if not all(about.applies(str(each.network), str(each.strategy)) for each in (there, config)):
+            continue
+        before, now = getattr(there, about.name), getattr(config, about.name)
+        if _without_folder(before) != _without_folder(now):
+            lines.append(
+                f"the initial genome {name} was evolved with {_option_in_words(about, before)}, and this run has "
+                f"{_option_in_words(about, now)}: it may act otherwise here. To have the former, {_remedy(about, before)}"
+            )
+        elif _digest(record.code, about.name) not in (None, _digest(code.record(), about.name)):
+            lines.append(
+                f"{file_of(now)} has changed since the initial genome {name} was evolved with it: it may act otherwise here. "
+                f"The former file is in {run.path / 'code'}"
+            )
+    return lines
+
+
+def _without_folder(value: Any) -> Any:
+    """A value whose `FILE.py:NAME` have no folder: a file that was moved is the same."""
+    if isinstance(value, tuple):
+        return tuple(map(_without_folder, value))
+    return f"{Path(file_of(value)).name}:{value.rpartition(':')[2]}" if is_place(value) else value
+
+
+def _digest(code: Mapping[str, Any] | None, option: str) -> str | None:
+    """The SHA-256 of the file that an option names, by the entry of a record; None if it names none."""
+    place = None if code is None else code["places"].get(option)
+    return None if code is None or place is None else code["sha256"].get(file_of(place))
+
+
+def _option_in_words(about: Option, value: Any) -> str:
+    if about.name == "task":
+        return f"the task {value}"
+    return f"no {about.flag}" if value is None else shlex.join(option_words(about, value))
+
+
+def _remedy(about: Option, value: Any) -> str:
+    if value is None:
+        return f"leave out {about.flag}"
+    if isinstance(value, str) and value.startswith((OBJECT, MODULE)):
+        return f"give that {about.name} as an object"
+    return f"write {value if about.name == 'task' else shlex.join(option_words(about, value))}"
 
 
 def _in_words(config: EvolveConfig) -> str:

@@ -10,7 +10,7 @@ from nchl.runs.files.lock import locked
 from nchl.runs.provenance.sessions import new_record
 from nchl.runs.search.evolution import build, prepare_objects
 from nchl.runs.search.objects import separate_objects
-from nchl.runs.search.start import initial_run
+from nchl.runs.search.start import initial_run, notes_on_start
 from nchl.runs.session.loop import OnGeneration, OnNote, RunResult, play, same_bits, tell
 from nchl.runs.settings.config import EvolveConfig
 from nchl.runs.settings.places import default_path, own_files, with_absolute_paths
@@ -67,7 +67,7 @@ def run(
         record = new_record(config, same_bits(evolution), outside_files(config), evolution.workers, code, command, objects.record)
         folder = RunFolder.create(default_path(config) if out is None else Path(out), record, code)
         with locked(folder.path) as notes:
-            tell(on_note, [f"the run is in {folder.path}", *notes, *evolution.workers.notes])
+            tell(on_note, [f"the run is in {folder.path}", *notes, *evolution.workers.notes, *notes_on_start(config, code)])
             return play(folder, evolution, begun=False, on_generation=on_generation, on_note=on_note)
 
 
