@@ -11,6 +11,8 @@ import pytest
 
 from nchl.errors import InvalidArgument, NchlError, RunError
 from nchl.perturbations.suites import Suite
+from nchl.report.adaptation import intervals
+from nchl.report.adaptation.intervals import episodes_of, median_steps, pooled_mean
 from nchl.report.adaptation.pairs import compare_rows
 from nchl.report.adaptation.recovery import Recovery, around, log_rank, paired_recovery_test, recovery, recovery_test
 from nchl.report.adaptation.study import Study, _row, adapt
@@ -104,6 +106,50 @@ def test_equal_groups_of_several_runs_differ_in_one_of_twenty_trials() -> None:
     never = [Recovery(np.full(50, 120), np.zeros(50, np.bool_)) for _ in range(4)]
     early = [Recovery(np.full(50, k), np.ones(50, np.bool_)) for k in range(4)]
     assert recovery_test(early, never) == pytest.approx(2 / 70), "of the 70 ways to choose 4 of 8, the two extreme ones"
+
+
+def test_every_figure_has_an_interval() -> None:
+    random = np.random.default_rng(1)
+    twin, moments = np.ones((40, 200)), [60] * 40
+    made = []
+    for fraction in (0.2, 0.8, 0.5):
+        rewards = np.ones((40, 200))
+        rewards[:, 60:] = np.where(random.random((40, 1)) < fraction, 1.0, 0.5)
+        made.append(trial(rewards, twin, moments))
+    alone, several = _row("a", made[:1], 0).to_json(), _row("a", made, 0).to_json()
+    for row in (alone, several):
+        for name in ("reward_after", "reward_late", "recovered"):
+            assert row[f"{name}_low"] < row[name] < row[f"{name}_high"], name
+        assert row["intact_low"] == row["intact_mean"] == row["intact_high"] == 200
+        assert row["reward_before_low"] == row["reward_before"] == 1
+    width = {name: row["recovered_high"] - row["recovered_low"] for name, row in (("alone", alone), ("several", several))}
+    assert width["several"] > 1.5 * width["alone"], "runs differ more than episodes of one"
+    assert alone["recovery_steps"] is None
+    assert several["recovery_steps"] in (0, None)
+
+
+def test_the_interval_of_the_median_is_that_of_resampled_medians() -> None:
+    random = np.random.default_rng(2)
+    steps, recovered = random.integers(0, 40, 25), random.random(25) < 0.75
+    whole = Recovery(steps, recovered)
+    found = median_steps(episodes_of(whole), 3)
+    weights = np.random.default_rng(3).multinomial(25, np.full(25, 1 / 25), size=2000)[:300]
+    medians = [Recovery(np.repeat(steps, each), np.repeat(recovered, each)).median for each in weights]
+    assert whole.median is not None
+    assert found[0] is not None
+    assert found[0] < whole.median
+    assert found[1] is None or found[1] > whole.median
+    resampled = intervals._medians(steps, recovered, weights)
+    assert [None if np.isinf(each) else each for each in resampled] == medians, "as by scipy"
+    assert median_steps([whole], 0) == (None, None), "one unit"
+
+
+def test_pooled_means_weigh_episodes_and_resample_units() -> None:
+    first, second = np.array([1.0, 1.0, np.nan]), np.array([4.0])
+    found = pooled_mean([first, second, np.array([np.nan])], 0)
+    assert found == (2.0, 1.0, 4.0)
+    assert pooled_mean([np.array([np.nan])], 0) is None
+    assert np.isnan(pooled_mean([first], 0)).tolist() == [False, True, True]  # type: ignore[arg-type]
 
 
 def test_controls_of_a_group_are_compared_in_pairs() -> None:

@@ -55,7 +55,7 @@ class Recovery:
         if self.share is None or self.share < 0.5:
             return None
         times, open_share = self.curve()
-        below = np.flatnonzero(open_share <= 0.5)
+        below = np.flatnonzero(open_share <= 0.5 + 1e-12)  # a half, however it is rounded
         return float(times[below[0]]) if len(below) else None
 
     def curve(self) -> tuple[Float[np.ndarray, " times"], Float[np.ndarray, " times"]]:

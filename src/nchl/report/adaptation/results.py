@@ -22,11 +22,13 @@ class Row:
         text: its text.
         control: one of `runs.adaptation.trials.CONTROLS`.
         mean: return, with its 95 % interval.
-        intact_mean: return of the intact twins.
+        intact: return of the intact twins, with its interval.
         retained: mean by intact mean, with its interval; None where that is not above 0.
         recovery: times to recover of all episodes.
         recoveries: those of each run.
-        before, after, late: mean reward per step, see `recovery.around`; None where there is no such step.
+        recovered: share of the judged episodes that have recovered, with its interval; None where none is judged.
+        median_low, median_high: the interval of `recovery.median`; None for an end that lies where fewer than half recover.
+        before, after, late: mean reward per step with its interval, see `recovery.around`; None where there is no such step.
         returns: (units,) what `mean` and the tests are about: of episodes, or of runs where a group has several; NaN if not finite.
         curve: reward per step around the moment: offset, mean, low, high and intact (the twins'), lists of equal length.
         non_finite: episodes that were not finite and are in none of the figures.
@@ -37,13 +39,16 @@ class Row:
     text: str
     control: str
     mean: Interval
-    intact_mean: float
+    intact: Interval
     retained: Interval | None
     recovery: Recovery
     recoveries: tuple[Recovery, ...] = field(repr=False)
-    before: float | None
-    after: float | None
-    late: float | None
+    recovered: Interval | None
+    median_low: float | None
+    median_high: float | None
+    before: Interval | None
+    after: Interval | None
+    late: Interval | None
     returns: Float[np.ndarray, " units"] = field(repr=False)
     curve: dict[str, list[float]] = field(repr=False)
     non_finite: int = 0
@@ -56,23 +61,33 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """The row as plain JSON values."""
-        kept = self.retained
-        return {
+        told: dict[str, Any] = {
             "group": self.group,
             "perturbation": self.perturbation,
             "control": self.control,
             "mean": self.mean.value,
             "low": self.mean.low,
             "high": self.mean.high,
-            "intact_mean": self.intact_mean,
-            "retained": None if kept is None else kept.value,
-            "retained_low": None if kept is None else kept.low,
-            "retained_high": None if kept is None else kept.high,
-            "recovered": self.recovery.share,
-            "recovery_steps": self.recovery.median,
+            "intact_mean": self.intact.value,
+        }
+        measured = {
+            "retained": self.retained,
+            "intact": self.intact,
+            "recovered": self.recovered,
             "reward_before": self.before,
             "reward_after": self.after,
             "reward_late": self.late,
+        }
+        for name, interval in measured.items():
+            value, low, high = (None, None, None) if interval is None else interval
+            if name != "intact":  # its mean is there under another name
+                told[name] = value
+            told |= {f"{name}_low": low, f"{name}_high": high}
+        return {
+            **told,
+            "recovery_steps": self.recovery.median,
+            "recovery_steps_low": self.median_low,
+            "recovery_steps_high": self.median_high,
             "judged": len(self.recovery.steps),
             "non_finite": self.non_finite,
             "spec": self.text,

@@ -17,6 +17,7 @@ import numpy as np
 
 from nchl.errors import InvalidArgument, UnknownName
 from nchl.perturbations.suites import Suite
+from nchl.report.adaptation.intervals import episodes_of, median_steps, pooled_mean
 from nchl.report.adaptation.pairs import compare_rows
 from nchl.report.adaptation.recovery import around, recovery
 from nchl.report.adaptation.results import Pair, Row
@@ -154,20 +155,29 @@ def _row(group: str, same: list[Trial], seed: int) -> Row:
     if not finite.any():
         raise InvalidArgument(f"{group}, {first.perturbation}, {first.control}: no episode was finite; nothing can be said of it")
     perturbed, twins = own[finite], other[finite]
-    means = {name: float(np.nanmean(values)) for name, values in _around(same).items() if np.isfinite(values).any()}
+    several = len(same) > 1
+    recoveries = tuple(recovery([trial]) for trial in same)
+    # Units as above, with all that belongs to them.
+    judged = recoveries if several else episodes_of(recoveries[0])
+    parts = [around(trial) for trial in same]
+    rewards = {
+        name: pooled_mean([part[name] for part in parts] if several else list(parts[0][name].reshape(-1, 1)), seed) for name in parts[0]
+    }
+    low, high = median_steps(judged, seed)
     return Row(
         group=group,
         perturbation=first.perturbation,
         text=first.text,
         control=first.control,
         mean=estimate(perturbed, np.mean, seed),
-        intact_mean=float(twins.mean()),
+        intact=estimate(twins, np.mean, seed),
         retained=ratio(perturbed, twins, seed) if twins.mean() > 0 else None,
         recovery=recovery(same),
-        recoveries=tuple(recovery([trial]) for trial in same),
-        before=means.get("before"),
-        after=means.get("after"),
-        late=means.get("late"),
+        recovered=pooled_mean([each.recovered.astype(np.float64) for each in judged], seed),
+        median_low=low,
+        median_high=high,
+        **rewards,
+        recoveries=recoveries,
         returns=own,
         curve=_curve(same, seed),
         non_finite=int((~sound).sum()),
@@ -179,11 +189,6 @@ def _units(returns: np.ndarray) -> np.ndarray:
     if len(returns) == 1:
         return returns[0]  # type: ignore[no-any-return]
     return np.array([values[np.isfinite(values)].mean() if np.isfinite(values).any() else np.nan for values in returns])
-
-
-def _around(same: list[Trial]) -> dict[str, np.ndarray]:
-    parts = [around(trial) for trial in same]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _curve(same: list[Trial], seed: int) -> dict[str, list[float]]:

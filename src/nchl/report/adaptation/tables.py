@@ -49,17 +49,18 @@ def pairs_table(study: Study) -> Table:
 
 def _row(row: Row) -> tuple[str, ...]:
     kept, share = row.retained, row.recovery.share
+    before, after, late = (None if each is None else each.value for each in (row.before, row.after, row.late))
     return (
         row.group,
         row.perturbation,
         row.control,
         figure(row.mean.value),
         ends(row.mean),
-        figure(row.intact_mean),
+        figure(row.intact.value),
         "-" if kept is None else f"{100 * kept.value:.0f} %",
-        figure(row.before),
-        figure(row.after),
-        figure(row.late),
+        figure(before),
+        figure(after),
+        figure(late),
         "-" if share is None else f"{100 * share:.0f} %",
         "-" if row.recovery.median is None else f"{row.recovery.median:g}",
     )
