@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import importlib
 import json
-import math
 import os
 import sys
 import warnings
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nchl import __version__
 from nchl.errors import NchlError, UnknownName
+from nchl.runs.files.writing import finite
 from nchl.runs.settings import docs_budget
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def run_verb(module: ModuleType, program: str, summary: str, words: list[str]) -
     parser.add_json()
     args = parser.parse_words(words)
     result: dict[str, Any] = module.run(args)
-    show(json.dumps(_plain(result), indent=2, allow_nan=False) if getattr(args, "json", False) else module.text(result))
+    show(json.dumps(finite(result), indent=2, allow_nan=False) if getattr(args, "json", False) else module.text(result))
     return int(result.get("exit_code", 0))
 
 
@@ -157,15 +157,6 @@ def show(text: str) -> None:
         if error.errno not in (errno.EPIPE, errno.EIO):
             raise NchlError(f"cannot write the result: {error.strerror}") from error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _plain(value: Any) -> Any:
-    """The value for JSON, where NaN and infinity become null."""
-    if isinstance(value, dict):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def overview() -> str:
