@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +19,11 @@ from nchl.report.adaptation.pairs import compare_rows
 from nchl.report.adaptation.recovery import Recovery, around, log_rank, paired_recovery_test, recovery, recovery_test
 from nchl.report.adaptation.study import Study, _row, adapt
 from nchl.report.adaptation.tables import render
-from nchl.report.adaptation.written import keep, read, write
+from nchl.report.adaptation.written import keep, read, studies, write
 from nchl.report.compare.statistics import mann_whitney
+from nchl.report.page import document
 from nchl.report.plots import adaptation as plots
+from nchl.runs.adaptation.processes import trials_in_processes
 from nchl.runs.adaptation.trials import Episodes, Trial
 from nchl.runs.session.run import run
 from nchl.runs.store.folder import RunFolder
@@ -272,17 +276,73 @@ def test_files_and_what_a_runs_folder_keeps(study: Study, runs: Path, tmp_path: 
     assert json.loads((tmp_path / "out" / "adaptation.json").read_text())["rows"][0]["curve"]["offset"][0] == -5
     assert keep(study, kept) == []
     folder = RunFolder.open(runs / "static")
-    again = read(folder)
+    path = folder.path / "adaptation-perturb.json"
+    assert studies(folder) == [path]
+    again = read(folder, path)
     assert again is not None
     assert len(again["rows"]) == len(study.rows)
-    path = folder.path / "adaptation.json"
     path.write_text(path.read_text().replace('"survival"', '"survived"'))
     with pytest.raises(RunError, match="was altered"):
-        read(folder)
-    path.write_text(json.dumps({"best_sha256": "of another"}))
-    assert read(folder) is None
+        read(folder, path)
+    path.write_text(json.dumps({"individual_sha256": "of another", "which": "best"}))
+    assert read(folder, path) is None
+    path.write_text(json.dumps({"individual_sha256": "of another", "which": "worst"}))
+    with pytest.raises(RunError, match="was altered"):
+        read(folder, path)
+    earlier = folder.path / "adaptation.json"
+    earlier.write_text(json.dumps({**kept, "best_sha256": study.digests[str(folder.path)]}))
     path.unlink()
-    assert read(folder) is None
+    assert studies(folder) == [earlier]
+    assert read(folder, earlier) is not None, "of an earlier build"
+    earlier.unlink()
+    assert studies(folder) == []
+
+
+def test_a_runs_folder_keeps_one_study_of_each_suite(runs: Path) -> None:
+    folder = RunFolder.open(runs / "static")
+    suites = [Suite(name, "a test", {"a": "sensor:0=0@2"}) for name in ("mine", "../my own", "mine")]
+    made = [
+        adapt([runs / "static"], suite=suite, episodes=2, which=which)
+        for suite, which in zip(suites, ("best", "best", "centre"), strict=True)
+    ]
+    for each in made:
+        assert keep(each, each.kept()) == []
+    found = studies(folder)
+    told = [read(folder, path) for path in found]
+    assert {(each["suite"], each["which"]) for each in told if each is not None} == {("mine", "centre"), ("../my own", "best")}
+    assert len(found) == 2
+    assert {path.parent for path in found} == {folder.path}
+    centre = next(path for path in found if path.name == "adaptation-mine.json")
+    saved = folder.centre.read_bytes()
+    folder.centre.write_bytes(saved + b" ")
+    assert read(folder, centre) is None, "the centre is another one now"
+    folder.centre.write_bytes(saved)
+    page = Path(document.write(folder.path, episodes=0, film=False, microscope=False)["report"]).read_text()
+    assert page.count("What <code>nchl adapt</code> has measured of the centre of the search") == 1
+    assert page.count("What <code>nchl adapt</code> has measured of the best individual") == 1
+    assert page.count('id="adaptation-1-recovery-0-') >= 1
+    for path in found:
+        path.unlink()
+
+
+def test_an_individual_that_is_replaced_while_it_plays_is_played_again(runs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = RunFolder(shutil.copytree(runs / "static", tmp_path / "run"))
+    first, second = folder.best.read_bytes(), (runs / "plastic0" / "centre.safetensors").read_bytes()
+    played: list[bytes] = []
+    replaced = iter([second, first, second])
+
+    def playing(run: Path, *arguments: object, **how: object) -> list[Trial]:
+        played.append(folder.best.read_bytes())
+        found = trials_in_processes(runs / "static", *arguments, **how)  # type: ignore[arg-type]
+        folder.best.write_bytes(next(replaced, folder.best.read_bytes()))
+        return found
+
+    monkeypatch.setattr("nchl.report.adaptation.study.trials_in_processes", playing)
+    with pytest.raises(RunError, match=r"was replaced while it played, 3 times; wait until the run has ended"):
+        adapt([folder.path], perturb=["sensor:0=0@2"], episodes=2)
+    study = adapt([folder.path], perturb=["sensor:0=0@2"], episodes=2)
+    assert played == [first, second, first, second]
+    assert study.digests == {str(folder.path): hashlib.sha256(second).hexdigest()}
 
 
 def test_pictures(study: Study, tmp_path: Path) -> None:

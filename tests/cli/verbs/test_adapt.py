@@ -79,7 +79,7 @@ def test_the_report_shows_the_study(folder: Path, tmp_path: Path) -> None:
     page = (tmp_path / "page.html").read_text()
     assert 'href="#adaptation"' in page
     assert 'id="adaptation"' in page
-    assert page.count("adaptation-reward-") > 1
+    assert page.count("adaptation-0-reward-") > 1
     assert "perturbed (step 2)" in page
 
 
@@ -143,7 +143,7 @@ def test_a_study_that_is_killed_leaves_nothing_and_can_be_made_again(folder: Pat
     assert again.returncode == 0, errors
     assert main([*("adapt", str(folder)), *ADAPT, "--episodes", "6", "--out", str(tmp_path / "whole")]) == 0
     assert (out / "adaptation.csv").read_bytes() == (tmp_path / "whole" / "adaptation.csv").read_bytes()
-    kept = json.loads((run_folder / "adaptation.json").read_text())
+    kept = json.loads((run_folder / "adaptation-perturb.json").read_text())
     assert [row["mean"] for row in kept["rows"]] == [row["mean"] for row in json.loads(told)["rows"]]
 
 

@@ -62,7 +62,8 @@ def episodes_of(recovery: Recovery) -> list[Recovery]:
 
 def _drawn(units: int, seed: int) -> Int[np.ndarray, "resamples units"]:
     """How often each unit is in each resample."""
-    return np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=RESAMPLES_OF_A_BAND)
+    random = np.random.default_rng(seed)
+    return random.multinomial(units, np.full(units, 1 / units), size=RESAMPLES_OF_A_BAND)
 
 
 def _medians(

@@ -8,29 +8,31 @@ Promise: equal run folders and equal seeds give an equal study, on any number of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nchl.errors import InvalidArgument, UnknownName
+from nchl.errors import InvalidArgument, RunError, UnknownName
 from nchl.perturbations.suites import Suite
 from nchl.report.adaptation.intervals import episodes_of, median_steps, pooled_mean
 from nchl.report.adaptation.pairs import compare_rows
 from nchl.report.adaptation.recovery import around, recovery
 from nchl.report.adaptation.results import Pair, Row
 from nchl.report.compare.groups import Group, group_runs
-from nchl.report.compare.runs import find_runs, read_run
+from nchl.report.compare.runs import digest, find_runs, read_run
 from nchl.report.compare.statistics import estimate, mean_band, ratio
 from nchl.runs.adaptation.processes import trials_in_processes
 from nchl.runs.adaptation.trials import CONTROLS, Asked, Trial
 from nchl.runs.results.result import WHICH
+from nchl.runs.store.folder import RunFolder
 
 BEFORE, AFTER = 100, 400  # steps around the moment that curves show
 _SMOOTH = 10
 _MOST_POINTS = 250
+_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Study:
         rows: group by group, perturbation by perturbation, control by control.
         pairs: that were tested.
         runs: folders of each group.
+        digests: of the individual that has played, for each folder.
         notes: how to read the numbers, and what may mislead.
     """
 
@@ -60,6 +63,7 @@ class Study:
     pairs: tuple[Pair, ...]
     runs: dict[str, list[str]]
     notes: tuple[str, ...]
+    digests: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the curves, as plain JSON values."""
@@ -117,6 +121,7 @@ def adapt(
     names = [str(groups[0].settings.get("network", groups[0].name))] if len(groups) == 1 else [group.name for group in groups]
     rows: list[Row] = []
     notes: list[str] = []
+    digests: dict[str, str] = {}
 
     def note(line: str) -> None:
         if line not in notes:
@@ -127,7 +132,8 @@ def adapt(
         for run in group.runs:
             say(f"{run.folder}: {len(asked.perturbations)} perturbations, {episodes} episodes each")
             how = {"episodes": episodes, "seed": seed, "which": which, "simulator": simulator}
-            played.append(trials_in_processes(run.folder, asked, workers=workers, on_note=note, **how))
+            made, digests[str(run.folder)] = _play(run.folder, asked, workers, note, how)
+            played.append(made)
         rows += [_row(name, list(same), seed) for same in zip(*played, strict=True)]
     return Study(
         suite=asked.suite,
@@ -140,7 +146,19 @@ def adapt(
         pairs=compare_rows(rows, seed),
         runs={name: [str(run.folder) for run in group.runs] for name, group in zip(names, groups, strict=True)},
         notes=(*left_out, *twins, *notes, *_caveats(groups, rows)),
+        digests=digests,
     )
+
+
+def _play(run: Path, asked: Asked, workers: int, on_note: Callable[[str], None], how: Mapping[str, Any]) -> tuple[list[Trial], str]:
+    """The trials of a run, with the digest of its individual, which a run in progress may replace meanwhile."""
+    file = RunFolder.open(run).result(how["which"])
+    for _ in range(_TRIES):
+        before = digest(file) if file.is_file() else None
+        played = trials_in_processes(run, asked, workers=workers, on_note=on_note, **how)
+        if before is not None and file.is_file() and digest(file) == before:
+            return played, before
+    raise RunError(f"{file} was replaced while it played, {_TRIES} times; wait until the run has ended, or play a copy of its folder")
 
 
 def _row(group: str, same: list[Trial], seed: int) -> Row:

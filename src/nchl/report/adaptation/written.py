@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ from nchl.report.adaptation.study import Study
 from nchl.report.adaptation.tables import render
 from nchl.report.compare.runs import digest
 from nchl.report.plots import adaptation as plots
+from nchl.runs.adaptation.trials import CONTROLS
 from nchl.runs.files.reading import read_json, read_text
 from nchl.runs.files.writing import finite, write_atomically, write_json
+from nchl.runs.results.result import WHICH
 from nchl.runs.store.folder import RunFolder
 
 NAME = "adaptation.json"
@@ -46,7 +50,7 @@ def write(study: Study, kept: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def keep(study: Study, kept: Mapping[str, Any]) -> list[str]:
-    """Leave the study in the folder of each of its runs; lines about those that cannot be written to."""
+    """Leave the study in the folder of each of its runs, in place of one with the same suite; lines about folders that cannot be used."""
     lines = []
     for folder in (folder for folders in study.runs.values() for folder in folders):
         run = RunFolder.open(Path(folder))
@@ -54,23 +58,36 @@ def keep(study: Study, kept: Mapping[str, Any]) -> list[str]:
             lines.append(f"{folder} does not keep the study, because nothing is written into the zoo; --out DIR writes it elsewhere")
             continue
         try:
-            write_json(run.path / NAME, {"best_sha256": digest(run.best), **kept}, of_a_run=False)
+            write_json(run.path / name_of(study.suite), {"individual_sha256": study.digests[folder], **kept}, of_a_run=False)
         except (NchlError, OSError) as error:
             lines.append(f"{folder} does not keep the study, which its report would show: {error}")
     return lines
 
 
-def read(folder: RunFolder) -> dict[str, Any] | None:
-    """The study that a run's folder keeps, if it is of the best individual that lies there now; else None.
+def name_of(suite: str) -> str:
+    """The file of a suite in a run's folder."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "-", suite)[:80]
+    return f"adaptation-{plain if plain == suite else f'{plain}-{hashlib.sha256(suite.encode()).hexdigest()[:8]}'}.json"
+
+
+def studies(folder: RunFolder) -> list[Path]:
+    """Files of the studies that a run's folder keeps, one for each suite."""
+    # Earlier builds kept one study, in the file `NAME`.
+    return [path for path in (folder.path / NAME, *sorted(folder.path.glob("adaptation-*.json"))) if path.is_file()]
+
+
+def read(folder: RunFolder, path: Path) -> dict[str, Any] | None:
+    """A study that a run's folder keeps, if it is of the individual that lies there now; else None.
 
     Raises:
         RunError: the file was altered.
     """
-    path = folder.path / NAME
-    if not path.is_file() or not folder.best.is_file():
-        return None
     data: dict[str, Any] = dict(read_json(read_text(path, largest=_LARGEST), file=path))
-    if data.get("best_sha256") != digest(folder.best):
+    which = data.get("which", "best") if "individual_sha256" in data else "best"
+    if which not in WHICH:
+        raise RunError(f"{path} was altered (which: {which!r}); remove it, and `nchl adapt` makes it anew")
+    played = folder.result(which)
+    if not played.is_file() or data.get("individual_sha256", data.get("best_sha256")) != digest(played):
         return None
     try:
         for row in data["rows"]:
@@ -80,9 +97,9 @@ def read(folder: RunFolder) -> dict[str, Any] | None:
                 raise ValueError("curves of unequal lengths")
             for name in ("group", "perturbation", "control", "mean", "low", "high", "intact_mean", "retained", "recovered"):
                 row[name]
-            if row["control"] not in ("as evolved", "plasticity off", "frozen"):
+            if row["control"] not in CONTROLS:
                 raise ValueError(f"a control {row['control']!r}")
-        data["task"], data["suite"], data["episodes"]
+        data["task"], data["suite"], data["episodes"], data["which"]
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path} was altered ({type(error).__name__}: {error}); remove it, and `nchl adapt` makes it anew") from error
     return data

@@ -93,7 +93,7 @@ def write(
             tell("recording one lifetime for the microscope")
             life = record_life(state, seed, notes, rule)
         recording = life.recording
-        adapted = adaptation.section(Path(run), state.folder.path, notes, _trusted) if rule is None else None
+        adapted = adaptation.sections(Path(run), state.folder.path, notes, _trusted) if rule is None else []
         embedded = None
         if film:
             try:
@@ -117,7 +117,7 @@ def write(
             recording=None if recording is None else _json(recording),
             life=recording,
             dynamics=life.dynamics,
-            adaptation=adapted,
+            adaptations=adapted,
             dynamics_pictures=lifetime.figures(life.dynamics, _trusted),
             film=embedded,
             notes=notes,

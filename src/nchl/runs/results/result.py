@@ -129,7 +129,7 @@ def read_result(
         raise UnknownName("result of a run", which, WHICH)
     folder = RunFolder.open(run)
     record, code = folder.read_trusted(with_task=with_task)
-    path = folder.best if which == "best" else folder.centre
+    path = folder.result(which)
     if which == "centre" and folder.individual is not None:
         raise RunError(f"{run} is one individual, without the centre of its search; leave out --which centre")
     if not path.exists():

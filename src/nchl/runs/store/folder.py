@@ -51,6 +51,10 @@ class RunFolder:
         self.tracking = path / "tracking.json"
         self.tensorboard = path / "tensorboard"
 
+    def result(self, which: str) -> Path:
+        """The file of a result: "best" or "centre"."""
+        return self.best if which == "best" else self.centre
+
     @classmethod
     def create(cls, path: Path, record: Record, code: Code | None = None) -> RunFolder:
         """Make the folder of a new run, with `config.json` and `code/` in it.
