@@ -83,6 +83,16 @@ def test_a_shorter_limb_is_lighter_and_nothing_else_changes() -> None:
     np.testing.assert_allclose(after.body("bfoot").pos, before.body("bfoot").pos / 2, rtol=1e-4)
 
 
+@pytest.mark.parametrize("task", ["Ant-v5", "HalfCheetah-v5"])
+def test_what_is_not_named_differs_by_the_digits_of_a_file_alone(task: str) -> None:
+    config = envpool.make_spec(task).config
+    path = assets.body_of(config.base_path, config.xml_file)
+    own, written = mujoco.MjModel.from_xml_path(str(path)), model(task, "friction=x0.25")
+    for name in ("body_mass", "body_inertia", "geom_size", "body_pos", "dof_damping", "actuator_gear", "jnt_range"):
+        np.testing.assert_allclose(getattr(written, name), getattr(own, name), rtol=1e-5, atol=1e-12, err_msg=name)
+    assert set(bodies.differences(path, [(parse("friction=x0.25"), 0.25)])) <= {"geom_friction", "pair_friction"}
+
+
 def test_a_joint_names_the_body_that_it_moves() -> None:
     before, after = model("Ant-v5"), model("Ant-v5", "limb:ankle_4=x0.25")
     body = int(before.joint("ankle_4").bodyid[0])

@@ -1,7 +1,11 @@
 """Bodies and grounds that differ from the task's own: a model's XML, changed by MuJoCo's `MjSpec`.
 
-A change alters nothing that it does not name. A model whose total mass its XML fixes gets the densities that this total stands for, so
-that a lighter limb makes no other part heavier; after that MuJoCo computes masses, inertias and all that follows from the shapes.
+A change in mid-episode alters nothing that it does not name: `differences` compares two models of the same XML. A body that is changed from
+the start is a file for EnvPool, which MuJoCo writes with six digits: masses, inertias and sizes that are not named differ by at most 1e-5
+of their value from those of the task's own file, which the intact twin plays.
+
+A model whose total mass its XML fixes gets the densities that this total stands for, so that a lighter limb makes no other part heavier;
+after that MuJoCo computes masses, inertias and all that follows from the shapes.
 
 A slope is gravity that is tilted: on an endless plane the two are the same, and heights are then measured from the ground.
 """
