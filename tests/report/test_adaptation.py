@@ -17,7 +17,7 @@ from nchl.report.adaptation import intervals
 from nchl.report.adaptation.intervals import episodes_of, median_steps, pooled_mean
 from nchl.report.adaptation.pairs import compare_rows
 from nchl.report.adaptation.recovery import Recovery, around, log_rank, paired_recovery_test, recovery, recovery_test
-from nchl.report.adaptation.study import Study, _row, adapt
+from nchl.report.adaptation.study import Study, _caveats, _row, adapt
 from nchl.report.adaptation.tables import render
 from nchl.report.adaptation.written import keep, read, studies, write
 from nchl.report.compare.statistics import mann_whitney
@@ -351,6 +351,15 @@ def test_pictures(study: Study, tmp_path: Path) -> None:
     assert first[1].read_bytes() == second[1].read_bytes(), "equal studies give equal files"
     with pytest.raises(NchlError, match=r"not as \.gif"):
         plots.save(study.kept(), tmp_path / "figure.gif")
+
+
+def test_notes_count_the_episodes_of_all_rows() -> None:
+    made = trial(np.ones((3, 100)), np.ones((3, 100)), [51, 60, 20])
+    made.perturbed.returns[2] = np.nan
+    rows = [_row("a", [made], 0), _row("b", [made], 0)]
+    notes = _caveats([], rows)
+    assert notes[0].startswith("4 of the 6 episodes of all rows are not judged for recovery")
+    assert notes[1].startswith("2 of the 6 episodes of all rows were not finite")
 
 
 def test_frozen_from_the_start_is_plasticity_off(runs: Path) -> None:

@@ -247,10 +247,16 @@ def _caveats(groups: Sequence[Group], rows: Sequence[Row]) -> list[str]:
         )
     if any(row.retained is None for row in rows):
         lines.append("no share is retained of a return that is not above 0")
+    # An episode counts once in each row: it is played anew under each control and perturbation.
+    every = sum(len(row.recovery.steps) + row.recovery.left_out for row in rows)
     left = sum(row.recovery.left_out for row in rows)
     if left:
-        lines.append(f"{left} episodes whose intact twin ends within 50 steps of the moment are not judged for recovery")
+        lines.append(
+            f"{left} of the {every} episodes of all rows are not judged for recovery: their twin ends within 50 steps of the moment"
+        )
     bad = sum(row.non_finite for row in rows)
     if bad:
-        lines.append(f"{bad} episodes were not finite; they are in none of the figures, and count as not recovered")
+        lines.append(
+            f"{bad} of the {every} episodes of all rows were not finite; they are in none of the figures, and count as not recovered"
+        )
     return lines
