@@ -174,6 +174,14 @@ def test_controls_of_a_group_are_compared_in_pairs() -> None:
     assert (other.paired, other.p > 0.3) == (False, True)
 
 
+def test_a_single_run_beside_several_is_one_number() -> None:
+    twin = np.ones((20, 200))
+    made = [trial(np.full((20, 200), level), twin, [60] * 20) for level in (0.9, 0.95, 1.0, 0.2)]
+    (pair,) = compare_rows([_row("three", made[:3], 0), _row("one", made[3:], 0)], 0)
+    assert (pair.first[0], pair.improvement.value) == ("three", 1.0)
+    assert pair.p == pair.recovery_p == pytest.approx(0.5), "the only run of a group may be the worst of four"
+
+
 def test_recovery_of_pairs() -> None:
     def times(*steps: int, late: tuple[int, ...] = (), out: int = 0) -> Recovery:
         return Recovery(np.array(steps), ~np.isin(np.arange(len(steps)), late), out, tuple(range(out, out + len(steps))))

@@ -125,6 +125,13 @@ def test_equal_scores_show_nothing() -> None:
     assert mann_whitney(np.full(30, 500.0), np.full(40, 500.0))[1] == pytest.approx(1.0)
 
 
+def test_a_single_run_is_tested_exactly_with_ties_too() -> None:
+    assert mann_whitney(np.array([5.0]), np.array([1.0, 1.0, 2.0]))[1] == pytest.approx(2 / 4)
+    assert mann_whitney(np.array([1.0, 1.0, 2.0]), np.array([5.0]))[1] == pytest.approx(2 / 4)
+    assert mann_whitney(np.array([1.0]), np.array([1.0, 1.0, 1.0, 2.0]))[1] == 1
+    assert mann_whitney(np.array([1.0, 1.0]), np.array([1.0]))[1] == 1
+
+
 def test_pairs_are_tested_by_their_signs_and_ranks() -> None:
     first = np.array([2.0, 3.0, 4.0, 9.0, 1.0])
     # Signed ranks 1.5, 1.5, 3, 4 of the differences 1, 1, 2, -5; the equal pair says nothing.

@@ -59,7 +59,13 @@ def compare_rows(rows: Sequence[Row], seed: int) -> tuple[Pair, ...]:
 
 def _independent(a: Row, b: Row, seed: int) -> _Tested:
     recovered = recovery_test(a.recoveries, b.recoveries)
-    return _Tested(improvement(a.values, b.values, seed), mann_whitney(a.values, b.values)[1], recovered)
+    first, second = (_comparable(row, several=max(len(a.recoveries), len(b.recoveries)) > 1) for row in (a, b))
+    return _Tested(improvement(first, second, seed), mann_whitney(first, second)[1], recovered)
+
+
+def _comparable(row: Row, several: bool) -> np.ndarray:
+    """The returns of a row; a single run beside a group of several is one number, as each run of that group is."""
+    return np.array([row.values.mean()]) if several and len(row.recoveries) == 1 else row.values
 
 
 def _paired(a: Row, b: Row, seed: int) -> _Tested:

@@ -83,7 +83,12 @@ def mann_whitney(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # all scores are equal: scipy divides by a spread of 0
         result = stats.mannwhitneyu(first, second, alternative="two-sided", method=method)
-    return float(result.statistic), float(result.pvalue) if np.isfinite(result.pvalue) else 1.0
+    p = float(result.pvalue) if np.isfinite(result.pvalue) else 1.0
+    if tied and min(len(first), len(second)) == 1:
+        # scipy permutes samples of two and more: any of the values may have been the single one.
+        single, every = float((first if len(first) == 1 else second)[0]), np.concatenate([first, second])
+        p = min(1.0, 2 * float(min((every <= single).mean(), (every >= single).mean())))
+    return float(result.statistic), p
 
 
 def signed_rank(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]) -> float:
