@@ -13,6 +13,7 @@ import pytest
 import nchl
 from nchl import cli
 from nchl.cli import VERBS, main
+from nchl.cli.verbs.bench import BENCHES
 from nchl.errors import RunError
 
 
@@ -35,6 +36,15 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
     shown = capsys.readouterr().out
     assert f"usage: nchl {verb}" in shown
     assert "--json" in shown
+    assert "%%" not in shown
+
+
+@pytest.mark.parametrize("bench", BENCHES)
+def test_every_bench_explains_itself(bench: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", bench, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"usage: nchl bench {bench}" in shown
+    assert "%%" not in shown
 
 
 def test_an_option_is_not_answered_with_an_unrelated_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,10 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=36, width=min(shutil.get_terminal_size().columns, 120) - 2)
 
+    def _get_help_string(self, action: argparse.Action) -> str:
+        """The text as it is: in the help of an option a percent sign is one, and no placeholder."""
+        return (action.help or "").replace("%", "%%")
+
 
 class Parser(argparse.ArgumentParser):
     """Parser of one verb's words."""
@@ -262,4 +266,4 @@ def option_help(option: Option) -> str:
     only = option.networks or option.strategies
     if only:
         text += f" [only for {', '.join(name for name in only if not name.endswith(':'))}]"
-    return text.replace("%", "%%")
+    return text

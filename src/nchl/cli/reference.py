@@ -71,7 +71,7 @@ def _row(action: argparse.Action) -> str:
     names = ", ".join(f"`{option}`" for option in action.option_strings) or f"`{action.metavar or action.dest}`"
     if action.option_strings and action.nargs != 0 and action.metavar:
         names = f"`{action.option_strings[0]} {_placeholder(action)}`"
-    meaning = (action.help or "").replace("%%", "%")
+    meaning = action.help or ""
     return f"| {_cell(names)} | {_cell(meaning)} |"
 
 
