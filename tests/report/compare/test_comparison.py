@@ -90,6 +90,37 @@ def test_a_name_says_no_more_than_is_needed(tmp_path: Path) -> None:
     assert names(tmp_path) == ["network=nchl", "network=wnchl window=20", "network=wnchl window=5"]
 
 
+def test_a_name_has_every_setting_that_differs(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text("def mine(pre, post, A_synapse):\n    return A_synapse * pre\n")
+    write_run(tmp_path / "a", [1.0] * 12)
+    write_run(tmp_path / "b", [1.0] * 2, rule=f"{file}:mine")
+    assert names(tmp_path) == ["rule=mine generations=2", "rule=none generations=12"]
+    write_run(tmp_path / "c", [1.0] * 12, network="hl")  # has no such option
+    assert "network=hl generations=12" in names(tmp_path)
+    assert "network=nchl rule=none generations=12" in names(tmp_path)
+
+
+def test_a_setting_that_differs_from_the_default_is_in_the_name(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", [1.0], recurrent=True)
+    write_run(tmp_path / "b", [1.0, 2.0], trace=0.9)
+    assert names(tmp_path) == ["recurrent=off trace=0.9 generations=2", "recurrent=on trace=none generations=1"]
+    write_run(tmp_path / "c", [1.0], network="wnchl", window=5)
+    assert "network=wnchl window=5 generations=1" in names(tmp_path)
+
+
+def test_none_is_not_said_of_what_is_decided_by_other_things(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", [1.0], strategy="pgpe")
+    write_run(tmp_path / "b", [1.0], strategy="pgpe", lr=0.4)
+    assert names(tmp_path) == ["lr=0.4", "lr=auto"]
+
+
+def test_what_a_schedule_replaces_is_not_in_the_name(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", [1.0], episodes=5)
+    write_run(tmp_path / "b", [1.0], episodes_schedule="1@0,4@50")
+    assert names(tmp_path) == ["episodes=5 episodes_schedule=none", "episodes_schedule=1@0,4@50"]
+
+
 def test_sizes_and_flags_are_readable_in_names(tmp_path: Path) -> None:
     write_run(tmp_path / "a", [1.0], hidden=(128, 64), normalise_observations=True)
     write_run(tmp_path / "b", [1.0], hidden=())

@@ -8,10 +8,15 @@ from typing import Any
 
 from nchl.errors import RunError
 from nchl.report.compare.runs import Run
-from nchl.report.formatting import listed, setting
-from nchl.runs.settings.config import options
+from nchl.report.formatting import hashable, listed, setting
+from nchl.runs.settings.config import defaults_of, options
+from nchl.runs.settings.dependent_options import inapplicable
+from nchl.runs.settings.network_options import NETWORKS, OWN
+from nchl.strategies.registry import STRATEGIES
 
-_DEFAULTS = {option.name: option.default for option in options()}
+_OPTIONS = {option.name: option for option in options()}
+_DEFAULTS = {name: option.default for name, option in _OPTIONS.items()}
+_DECIDED = ("image_size", "max_episode_steps", "sigma", "lr", "mu")  # None: by the task, the network or the genome's length
 _ALWAYS_SHOWN = ("simulator", "population", "generations")
 
 
@@ -67,22 +72,71 @@ def _refuse_mixed_tasks(runs: Sequence[Run]) -> None:
 
 
 def _names(settings: Sequence[dict[str, Any]]) -> list[str]:
-    """A name for each group, from the fewest settings that distinguish all groups."""
+    """A name for each group: all settings in which the groups differ, but for those that follow from others."""
     if len(settings) == 1:
         return ["all runs"]
     order = [*_DEFAULTS, *sorted({name for each in settings for name in each} - set(_DEFAULTS))]
     differing = [name for name in order if len({each.get(name) for each in settings}) > 1]
-    # An option that only some networks or strategies have follows from theirs, unless groups differ in it alone.
-    follows = [name for name in differing if len({each.get(name) for each in settings} - {None}) < 2]
+    bases = [_Basis.of(each) for each in settings]
+    # What only some networks or strategies have, by default, follows from theirs, unless groups differ in it alone.
+    follows = [
+        name
+        for name in differing
+        if len({each.get(name) for each in settings} - {None}) < 2 and all(basis.implies(name) for basis in bases)
+    ]
     for name in reversed(follows):
         fewer = [other for other in differing if other != name]
         if len({tuple(each.get(other) for other in fewer) for each in settings}) == len(settings):
             differing = fewer
     return [
-        " ".join(f"{name}={setting(each[name], 'x')}" for name in differing if each.get(name) is not None)
-        or " ".join(f"{name}=none" for name in differing)
-        for each in settings
+        " ".join(f"{name}={_shown(name, each.get(name))}" for name in differing if each.get(name) is not None or basis.may_have(name))
+        or " ".join(f"{name}={_shown(name, None)}" for name in differing)
+        for each, basis in zip(settings, bases, strict=True)
     ]
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return "auto" if name in _DECIDED else "none"
+    return setting(value, "x")
+
+
+@dataclass(frozen=True)
+class _Basis:
+    """What follows from a group's network, strategy and optimizer.
+
+    Attributes:
+        settings: of the group.
+        network, strategy: their names, `OWN` for one from a file.
+        defaults: of all options.
+        lost: options that do not apply because of the value of another one.
+    """
+
+    settings: dict[str, Any]
+    network: str
+    strategy: str
+    defaults: dict[str, Any]
+    lost: frozenset[str]
+
+    @classmethod
+    def of(cls, settings: dict[str, Any]) -> _Basis:
+        named = {"network": NETWORKS, "strategy": STRATEGIES}
+        names = {kind: str(settings.get(kind) or _DEFAULTS[kind]) for kind in named}
+        # The settings name a network or strategy from a file without its place.
+        network, strategy = (name if name in named[kind] or ":" in name else OWN for kind, name in names.items())
+        defaults = defaults_of(network, strategy, settings.get("optimizer"))
+        given = {name: value for name, value in settings.items() if value is not None and name in defaults}
+        return cls(settings, network, strategy, defaults, inapplicable(strategy, given, defaults))
+
+    def implies(self, name: str) -> bool:
+        """Whether the group has the default of an option, or none; files and environment are no options and follow from others."""
+        value = self.settings.get(name)
+        return value is None or name not in self.defaults or value == hashable(self.defaults[name])
+
+    def may_have(self, name: str) -> bool:
+        """Whether an option could be given to a run of this group."""
+        about = _OPTIONS.get(name)
+        return about is not None and name not in self.lost and about.applies(self.network, self.strategy)
 
 
 def _shared(settings: Sequence[dict[str, Any]]) -> dict[str, Any]:
