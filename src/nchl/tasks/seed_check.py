@@ -1,0 +1,80 @@
+"""Checks, before a run, that an episode of a user's Gymnasium environment is a function of its seed."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from nchl.simulators import bullet
+from nchl.simulators.arithmetic import simulator_arithmetic
+from nchl.simulators.gym_environments import Environments
+from nchl.tasks.fingerprint import fingerprint
+from nchl.tasks.task import Task
+
+_SEED = 1
+_STEPS = 8
+
+
+def notes_on_seed(task: Task) -> list[str]:
+    """A line for the user if two episodes with one seed and equal actions differ in a few steps; empty for Gymnasium's own environments.
+
+    Both are played in an environment made for them, so that the environments of the run are not touched. An environment that raises an
+    error is not reported: the run does so.
+    """
+    simulator: Any = task.simulator
+    recipe: Mapping[str, Any] = getattr(simulator, "recipe", {})
+    if simulator.name != "gymnasium" or task.id == bullet.ID or not (recipe.get("wrap") or fingerprint(task)):
+        return []
+    found = None
+    with contextlib.suppress(Exception), simulator_arithmetic(), _global_generators():
+        environments = Environments({key: value for key, value in recipe.items() if key != "changes"}, 1)
+        try:
+            found = _difference(environments, copy.deepcopy(simulator.action_space))
+        finally:
+            environments.close()
+    if found is None:
+        return []
+    return [
+        f"{task.id} does not follow its seed: two episodes with the same seed and the same actions differ in {found}. The run is not a "
+        "function of its seed: it cannot be repeated or resumed exactly, and comparisons of seeds are not exact. In reset, call "
+        "super().reset(seed=seed) first and set everything that an episode changes; draw random numbers from self.np_random only"
+    ]
+
+
+def _difference(environments: Environments, actions: Any) -> str | None:
+    """The first difference between two episodes with one seed and equal actions, in words."""
+    actions.seed(_SEED)
+    chosen = [np.asarray(actions.sample())[None] for _ in range(_STEPS)]
+    one, other = (_episode(environments, chosen) for _ in range(2))
+    for step, (first, second) in enumerate(zip(one, other, strict=False)):
+        for name, a in first.items():
+            if not all(np.array_equal(x, y, equal_nan=x.dtype.kind == "f") for x, y in zip(a, second[name], strict=True)):
+                return f"the first {name}" if step == 0 else f"the {name} of step {step}"
+    return None
+
+
+def _episode(environments: Environments, actions: list[np.ndarray]) -> list[dict[str, list[np.ndarray]]]:
+    """The values of a reset and of each step until the end of the episode, by name."""
+    values = [{"observation": [np.array(part) for part in environments.reset([_SEED])]}]
+    for action in actions:
+        *seen, rewards, terminated, truncated = environments.step([0], action)
+        values.append({"observation": [np.array(part) for part in seen], "reward": [rewards], "end": [terminated, truncated]})
+        if terminated[0] or truncated[0]:
+            break
+    return values
+
+
+@contextlib.contextmanager
+def _global_generators() -> Iterator[None]:
+    """Restore the global generators of NumPy and Python, from which an environment may draw."""
+    numpy, python = np.random.get_state(), random.getstate()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(numpy)  # noqa: NPY002
+        random.setstate(python)

@@ -1,0 +1,118 @@
+"""An environment of a user's own that does not follow its seed is named before the first generation."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nchl import tasks
+from nchl.cli import main
+from nchl.tasks.seed_check import notes_on_seed
+
+gymnasium = pytest.importorskip("gymnasium")
+
+ROBOTS = """
+    import gymnasium, numpy as np
+
+    class Seeded(gymnasium.Env):
+        observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+        action_space = gymnasium.spaces.Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            self.position = self.np_random.normal(size=2).astype(np.float32)
+            return self.position, {}
+
+        def step(self, action):
+            self.position += self.np_random.normal(size=2).astype(np.float32)  # in place
+            return self.position, float(action), False, False, {}
+
+    class Unseeded(Seeded):
+        def reset(self, *, seed=None, options=None):
+            return super().reset(seed=None)
+
+    class Kept(Seeded):
+        steps = 0
+
+        def step(self, action):
+            self.steps += 1
+            return super().step(action)[0], self.steps, False, False, {}
+
+    class Global(Seeded):
+        def step(self, action):
+            return self.position + np.random.normal(), 0.0, False, False, {}
+
+    class Ends(Seeded):
+        ends = 0
+
+        def step(self, action):
+            Ends.ends += 1
+            return np.full(2, np.nan), np.nan, Ends.ends == 3, False, {}
+
+    class Failing(Seeded):
+        def step(self, action):
+            raise ValueError("no motor")
+
+    for robot in (Seeded, Unseeded, Kept, Global, Ends, Failing):
+        gymnasium.register(f"{robot.__name__}-v0", entry_point=robot, max_episode_steps=5)
+
+    class Unseeding(gymnasium.Wrapper):
+        def reset(self, *, seed=None, options=None):
+            return super().reset(seed=None)
+"""
+
+
+@pytest.fixture
+def robots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of a module that registers them."""
+    (tmp_path / "seeded_robots.py").write_text(textwrap.dedent(ROBOTS))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    before = set(gymnasium.registry)
+    yield "seeded_robots"
+    sys.modules.pop("seeded_robots", None)
+    for id in set(gymnasium.registry) - before:
+        gymnasium.registry.pop(id)
+
+
+@pytest.mark.parametrize(
+    ("robot", "differs"),
+    [
+        ("Unseeded", "the first observation"),
+        ("Kept", "the reward of step 1"),
+        ("Global", "the observation of step 1"),
+        ("Ends", "the end of step 3"),
+    ],
+)
+def test_a_difference_between_two_episodes_with_one_seed_is_told(robots: str, robot: str, differs: str) -> None:
+    before = np.random.get_state()[1].copy()  # type: ignore[index, union-attr]  # noqa: NPY002
+    (note,) = notes_on_seed(tasks.make(f"{robots}:{robot}-v0", threads=1))
+    assert f"{robots}:{robot}-v0 does not follow its seed" in note
+    assert f"the same actions differ in {differs}." in note
+    assert "super().reset(seed=seed)" in note
+    assert "self.np_random" in note
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # type: ignore[index]  # noqa: NPY002
+
+
+@pytest.mark.parametrize("robot", ["Seeded", "Failing"])
+def test_an_environment_that_follows_its_seed_or_fails_gets_no_note(robots: str, robot: str) -> None:
+    assert notes_on_seed(tasks.make(f"{robots}:{robot}-v0", threads=1)) == []
+
+
+def test_a_wrapper_that_keeps_the_seed_back_is_told(robots: str, tmp_path: Path) -> None:
+    place = f"{tmp_path / 'seeded_robots.py'}:Unseeding"
+    assert notes_on_seed(tasks.make("CartPole-v1", "gymnasium", threads=1)) == []
+    (note,) = notes_on_seed(tasks.make("CartPole-v1", "gymnasium", threads=1, wrap=[place]))
+    assert "CartPole-v1 does not follow its seed" in note
+
+
+@pytest.mark.parametrize(("robot", "told"), [("Seeded", False), ("Unseeded", True)])
+def test_evolve_prints_the_note(robots: str, robot: str, told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--hidden", "3", "--population", "4", "--generations", "1", "--out", str(tmp_path / "run")]
+    assert main(["evolve", f"{robots}:{robot}-v0", *words]) == 0
+    assert ("does not follow its seed" in capsys.readouterr().err) is told
