@@ -15,7 +15,8 @@ from nchl.runs.settings import docs_budget
 
 _HEAD = """# Command line
 
-Every command is `nchl VERB ...`. Results go to stdout, progress and errors to stderr; `--json` prints one JSON object in place of text.
+Every command is `nchl VERB ...`. Results go to stdout, progress and errors to stderr; `--json` prints one JSON object in place
+of text ([its keys](json.md)).
 
 | exit code | meaning |
 | --- | --- |

@@ -33,8 +33,9 @@ def tidy(axes: Axes, grid: Literal["both", "x", "y"] = "both") -> Axes:
 
 
 def legend_below(axes: Axes, y: float, x: float = 0.0, **options: Any) -> None:
-    """Add a legend below the axes, with its upper left corner at (x, y) in units of the axes."""
-    axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(x, y), **options)
+    """Add a legend below the axes, with its upper left corner at (x, y) in units of the axes; none if nothing has a label."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(x, y), **options)
 
 
 def save_figure(draw: Callable[[], Figure], path: Path, *, dpi: float = 150) -> list[Path]:
