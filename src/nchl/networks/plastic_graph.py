@@ -20,7 +20,7 @@ from nchl.networks.base import PlasticNetwork
 from nchl.networks.checks import check_active, check_reward
 from nchl.networks.graph import declare
 from nchl.networks.graph.declare import Edge, Group, Shape
-from nchl.networks.graph.lifetime import Waiting
+from nchl.networks.graph.lifetime import MissingReward, Waiting
 from nchl.networks.graph.state import GraphState
 from nchl.networks.graph.step import forward, update
 from nchl.networks.graph.structure import Graph
@@ -261,9 +261,7 @@ class PlasticGraph(GraphState):
     def _rewards(self, reward: Any) -> Tensor:
         if reward is None:
             why = f"modulate={self.plasticity.words().get('modulate')!r}" if self.plasticity.modulate else "its rule"
-            raise InvalidArgument(
-                f"this network needs the reward of the last action ({why}), got none: call update(reward=r) or step(x, reward=r)"
-            )
+            raise MissingReward(why)
         return check_reward(reward, self.lead, self.genome)
 
     def finite(self, rows: Tensor) -> Bool[Tensor, " k"]:

@@ -158,6 +158,10 @@ def test_one_generation_is_enough(tmp_path: Path) -> None:
 
 
 OWN = """
+def rewarded(pre, post, reward, A_pre):
+    return A_pre * reward * pre * post
+
+
 def decaying(pre, post, weight, A_pre, A_post, decay_post):
     return A_pre * A_post * pre * post - decay_post * weight
 
@@ -176,6 +180,16 @@ def test_a_rule_of_ones_own(tmp_path: Path) -> None:
         folder = tmp_path / rule
         nchl.run("CartPole-v1", out=folder, rule=f"{tmp_path / 'own.py'}:{rule}", hidden=[2], population=4, generations=1)
         assert said in quickly(folder, microscope=True)
+
+
+def test_the_lines_for_python_give_the_reward_where_it_is_needed(tmp_path: Path, run: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    folder = tmp_path / "rewarded"
+    nchl.run("CartPole-v1", out=folder, rule=f"{tmp_path / 'own.py'}:rewarded", hidden=[2], population=4, generations=1)
+    page = quickly(folder)
+    assert "reward = None " in page
+    assert "action = net.act(observation, reward)" in page
+    assert "net.act(observation, reward)" not in quickly(run)
 
 
 def test_metrics_that_are_not_finite(run: Path) -> None:

@@ -103,6 +103,19 @@ def test_an_observation_that_is_not_finite_costs_nothing_but_itself(runs: dict[s
         assert (mine == theirs).all()
 
 
+def test_a_missing_reward_names_the_agents_call(tmp_path: Path) -> None:
+    nchl.run("CartPole-v1", out=tmp_path / "run", hidden=[2], population=4, generations=1, modulate="reward")
+    net, _ = nchl.load(tmp_path / "run")
+    net.reset()
+    net.act(np.zeros(4))
+    before = [weights.clone() for weights in net.weights]
+    with pytest.raises(InvalidArgument, match=r"call act\(observation, reward\), with reward=None on the first step") as caught:
+        net.act(np.zeros(4))
+    assert "modulate='reward'" in str(caught.value)
+    assert all((mine == former).all() for mine, former in zip(net.weights, before, strict=True))
+    net.act(np.full(4, 0.1), 1.0)
+
+
 def test_the_result_of_an_evaluation(runs: dict[str, Path]) -> None:
     first = nchl.evaluate(runs["CartPole-v1"], episodes=12, controls=True)
     assert {"episodes", "mean", "std", "iqm", "min", "max", "seed"} <= set(first)

@@ -6,7 +6,19 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nchl.errors import OrderError
+from nchl.errors import InvalidArgument, OrderError
+
+
+class MissingReward(InvalidArgument):
+    """An update without the reward that it needs.
+
+    Attributes:
+        why: what needs it.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"this network needs the reward of the last action ({why}), got none: call update(reward=r) or step(x, reward=r)")
+        self.why = why
 
 
 @dataclass

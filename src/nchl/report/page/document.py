@@ -111,7 +111,7 @@ def write(
         page = environment.get_template("report.html").render(
             **facts.facts(state, Path(run), evaluated),
             **_figures(state, evaluated),
-            genome=_genome(state, rule),
+            **_genome(state, rule),
             evaluated=evaluated,
             conditions=plots.conditions(evaluated) if evaluated else [],
             recording=None if recording is None else _json(recording),
@@ -211,13 +211,14 @@ def _figures(state: State, evaluated: dict[str, Any] | None) -> dict[str, Any]:
     return {"curve": _trusted(curve), "evaluation_picture": _trusted(picture or "")}
 
 
-def _genome(state: State, rule: str | None) -> list[Any]:
-    """One figure per parameter: its distribution in each block of the best individual's genome."""
+def _genome(state: State, rule: str | None) -> dict[str, Any]:
+    """One figure per parameter: its distribution in each block of the best individual's genome; and whether it needs rewards."""
     from nchl.runs.results.load import load
 
     agent, task = load(state.folder.path, rule=rule)
     try:
         flat, layout = agent.genome.detach().cpu().numpy().reshape(-1), agent.layout
+        needs_reward = agent.needs_reward
     finally:
         task.close()
     # In the order of the block with the most parameters: input neurons have no B, and B would come last.
@@ -239,7 +240,7 @@ def _genome(state: State, rule: str | None) -> list[Any]:
             size=(3.4, height),
         )
         drawn.append((parameter, _trusted(picture), sum(len(v) for v in values.values())))
-    return drawn
+    return {"genome": drawn, "needs_reward": needs_reward}
 
 
 def _script(names: Iterable[str]) -> str:

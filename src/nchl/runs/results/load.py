@@ -2,7 +2,7 @@
 
 net, task = nchl.load("runs/first")
 net.reset()                         # before each episode
-action = net.act(observation)       # also one update of the weights
+action = net.act(observation)       # also one update of the weights; net.act(observation, reward) if the network learns from rewards
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from nchl.errors import InvalidArgument, NchlError
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.build import build
+from nchl.networks.graph.lifetime import MissingReward
 from nchl.rollout import ObservationStatistics
 from nchl.runs.results.result import read_result
 from nchl.runs.search.objects import Objects
@@ -67,7 +68,7 @@ class Agent:
 
         Raises:
             ShapeError: an observation of another shape than the task's.
-            InvalidArgument: not numbers, or numbers that are not finite; the network is unchanged.
+            InvalidArgument: not numbers, numbers that are not finite, or no reward though the network needs one; the network is unchanged.
             OrderError: a reward on the first step; the network was not stepped.
             NchlError: the network's outputs are no longer finite.
         """
@@ -81,7 +82,13 @@ class Agent:
             _refuse_not_finite(inputs.cpu().numpy(), "within the range of the network's precision")
         if reward is not None and not np.isfinite(reward):
             raise InvalidArgument(f"reward: expected a finite number, got {reward}; the network was not stepped")
-        outputs = self.network.step(inputs, reward=reward).detach().cpu()[None]
+        try:
+            outputs = self.network.step(inputs, reward=reward).detach().cpu()[None]
+        except MissingReward as error:  # which names the network's calls
+            raise InvalidArgument(
+                f"this network needs the reward of the last action ({error.why}), got none: call act(observation, reward), with "
+                "reward=None on the first step after each reset(); the network was not stepped"
+            ) from error
         if not torch.isfinite(outputs).all():
             raise NchlError("the network's outputs are not finite: its weights have grown beyond all bounds; reset() begins a new lifetime")
         action = self._task.map_actions(outputs, self.network.output_bounded).numpy()[0]
