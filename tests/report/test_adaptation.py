@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from nchl.errors import InvalidArgument, NchlError, RunError
 from nchl.perturbations.suites import Suite
@@ -359,6 +360,21 @@ def test_pictures(study: Study, tmp_path: Path) -> None:
     assert first[1].read_bytes() == second[1].read_bytes(), "equal studies give equal files"
     with pytest.raises(NchlError, match=r"not as \.gif"):
         plots.save(study.kept(), tmp_path / "figure.gif")
+
+
+def test_a_share_stands_beside_the_number_of_judged_episodes(study: Study) -> None:
+    made = _row("a", [trial(np.ones((7, 300)), np.ones((7, 300)), [100] * 4 + [280] * 3)], 0)
+    few = replace(study, rows=(made,), pairs=())
+    assert made.to_json()["judged"] == 4
+    assert "100 % of 4" in render(few, "text")
+    axes = Figure().subplots()
+    plots.recovery(axes, few.kept()["rows"])
+    assert [len(line.get_xdata()) for line in axes.lines] == [0], "four episodes make no curve"
+    assert axes.lines[0].get_label() == "as evolved: 4 judged, no curve"
+    enough = replace(few, rows=(_row("a", [trial(np.ones((5, 300)), np.ones((5, 300)), [100] * 5)], 0),))
+    axes = Figure().subplots()
+    plots.recovery(axes, enough.kept()["rows"])
+    assert len(axes.lines[0].get_xdata()) > 1
 
 
 def test_notes_count_the_episodes_of_all_rows() -> None:

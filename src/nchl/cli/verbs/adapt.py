@@ -110,7 +110,7 @@ def text(result: dict[str, Any]) -> str:
 EXPLAINED = (
     "intact: return of the twins with the same starts and control, without the perturbation; retained: return by that.",
     "before, after, late: reward per step in the 50 steps before the moment, the 50 after it, and the last 50 of the twin's episode.",
-    "recovered: share of episodes in which 50 steps reach 90 % of the twin's reward; steps to recover: Kaplan-Meier median.",
+    "recovered: share of the judged episodes in which 50 steps reach 90 % of the twin's reward; steps to recover: Kaplan-Meier median.",
     "frozen: the weights stay as they are from the moment of the perturbation on, in the twin too.",
     "P(higher): a return of the first is higher; p: of the returns; recovery p: of the times to recover; Holm: for all pairs.",
     "Intervals and tests are over the runs of a group, and over the episodes where a group is a single run.",

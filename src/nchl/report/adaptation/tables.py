@@ -61,7 +61,7 @@ def _row(row: Row) -> tuple[str, ...]:
         figure(before),
         figure(after),
         figure(late),
-        "-" if share is None else f"{100 * share:.0f} %",
+        "-" if share is None else f"{100 * share:.0f} % of {len(row.recovery.steps)}",
         "-" if row.recovery.median is None else f"{row.recovery.median:g}",
     )
 

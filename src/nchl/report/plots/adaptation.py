@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOURS = {"as evolved": VERMILLION, "frozen": BLUE, "plasticity off": GREY}
+FEWEST = 5  # judged episodes behind a curve of recovery
 _STYLES = ("-", "--", ":", "-.")
 
 
@@ -50,7 +51,7 @@ def reward(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> Axes:
 
 
 def recovery(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> Axes:
-    """Kaplan and Meier's curves: the share of episodes that has not recovered yet.
+    """Kaplan and Meier's curves: the share of episodes that has not recovered yet; none for rows with fewer than `FEWEST` judged episodes.
 
     Args:
         axes: where to draw.
@@ -59,7 +60,9 @@ def recovery(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> Axes:
     groups = list(dict.fromkeys(row["group"] for row in rows))
     for row in rows:
         steps, share = row["survival"]["steps"], row["survival"]["unrecovered"]
-        if not steps:
+        judged = row.get("judged", FEWEST if steps else 0)  # earlier builds did not keep it
+        if not steps or judged < FEWEST:
+            axes.plot([], [], linestyle="", label=f"{_name(row, groups)}: {judged} judged, no curve")
             continue
         x, y = np.concatenate([[0.0], steps]), np.concatenate([[1.0], share])
         style: dict[str, Any] = {"color": _COLOURS[row["control"]], "linestyle": _STYLES[groups.index(row["group"]) % len(_STYLES)]}
