@@ -314,8 +314,11 @@ def test_a_runs_folder_keeps_one_study_of_each_suite(runs: Path) -> None:
         adapt([runs / "static"], suite=suite, episodes=2, which=which)
         for suite, which in zip(suites, ("best", "best", "centre"), strict=True)
     ]
-    for each in made:
-        assert keep(each, each.kept()) == []
+    said = [keep(each, each.kept()) for each in made]
+    assert said[:2] == [[], []]
+    (line,) = said[2]
+    assert "adaptation-mine.json: this study replaces the one that was kept there, of sensor:0=0@2 (best individual)" in line
+    assert keep(made[2], made[2].kept()) == [], "the same study again"
     found = studies(folder)
     told = [read(folder, path) for path in found]
     assert {(each["suite"], each["which"]) for each in told if each is not None} == {("mine", "centre"), ("../my own", "best")}

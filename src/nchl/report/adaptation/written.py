@@ -50,18 +50,42 @@ def write(study: Study, kept: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def keep(study: Study, kept: Mapping[str, Any]) -> list[str]:
-    """Leave the study in the folder of each of its runs, in place of one with the same suite; lines about folders that cannot be used."""
+    """Leave the study in the folder of each of its runs, in place of one with the same suite.
+
+    Returns:
+        Lines about folders that cannot be used, and about other studies that were replaced.
+    """
     lines = []
     for folder in (folder for folders in study.runs.values() for folder in folders):
         run = RunFolder.open(Path(folder))
         if run.individual is not None:
             lines.append(f"{folder} does not keep the study, because nothing is written into the zoo; --out DIR writes it elsewhere")
             continue
+        file = run.path / name_of(study.suite)
+        former, now = _played(file), _described(kept)
         try:
-            write_json(run.path / name_of(study.suite), {"individual_sha256": study.digests[folder], **kept}, of_a_run=False)
+            write_json(file, {"individual_sha256": study.digests[folder], **kept}, of_a_run=False)
         except (NchlError, OSError) as error:
             lines.append(f"{folder} does not keep the study, which its report would show: {error}")
+            continue
+        if former not in (None, now):
+            lines.append(
+                f"{file}: this study replaces the one that was kept there, {former}; a suite file of your own keeps its studies apart"
+            )
     return lines
+
+
+def _played(file: Path) -> str | None:
+    """What a kept study is of; None where there is none that can be read."""
+    try:
+        return _described(read_json(read_text(file, largest=_LARGEST), file=file)) if file.is_file() else None
+    except (NchlError, OSError, KeyError, TypeError):
+        return None
+
+
+def _described(kept: Mapping[str, Any]) -> str:
+    texts = dict.fromkeys(str(row["spec"]) for row in kept["rows"])
+    return f"of {', '.join(texts)} ({'best individual' if kept['which'] == 'best' else 'centre'})"
 
 
 def name_of(suite: str) -> str:
