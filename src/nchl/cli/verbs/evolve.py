@@ -15,6 +15,7 @@ from nchl.cli.progress.runs import progress
 from nchl.cli.summary import result
 from nchl.cli.summary import text as text
 from nchl.runs.settings.config import EvolveConfig, options
+from nchl.runs.store.folder import exists_already
 
 
 def add_arguments(parser: Parser) -> None:
@@ -27,6 +28,8 @@ def add_arguments(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Check the configuration, import the heavy modules, evolve."""
     config = EvolveConfig.create(**given(args, options()))
+    if args.out is not None and args.out.exists():  # before seconds of imports; the run itself makes sure of it
+        raise exists_already(args.out)
     with progress(config.generations, config.max_minutes) as shown:
         from nchl.runs.session.run import run as evolve
 

@@ -73,8 +73,7 @@ class RunFolder:
         try:
             path.mkdir()
         except FileExistsError as error:
-            hint = f"continue it with: nchl resume {path}" if folder.config.exists() else "it is not a run folder"
-            raise RunError(f"{path} exists already ({hint}); name another folder, or remove this one") from error
+            raise exists_already(path) from error
         except OSError as error:
             raise cannot_write(path, error, of_a_run=False) from error
         try:
@@ -155,6 +154,12 @@ class RunFolder:
                     f"{' and '.join(changed)} changed since the run began, and its version of nchl kept no copy: the present file is used"
                 ]
         return []
+
+
+def exists_already(path: Path) -> RunError:
+    """The error for a new run with an existing folder."""
+    hint = f"continue it with: nchl resume {path}" if RunFolder(path).config.exists() else "it is not a run folder"
+    return RunError(f"{path} exists already ({hint}); name another folder, or remove this one")
 
 
 def _remove(folder: RunFolder) -> None:
