@@ -100,7 +100,9 @@ def test_several_at_once_and_none() -> None:
 
 def test_a_moment_behind_the_end_is_refused() -> None:
     language.check_moments(parse_all("motor:0=0@400..499"), 500)
-    with pytest.raises(InvalidArgument, match="comes at step 500, but an episode has 500 steps"):
+    with pytest.raises(
+        InvalidArgument, match=r"comes at step 500, but an episode has 500 steps.*in a suite file of your own\), or evolve with"
+    ):
         language.check_moments(parse_all("motor:0=0@400..500"), 500)
 
 

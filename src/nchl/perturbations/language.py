@@ -135,7 +135,8 @@ def check_moments(perturbations: Iterable[Perturbation], limit: int) -> None:
         if each.moment.high >= limit:
             raise InvalidArgument(
                 f"perturbation {str(each)!r} comes at step {int(each.moment.high)}, but an episode has {limit} steps at most (0 to "
-                f"{limit - 1}); choose an earlier one, or a longer episode with --max-episode-steps"
+                f"{limit - 1}); choose an earlier one (of a suite: in a suite file of your own), or evolve with longer episodes "
+                "(--max-episode-steps N)"
             )
 
 
