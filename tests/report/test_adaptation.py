@@ -365,6 +365,20 @@ def test_pictures(study: Study, tmp_path: Path) -> None:
         plots.save(study.kept(), tmp_path / "figure.gif")
 
 
+@pytest.mark.parametrize(
+    ("runs_of", "title"),
+    [
+        ({"nchl": ["zoo:cartpole-nchl"]}, "CartPole-v1, zoo:cartpole-nchl: perturb, 8 episodes each"),
+        ({"nchl": ["runs/first/"]}, "CartPole-v1, first: perturb, 8 episodes each"),
+        ({"nchl": ["runs/a", "runs/b"]}, "CartPole-v1, nchl: perturb, 8 episodes each"),
+        ({"nchl": ["runs/a"], "hl": ["runs/b"]}, "CartPole-v1: perturb, 8 episodes each"),
+    ],
+)
+def test_the_title_of_the_figure_names_a_single_individual_or_group(runs_of: dict[str, list[str]], title: str, study: Study) -> None:
+    figure = plots.draw({**study.kept(), "runs": runs_of})
+    assert figure.get_suptitle() == title
+
+
 def test_a_share_stands_beside_the_number_of_judged_episodes(study: Study) -> None:
     made = _row("a", [trial(np.ones((7, 300)), np.ones((7, 300)), [100] * 4 + [280] * 3)], 0)
     few = replace(study, rows=(made,), pairs=())

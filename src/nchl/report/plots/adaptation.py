@@ -91,8 +91,16 @@ def draw(kept: Mapping[str, Any]) -> Figure:
     for (left, right), rows in zip(grid, found.values(), strict=True):
         reward(left, rows)
         recovery(right, rows)
-    figure.suptitle(f"{kept['task']}: {kept['suite']}, {kept['episodes']} episodes each")
+    figure.suptitle(f"{kept['task']}{_alone(kept)}: {kept['suite']}, {kept['episodes']} episodes each")
     return figure  # type: ignore[no-any-return]
+
+
+def _alone(kept: Mapping[str, Any]) -> str:
+    """The name of the only group for a title: of a single run its folder's, or the zoo's; empty if there are several groups."""
+    if len(kept["runs"]) != 1:
+        return ""
+    ((group, folders),) = kept["runs"].items()
+    return f", {Path(folders[0]).resolve().name if len(folders) == 1 else group}"
 
 
 def save(kept: Mapping[str, Any], path: Path) -> list[Path]:
