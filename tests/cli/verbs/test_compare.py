@@ -43,6 +43,23 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return said.err
 
 
+@pytest.mark.parametrize(
+    ("table", "explained"),
+    [
+        ("groups", {"IQM:", "95 %:", "target:", "evaluations and steps to it:"}),
+        ("pairs", {"95 %:", "P(improvement):", "p:"}),
+        ("runs", set()),
+    ],
+)
+def test_only_columns_that_are_shown_are_explained(table: str, explained: set[str], runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["compare", str(runs), "--table", table]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    starts = ("IQM:", "95 %:", "target:", "evaluations and steps to it:", "P(improvement):", "p:")
+    assert {start for start in starts if any(line.startswith(start) for line in lines)} == explained
+    assert any("no corrected p-value" in line for line in lines) is (table == "pairs")
+
+
 def test_the_main_job(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     capsys.readouterr()

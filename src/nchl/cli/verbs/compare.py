@@ -104,7 +104,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from nchl.report.compare.tables import render
 
     tables = [args.table] if args.table else ["groups"] if args.form == "csv" else ["groups", "pairs"]
-    return {**result, "_form": args.form, "_tables": render(comparison, args.form, tables)} if not args.json else result
+    if args.json:
+        return result
+    return {**result, "_form": args.form, "_shown": tables, "_tables": render(comparison, args.form, tables)}
 
 
 def text(result: dict[str, Any]) -> str:
@@ -113,16 +115,19 @@ def text(result: dict[str, Any]) -> str:
         return str(result["_tables"])
     same = ", ".join(f"{name}={setting(value, 'x')}" for name, value in result["shared"].items())
     lines = [f"{result['task']}: {result['score_text']}", f"same in all groups: {same}", "", result["_tables"], ""]
-    lines += [
-        "IQM: mean without the lowest and the highest quarter of the runs.",
-        "95 %: percentile bootstrap over the runs of a group (one task: one stratum).",
-        f"target: {result['target_text']}.",
-        "evaluations and steps to it: median over all runs; a run that never reached it counts as infinite.",
-    ]
-    if result["pairs"]:
+    shown = result["_shown"]
+    if "groups" in shown:
+        lines.append("IQM: mean without the lowest and the highest quarter of the runs.")
+    if "groups" in shown or ("pairs" in shown and result["pairs"]):
+        lines.append("95 %: percentile bootstrap over the runs of a group (one task: one stratum).")
+    if "groups" in shown:
+        lines.append(f"target: {result['target_text']}.")
+        lines.append("evaluations and steps to it: median over all runs; a run that never reached it counts as infinite.")
+    if "pairs" in shown and result["pairs"]:
         lines.append("P(improvement): a run of the first scores higher than one of the second, a tie counting one half.")
         lines.append("p: two-sided Mann-Whitney test; Holm: corrected for all pairs in the table.")
-    lines += [*result["notes"], *(f"warning: {line}" for line in result["warnings"])]
+    notes = result["notes"] if "pairs" in shown else []  # all are about the tests
+    lines += [*notes, *(f"warning: {line}" for line in result["warnings"])]
     if result.get("figures"):
         lines += ["", *(f"The figure is in {file}" for file in result["figures"])]
     return "\n".join(lines)
