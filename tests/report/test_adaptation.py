@@ -62,6 +62,15 @@ def test_negative_rewards_are_judged_alike() -> None:
     assert recovery([trial(rewards, twin, [50, 50])]).recovered.tolist() == [True, False]
 
 
+def test_what_is_lost_is_a_paired_difference() -> None:
+    # Twins differ by 100, and each of the perturbed is 5 below its own.
+    twin = np.repeat(-np.arange(1, 7.0)[:, None], 100, axis=1)
+    row = _row("a", [trial(twin - 0.05, twin, [40] * 6)], 0)
+    told = row.to_json()
+    assert told["retained"] is None
+    assert [told[name] for name in ("lost", "lost_low", "lost_high")] == pytest.approx([5, 5, 5])
+
+
 def test_what_cannot_be_judged_is_left_out() -> None:
     found = recovery([trial(np.ones((2, 100)), np.ones((2, 100)), [51, 50])])
     assert (found.left_out, len(found.steps)) == (1, 1)

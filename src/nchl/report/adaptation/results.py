@@ -24,6 +24,7 @@ class Row:
         mean: return, with its 95 % interval.
         intact: return of the intact twins, with its interval.
         retained: mean by intact mean, with its interval; None where that is not above 0.
+        lost: mean of what each unit's return is below that of its twin, with its interval.
         recovery: times to recover of all episodes.
         recoveries: those of each run.
         recovered: share of the judged episodes that have recovered, with its interval; None where none is judged.
@@ -41,6 +42,7 @@ class Row:
     mean: Interval
     intact: Interval
     retained: Interval | None
+    lost: Interval
     recovery: Recovery
     recoveries: tuple[Recovery, ...] = field(repr=False)
     recovered: Interval | None
@@ -73,6 +75,7 @@ class Row:
         measured = {
             "retained": self.retained,
             "intact": self.intact,
+            "lost": self.lost,
             "recovered": self.recovered,
             "reward_before": self.before,
             "reward_after": self.after,

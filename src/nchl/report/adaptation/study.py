@@ -190,6 +190,7 @@ def _row(group: str, same: list[Trial], seed: int) -> Row:
         mean=estimate(perturbed, np.mean, seed),
         intact=estimate(twins, np.mean, seed),
         retained=ratio(perturbed, twins, seed) if twins.mean() > 0 else None,
+        lost=estimate(twins - perturbed, np.mean, seed),
         recovery=recovery(same),
         recovered=pooled_mean([each.recovered.astype(np.float64) for each in judged], seed),
         median_low=low,
@@ -246,7 +247,7 @@ def _caveats(groups: Sequence[Group], rows: Sequence[Row]) -> list[str]:
             f"no rows of {CONTROLS[2]!r} for what is there from the start ({', '.join(alike)}): they would be those of {CONTROLS[1]!r}"
         )
     if any(row.retained is None for row in rows):
-        lines.append("no share is retained of a return that is not above 0")
+        lines.append("no share is retained of a return that is not above 0; JSON and CSV have the difference, `lost`")
     # An episode counts once in each row: it is played anew under each control and perturbation.
     every = sum(len(row.recovery.steps) + row.recovery.left_out for row in rows)
     left = sum(row.recovery.left_out for row in rows)
