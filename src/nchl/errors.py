@@ -55,15 +55,17 @@ class UnknownName(InvalidArgument):
         name: the unknown name.
         choices: the known names.
         see: where all of them are listed, where there are too many for the message.
+        otherwise: the end of the message if no known name is near.
     """
 
-    def __init__(self, kind: str, name: str, choices: Iterable[str], see: str = "") -> None:
+    def __init__(self, kind: str, name: str, choices: Iterable[str], see: str = "", otherwise: str = "") -> None:
         known = list(choices)
         near = nearest(name, known)
         hint = "" if near is None else f"did you mean {near!r}? "
         # A long list is replaced by its length.
         listed = f"known are {', '.join(known)}" if len(known) <= 16 else f"{len(known)} are known{see and f' (see: {see})'}"
-        super().__init__(f"unknown {kind} {name!r}: {hint}{listed}")
+        end = f"; {otherwise}" if otherwise and near is None else ""
+        super().__init__(f"unknown {kind} {name!r}: {hint}{listed}{end}")
         self.name = name
         self.choices = known
 

@@ -14,7 +14,7 @@ import torch
 
 from nchl import tasks
 from nchl.cli import main
-from nchl.errors import TaskError
+from nchl.errors import TaskError, UnknownName
 from nchl.networks.mlp import StaticMLP
 from nchl.rollout import rollout
 from nchl.simulators.base import Seeds, Step
@@ -287,3 +287,35 @@ def test_an_environment_that_does_not_come_back_is_ended(loose: str, monkeypatch
     monkeypatch.setenv("NCHL_ENVIRONMENT_SECONDS", "soon")
     with pytest.raises(TaskError, match="must be a number of seconds above 0, got 'soon'"):
         task.reset(Seeds.of([999] * 8))
+
+
+def test_an_id_without_a_version_is_told_the_newest(robots: str) -> None:
+    with pytest.raises(TaskError, match=rf"'{robots}:Lever' has no version: {robots} registers Lever-v0; write {robots}:Lever-v0$"):
+        tasks.make(f"{robots}:Lever")
+    with pytest.raises(TaskError, match=r"'CartPole' has no version: Gymnasium knows CartPole-v1; write CartPole-v1$"):
+        tasks.make("CartPole")
+
+
+def test_an_id_that_a_module_does_not_register_is_told_the_ones_that_it_does(robots: str) -> None:
+    with pytest.raises(TaskError, match=rf"unknown task '{robots}:Lever-v1': {robots} registers .*Robot-v0.*; write {robots}:Lever-v0$"):
+        tasks.make(f"{robots}:Lever-v1")
+    with pytest.raises(TaskError, match=rf"{robots} registers .* and 10 more; write for example {robots}:Robot-v0$"):
+        tasks.make(f"{robots}:Unlike-v0")
+
+
+@pytest.mark.parametrize("simulator", ["auto", "gymnasium"])
+@pytest.mark.parametrize("name", ["Zzyzx-v0", "zzyzx", "zzyzx.Zzyzx-v0"])
+def test_an_unknown_id_is_told_the_form_of_an_own_environment(name: str, simulator: str) -> None:
+    with pytest.raises(UnknownName, match=r"are known; an environment of your own is MODULE:ID, as in robot:Arm-v0$"):
+        tasks.make(name, simulator)
+
+
+def test_a_near_name_is_told_alone() -> None:
+    with pytest.raises(UnknownName, match=r"did you mean 'CartPole-v1'\? \d+ are known$"):
+        tasks.make("CartPole-v11")
+
+
+@pytest.mark.parametrize("folder", ["", "/somewhere/"])
+def test_a_file_in_place_of_a_module_is_told_the_form(folder: str) -> None:
+    with pytest.raises(TaskError, match=r"MODULE:ID: register it in robot\.py .*entry_point=Arm.*`PYTHONPATH=\. nchl evolve robot:ID-v0`$"):
+        tasks.make(f"{folder}robot.py:Arm")

@@ -13,7 +13,7 @@ import torch
 from nchl.errors import InvalidArgument, MissingExtra, NchlError, OrderError, ShapeError, TaskError, UnknownName
 from nchl.simulators import Wanted, make
 from nchl.simulators.base import Seeds
-from nchl.simulators.gym import plain
+from nchl.simulators.gym_ids import plain
 
 TASKS = ("HalfCheetah-v5", "Ant-v5", "Hopper-v5", "Walker2d-v5", "Swimmer-v5", "Humanoid-v5")
 HEIGHT = {"HalfCheetah-v5": 1, "Hopper-v5": 1, "Walker2d-v5": 1, "Ant-v5": 2, "Humanoid-v5": 2}  # index within qpos

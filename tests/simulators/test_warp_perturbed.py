@@ -20,7 +20,7 @@ from nchl.runs.adaptation.trials import Asked, trials
 from nchl.runs.results.scene import open_run
 from nchl.runs.session.run import run
 from nchl.simulators.base import Seeds
-from nchl.simulators.gym import plain
+from nchl.simulators.gym_ids import plain
 from nchl.simulators.warp.fields import Fields
 
 pytest.importorskip("mujoco_warp")

@@ -7,18 +7,18 @@ environments, and those that only this process knows, are played in this process
 from __future__ import annotations
 
 import contextlib
-import importlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from nchl.errors import MissingExtra, NchlError, TaskError, UnknownName, require
+from nchl.errors import MissingExtra, NchlError, TaskError, require
 from nchl.simulators import bullet, gym_environments
 from nchl.simulators.arithmetic import simulator_arithmetic
 from nchl.simulators.base import Seeds, Simulator
 from nchl.simulators.flatten import Packing, packing
+from nchl.simulators.gym_ids import plain
 from nchl.simulators.gym_processes import NOT_AS_GYMNASIUM, Processes
 from nchl.simulators.host import HostSimulator, Rows
 from nchl.simulators.registry import Wanted
@@ -210,45 +210,3 @@ def _wrapped(environment: Any, place: str, texts: Mapping[str, str]) -> Any:
             f"{type(inside).__name__}"
         )
     return inside
-
-
-def plain(name: str, **options: Any) -> Any:
-    """One Gymnasium environment, with this package's errors in place of Gymnasium's.
-
-    Raises:
-        UnknownName: no such id is registered.
-        MissingExtra: Gymnasium, or what the environment needs, is not installed.
-        TaskError: the module of `module:Id` cannot be imported, or the environment cannot be made.
-    """
-    gymnasium = require("gymnasium", "sim")
-    import_module_of(name)
-    plain_id = name.rpartition(":")[2]
-    try:
-        return gymnasium.make(plain_id, disable_env_checker=True, **options)
-    except gymnasium.error.DependencyNotInstalled as error:
-        raise MissingExtra(
-            f"{plain_id} needs a package that is not installed ({error}); install it with: pip install 'nchl[sim]'"
-        ) from error
-    except gymnasium.error.UnregisteredEnv as error:
-        raise UnknownName("task", name, sorted(gymnasium.registry)) from error
-    except Exception as error:
-        raise TaskError(f"Gymnasium cannot make {name!r}: {type(error).__name__}: {error}") from error
-
-
-def import_module_of(name: str) -> None:
-    """Import the module of `module:Id`, which registers the id.
-
-    Raises:
-        TaskError: it cannot be imported.
-    """
-    module = name.rpartition(":")[0]
-    if not module:
-        return
-    try:
-        importlib.import_module(module)
-    except (Exception, SystemExit) as error:  # the module may be the user's: whatever goes wrong there
-        hint = ""
-        # Not a module that it imports in its turn.
-        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
-            hint = f"; it must be importable: from the folder that holds it, write `PYTHONPATH=. nchl ...` (here: {name})"
-        raise TaskError(f"the module of {name!r} could not be imported: {type(error).__name__}: {error}{hint}") from error

@@ -11,7 +11,7 @@ Its module has these functions:
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -107,8 +107,13 @@ def make(name: str, wanted: Wanted) -> Simulator:
     except UnknownName as error:
         if error.name != wanted.id:
             raise
-        raise UnknownName("task", wanted.id, sorted({*error.choices, *_ids()})) from None
+        raise unknown_task(wanted.id, {*error.choices, *_ids()}) from None
     return made
+
+
+def unknown_task(name: str, ids: Iterable[str]) -> UnknownName:
+    """The error for an id that no simulator knows; it also says how to name an environment of one's own."""
+    return UnknownName("task", name, sorted(ids), otherwise="an environment of your own is MODULE:ID, as in robot:Arm-v0")
 
 
 def _ids() -> list[str]:

@@ -58,7 +58,7 @@ def typed_for_gymnasium(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not given:
         return {}
-    from nchl.simulators.gym import import_module_of  # the module registers the id
+    from nchl.simulators.gym_ids import import_module_of  # the module registers the id
 
     gymnasium = require("gymnasium", "sim")
     import_module_of(name)

@@ -10,6 +10,7 @@ from nchl.errors import InvalidArgument, UnknownName
 from nchl.perturbations import Perturbation, parse_all, plan, signals
 from nchl.perturbations.language import check_moments
 from nchl.simulators import Wanted, bullet
+from nchl.simulators.registry import unknown_task
 from nchl.tasks import perturbed, suites
 from nchl.tasks.early_stop import PUBLISHED
 from nchl.tasks.spaces import action_map, observation_map
@@ -121,7 +122,7 @@ def make(
     except UnknownName as error:
         if error.name != name or simulator != "auto":
             raise
-        raise UnknownName("task", name, sorted({*error.choices, *(row.id for row in _KNOWN)})) from None
+        raise unknown_task(name, {*error.choices, *(row.id for row in _KNOWN)}) from None
     size = None if image_size is None else (int(image_size[0]), int(image_size[1]))
     step_limit = limit or made.step_limit
     notes = wanted.notes

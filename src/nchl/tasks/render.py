@@ -25,7 +25,8 @@ from nchl.simulators import bullet, gym_environments
 from nchl.simulators.arithmetic import simulator_arithmetic
 from nchl.simulators.base import Seeds, Step
 from nchl.simulators.envpool import EnvPool
-from nchl.simulators.gym import Gymnasium, plain
+from nchl.simulators.gym import Gymnasium
+from nchl.simulators.gym_ids import plain
 from nchl.simulators.host import HostSimulator, Rows
 from nchl.tasks import render_mujoco
 from nchl.tasks.perturbed import Variants, body_of

@@ -13,7 +13,7 @@ from nchl.perturbations.worlds import Worlds
 from nchl.quiet import quiet_output
 from nchl.simulators.arithmetic import simulator_arithmetic
 from nchl.simulators.base import Seeds
-from nchl.simulators.gym import plain
+from nchl.simulators.gym_ids import plain
 from nchl.simulators.host import Rows
 from nchl.simulators.warp import Warp
 from nchl.tasks import render_mujoco

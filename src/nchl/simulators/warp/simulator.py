@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nchl.errors import InvalidArgument, MissingExtra, OrderError, ShapeError, TaskError, UnknownName, require
 from nchl.quiet import quiet_output
-from nchl.simulators import gym
+from nchl.simulators import gym_ids
 from nchl.simulators.arithmetic import simulator_arithmetic
 from nchl.simulators.base import Seeds, Simulator, Step
 from nchl.simulators.flatten import Packing, packing
@@ -219,7 +219,7 @@ def make(wanted: Wanted) -> Warp:
     warp, _ = load()
     limit = {} if wanted.max_episode_steps is None else {"max_episode_steps": wanted.max_episode_steps}
     with quiet_output():  # MuJoCo complains of Gymnasium's models
-        environment = gym.plain(wanted.id, **settings, **limit)
+        environment = gym_ids.plain(wanted.id, **settings, **limit)
     try:
         inside = environment.unwrapped
         model = inside.model
