@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from nchl.errors import CheckpointError, InvalidArgument
+from nchl.evolve.failure import refuse_nothing_finite
 from nchl.evolve.records import Best, Generation, Limits
 from nchl.rollout import ObservationStatistics
 from nchl.seeds import Purpose
@@ -123,6 +124,7 @@ class Evolution:
         asked = self._clock()
         scores = self.workers.rollout(population, generation=number, episodes=episodes, statistics=statistics)
         evaluated = self._clock()
+        refuse_nothing_finite(scores.fitness, number, self.workers)
         self.strategy.tell(scores.fitness)
         told = self._clock()
         if statistics is not None:

@@ -19,7 +19,7 @@ from nchl.runs.store import trust
 from nchl.runs.store.code_copy import collect
 from nchl.runs.store.folder import RunFolder
 from nchl.tasks import Task
-from nchl.tasks.seed_check import notes_on_seed
+from nchl.tasks.trial import notes_on_environment
 
 
 def run(
@@ -68,7 +68,7 @@ def run(
         record = new_record(config, same_bits(evolution), outside_files(config), evolution.workers, code, command, objects.record)
         folder = RunFolder.create(default_path(config) if out is None else Path(out), record, code)
         with locked(folder.path) as notes:
-            notes += [*evolution.workers.notes, *notes_on_start(config, code), *notes_on_seed(evolution.workers.task)]
+            notes += [*evolution.workers.notes, *notes_on_start(config, code), *notes_on_environment(evolution.workers.task)]
             tell(on_note, [f"the run is in {folder.path}", *notes])
             return play(folder, evolution, begun=False, on_generation=on_generation, on_note=on_note)
 

@@ -1,4 +1,4 @@
-"""An environment of a user's own that does not follow its seed is named before the first generation."""
+"""An environment of a user's own that does not follow its seed, or gives NaN, is named before the first generation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from nchl import tasks
 from nchl.cli import main
-from nchl.tasks.seed_check import notes_on_seed
+from nchl.tasks.trial import notes_on_environment
 
 gymnasium = pytest.importorskip("gymnasium")
 
@@ -52,13 +52,21 @@ ROBOTS = """
 
         def step(self, action):
             Ends.ends += 1
-            return np.full(2, np.nan), np.nan, Ends.ends == 3, False, {}
+            return self.position, 0.0, Ends.ends == 3, False, {}
+
+    class Nan(Seeded):
+        def step(self, action):
+            return self.position, np.nan, False, False, {}
+
+    class Blind(Seeded):
+        def step(self, action):
+            return np.full(2, np.inf), 1.0, False, False, {}
 
     class Failing(Seeded):
         def step(self, action):
             raise ValueError("no motor")
 
-    for robot in (Seeded, Unseeded, Kept, Global, Ends, Failing):
+    for robot in (Seeded, Unseeded, Kept, Global, Ends, Nan, Blind, Failing):
         gymnasium.register(f"{robot.__name__}-v0", entry_point=robot, max_episode_steps=5)
 
     class Unseeding(gymnasium.Wrapper):
@@ -91,7 +99,7 @@ def robots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 )
 def test_a_difference_between_two_episodes_with_one_seed_is_told(robots: str, robot: str, differs: str) -> None:
     before = np.random.get_state()[1].copy()  # type: ignore[index, union-attr]  # noqa: NPY002
-    (note,) = notes_on_seed(tasks.make(f"{robots}:{robot}-v0", threads=1))
+    (note,) = notes_on_environment(tasks.make(f"{robots}:{robot}-v0", threads=1))
     assert f"{robots}:{robot}-v0 does not follow its seed" in note
     assert f"the same actions differ in {differs}." in note
     assert "super().reset(seed=seed)" in note
@@ -101,13 +109,13 @@ def test_a_difference_between_two_episodes_with_one_seed_is_told(robots: str, ro
 
 @pytest.mark.parametrize("robot", ["Seeded", "Failing"])
 def test_an_environment_that_follows_its_seed_or_fails_gets_no_note(robots: str, robot: str) -> None:
-    assert notes_on_seed(tasks.make(f"{robots}:{robot}-v0", threads=1)) == []
+    assert notes_on_environment(tasks.make(f"{robots}:{robot}-v0", threads=1)) == []
 
 
 def test_a_wrapper_that_keeps_the_seed_back_is_told(robots: str, tmp_path: Path) -> None:
     place = f"{tmp_path / 'seeded_robots.py'}:Unseeding"
-    assert notes_on_seed(tasks.make("CartPole-v1", "gymnasium", threads=1)) == []
-    (note,) = notes_on_seed(tasks.make("CartPole-v1", "gymnasium", threads=1, wrap=[place]))
+    assert notes_on_environment(tasks.make("CartPole-v1", "gymnasium", threads=1)) == []
+    (note,) = notes_on_environment(tasks.make("CartPole-v1", "gymnasium", threads=1, wrap=[place]))
     assert "CartPole-v1 does not follow its seed" in note
 
 
@@ -116,3 +124,18 @@ def test_evolve_prints_the_note(robots: str, robot: str, told: bool, tmp_path: P
     words = ["--hidden", "3", "--population", "4", "--generations", "1", "--out", str(tmp_path / "run")]
     assert main(["evolve", f"{robots}:{robot}-v0", *words]) == 0
     assert ("does not follow its seed" in capsys.readouterr().err) is told
+
+
+@pytest.mark.parametrize(("robot", "what"), [("Nan", "the reward of step 1"), ("Blind", "the observation of step 1")])
+def test_numbers_that_are_not_finite_are_told(robots: str, robot: str, what: str) -> None:
+    (note,) = notes_on_environment(tasks.make(f"{robots}:{robot}-v0", threads=1))
+    assert f"{robots}:{robot}-v0 gives numbers that are not finite: {what}, for random actions" in note
+
+
+def test_rewards_that_are_never_finite_are_told_with_the_task(robots: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--hidden", "3", "--population", "4", "--generations", "1", "--out", str(tmp_path / "run")]
+    assert main(["evolve", f"{robots}:Nan-v0", *words]) == 2
+    said = capsys.readouterr().err
+    assert "not finite: the reward of step 1" in said
+    assert f"generation 1 has no finite score on {robots}:Nan-v0" in said
+    assert "each of the 4 individuals had a reward, an observation, an output or a weight that was not finite" in said
