@@ -124,3 +124,18 @@ def test_names_that_are_none(tmp_path: Path) -> None:
         nchl.evolution("CartPole-v1", **SMALL, strategy=f"{tmp_path}/none.py:Mine")
     with pytest.raises(InvalidArgument, match=r"unknown strategy 'mine:Mine'.*FILE\.py:NAME"):
         nchl.evolution("CartPole-v1", **SMALL, strategy="mine:Mine")
+
+
+def test_a_class_without_an_init_is_told_what_to_write(tmp_path: Path) -> None:
+    begin, ends = OWN.index("    def __init__"), OWN.index("    def noise")
+    (tmp_path / "helper.py").write_text("RATE = 0.5\n")
+    (tmp_path / "mine.py").write_text(OWN[:begin] + OWN[ends:])
+    with pytest.raises(InvalidArgument, match=r"has no __init__ of its own, write one") as caught:
+        nchl.run("CartPole-v1", strategy=f"{tmp_path / 'mine.py'}:Mine", out=tmp_path / "run", generations=1, **SMALL)
+    shown = str(caught.value).partition("as in:\n")[2]
+    assert '    def __init__(self, size, population, seed, *, centre="normal", sigma=0.1):' in shown
+    # With these lines in it, the class runs.
+    body = OWN[:begin] + shown + OWN[ends : OWN.index("    def _tell")] + "    def _tell(self, population, scores):\n        pass\n"
+    (tmp_path / "mine.py").write_text(body)
+    done = nchl.run("CartPole-v1", strategy=f"{tmp_path / 'mine.py'}:Mine", out=tmp_path / "run", generations=1, **SMALL)
+    assert done.generations == 1

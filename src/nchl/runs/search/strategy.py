@@ -15,6 +15,15 @@ from nchl.strategies import Strategy
 from nchl.strategies.trial import check_strategy
 from nchl.user_code import is_place, load_object, using
 
+_INIT = """
+    def __init__(self, size, population, seed, *, centre="normal", sigma=0.1):
+        super().__init__(size, population, seed, centre=centre, sigma=sigma)
+
+    @property
+    def settings(self):
+        return {"sigma": self.sigma}
+"""
+
 
 def make_strategy(
     name: str, size: int, population: int, seed: int, centre: str | np.ndarray, settings: Mapping[str, Any], code: Code
@@ -33,9 +42,12 @@ def make_strategy(
         try:
             inspect.signature(make).bind(size, population, seed, centre=centre, **settings)
         except TypeError as error:
+            hint = ""
+            if getattr(make, "__init__", None) is Strategy.__init__:
+                hint = f"; the class has no __init__ of its own, write one, as in:\n{_INIT}"
             raise InvalidArgument(
                 f"{name}: {error}; a strategy is called with (size, population, seed, *, centre, and the settings that are given"
-                f"{': ' + ', '.join(settings) if settings else ''})"
+                f"{': ' + ', '.join(settings) if settings else ''}){hint}"
             ) from error
         try:
             found = make(size, population, seed, centre=centre, **settings)
