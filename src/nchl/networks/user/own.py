@@ -96,7 +96,13 @@ def network(
         return _of_sequential(given, what, input_shape, output_size, options, common)
     if not isinstance(given, PlasticNetwork):
         got = f"the class {given.__name__} itself" if isinstance(given, type) else type(given).__name__
-        raise InvalidArgument(f"{what}: {_WANTED}, got {got}")
+        hint = ""
+        if isinstance(given, nn.Module):
+            hint = (
+                "; put its layers into an nn.Sequential, for example nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2)); "
+                "--evolve-biases puts the biases into the genome; docs/networks.md shows a class of your own"
+            )
+        raise InvalidArgument(f"{what}: {_WANTED}, got {got}{hint}")
     said = [name for name, value in options.items() if not (name == "biases" and value == "constant")]
     if said:
         them = "it" if len(said) == 1 else "them"
