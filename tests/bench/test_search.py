@@ -94,6 +94,7 @@ def test_text_and_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["--strategies", "snes,sigma"], "expected NAME=VALUE, as in lr=0.05, got 'sigma'"),
         (["--strategies", "snes,sigma=x"], "sigma: expected a number, got 'x'"),
         (["--strategies", "snes,sgma=1"], "did you mean 'sigma'"),
+        (["--strategies", "elite,foo=1"], "known; the settings of elite are sigma, sigma_decay, sigma_schedule, mu"),
         (["--strategies", "sness"], "did you mean 'snes'"),
         (["--set", "hidden=3"], "--set hidden does not apply to functions"),
         (["--set", "max_steps=3"], "--budget"),

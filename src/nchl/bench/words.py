@@ -11,6 +11,7 @@ from nchl.errors import InvalidArgument, UnknownName
 from nchl.runs.settings.config import options
 from nchl.runs.settings.search_options import INITIAL_GENOMES
 from nchl.runs.settings.task_options import read_settings
+from nchl.strategies.registry import settings_of as strategy_settings
 from nchl.user_code import is_place
 
 _SCHEDULES = ("sigma_schedule", "lr_schedule")
@@ -24,7 +25,7 @@ def strategy_of(word: str) -> tuple[str, dict[str, Any]]:
         UnknownName: no such option.
     """
     name, *settings = word.split(",")
-    return str(Path(name).absolute()) if ".py:" in name else name, settings_of(settings)
+    return str(Path(name).absolute()) if ".py:" in name else name, settings_of(settings, of=name)
 
 
 def word_of(given: Mapping[str, Any], words: Sequence[str]) -> str:
@@ -34,8 +35,12 @@ def word_of(given: Mapping[str, Any], words: Sequence[str]) -> str:
     return max(fits, key=lambda word: len(found[word][1]))
 
 
-def settings_of(words: Iterable[str]) -> dict[str, Any]:
+def settings_of(words: Iterable[str], of: str = "") -> dict[str, Any]:
     """Options from words such as `hidden=128x64`; `observe`, `wrap`, `perturb`, `perturb_training` and `env` may be given several times.
+
+    Args:
+        words: each `NAME=VALUE`.
+        of: the strategy that they belong to, whose settings an error lists; empty: none.
 
     Raises:
         InvalidArgument: another word, a value of another kind, or an option that is given twice.
@@ -43,7 +48,7 @@ def settings_of(words: Iterable[str]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for word in words:
-        name, kind, value = _pair(word)
+        name, kind, value = _pair(word, of)
         if name in found and kind in _REPEATABLE:
             value = (*found[name], *value)
         elif name in found:
@@ -63,7 +68,7 @@ def refuse_open_cosine(settings: Mapping[str, Any]) -> None:
             raise InvalidArgument(f"{name}=cosine needs its generations here, where the budget ends a run; write {name}=cosine:100")
 
 
-def _pair(word: str) -> tuple[str, str, Any]:
+def _pair(word: str, of: str) -> tuple[str, str, Any]:
     """`hidden=128x64` as the option's name, its kind and a value of this kind."""
     known = {option.name: option for option in options()}
     key, equals, value = word.partition("=")
@@ -71,7 +76,8 @@ def _pair(word: str) -> tuple[str, str, Any]:
     if not equals:
         raise InvalidArgument(f"expected NAME=VALUE, as in lr=0.05, got {word!r}")
     if name not in known:
-        raise UnknownName("option", key, known)
+        its = ", ".join(setting.name for setting in strategy_settings(of))
+        raise UnknownName("option", key, known, otherwise=its and f"the settings of {of} are {its}")
     kind = known[name].kind
     wanted, read = _KINDS[kind]
     try:
