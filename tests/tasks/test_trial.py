@@ -139,3 +139,7 @@ def test_rewards_that_are_never_finite_are_told_with_the_task(robots: str, tmp_p
     assert "not finite: the reward of step 1" in said
     assert f"generation 1 has no finite score on {robots}:Nan-v0" in said
     assert "each of the 4 individuals had a reward, an observation, an output or a weight that was not finite" in said
+    # Nothing is kept of a run without a generation, so that the corrected environment can have the same folder.
+    assert f"{tmp_path / 'run'} is removed" in said
+    assert not (tmp_path / "run").exists()
+    assert main(["evolve", f"{robots}:Seeded-v0", *words]) == 0

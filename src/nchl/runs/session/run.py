@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from nchl.errors import NchlError, RunError, WorkerError
 from nchl.runs.files.lock import locked
 from nchl.runs.provenance.sessions import new_record
 from nchl.runs.search.evolution import build, prepare_objects
@@ -17,7 +18,7 @@ from nchl.runs.settings.places import default_path, own_files, with_absolute_pat
 from nchl.runs.sinks import trackers
 from nchl.runs.store import trust
 from nchl.runs.store.code_copy import collect
-from nchl.runs.store.folder import RunFolder
+from nchl.runs.store.folder import RunFolder, remove
 from nchl.tasks import Task
 from nchl.tasks.trial import notes_on_environment
 
@@ -49,8 +50,8 @@ def run(
             individual, the template of the population (see `nchl.PlasticNetwork`); `strategy` may be a `Strategy`.
 
     Raises:
-        NchlError: an option, task or network that cannot be used: then no folder is made. Or a folder that exists, a full disk: then the
-            last good checkpoint remains.
+        NchlError: an option, task or network that cannot be used: then no folder is made. An environment or a network that fails: in the
+            first generation, the folder is removed. Or a folder that exists, a full disk: then the last good checkpoint remains.
     """
     if isinstance(task, EvolveConfig):
         _, options, objects = separate_objects(None, options)
@@ -70,7 +71,14 @@ def run(
         with locked(folder.path) as notes:
             notes += [*evolution.workers.notes, *notes_on_start(config, code), *notes_on_environment(evolution.workers.task)]
             tell(on_note, [f"the run is in {folder.path}", *notes])
-            return play(folder, evolution, begun=False, on_generation=on_generation, on_note=on_note)
+            try:
+                return play(folder, evolution, begun=False, on_generation=on_generation, on_note=on_note)
+            except NchlError as error:
+                # A failed write or lost workers do not spoil the run: it can be resumed.
+                if evolution.strategy.generation == 0 and not isinstance(error, (RunError, WorkerError)):
+                    remove(folder)
+                    tell(on_note, [f"{folder.path} is removed, because the run failed in its first generation"])
+                raise
 
 
 def outside_files(config: EvolveConfig) -> dict[str, str]:

@@ -168,3 +168,8 @@ def _remove(folder: RunFolder) -> None:
         folder.config.unlink(missing_ok=True)
         shutil.rmtree(folder.path / FOLDER, ignore_errors=True)
         folder.path.rmdir()
+
+
+def remove(folder: RunFolder) -> None:
+    """Remove the folder of a run that has no finished generation."""
+    shutil.rmtree(folder.path, ignore_errors=True)
