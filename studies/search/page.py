@@ -120,6 +120,8 @@ def overall(tasks: Mapping[str, Sequence[Run]]) -> str:
         for group in group_runs(runs)[0]:
             each = -np.minimum(evaluations_of(group), MANY) if task == "cartpole" else scores_of(group.runs, "validation")
             scores.setdefault(BASELINE if is_default(group) else strategy_of(group), {})[task] = each
+    if not all(len(of_tasks) == len(tasks) for of_tasks in scores.values()):
+        return NOTHING
     plain = scores.pop(BASELINE)
     rows, combined = [], []
     for name, of_tasks in scores.items():
