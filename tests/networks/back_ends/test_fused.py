@@ -150,7 +150,10 @@ def test_looking_changes_nothing(kind, normalise):
 @pytest.mark.parametrize("nodes", [[5, 18, 3], [33, 40, 7], [1, 2, 1]], ids=str)
 @pytest.mark.parametrize("every", [1, 4, 11])
 def test_a_trace_that_is_put_off_is_there_when_it_is_looked_at(nodes, every):
-    """Between two changes of the weights the kernel keeps what the rule saw; the trace is the same whenever it is asked for."""
+    """Between two changes of the weights the kernel keeps what the rule saw; the trace is the same whenever it is asked for.
+
+    Sums in another order differ in their last digits, by processor, and 26 recurrent steps make more of that.
+    """
     settings = {"trace": 0.9, "every": every, "average": "ema:0.5", "recurrent": True, "dtype": torch.float64}
     untouched, watched, eager = (make("nchl", 19, backend, nodes, **settings) for backend in ("compiled", "compiled", "eager"))
     for net in (untouched, watched, eager):
@@ -160,11 +163,11 @@ def test_a_trace_that_is_put_off_is_there_when_it_is_looked_at(nodes, every):
         x = random(19, nodes[0], seed=t, dtype=torch.float64)
         y = untouched.step(x)
         assert torch.equal(watched.step(x), y)
-        torch.testing.assert_close(eager.step(x), y, rtol=0, atol=1e-12)
+        torch.testing.assert_close(eager.step(x), y, rtol=0, atol=1e-9)
         if t in (2, 3, 9, 17):
             seen = watched.state_dict()
             for k in range(3):
-                torch.testing.assert_close(seen[f"trace_{k}"], eager.get_buffer(f"trace_{k}"), rtol=0, atol=1e-12)
+                torch.testing.assert_close(seen[f"trace_{k}"], eager.get_buffer(f"trace_{k}"), rtol=0, atol=1e-9)
         elif t == 20:
             watched = copy.deepcopy(watched)
     for net in (untouched, watched):  # a new lifetime knows nothing of what was put off
