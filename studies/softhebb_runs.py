@@ -66,6 +66,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, pass_on)
+        if received:  # between two runs, when it reached the process before
+            process.send_signal(received[-1])
         code = process.wait()
         if received:
             return 128 + received[-1]

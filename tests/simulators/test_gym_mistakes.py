@@ -292,7 +292,7 @@ def test_an_environment_that_does_not_come_back_is_ended(loose: str, monkeypatch
 def test_an_id_without_a_version_is_told_the_newest(robots: str) -> None:
     with pytest.raises(TaskError, match=rf"'{robots}:Lever' has no version: {robots} registers Lever-v0; write {robots}:Lever-v0$"):
         tasks.make(f"{robots}:Lever")
-    with pytest.raises(TaskError, match=r"'CartPole' has no version: Gymnasium knows CartPole-v1; write CartPole-v1$"):
+    with pytest.raises(TaskError, match=r"'CartPole' has no version: Gymnasium has CartPole-v1; write CartPole-v1$"):
         tasks.make("CartPole")
 
 

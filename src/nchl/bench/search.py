@@ -74,7 +74,7 @@ def search(plan: Plan, targets: Sequence[float], *, run_sweep: RunSweep, on_note
         raise InvalidArgument(f"a task is given twice: {' '.join(plan.tasks)}")
     cells_of = {file: read_sweep(file) for file in files}
     for cells in cells_of.values():
-        _refuse_twins(cells, plan.strategies)
+        _refuse_equal(cells, plan.strategies)
     results, code = [], 0
     for task, (file, cells) in zip(plan.tasks, cells_of.items(), strict=True):
         runs, ended = _run_task(task, file, cells, run_sweep, on_note)
@@ -90,7 +90,7 @@ def search(plan: Plan, targets: Sequence[float], *, run_sweep: RunSweep, on_note
     return results, code
 
 
-def _refuse_twins(cells: Sequence[Cell], words: Sequence[str]) -> None:
+def _refuse_equal(cells: Sequence[Cell], words: Sequence[str]) -> None:
     """Refuse strategies that describe the same run, as one names the default of another.
 
     Raises:

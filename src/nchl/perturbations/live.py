@@ -65,7 +65,7 @@ class Changing:
         self._step, self._done = 0, []
         self._come()
         begun = self._environment.reset(seed=seed, options=options)
-        self._tell_world()
+        self._set_world_gravity()
         return begun
 
     def step(self, action: Any) -> Any:
@@ -108,10 +108,10 @@ class Changing:
             if name in (first, second) and derived in self._attributes:
                 setattr(self._core, derived, getattr(float(getattr(self._core, first)), operation)(float(getattr(self._core, second))))
 
-        self._tell_world()
+        self._set_world_gravity()
 
-    def _tell_world(self) -> None:
-        """Give the gravity of the environment to its Box2D world, which keeps the one that it was made with."""
+    def _set_world_gravity(self) -> None:
+        """Set the gravity of the Box2D world, which is otherwise that of its construction."""
         if self._world_follows:
             self._core.world.gravity = (self._core.world.gravity[0], float(self._core.gravity))
 

@@ -71,7 +71,7 @@ def _refuse_unregistered(registry: dict[str, Any], module: str, plain_id: str) -
     versions = [spec for spec in registry.values() if spec.version is not None and spec.id == f"{plain_id}-v{spec.version}"]
     if versions:
         newest = max(versions, key=lambda spec: int(spec.version)).id
-        said = f"{module} registers {newest}" if module else f"Gymnasium knows {newest}"
+        said = f"{module} registers {newest}" if module else f"Gymnasium has {newest}"
         raise TaskError(f"the task {before + plain_id!r} has no version: {said}; write {before}{newest}")
     ids = [spec.id for spec in registry.values() if module and f"{_module_of(spec)}.".startswith(f"{module}.")]
     if ids:
