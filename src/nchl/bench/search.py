@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nchl.bench.words import refuse_open_cosine, settings_of, strategy_of, word_of
+from nchl.bench.words import refuse_not_here, refuse_open_cosine, settings_of, strategy_of, word_of
 from nchl.errors import InvalidArgument, UnknownName
 from nchl.report.compare.groups import Group
 from nchl.report.compare.runs import Run, read_function_run, read_run
@@ -105,11 +105,9 @@ def _refuse_equal(cells: Sequence[Cell], words: Sequence[str]) -> None:
 def _sweep_file(task: str, plan: Plan) -> Path:
     """Write the sweep of one task into the folder of results; returns the file."""
     fixed = settings_of(plan.settings)
-    taken = sorted({"task", "strategy", "max_steps", "seed"} & set(fixed))
-    if taken:
-        raise InvalidArgument(f"--set {taken[0]} does not apply here; use --tasks, --strategies, --budget and --seeds")
+    refuse_not_here(fixed, "--set")
     if function_of(task) is not None:
-        of_search = {*all_settings(), "population", "initial_genome", "generations"}
+        of_search = {*all_settings(), "population", "initial_genome"}
         lost = sorted(set(fixed) - of_search)
         if lost and all(function_of(each) for each in plan.tasks):
             raise InvalidArgument(f"--set {lost[0]} does not apply to functions; leave it out")
@@ -118,8 +116,8 @@ def _sweep_file(task: str, plan: Plan) -> Path:
     grids = []
     for word in plan.strategies:
         name, settings = strategy_of(word)
-        if "generations" not in fixed:
-            refuse_open_cosine({**fixed, **settings})
+        refuse_not_here(settings, f"--strategies {word}")
+        refuse_open_cosine({**fixed, **settings})
         grids.append({"strategy": [name], **{key: [value] for key, value in settings.items()}})
     path: Path = plan.out / (re.sub(r"[^A-Za-z0-9._-]+", "-", task) + ".yaml")
     with writing_to(path, of_a_run=False):

@@ -15,6 +15,16 @@ from nchl.strategies.registry import settings_of as strategy_settings
 from nchl.user_code import is_place
 
 _SCHEDULES = ("sigma_schedule", "lr_schedule")
+# Options that all runs share, or that would end a run before its budget -> what to write instead.
+_NOT_HERE = {
+    "task": "use --tasks",
+    "strategy": "use --strategies",
+    "seed": "use --seeds",
+    "max_steps": "use --budget",
+    "generations": "the budget alone ends a run; use --budget",
+    "max_minutes": "the budget alone ends a run; use --budget",
+    "target": "the budget alone ends a run; --targets shows the steps to given returns",
+}
 
 
 def strategy_of(word: str) -> tuple[str, dict[str, Any]]:
@@ -55,6 +65,21 @@ def settings_of(words: Iterable[str], of: str = "") -> dict[str, Any]:
             raise InvalidArgument(f"{name} is given twice, the second time as {word!r}; keep one")
         found[name] = value
     return {name: read_settings(list(value)) if name == "env" else value for name, value in found.items()}
+
+
+def refuse_not_here(settings: Mapping[str, Any], where: str) -> None:
+    """Refuse options that all runs share, and those that end a run before its budget.
+
+    Args:
+        settings: options.
+        where: where they were given, for the message.
+
+    Raises:
+        InvalidArgument: names the option and what to write.
+    """
+    for name, instead in _NOT_HERE.items():
+        if name in settings:
+            raise InvalidArgument(f"{name} does not apply in {where}: {instead}")
 
 
 def refuse_open_cosine(settings: Mapping[str, Any]) -> None:

@@ -32,8 +32,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--budget", type=at_least(1), required=True, metavar="STEPS", help=text)
     parser.add_argument("--seeds", type=at_least(1), default=5, metavar="N", help="runs of each (default: 5)")
     text = (
-        "options of `nchl evolve` for all, as in hidden=128x64 population=100 env=frame_skip=2 perturb=motor:3=0@500; functions take those "
-        "of the search alone"
+        "options of `nchl evolve` for all, as in hidden=128x64 population=100 env=frame_skip=2 perturb=motor:3=0@500, except those "
+        "that end a run, which --budget does; functions take those of the search alone"
     )
     parser.add_argument("--set", nargs="+", default=[], metavar="K=V", help=text)
     text = "returns to be reached (default: 50, 75 and 90 % of the way to the best group's end)"
