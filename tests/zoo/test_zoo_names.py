@@ -157,9 +157,9 @@ def test_the_film_is_written_to_the_working_directory(working: Path, capsys: pyt
     pytest.importorskip("imageio_ffmpeg")
     assert main(["film", f"zoo:{NAME}", "--width", "64", "--fps", "5", "--seconds", "1", "--json"]) == 0
     about = json.loads(capsys.readouterr().out)
-    assert about["film"] == f"{NAME}-film.mp4"
+    assert about["film"] == f"{NAME}-film-seconds-1.mp4"
     assert about["returns"] == [500.0]
-    assert [path.name for path in working.iterdir()] == [f"{NAME}-film.mp4"]
+    assert [path.name for path in working.iterdir()] == [f"{NAME}-film-seconds-1.mp4"]
     assert (
         main(["film", f"zoo:{NAME}", "--perturb", "motor:*=0", "--width", "64", "--seconds", "1"]) == 2
     )  # actions of CartPole are no numbers

@@ -84,14 +84,32 @@ def test_fewer_pictures_and_fewer_seconds_change_no_return(run: Path, tmp_path: 
     whole = film(run, tmp_path / "whole.mp4", which="centre", width=64, seed=7)
     assert main(["film", str(run), "--which", "centre", "--width", "64", "--seed", "7", "--fps", "10", "--seconds", "0.1", "--json"]) == 0
     short = json.loads(capsys.readouterr().out)
-    assert short["film"] == str(run / "film.mp4")
+    assert short["film"] == str(run / "film-centre-seed-7-seconds-0.1.mp4")
     assert (short["returns"], short["lengths"]) == (whole["returns"], whole["lengths"])
     assert short["frames_per_second"] == 10
-    assert short["frames"] == len(frames(run / "film.mp4")) == 2  # steps 0 and 5
+    assert short["frames"] == len(frames(Path(short["film"]))) == 2  # steps 0 and 5
     assert main(["film", str(run), "--width", "64", "--fps", "5", "--seconds", "0.1"]) == 0
     shown = capsys.readouterr().out
     assert "best individual" in shown
     assert "return: " in shown
+
+
+def test_a_film_with_options_leaves_the_one_of_the_report(run: Path) -> None:
+    for options in ({}, {"width": 64, "fps": 5}):
+        assert film(run, **options)["film"] == str(run / "film.mp4")  # the same episode, whole
+    before = (run / "film.mp4").read_bytes()
+    plain = {"width": 64, "fps": 5}
+    for name, options in {
+        "film-centre": {"which": "centre"},
+        "film-perturbed-controls": {"perturb": "lesion:weights=1@3", "controls": True},
+        "film-gymnasium-seed-3": {"simulator": "gymnasium", "seed": 3},
+        "film-episodes-2-seconds-0.5": {"episodes": 2, "seconds": 0.5},
+    }.items():
+        assert film(run, gif=True, **plain, **options)["gif"] == str(run / f"{name}.gif")
+        assert (run / f"{name}.mp4").exists()
+    assert (run / "film.mp4").read_bytes() == before
+    film(run, run / "film.mp4", which="centre", **plain)  # on request
+    assert (run / "film.mp4").read_bytes() != before
 
 
 def test_tensorboard_shows_the_film(run: Path) -> None:
@@ -102,7 +120,7 @@ def test_tensorboard_shows_the_film(run: Path) -> None:
     accumulator.Reload()
     (shown,) = accumulator.Images("film")
     assert shown.encoded_image_string.startswith(b"GIF8")
-    assert (shown.width, shown.height) == frames(run / "film.mp4")[0].shape[1::-1]
+    assert (shown.width, shown.height) == frames(run / "film-seconds-0.2.mp4")[0].shape[1::-1]
     summary = json.loads((run / "summary.json").read_text())
     assert shown.step == summary["best"]["generation"]
 
@@ -206,7 +224,7 @@ def test_every_kind_of_task_can_be_filmed(task: str, options: dict[str, Any], dr
     assert told["notes"] == []
     evaluated = nchl.evaluate(run, episodes=1)
     assert told["returns"] == evaluated["returns"]
-    pictures = frames(run / "film.mp4")
+    pictures = frames(Path(told["film"]))
     assert len(pictures) == told["frames"]
     assert min(picture.std() for picture in pictures) > 5
     if task != "FrozenLake-v1":

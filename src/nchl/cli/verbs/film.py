@@ -24,7 +24,8 @@ def add_arguments(parser: Parser) -> None:
         "--out",
         type=Path,
         metavar="FILE.mp4",
-        help="the film (default: film.mp4 in the run folder; perturbed: film-perturbed.mp4; of zoo:NAME: ./NAME-film.mp4)",
+        help="the film (default: film.mp4 in the run folder, which `nchl report` embeds; with options that show something else, a name "
+        "with these, as film-centre-controls.mp4; of zoo:NAME: ./NAME-film.mp4)",
     )
     add_perturb_option(parser)
     parser.add_argument("--gif", action="store_true", help="also write a GIF beside it")

@@ -35,6 +35,7 @@ from nchl.simulators import SIMULATORS
 from nchl.tasks import fingerprint
 from nchl.tasks.render import DRAWN_BY_ENVPOOL
 
+SEED = 10000  # the first episode of this evaluation is in `film.mp4`
 MOST_PER_SECOND = 60.0
 _HOLD_SECONDS = 1.0  # how long the last frame of an episode stays
 _ASPECT = 3 / 4
@@ -120,7 +121,7 @@ def film(
     out: Path | str | None = None,
     *,
     gif: bool = False,
-    seed: int = 10000,
+    seed: int = SEED,
     episodes: int = 1,
     which: str = "best",
     controls: bool = False,
@@ -136,7 +137,8 @@ def film(
 
     Args:
         run: the run folder, or "zoo:NAME".
-        out: the film; None: `film.mp4` in the run folder, or `NAME-film.mp4` in the working directory.
+        out: the film; None: `film.mp4` in the run folder, or `NAME-film.mp4` in the working directory; with options that show something
+            else, a name that lists them, such as `film-centre-controls.mp4`, so that `film.mp4`, which the report embeds, stays.
         gif: also write a GIF beside it.
         seed: seed of the evaluation whose first episodes are shown.
         episodes: number of episodes, shown one after the other.
@@ -163,8 +165,8 @@ def film(
     folder = RunFolder.open(run)
     if rule is not None and out is None:
         raise InvalidArgument("with another rule, the film does not belong in the run folder: name a file with --out")
-    # `film.mp4` is the run's own, which its report shows.
-    path = folder.output("film.mp4" if perturb is None else "film-perturbed.mp4") if out is None else Path(out)
+    shows = _shows(which, perturb is not None, controls, simulator, seed, episodes, seconds)
+    path = folder.output("-".join(["film", *shows]) + ".mp4") if out is None else Path(out)
     video.check(path)
     record = read_result(run, which, rule=rule).record
     config = record.settings
@@ -216,6 +218,22 @@ def film(
             result[key] = {"after_steps": frozen.freezes, "returns": frozen.returns, "lengths": frozen.lengths}
         result |= {"frames": writer.frames, "frames_per_second": rate, "width": writer.size[0], "height": writer.size[1], "notes": notes}
         return result
+
+
+def _shows(
+    which: str, perturbed: bool, controls: bool, simulator: str | None, seed: int, episodes: int, seconds: float | None
+) -> list[str]:
+    """A word for each option with which a film shows something else than `film.mp4`, which the report embeds."""
+    words = {
+        which: which != "best",
+        "perturbed": perturbed,
+        "controls": controls,
+        str(simulator): simulator is not None,
+        f"seed-{seed}": seed != SEED,
+        f"episodes-{episodes}": episodes != 1,
+        f"seconds-{seconds or 0:g}": seconds is not None,
+    }
+    return [word for word, differs in words.items() if differs]
 
 
 def _episode(
