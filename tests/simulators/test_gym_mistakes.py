@@ -147,19 +147,6 @@ def test_an_action_without_axes_keeps_its_fraction(robots: str, threads: int) ->
     task.close()
 
 
-@pytest.mark.parametrize("name", ["robots_nowhere", "robots_nowhere.walk"])
-def test_a_module_that_is_not_found_is_told_where_it_is_looked_for(name: str) -> None:
-    with pytest.raises(TaskError, match=rf"No module named 'robots_nowhere'; it must be importable.*`PYTHONPATH=\. nchl.*{name}:Robot-v0"):
-        tasks.make(f"{name}:Robot-v0")
-
-
-def test_a_module_that_does_not_find_another_is_not_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "robots_importing.py").write_text("import legs_nowhere\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(TaskError, match=r"No module named 'legs_nowhere'$"):
-        tasks.make("robots_importing:Robot-v0")
-
-
 LOOSE = """
     import gymnasium, numpy as np, time
 
@@ -289,20 +276,6 @@ def test_an_environment_that_does_not_come_back_is_ended(loose: str, monkeypatch
         task.reset(Seeds.of([999] * 8))
 
 
-def test_an_id_without_a_version_is_told_the_newest(robots: str) -> None:
-    with pytest.raises(TaskError, match=rf"'{robots}:Lever' has no version: {robots} registers Lever-v0; write {robots}:Lever-v0$"):
-        tasks.make(f"{robots}:Lever")
-    with pytest.raises(TaskError, match=r"'CartPole' has no version: Gymnasium has CartPole-v1; write CartPole-v1$"):
-        tasks.make("CartPole")
-
-
-def test_an_id_that_a_module_does_not_register_is_told_the_ones_that_it_does(robots: str) -> None:
-    with pytest.raises(TaskError, match=rf"unknown task '{robots}:Lever-v1': {robots} registers .*Robot-v0.*; write {robots}:Lever-v0$"):
-        tasks.make(f"{robots}:Lever-v1")
-    with pytest.raises(TaskError, match=rf"{robots} registers .* and 10 more; write for example {robots}:Robot-v0$"):
-        tasks.make(f"{robots}:Unlike-v0")
-
-
 @pytest.mark.parametrize("simulator", ["auto", "gymnasium"])
 @pytest.mark.parametrize("name", ["Zzyzx-v0", "zzyzx", "zzyzx.Zzyzx-v0"])
 def test_an_unknown_id_is_told_the_form_of_an_own_environment(name: str, simulator: str) -> None:
@@ -313,9 +286,3 @@ def test_an_unknown_id_is_told_the_form_of_an_own_environment(name: str, simulat
 def test_a_near_name_is_told_alone() -> None:
     with pytest.raises(UnknownName, match=r"did you mean 'CartPole-v1'\? \d+ are known$"):
         tasks.make("CartPole-v11")
-
-
-@pytest.mark.parametrize("folder", ["", "/somewhere/"])
-def test_a_file_in_place_of_a_module_is_told_the_form(folder: str) -> None:
-    with pytest.raises(TaskError, match=r"MODULE:ID: register it in robot\.py .*entry_point=Arm.*`PYTHONPATH=\. nchl evolve robot:ID-v0`$"):
-        tasks.make(f"{folder}robot.py:Arm")
