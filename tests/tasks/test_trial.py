@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import nchl
 from nchl import tasks
 from nchl.cli import main
 from nchl.tasks.trial import notes_on_environment
@@ -120,10 +121,20 @@ def test_a_wrapper_that_keeps_the_seed_back_is_told(robots: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("robot", "told"), [("Seeded", False), ("Unseeded", True)])
-def test_evolve_prints_the_note(robots: str, robot: str, told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evolve_and_resume_print_the_note(robots: str, robot: str, told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--hidden", "3", "--population", "4", "--generations", "1", "--out", str(tmp_path / "run")]
     assert main(["evolve", f"{robots}:{robot}-v0", *words]) == 0
     assert ("does not follow its seed" in capsys.readouterr().err) is told
+    assert main(["resume", str(tmp_path / "run"), "--generations", "2"]) == 0
+    assert ("does not follow its seed" in capsys.readouterr().err) is told
+
+
+@pytest.mark.parametrize(("robot", "told"), [("Seeded", False), ("Unseeded", True)])
+def test_a_search_without_a_run_folder_logs_the_note(robots: str, robot: str, told: bool, caplog: pytest.LogCaptureFixture) -> None:
+    search = nchl.evolution(f"{robots}:{robot}-v0", hidden=[3], population=4, generations=1)
+    search.workers.close()
+    shown = [record for record in caplog.records if "does not follow its seed" in record.getMessage()]
+    assert [(record.name, record.levelname) for record in shown] == [("nchl", "WARNING")] * told
 
 
 @pytest.mark.parametrize(("robot", "what"), [("Nan", "the reward of step 1"), ("Blind", "the observation of step 1")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,12 +19,17 @@ from nchl.runs.settings.search_options import read_episodes
 from nchl.runs.store.code_copy import Code, collect
 from nchl.strategies import Strategy
 from nchl.tasks import Task
+from nchl.tasks.trial import notes_on_environment
 from nchl.workers import LocalWorkers, Recipe, Workers, cluster_workers, process_workers
 from nchl.workers.build import task_of
+
+_log = logging.getLogger("nchl")
 
 
 def evolution(task: str | Task | None = None, **options: Any) -> Evolution:
     """A search as an iterable of generations, without a run folder; for notebooks and programs.
+
+    The logger `nchl` warns of an environment of your own that does not follow its seed, or gives numbers that are not finite.
 
         search = nchl.evolution("CartPole-v1", network="nchl", hidden=[10], population=200, target=475)
         for generation in search:
@@ -40,7 +46,10 @@ def evolution(task: str | Task | None = None, **options: Any) -> Evolution:
     """
     name, options, objects = separate_objects(task, options)
     config = EvolveConfig.create(name, **options)
-    return build(config, objects=prepare_objects(config, objects, collect(config)))
+    search = build(config, objects=prepare_objects(config, objects, collect(config)))
+    for note in notes_on_environment(search.workers.task):
+        _log.warning("%s", note)
+    return search
 
 
 def build(

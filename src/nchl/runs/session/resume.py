@@ -28,6 +28,7 @@ from nchl.runs.store.record import Record
 from nchl.runs.store.results import NOT_RECORDED, recorded_constants
 from nchl.strategies import Strategy
 from nchl.tasks import Task, fingerprint
+from nchl.tasks.trial import notes_on_environment
 
 
 def resume(
@@ -98,6 +99,7 @@ def resume(
             tell(on_note, (f"{problem}; the checkpoint before it is used" for problem in problems))
             tell(on_note, _restore(folder, record, evolution, checkpoint))
             _reopen(folder, evolution, totals)
+            tell(on_note, notes_on_environment(evolution.workers.task))
             if changed:
                 tell(on_note, rescore(folder, evolution))
             sessions, notes = with_this_one(record.sessions, record.started, record.versions)
