@@ -30,7 +30,7 @@ def tables(study: Any) -> dict[str, str]:
     return {
         "tuning": tuning(runs_of(study, "tuning")),
         "overall": overall({sweep: runs_of(study, sweep) for sweep in OVERALL}),
-        "cartpole": cartpole(runs_of(study, "cartpole")),
+        **{sweep: cartpole(runs_of(study, sweep)) for sweep in ("cartpole", "cartpole-hl")},
         **{sweep: at_budget(runs_of(study, sweep)) for sweep in ("halfcheetah", "swimmer", "hopper", "halfcheetah-hl")},
         "halfcheetah-long": long(runs_of(study, "halfcheetah-long")),
     }
