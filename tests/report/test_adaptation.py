@@ -374,6 +374,31 @@ def test_pictures(study: Study, tmp_path: Path) -> None:
         plots.save(study.kept(), tmp_path / "figure.gif")
 
 
+@pytest.mark.parametrize(("width", "columns"), [(5.5, 2), (3.3, 1)])
+def test_a_figure_for_a_paper_has_its_width_and_one_legend(width: float, columns: int, study: Study, tmp_path: Path) -> None:
+    few = _row("a", [trial(np.ones((7, 300)), np.ones((7, 300)), [100] * 4 + [280] * 3)], 0).to_json()
+    kept = study.kept()
+    kept["rows"] = [*kept["rows"], {**kept["rows"][0], **few, "perturbation": "a perturbation with a name that is longer than its panel"}]
+    figure = plots.draw(kept, width)
+    figure.draw_without_rendering()
+    assert figure.get_figwidth() == width
+    assert figure.get_suptitle() == ""
+    assert len({round(axes.get_position().x0, 2) for axes in figure.axes}) == columns
+    assert all(axes.get_legend() is None for axes in figure.axes)
+    (legend,) = figure.legends
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert len(set(shown)) == len(shown)
+    assert "no curve" not in "".join(shown)
+    assert figure.axes[-1].get_title().endswith("as evolved: 4 judged, no curve")
+    assert [bool(axes.get_xlabel()) for axes in figure.axes] == [False] * (len(figure.axes) - columns) + [True] * columns
+    for box in [legend.get_window_extent(), *(axes.get_tightbbox() for axes in figure.axes)]:
+        assert box is not None
+        assert figure.bbox.x0 - 1 <= box.x0 < box.x1 <= figure.bbox.x1 + 1
+        assert figure.bbox.y0 - 1 <= box.y0 < box.y1 <= figure.bbox.y1 + 1
+    (pdf,) = plots.save(kept, tmp_path / "figure.pdf", width)
+    assert b"/FontFile2" in pdf.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("runs_of", "title"),
     [

@@ -192,6 +192,22 @@ def add_rule_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_figure_width_option(parser: argparse._ActionsContainer) -> None:
+    """Add --figure-width, which goes with --figure."""
+    parser.add_argument(
+        "--figure-width",
+        type=at_least(2.0, float, most=20),
+        metavar="INCHES",
+        help="width of the figure in a paper, for example 5.5 or 3.3; text is then 8 points high (default: a large figure for screens)",
+    )
+
+
+def check_figure_width(args: argparse.Namespace) -> None:
+    """Refuse --figure-width without --figure."""
+    if args.figure_width is not None and args.figure is None:
+        raise InvalidArgument("--figure-width only applies to --figure; add it, or leave --figure-width out")
+
+
 def add_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:
     """Add the options of a config dataclass under their headings, with suppressed defaults."""
     groups: dict[str, Any] = {}

@@ -38,6 +38,11 @@ def test_text_json_and_files(folder: Path, tmp_path: Path, capsys: pytest.Captur
     assert [row["control"] for row in told["rows"]] == ["as evolved", "plasticity off", "frozen"]
     assert main([*words, "--csv"]) == 0
     assert capsys.readouterr().out.startswith("group,perturbation,control,")
+    large, small = tmp_path / "large.svg", tmp_path / "small.svg"
+    assert main([*words, "--figure", str(large)]) == 0
+    assert main([*words, "--figure", str(small), "--figure-width", "5.5"]) == 0
+    assert ['width="864pt"' in file.read_text() for file in (large, small)] == [True, False]
+    assert 'width="396pt"' in small.read_text()
 
 
 def test_a_mistake_is_two_lines(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,6 +50,8 @@ def test_a_mistake_is_two_lines(folder: Path, capsys: pytest.CaptureFixture[str]
     error = capsys.readouterr().err
     assert "takes choices" in error
     assert "Traceback" not in error
+    assert main(["adapt", str(folder), "--perturb", "sensor:0=0", "--figure-width", "3"]) == 2
+    assert "--figure-width only applies to --figure; add it" in capsys.readouterr().err
     assert main(["evaluate", str(folder), "--perturb", "sensr:0=0"]) == 2
     assert "did you mean 'sensor'" in capsys.readouterr().err
 

@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nchl.cli.parser import Once, Parser, add_which_option, at_least
+from nchl.cli.parser import Once, Parser, add_figure_width_option, add_which_option, at_least, check_figure_width
 from nchl.cli.progress import say
 from nchl.perturbations.language import EXAMPLES
 from nchl.perturbations.suites import SUITES
@@ -58,10 +58,12 @@ def add_arguments(parser: Parser) -> None:
         metavar="PATH",
         help="draw reward and recovery into a file that ends in .pdf, .svg or .png; without an ending, into PATH.png and PATH.svg",
     )
+    add_figure_width_option(how)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Run the episodes, write files, and return the result."""
+    check_figure_width(args)
     from nchl.report.adaptation import adapt
     from nchl.report.adaptation.tables import render
     from nchl.report.adaptation.written import keep, write
@@ -86,7 +88,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.figure is not None:
         from nchl.report.plots.adaptation import save
 
-        result["figures"] = [str(file) for file in save(kept, args.figure)]
+        result["figures"] = [str(file) for file in save(kept, args.figure, args.figure_width)]
     if args.json:
         return result
     if args.form != "text":

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nchl.cli.parser import Parser, at_least, number, one_of
+from nchl.cli.parser import Parser, add_figure_width_option, at_least, check_figure_width, number, one_of
 from nchl.cli.progress import say
 from nchl.errors import InvalidArgument
 from nchl.report.formatting import setting
@@ -68,12 +68,7 @@ def add_arguments(parser: Parser) -> None:
         help="draw learning curves, profile and intervals into a file that ends in .pdf, .svg or .png; without an ending, "
         "into PATH.png and PATH.svg",
     )
-    how.add_argument(
-        "--figure-width",
-        type=at_least(2.0, float, most=20),
-        metavar="INCHES",
-        help="width of the figure in a paper, for example 5.5 or 3.3; text is then 8 points high (default: a large figure for screens)",
-    )
+    add_figure_width_option(how)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -82,8 +77,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise InvalidArgument("--episodes only applies to --evaluate; add it, or leave --episodes out")
     if args.json and args.table is not None:
         raise InvalidArgument("--table does not apply to --json, which prints everything; leave one of the two out")
-    if args.figure_width is not None and args.figure is None:
-        raise InvalidArgument("--figure-width only applies to --figure; add it, or leave --figure-width out")
+    check_figure_width(args)
     from nchl.report.compare import compare
 
     options = {"target": args.target, "baseline": args.baseline, "finished_only": args.finished_only, "seed": args.seed}

@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nchl.errors import require
-from nchl.report.plots.style import BLUE, GREY, PURPLE, VERMILLION, legend_below, save_figure, tidy
+from nchl.report.plots.style import (
+    BLUE,
+    GREY,
+    PAPER,
+    PURPLE,
+    SIDE_BY_SIDE,
+    VERMILLION,
+    in_lines,
+    legend_below,
+    legend_of_all,
+    save_figure,
+    tidy,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +32,7 @@ if TYPE_CHECKING:
 
 _COLOURS = {"as evolved": VERMILLION, "frozen": BLUE, "plasticity off": GREY}
 FEWEST = 5  # judged episodes behind a curve of recovery
+_LINE = 36  # characters above or below a panel in a paper
 _STYLES = ("-", "--", ":", "-.")
 
 
@@ -82,17 +95,52 @@ def by_perturbation(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping
     return found
 
 
-def draw(kept: Mapping[str, Any]) -> Figure:
-    """Both pictures for each perturbation, one row of two for each."""
+def draw(kept: Mapping[str, Any], width: float | None = None) -> Figure:
+    """Both pictures for each perturbation, one row of two for each (below each other in less than 5 inches).
+
+    Args:
+        kept: the study.
+        width: width in inches for a paper, with one legend for all panels and no title; None: large, with legends that explain each panel.
+    """
+    matplotlib, figures = require("matplotlib", "report"), require("matplotlib.figure", "report")
+    with matplotlib.rc_context({} if width is None else PAPER):
+        return _large(kept, figures.Figure) if width is None else _for_paper(kept, width, figures.Figure)
+
+
+def _large(kept: Mapping[str, Any], new: type[Figure]) -> Figure:
     found = by_perturbation(kept["rows"])
     lines = max(len(rows) for rows in found.values())
-    figure = require("matplotlib.figure", "report").Figure(figsize=(12, len(found) * (3.9 + 0.22 * lines)), layout="constrained")
+    figure = new(figsize=(12, len(found) * (3.9 + 0.22 * lines)), layout="constrained")
     grid = figure.subplots(len(found), 2, squeeze=False)
     for (left, right), rows in zip(grid, found.values(), strict=True):
         reward(left, rows)
         recovery(right, rows)
     figure.suptitle(f"{kept['task']}{_alone(kept)}: {kept['suite']}, {kept['episodes']} episodes each")
-    return figure  # type: ignore[no-any-return]
+    return figure
+
+
+def _for_paper(kept: Mapping[str, Any], width: float, new: type[Figure]) -> Figure:
+    found = by_perturbation(kept["rows"])
+    columns = 2 if width >= SIDE_BY_SIDE else 1
+    figure = new(figsize=(width, 10), layout="constrained")
+    panels = figure.subplots(2 * len(found) // columns, columns, squeeze=False).reshape(-1, 2)
+    handles: dict[str, Any] = {}
+    for (left, right), rows in zip(panels, found.values(), strict=True):
+        reward(left, rows)
+        recovery(right, rows)
+        drawn, labels = left.get_legend_handles_labels()
+        handles |= {label: handle for label, handle in zip(labels, drawn, strict=True) if label not in handles}
+        no_curve = [label for handle, label in zip(*right.get_legend_handles_labels(), strict=True) if handle.get_linestyle() == "None"]
+        for axes, more in ((left, ()), (right, no_curve)):
+            axes.get_legend().remove()
+            axes.set_title("\n".join(in_lines(line, _LINE) for line in (axes.get_title(), *more)))
+            axes.set_ylabel(in_lines(axes.get_ylabel(), _LINE // 2))
+            axes.set_xlabel("")
+    for axes in panels[-1][-columns:]:  # for all above
+        axes.set_xlabel(in_lines("steps after the moment of the perturbation", _LINE))
+    # The handles know their labels.
+    figure.set_figheight(1.75 * len(panels) * 2 / columns + legend_of_all(figure, list(handles.values())))
+    return figure
 
 
 def _alone(kept: Mapping[str, Any]) -> str:
@@ -103,13 +151,13 @@ def _alone(kept: Mapping[str, Any]) -> str:
     return f", {Path(folders[0]).resolve().name if len(folders) == 1 else group}"
 
 
-def save(kept: Mapping[str, Any], path: Path) -> list[Path]:
-    """Write `draw(kept)`; see `save_figure`.
+def save(kept: Mapping[str, Any], path: Path, width: float | None = None) -> list[Path]:
+    """Write `draw(kept, width)`; see `save_figure`.
 
     Raises:
         NchlError: the file cannot be written, or not in the format of its ending.
     """
-    return save_figure(lambda: draw(kept), path, dpi=110)
+    return save_figure(lambda: draw(kept, width), path, dpi=110 if width is None else 150)
 
 
 def _name(row: Mapping[str, Any], groups: Sequence[str]) -> str:

@@ -5,7 +5,6 @@ line style.
 from __future__ import annotations
 
 import math
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,22 @@ from nchl.errors import require
 from nchl.report.compare.comparison import Comparison
 from nchl.report.compare.scores import curves
 from nchl.report.compare.statistics import band, performance_profile
-from nchl.report.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, legend_below, save_figure, tidy
+from nchl.report.plots.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PAPER,
+    PURPLE,
+    SIDE_BY_SIDE,
+    SKY,
+    VERMILLION,
+    in_lines,
+    legend_below,
+    legend_of_all,
+    save_figure,
+    tidy,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,16 +44,6 @@ _FOLLOWED = {
     "validation_centre": "return of the centre on validation starts",
 }
 _BAND = "95 % bootstrap interval at each point"
-# Text of a figure in a paper, in points: as large as a caption's, smaller ticks.
-_PAPER: dict[str, Any] = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "legend.fontsize": 7,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-}
-_PAPER |= {"axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6}
 
 
 def learning_curves(axes: Axes, comparison: Comparison, along: str = "evaluations") -> Axes:
@@ -55,7 +59,7 @@ def learning_curves(axes: Axes, comparison: Comparison, along: str = "evaluation
         middle, low, high = band(values, comparison.seed)
         style = _style(place)
         axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
-        axes.plot(x, middle, label=_in_lines(scored.group.name, 48), **style)
+        axes.plot(x, middle, label=in_lines(scored.group.name, 48), **style)
     axes.axhline(comparison.target, color=GREY, linewidth=1, linestyle=(0, (1, 3)), label=f"target {comparison.target:.4g}")
     axes.set(title="learning curves", xlabel=_ALONG[along], ylabel=_FOLLOWED[comparison.column])
     _legend(axes, f"line: interquartile mean of the runs\nband: {_BAND}")
@@ -72,7 +76,7 @@ def profile(axes: Axes, comparison: Comparison) -> Axes:
         share, bottom, top = performance_profile(scored.scores, thresholds, comparison.seed)
         style = _style(place)
         axes.fill_between(thresholds, 100 * bottom, 100 * top, color=style["color"], alpha=0.18, linewidth=0, step="mid")
-        axes.plot(thresholds, 100 * share, label=_in_lines(scored.group.name, 48), drawstyle="steps-mid", **style)
+        axes.plot(thresholds, 100 * share, label=in_lines(scored.group.name, 48), drawstyle="steps-mid", **style)
     axes.set(title="performance profile", xlabel="score of a run (return)", ylabel="runs above the score (%)", ylim=(-3, 103))
     _legend(axes, f"line: share of the runs\nband: {_BAND}")
     return tidy(axes)
@@ -94,7 +98,7 @@ def intervals(axes: Axes, comparison: Comparison) -> Axes:
         # Spread downwards, so that runs with equal scores can be counted.
         below = y - 0.16 - 0.05 * (np.arange(len(scored.scores)) % 5)
         axes.plot(scored.scores, below, ".", color=colour, markersize=4, alpha=0.7, label="dots: single runs" if first else None)
-    axes.set_yticks(range(len(names)), [_in_lines(name, 20) for name in reversed(names)])
+    axes.set_yticks(range(len(names)), [in_lines(name, 20) for name in reversed(names)])
     axes.set(title="interquartile means", xlabel="score of a run (return)", ylim=(-0.6, len(names) - 0.4))
     _legend(axes, "")
     return tidy(axes)
@@ -108,12 +112,12 @@ def draw(comparison: Comparison, width: float | None = None) -> Figure:
         width: width in inches for a paper, with one legend for all panels; None: large, with legends that explain each panel.
     """
     matplotlib, figures = require("matplotlib", "report"), require("matplotlib.figure", "report")
-    with matplotlib.rc_context({} if width is None else _PAPER):
+    with matplotlib.rc_context({} if width is None else PAPER):
         return _large(comparison, figures.Figure) if width is None else _for_paper(comparison, width, figures.Figure)
 
 
 def _large(comparison: Comparison, new: type[Figure]) -> Figure:
-    lines = sum(_in_lines(scored.group.name, 48).count("\n") + 1 for scored in comparison.groups)
+    lines = sum(in_lines(scored.group.name, 48).count("\n") + 1 for scored in comparison.groups)
     figure = new(figsize=(15, 4.6 + 0.2 * lines), layout="constrained")
     for function, axes in zip(_PANELS, figure.subplots(1, 3), strict=True):
         function(axes, comparison)
@@ -121,22 +125,16 @@ def _large(comparison: Comparison, new: type[Figure]) -> Figure:
 
 
 def _for_paper(comparison: Comparison, width: float, new: type[Figure]) -> Figure:
-    columns = 3 if width >= 5 else 1
+    columns = 3 if width >= SIDE_BY_SIDE else 1
     figure = new(figsize=(width, 10), layout="constrained")
     panels = figure.subplots(3 // columns, columns)
     for function, axes in zip(_PANELS, panels, strict=True):
         function(axes, comparison)
         axes.get_legend().remove()
-        axes.set_ylabel(_in_lines(axes.get_ylabel(), 26))
+        axes.set_ylabel(in_lines(axes.get_ylabel(), 26))
     panels[2].set_yticks(panels[2].get_yticks(), [""] * len(comparison.groups))  # the legend has the names
     handles, _ = panels[0].get_legend_handles_labels()
-    for across in range(len(handles), 0, -1):
-        legend = figure.legend(handles=handles, loc="outside lower center", ncols=across, frameon=False)
-        figure.draw_without_rendering()
-        if across == 1 or legend.get_window_extent().width <= figure.bbox.width:
-            break
-        legend.remove()
-    figure.set_figheight((1.9 if columns == 3 else 5.0) + legend.get_window_extent().height / figure.dpi)
+    figure.set_figheight((1.9 if columns == 3 else 5.0) + legend_of_all(figure, handles))
     return figure
 
 
@@ -150,11 +148,6 @@ def save(comparison: Comparison, path: Path, width: float | None = None) -> list
 
 
 _PANELS = (learning_curves, profile, intervals)
-
-
-def _in_lines(name: str, width: int) -> str:
-    """A long name wrapped, to leave room for the panels."""
-    return textwrap.fill(name, width, break_on_hyphens=False)
 
 
 def _style(place: int) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
 # Okabe and Ito, "Color Universal Design" (2008).
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#8A8A8A"
+
+# Text of a figure in a paper, in points: as large as a caption's, smaller ticks.
+PAPER: dict[str, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "legend.fontsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+}
+PAPER |= {"axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6}
+SIDE_BY_SIDE = 5.0  # inches; in a narrower figure the panels are below each other
 
 # File ending -> metadata that keeps the date out of the file.
 FORMATS: dict[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {}}
@@ -36,6 +49,22 @@ def legend_below(axes: Axes, y: float, x: float = 0.0, **options: Any) -> None:
     """Add a legend below the axes, with its upper left corner at (x, y) in units of the axes; none if nothing has a label."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(x, y), **options)
+
+
+def legend_of_all(figure: Figure, handles: Sequence[Any]) -> float:
+    """Add one legend for all panels below them, as wide as the figure allows; returns its height in inches."""
+    for across in range(len(handles), 0, -1):
+        legend = figure.legend(handles=handles, loc="outside lower center", ncols=across, frameon=False)
+        figure.draw_without_rendering()
+        if across == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            break
+        legend.remove()
+    return float(legend.get_window_extent().height / figure.dpi)
+
+
+def in_lines(text: str, width: int) -> str:
+    """A long text wrapped, to leave room for the panels."""
+    return textwrap.fill(text, width, break_on_hyphens=False)
 
 
 def save_figure(draw: Callable[[], Figure], path: Path, *, dpi: float = 150) -> list[Path]:
