@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -67,7 +68,25 @@ ROBOTS = """
         def step(self, action):
             raise ValueError("no motor")
 
-    for robot in (Seeded, Unseeded, Kept, Global, Ends, Nan, Blind, Failing):
+    class Picky(Seeded):
+        def step(self, action):
+            if action == 1:
+                raise ValueError("no such motor")
+            return super().step(action)
+
+    class Resetting(Seeded):
+        def reset(self, *, seed=None, options=None):
+            raise KeyError("arm")
+
+    class Old(Seeded):
+        def step(self, action):
+            return super().step(action)[:4]
+
+    class Only(Seeded):
+        def __init__(self):
+            raise OSError("the port is in use")
+
+    for robot in (Seeded, Unseeded, Kept, Global, Ends, Nan, Blind, Failing, Picky, Resetting, Old, Only):
         gymnasium.register(f"{robot.__name__}-v0", entry_point=robot, max_episode_steps=5)
 
     class Unseeding(gymnasium.Wrapper):
@@ -108,9 +127,39 @@ def test_a_difference_between_two_episodes_with_one_seed_is_told(robots: str, ro
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # type: ignore[index]  # noqa: NPY002
 
 
-@pytest.mark.parametrize("robot", ["Seeded", "Failing"])
-def test_an_environment_that_follows_its_seed_or_fails_gets_no_note(robots: str, robot: str) -> None:
-    assert notes_on_environment(tasks.make(f"{robots}:{robot}-v0", threads=1)) == []
+def test_an_environment_that_follows_its_seed_gets_no_note(robots: str) -> None:
+    assert notes_on_environment(tasks.make(f"{robots}:Seeded-v0", threads=1)) == []
+
+
+@pytest.mark.parametrize(("robot", "told"), [("Failing", "step 1 of .*: no motor"), ("Picky", r"step \d of .*: no such motor")])
+def test_a_step_that_fails_is_told_with_its_line(robots: str, robot: str, told: str, tmp_path: Path) -> None:
+    (note,) = notes_on_environment(tasks.make(f"{robots}:{robot}-v0", threads=1))
+    assert re.search(rf"^{robots}:{robot}-v0 failed in {told} \({tmp_path}/seeded_robots\.py, line \d+, in step\)\. The run ends", note)
+
+
+@pytest.mark.parametrize(
+    ("robot", "told"),
+    [
+        ("Failing", r"failed in a step: ValueError: no motor \(.*seeded_robots\.py, line \d+, in step\)"),
+        ("Resetting", r"failed in a reset: KeyError: 'arm' \(.*seeded_robots\.py, line \d+, in reset\)"),
+        ("Old", "step must return five values"),
+    ],
+)
+def test_the_run_ends_with_the_error_and_its_line(
+    robots: str, robot: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--hidden", "3", "--population", "4", "--generations", "1", "--out", str(tmp_path / "run")]
+    assert main(["evolve", f"{robots}:{robot}-v0", *words]) == 2
+    said = capsys.readouterr().err
+    assert re.search(told, said)
+    # Such an error ends every run at once, so that a note on the trial would say the same twice.
+    assert ("trial episode" in said) is (robot == "Failing")
+
+
+def test_an_environment_of_which_there_can_be_no_second_one_gets_no_note(robots: str) -> None:
+    task = tasks.make(f"{robots}:Unseeded-v0", threads=1)
+    task.simulator.recipe["id"] = "Only-v0"  # type: ignore[attr-defined]
+    assert notes_on_environment(task) == []
 
 
 def test_a_wrapper_that_keeps_the_seed_back_is_told(robots: str, tmp_path: Path) -> None:

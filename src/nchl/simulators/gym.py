@@ -38,7 +38,7 @@ def _arithmetic_and_errors(where: str) -> Iterator[None]:
     except gym_environments.Unexpected as error:
         raise TaskError(f"{NOT_AS_GYMNASIUM}: {error}") from error
     except Exception as error:
-        raise TaskError(f"the environment failed {where}: {type(error).__name__}: {error}") from error
+        raise TaskError(f"the environment failed {where}: {gym_environments.in_words(error)}") from error
 
 
 class _InProcess:

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sysconfig
+import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nchl.quiet import quiet_output
 
+# Folders of this package, of Python and of installed packages.
+_FOLDERS = (str(Path(__file__).parents[1]), *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
+_NOT_THE_USERS = tuple(f"{folder}{os.sep}" for folder in _FOLDERS)
+
 
 class Unexpected(Exception):
     """An environment breaks Gymnasium's interface; the message says what was expected and what it returned."""
+
+
+def in_words(error: Exception) -> str:
+    """An error of an environment, with the line of the user's file in which it was raised, or which called what raised it."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith(("<", *_NOT_THE_USERS)):
+            return f"{type(error).__name__}: {error} ({frame.filename}, line {frame.lineno}, in {frame.name})"
+    return f"{type(error).__name__}: {error}"
 
 
 def make_environment(recipe: Mapping[str, Any]) -> Any:

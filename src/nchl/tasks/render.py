@@ -125,7 +125,7 @@ class GymnasiumStage(Stage):
                 *seen, rewards, terminated, truncated = self._environments.step([0], actions)
                 return Rows(self.packing.put_together(seen), rewards, terminated, truncated)
         except Exception as error:
-            raise TaskError(f"the environment failed in a step: {type(error).__name__}: {error}") from error
+            raise TaskError(f"the environment failed in a step: {gym_environments.in_words(error)}") from error
 
     def frame(self) -> UInt8[np.ndarray, "height width 3"]:
         """See `Stage`."""

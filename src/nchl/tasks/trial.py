@@ -1,4 +1,4 @@
-"""Checks of a user's Gymnasium environment before a run: an episode is a function of its seed, and rewards and observations are finite."""
+"""Checks of a user's Gymnasium environment before a run: it steps, an episode is a function of its seed, and its numbers are finite."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from nchl.simulators import bullet
 from nchl.simulators.arithmetic import simulator_arithmetic
-from nchl.simulators.gym_environments import Environments
+from nchl.simulators.gym_environments import Environments, Unexpected, in_words
 from nchl.tasks.fingerprint import fingerprint
 from nchl.tasks.task import Task
 
@@ -21,11 +21,16 @@ _STEPS = 8
 _Values = list[dict[str, list[np.ndarray]]]  # of a reset and of each step, by name
 
 
+class _StepFailed(Exception):
+    """A step of a trial episode has raised an error; the message says which."""
+
+
 def notes_on_environment(task: Task) -> list[str]:
     """Lines for the user on two short episodes with one seed and equal actions; empty for Gymnasium's own environments.
 
-    One line if they differ, and one if a reward or an observation is not finite. Both are played in an environment made for them, so that
-    the environments of the run are not touched. An environment that raises an error is not reported: the run does so.
+    One line if they differ, and one if a reward or an observation is not finite; or one if a step raises an error, which the run may do
+    much later only. Both are played in an environment made for them, so that the environments of the run are not touched. An error of
+    making or resetting it is not reported: the run ends with it at once, unless there can be no second environment of this kind.
     """
     simulator: Any = task.simulator
     recipe: Mapping[str, Any] = getattr(simulator, "recipe", {})
@@ -36,6 +41,8 @@ def notes_on_environment(task: Task) -> list[str]:
         environments = Environments({key: value for key, value in recipe.items() if key != "changes"}, 1)
         try:
             one, other = _episodes(environments, copy.deepcopy(simulator.action_space))
+        except _StepFailed as error:
+            return [f"{task.id} failed in {error}. The run ends with this error where an individual acts likewise"]
         finally:
             environments.close()
         if (found := _not_finite(one)) is not None:
@@ -85,8 +92,13 @@ def _episodes(environments: Environments, actions: Any) -> list[_Values]:
 def _episode(environments: Environments, actions: list[np.ndarray]) -> _Values:
     """The values of a reset and of each step until the end of the episode, by name."""
     values: _Values = [{"observation": [np.array(part) for part in environments.reset([_SEED])]}]
-    for action in actions:
-        *seen, rewards, terminated, truncated = environments.step([0], action)
+    for number, action in enumerate(actions, 1):
+        try:
+            *seen, rewards, terminated, truncated = environments.step([0], action)
+        except Unexpected:  # whatever the actions are
+            raise
+        except Exception as error:
+            raise _StepFailed(f"step {number} of a trial episode with random actions: {in_words(error)}") from error
         values.append({"observation": [np.array(part) for part in seen], "reward": [rewards], "end": [terminated, truncated]})
         if terminated[0] or truncated[0]:
             break
