@@ -62,6 +62,22 @@ def test_the_return_is_what_an_evaluation_tells(run: Path) -> None:
     assert not any(moment.plastic for moment in off)
 
 
+@pytest.mark.parametrize("task", ["Pendulum-v1", "CartPole-v1"])
+def test_with_repeated_actions_frozen_half_way_is_half_of_the_networks_steps(tmp_path: Path, task: str) -> None:
+    options = {"hidden": (4,), "population": 20, "generations": 2, "simulator": "gymnasium", "action_repeat": 4, "max_episode_steps": 80}
+    nchl.run(task, out=tmp_path / "run", **options)
+    told = nchl.evaluate(tmp_path / "run", episodes=1, seed=7, controls=True)
+    half = told["frozen_half_way"]["after_steps"]
+    with open_run(tmp_path / "run", 7) as scene:
+        whole, frozen = (list(scene.watch(draw=never, freeze_after=after)) for after in (None, half))
+    assert half == max(1, round(len(whole) / 2))
+    assert [moment.plastic for moment in frozen] == [True] * half + [False] * (len(frozen) - half)
+    assert frozen[-1].total == told["frozen_half_way"]["mean"]
+    if task == "Pendulum-v1":
+        assert (len(whole), half) == (20, 10)
+        assert told["frozen_half_way"]["mean"] != told["mean"]
+
+
 def test_envpool_gives_the_same_life_as_its_evaluation(tmp_path: Path) -> None:
     pytest.importorskip("envpool")
     nchl.run("LunarLander-v3", out=tmp_path / "run", hidden=(4,), population=6, generations=1, simulator="envpool")

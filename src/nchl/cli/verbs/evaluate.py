@@ -57,7 +57,7 @@ def text(result: dict[str, Any]) -> str:
         explained = [
             "",
             "plasticity off: the rule never acts, the weights stay as at the start of each episode",
-            f"frozen half-way: the weights stay as they are after {frozen['after_steps']} steps",
+            f"frozen half-way: the weights stay as they are after {frozen['after_steps']} steps of the network",
         ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     table = [

@@ -58,8 +58,9 @@ def evaluate(
 
     Returns:
         A JSON object: task, simulator, which, episodes, seed; of the returns mean, std, iqm (interquartile mean), min, max; length (mean,
-        in steps), non_finite (number of episodes that were not finite and are in none of the figures), and returns; with `controls` the
-        same figures for `plasticity_off` and `frozen_half_way`. Then its conditions: `environment`, the digest of the Gymnasium environment
+        in steps of the environment), non_finite (number of episodes that were not finite and are in none of the figures), and returns; with
+        `controls` the same figures for `plasticity_off` and `frozen_half_way`, which also has after_steps (steps of the network, one for
+        each action, until its weights are frozen). Then its conditions: `environment`, the digest of the Gymnasium environment
         (see `tasks.fingerprint`; None if the simulator's version identifies it); `code`, the SHA-256 of each of the user's files;
         `perturbations`, the sets of which each episode had one (see `perturbations.plan`); and `notes`, lines for the user. With `dynamics`
         also `dynamics`: verdict ("settles", "cycles", "drifts" or None), number (late_share or period), why, late_share, autocorrelation,
@@ -110,7 +111,8 @@ def evaluate(
             "notes": [*found.notes_on(acting, perturb), *notes_on_environment(found.record, environment)],
         }
         if controls or (controls is None and acting.plastic):
-            half = max(1, round(float(plastic.lengths.mean()) / 2))
+            steps = -(-plastic.lengths // played.action_repeat)  # of the network
+            half = max(1, round(float(steps.mean()) / 2))
             result["plasticity_off"] = figures(play(freeze_after=0))
             result["frozen_half_way"] = {"after_steps": half, **figures(play(freeze_after=half))}
     finally:
