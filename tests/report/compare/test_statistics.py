@@ -9,11 +9,14 @@ import pytest
 
 pytest.importorskip("scipy")
 
+from scipy import stats
+
 from nchl.errors import InvalidArgument
 from nchl.report.compare import statistics
 from nchl.report.compare.statistics import (
     band,
     estimate,
+    exact_p,
     holm,
     improvement,
     iqm,
@@ -93,18 +96,16 @@ def test_the_probability_of_improvement_counts_pairs() -> None:
     assert apart == (1.0, 1.0, 1.0)
 
 
-def exact_p(first: np.ndarray, second: np.ndarray) -> float:
-    """Share of all splits of the values into two groups with U at least as far from its mean."""
+def p_by_enumeration(first: np.ndarray, second: np.ndarray) -> float:
+    """Twice the share of the splits into two such groups with a U at least as low, or at least as high, whichever is smaller."""
     pooled = np.concatenate([first, second])
-    everyone = range(len(pooled))
-
-    def distance(chosen: tuple[int, ...]) -> float:
-        x, y = pooled[list(chosen)], pooled[[i for i in everyone if i not in chosen]]
-        u = sum((a > b) + 0.5 * (a == b) for a in x for b in y)
-        return abs(u - len(x) * len(y) / 2)
-
-    own = distance(tuple(range(len(first))))
-    return float(np.mean([distance(chosen) >= own - 1e-9 for chosen in itertools.combinations(everyone, len(first))]))
+    wins = (pooled[:, None] > pooled) + 0.5 * (pooled[:, None] == pooled)
+    u = []
+    for chosen in itertools.combinations(range(len(pooled)), len(first)):
+        others = [place for place in range(len(pooled)) if place not in chosen]
+        u.append(wins[np.ix_(chosen, others)].sum())
+    own = u[0]  # the first combination is the first group
+    return min(1.0, 2 * float(min(np.mean(np.array(u) <= own), np.mean(np.array(u) >= own))))
 
 
 @pytest.mark.parametrize(
@@ -113,11 +114,31 @@ def exact_p(first: np.ndarray, second: np.ndarray) -> float:
         ([1.0, 2.0, 3.0, 4.0, 5.0], [6.0, 7.0, 8.0, 9.0, 10.0]),
         ([1.0, 9.0, 3.0, 12.0], [6.0, 7.0, 8.0, 2.0, 10.0]),
         ([500.0, 500.0, 500.0, 480.0, 500.0], [500.0, 100.0, 20.0, 480.0, 9.0]),  # ties, as in tasks with a highest score
+        ([10.0] * 2, [500.0] * 20),
+        ([10.0] * 3, [500.0] * 10),
+        ([500.0, 3.0, 500.0], [500.0] * 7 + [480.0, 480.0, 9.0]),
+        ([500.0] * 9, [500.0, 10.0, 480.0]),
     ],
 )
-def test_small_groups_are_tested_exactly(first: list[float], second: list[float]) -> None:
+def test_groups_are_tested_exactly(first: list[float], second: list[float]) -> None:
     _, p = mann_whitney(np.array(first), np.array(second))
-    assert p == pytest.approx(exact_p(np.array(first), np.array(second)), abs=1e-12)
+    assert p == pytest.approx(p_by_enumeration(np.array(first), np.array(second)), abs=1e-12)
+
+
+@pytest.mark.parametrize(("count", "failed"), [(10, 4), (50, 5), (50, 20)])
+def test_larger_groups_at_a_ceiling_are_tested_exactly(count: int, failed: int) -> None:
+    """With two values, the number of failures in a group is hypergeometric."""
+    first = np.where(np.arange(count) < failed, 10.0, 500.0)
+    _, p = mann_whitney(first, np.full(count, 500.0))
+    assert p == pytest.approx(2 * stats.hypergeom(2 * count, failed, count).sf(failed - 1), rel=1e-9)
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 6), (5, 5), (7, 20), (12, 9), (40, 50)])
+def test_the_exact_p_is_that_of_scipy_where_nothing_is_tied(n: int, m: int) -> None:
+    first, second = np.random.default_rng(n).normal(0.5, 1, n), np.random.default_rng(m).normal(size=m)
+    scipy_p = stats.mannwhitneyu(first, second, method="exact").pvalue
+    assert exact_p(first, second) == pytest.approx(scipy_p, rel=1e-9)
+    assert mann_whitney(first, second)[1] == pytest.approx(scipy_p, rel=1e-9)
 
 
 def test_equal_scores_show_nothing() -> None:

@@ -22,6 +22,7 @@ from nchl.errors import InvalidArgument, require
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 RESAMPLES_OF_A_BAND = 2_000  # a band is drawn, not quoted
+_MOST_FOR_EXACT = 5_000  # runs of both groups by those of the smaller one: 50 against 50
 _LARGEST_BATCH = 1 << 22  # resampled values in memory at once
 
 Statistic = Callable[..., Any]
@@ -72,23 +73,34 @@ def improvement(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"],
 
 
 def mann_whitney(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"]) -> tuple[float, float]:
-    """U of the first group and the two-sided p-value; exact for small groups, also with ties."""
+    """U of the first group and the two-sided p-value: exact, also with ties, up to 50 against 50 runs and sizes of that cost."""
     stats = _scipy()
     first, second = _finite(first), _finite(second)
-    tied = len(np.unique(np.concatenate([first, second]))) < len(first) + len(second)
-    method: Any = "auto"
-    if tied and min(len(first), len(second)) > 1 and max(len(first), len(second)) <= 8:
-        # All of at most 12,870 permutations; scipy's "auto" would take the normal approximation.
-        method = stats.PermutationMethod(n_resamples=np.inf)
+    count, fewer = len(first) + len(second), min(len(first), len(second))
+    exact, tied = count * fewer <= _MOST_FOR_EXACT, len(np.unique(np.concatenate([first, second]))) < count
+    method: Any = "exact" if exact and not tied else "auto"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # all scores are equal: scipy divides by a spread of 0
         result = stats.mannwhitneyu(first, second, alternative="two-sided", method=method)
-    p = float(result.pvalue) if np.isfinite(result.pvalue) else 1.0
-    if tied and min(len(first), len(second)) == 1:
-        # scipy permutes samples of two and more: any of the values may have been the single one.
-        single, every = float((first if len(first) == 1 else second)[0]), np.concatenate([first, second])
-        p = min(1.0, 2 * float(min((every <= single).mean(), (every >= single).mean())))
-    return float(result.statistic), p
+    if tied and exact:  # scipy would take the normal approximation
+        return float(result.statistic), exact_p(first, second)
+    return float(result.statistic), float(result.pvalue) if np.isfinite(result.pvalue) else 1.0
+
+
+def exact_p(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"]) -> float:
+    """Two-sided p-value of the first group's rank sum among all choices of as many of the values, which may be tied.
+
+    Twice the smaller tail, as of scipy's exact test.
+    """
+    first, second = sorted([first, second], key=len)
+    doubled = np.rint(2 * _scipy().rankdata(np.concatenate([first, second]))).astype(np.int64)  # tied values share half a rank
+    own, most = doubled[: len(first)].sum(), np.sort(doubled)[-len(first) :].sum()
+    ways = np.zeros((len(first) + 1, most + 1))  # [k, s]: choices of k values with the doubled rank sum s
+    ways[0, 0] = 1
+    for rank in doubled:
+        ways[1:, rank:] += ways[:-1, : most + 1 - rank]
+    tails = ways[-1, : own + 1].sum(), ways[-1, own:].sum()
+    return float(min(1.0, 2 * min(tails) / ways[-1].sum()))
 
 
 def signed_rank(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]) -> float:
