@@ -2,7 +2,8 @@
 
 Neither the search nor its validation has used these starts. With `--controls` the same individual also runs with its rule switched
 off, and with its weights frozen half-way through an episode, which shows the effect of plasticity. With `--dynamics` the weights of a few
-lifetimes are followed: they settle, cycle or drift.
+lifetimes are followed: they settle, cycle or drift. The episodes are kept in the run's folder, for `nchl report` and
+`nchl compare --evaluate`.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Check the run folder, import the heavy modules, evaluate."""
     from nchl.runs.store.folder import RunFolder
 
-    RunFolder.open(args.run).read_record()
+    folder = RunFolder.open(args.run)
+    folder.read_record()
     from nchl.runs.results.evaluate import evaluate
+    from nchl.runs.results.kept import Kept
 
     return evaluate(
         args.run,
@@ -44,6 +47,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         dynamics=args.dynamics,
         rule=args.rule,
         perturb=args.perturb,
+        kept=Kept(folder, use=False),
     )
 
 

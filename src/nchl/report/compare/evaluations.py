@@ -69,10 +69,11 @@ def _is_evaluated(path: Path, episodes: int, seed: int) -> bool:
 def _play(path: Path, episodes: int, seed: int) -> dict[str, Any]:
     """The evaluation with the digest of its individual, which a run in progress may replace meanwhile."""
     from nchl.runs.results.evaluate import evaluate
+    from nchl.runs.results.kept import Kept
 
     folder = RunFolder(path)
     while True:
         before = digest(folder.best) if folder.best.is_file() else None
-        result = evaluate(path, episodes=episodes, seed=seed)
+        result = evaluate(path, episodes=episodes, seed=seed, kept=Kept(folder))
         if before is not None and digest(folder.best) == before:
             return {"best_sha256": before, **result}

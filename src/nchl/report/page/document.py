@@ -29,6 +29,7 @@ from nchl.report.plots import run as plots
 from nchl.runs.files.writing import write_atomically
 from nchl.runs.provenance.environment import notes_on_environment
 from nchl.runs.results.evaluate import evaluate
+from nchl.runs.results.kept import Kept
 
 OnNote = Callable[[str], None]
 
@@ -84,7 +85,10 @@ def write(
         evaluated = None
         if episodes:
             tell(f"playing {episodes} unseen episodes, and if weights change, again with plasticity off and frozen")
-            evaluated = evaluate(state.folder.path, episodes=episodes, seed=seed, controls=None, rule=rule)
+            kept = Kept(state.source)
+            evaluated = evaluate(state.folder.path, episodes=episodes, seed=seed, controls=None, rule=rule, kept=kept)
+            if kept.used:
+                tell(f"they were played before, and are in {kept.path}")
             notes += evaluated["notes"]
         else:  # an evaluation has these notes already
             notes += _environment_notes(state)

@@ -6,6 +6,8 @@ instruction set, simulator or back end may give another last digit, and evolutio
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -90,6 +92,17 @@ def _git(root: Path, *words: str) -> str | None:
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
     return done.stdout.strip()
+
+
+@functools.cache
+def installed() -> dict[str, str]:
+    """SHA-256 of nchl's sources, and of the names and versions of all installed packages and of Python."""
+    sources = hashlib.sha256()
+    for name, data in sorted(_sources(Path(nchl.__file__).resolve().parent).items()):
+        sources.update(f"{name} {len(data)} ".encode() + data)
+    packages = sorted(f"{each.metadata['Name']}=={each.version}" for each in importlib.metadata.distributions())
+    names = "\n".join([platform.python_version(), *packages])
+    return {"nchl": sources.hexdigest(), "packages": hashlib.sha256(names.encode()).hexdigest()}
 
 
 def same_bits(*, backend: str, simulator: str, strategy: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from nchl.errors import InvalidArgument
 from nchl.rollout import Rollout
 from nchl.runs.provenance.environment import digest, notes_on_environment
 from nchl.runs.results.dynamics import dynamics_of
+from nchl.runs.results.kept import Kept, conditions
 from nchl.runs.results.result import read_result
 from nchl.runs.search.objects import Objects
 from nchl.runs.settings import docs_budget
@@ -36,6 +37,7 @@ def evaluate(
     network: Any = None,
     task: Task | None = None,
     perturb: Sequence[str] | str | None = None,
+    kept: Kept | None = None,
 ) -> dict[str, Any]:
     """Returns of a run's result over episodes with different starts and initial weights.
 
@@ -55,6 +57,7 @@ def evaluate(
         network: the run's, if it was begun with an object that its folder cannot hold.
         task: likewise.
         perturb: perturbations of each episode in place of those of training: texts, "none" for none; None: as in training.
+        kept: the file that keeps the episodes for other commands; None: none.
 
     Returns:
         A JSON object: task, simulator, which, episodes, seed; of the returns mean, std, iqm (interquartile mean), min, max; length (mean,
@@ -82,7 +85,10 @@ def evaluate(
     statistics = found.statistics(played)
 
     def play(freeze_after: int | None = None) -> Rollout:
-        return rollout.evaluate(
+        before = None if kept is None else kept.episodes(freeze_after)
+        if before is not None:
+            return before
+        new = rollout.evaluate(
             acting,
             played,
             found.genome,
@@ -92,10 +98,16 @@ def evaluate(
             statistics=statistics,
             freeze_after=freeze_after,
         )
+        if kept is not None:
+            kept.add(freeze_after, new)
+        return new
 
     try:
         if controls and not acting.plastic:
             raise never_changes(config)
+        if kept is not None:
+            given = network is not None or task is not None or rule is not None
+            kept.begin(None if given else conditions(found, acting, played, which=which, episodes=episodes, seed=seed))
         plastic, environment = play(), fingerprint(played)
         result: dict[str, Any] = {
             "task": config.task,
@@ -115,6 +127,8 @@ def evaluate(
             half = max(1, round(float(steps.mean()) / 2))
             result["plasticity_off"] = figures(play(freeze_after=0))
             result["frozen_half_way"] = {"after_steps": half, **figures(play(freeze_after=half))}
+        if kept is not None:
+            kept.save(acting.backend)
     finally:
         if task is None:
             played.close()
