@@ -134,6 +134,35 @@ def test_a_target_is_validated_by_twenty_episodes_and_ends_the_run() -> None:
     assert len(workers.played) == 2
 
 
+class Varying(Sphere):
+    """Workers whose validation gives the same episodes whatever their number: the first of each is 100 better than the others."""
+
+    def evaluate(self, genomes: np.ndarray, *, generation: int, purpose: Purpose, episodes: int, statistics: Any = None) -> np.ndarray:
+        returns = super().evaluate(genomes, generation=generation, purpose=purpose, episodes=episodes, statistics=statistics)
+        return returns + np.where(np.arange(episodes) == 0, 100.0, 0.0)
+
+
+@pytest.mark.parametrize("own", [1, 8])
+def test_few_validation_episodes_reach_no_target(own: int) -> None:
+    workers = Varying(bonus=-2.0)
+    records = list(make(Limits(generations=4, target=4.0, validation_episodes=own), workers))
+    assert [record.reason for record in records] == [None, None, None, "generations"]
+    assert {episodes for _, _, episodes in workers.played} == {20}
+
+
+def test_with_a_target_all_validations_have_the_same_number_of_episodes() -> None:
+    workers = Varying()
+    evolution = make(Limits(generations=60, target=4.5, validation_episodes=8), workers)  # fitness, at most 0, never passes it
+    records = list(evolution)
+    assert records[-1].reason == "target"
+    assert evolution.best is not None
+    assert evolution.best.validated == max(records[-1].validation_best, records[-1].validation_centre) >= 4.5
+    assert {episodes for _, _, episodes in workers.played} == {20}
+    workers = Sphere(bonus=-100.0)
+    list(make(Limits(generations=4, target=-50.0, validation_episodes=32), workers))
+    assert [episodes for _, _, episodes in workers.played] == [32] * 8
+
+
 @pytest.mark.parametrize(("limits", "reason"), [(Limits(None, max_steps=140), "max_steps"), (Limits(None, max_minutes=1), "max_minutes")])
 def test_budgets_end_the_run_with_a_whole_generation(limits: Limits, reason: str) -> None:
     ticks = iter(range(0, 100_000, 2))

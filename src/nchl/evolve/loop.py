@@ -27,8 +27,6 @@ from nchl.seeds import Purpose
 from nchl.strategies import Strategy
 from nchl.workers import Workers
 
-TARGET_EPISODES = 20
-
 # Attributes that a generation changes, besides the strategy; they are replaced, never changed in place.
 _MOVING = ("statistics", "best", "reason", "evaluations", "env_steps", "best_so_far")
 _STRATEGY, _STATISTICS, _BEST, _BEST_STATISTICS = "strategy.", "statistics.", "best.genome", "best.statistics."
@@ -171,11 +169,9 @@ class Evolution:
         Returns:
             Their mean returns, NaN without validation or where they were not finite.
         """
-        episodes, target = self.limits.validation_episodes, self.limits.target
+        target = self.limits.target
         assert champion.fitness is not None
-        if target is not None and max(champion.fitness, mean) >= target:
-            episodes = max(episodes, TARGET_EPISODES)
-        if episodes == 0:
+        if self.limits.validation_episodes == 0 and (target is None or max(champion.fitness, mean) < target):
             self._consider(champion)
             return float("nan"), float("nan")
         centre = Best(self.centre.copy(), None, None, champion.generation, self.statistics)
@@ -187,7 +183,7 @@ class Evolution:
                 np.stack([candidate.genome for candidate in candidates]),
                 generation=champion.generation - 1,
                 purpose=Purpose.VALIDATION,
-                episodes=episodes,
+                episodes=self.limits.episodes_of_a_validation,
                 statistics=candidates[0].statistics,
             )
             means += [float(mean) for mean in returns.mean(axis=1)]
@@ -214,7 +210,7 @@ class Evolution:
             )
 
         fitness = None if best.fitness is None else mean(Purpose.TRAINING, self._count(best.generation - 1))
-        validated = None if best.validated is None else mean(Purpose.VALIDATION, self.limits.validation_episodes or TARGET_EPISODES)
+        validated = None if best.validated is None else mean(Purpose.VALIDATION, self.limits.episodes_of_a_validation)
         if all(score is None or np.isfinite(score) for score in (fitness, validated)):
             self.best = dataclasses.replace(best, fitness=fitness, validated=validated)
             self.best_so_far = self.best_so_far if fitness is None else fitness

@@ -9,6 +9,8 @@ from jaxtyping import Float
 
 from nchl.rollout import ObservationStatistics
 
+TARGET_EPISODES = 20
+
 
 @dataclass(frozen=True)
 class Generation:
@@ -97,7 +99,8 @@ class Limits:
         target: the mean return that the centre or a best individual must reach over at least 20 validation episodes.
         max_steps: environment steps of the search.
         max_minutes: wall-clock minutes.
-        validation_episodes: validation episodes of each generation's best and centre; 0: only when the target is reached.
+        validation_episodes: validation episodes of each generation's best and centre, at least 20 if there is a target; 0: only where
+            the fitness is at the target.
     """
 
     generations: int | None = 100
@@ -105,3 +108,8 @@ class Limits:
     max_steps: int | None = None
     max_minutes: float | None = None
     validation_episodes: int = 0
+
+    @property
+    def episodes_of_a_validation(self) -> int:
+        """Validation episodes wherever there are some: one number for a whole run, because the best is chosen by their means."""
+        return self.validation_episodes if self.target is None else max(self.validation_episodes, TARGET_EPISODES)

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("scipy")
 
 from nchl.errors import UnknownName
+from nchl.evolve import TARGET_EPISODES
 from nchl.report.compare import Comparison, compare
 from nchl.report.compare.runs import digest
 from nchl.report.compare.tables import FORMATS, PAIR_COLUMNS, TABLES, Table, caption, latex, markdown, probability, render, text
@@ -86,6 +87,8 @@ def test_the_caption_in_latex_says_score_episodes_and_seeds(comparison: Comparis
     assert "2 runs (seeds 3, 9)" in caption(compare([tmp_path]), "pairs")
     assert "over 50 unseen episodes (seed 10000). 2 runs" in caption(compare([tmp_path]), "groups")
     assert "validation episodes (6 episodes)." in caption(compare([tmp_path], score="validation"), "runs")
+    write_run(tmp_path / "with a target", [1.0, 2.0], columns={"validation_centre": [1.0, 2.0]}, validation_episodes=6, target=9.0)
+    assert f"episodes (6 to {TARGET_EPISODES} episodes)." in caption(compare([tmp_path], score="validation"), "runs")
 
 
 def test_numbers_in_latex_have_minus_signs_and_comparisons_are_formulas() -> None:

@@ -19,6 +19,8 @@ from nchl.report.formatting import figure
 
 FORMATS = ("text", "markdown", "latex", "csv")
 TABLES = ("groups", "pairs", "runs")
+# Least number of validation episodes of a run with a target: `evolve.TARGET_EPISODES`, which is not imported because that imports torch.
+_WITH_A_TARGET = 20
 # What of the table of groups fits a page of a conference: column -> heading.
 _PAPER = {0: "group", 1: "runs", 2: "parameters", 3: "IQM", 4: "95 %", 7: "reached", 8: "evaluations", 9: "steps"}
 
@@ -216,7 +218,7 @@ def _episodes(comparison: Comparison) -> str:
         return ""
     settings = [scored.group.settings for scored in comparison.groups]
     if comparison.score == "validation":
-        return f" ({_span({each['validation_episodes'] for each in settings})})"
+        return f" ({_span({max(each['validation_episodes'], 0 if each['target'] is None else _WITH_A_TARGET) for each in settings})})"
     episodes, population = ({each[name] for each in settings} for name in ("episodes", "population"))
     if None in episodes:
         return f" (episodes by a schedule, of each of {_span(population, '')} individuals)"

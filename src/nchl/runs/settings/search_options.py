@@ -37,7 +37,7 @@ class SearchOptions:
     validation_episodes: int | None = _option(
         "int",
         0,
-        "episodes on other starts for each generation's best and centre; the best of the run is then chosen by their mean",
+        "episodes on other starts for each generation's best and centre, at least 20 with a target; they choose the best of the run",
         metavar="N",
         least=0,
     )
