@@ -219,6 +219,24 @@ def test_the_score_is_the_most_trustworthy_that_all_runs_have(tmp_path: Path) ->
         compare([tmp_path], score="maen")
 
 
+def test_an_earlier_validation_is_not_the_last_one(tmp_path: Path) -> None:
+    nan = float("nan")
+    for seed in range(5):
+        columns = {"validation_centre": [nan, nan, 470.0, nan, nan]}  # only the generation at the target was validated
+        write_run(tmp_path / "target" / str(seed), [50.0, 200.0, 480.0, 100.0, 10.0], seed=seed, target=475.0, columns=columns)
+        columns = {"validation_centre": [100.0, 200.0, nan if seed == 3 else 300.0]}
+        write_run(tmp_path / "diverged" / str(seed), [1.0, 2.0, 3.0], seed=seed, validation_episodes=4, columns=columns)
+    found = compare([tmp_path / "target"])
+    assert (found.score, found.column, found.groups[0].iqm.value) == ("mean", "mean", 10)
+    found = compare([tmp_path / "diverged"])
+    assert (found.score, found.groups[0].iqm.value) == ("mean", 3)
+    (said,) = found.warnings
+    assert "centre was not finite" in said
+    assert said.endswith("diverged/3")
+    with pytest.raises(InvalidArgument, match=r"1 of 5 runs were made without.*or their last centre was not finite.*diverged/3"):
+        compare([tmp_path / "diverged"], score="validation")
+
+
 def test_many_groups_are_tested_against_the_best_or_a_baseline(tmp_path: Path) -> None:
     for place in range(9):
         write_run(tmp_path / f"a{place}", [1.0 + place], window=place + 1, network="wnchl")

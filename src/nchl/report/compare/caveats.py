@@ -17,7 +17,7 @@ _TOLERANCE = 1.01  # budgets within one percent are equal
 def warnings_about(groups: Sequence[Group], score: str) -> list[str]:
     """One line per problem."""
     played_on = [*_simulators(groups), *_environments(groups, score)]
-    return [*_few(groups), *_budgets(groups), *_unfinished(groups), *played_on, *_luck(groups, score)]
+    return [*_few(groups), *_budgets(groups), *_unfinished(groups), *played_on, *_diverged(groups), *_luck(groups, score)]
 
 
 def budget(runs: Sequence[Run], column: str) -> float:
@@ -74,6 +74,14 @@ def _environments(groups: Sequence[Group], score: str) -> list[str]:
     if edited:
         lines.append(f"evaluated in an environment that has changed since the run: {listed(edited)}")
     return lines
+
+
+def _diverged(groups: Sequence[Group]) -> list[str]:
+    validated = [run for group in groups for run in group.runs if np.isfinite(run.columns["validation_centre"]).any()]
+    found = [run.folder for run in validated if not np.isfinite(run.last("validation_centre"))]
+    if not found:
+        return []
+    return [f"the last centre was not finite on its validation starts, so that no run has the score validation: {listed(found)}"]
 
 
 def _luck(groups: Sequence[Group], score: str) -> list[str]:

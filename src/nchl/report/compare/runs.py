@@ -44,7 +44,8 @@ class Run:
         seed: seed of the run.
         settings: the options that results depend on, without task and seed; a user's rule and network by name and digest, as in
             `oja (3f2a1b)`; the simulator that was used.
-        columns: name -> column of `metrics.csv`, (generations,); NaN where a cell is empty.
+        columns: name -> column of `metrics.csv`, (generations,); NaN where a cell is empty, and validations are NaN unless each
+            generation had some.
         generations: number of finished generations.
         total: number of generations in the settings.
         reason: reason of the end; None if the run has not ended.
@@ -68,10 +69,9 @@ class Run:
     environment: str | None = None
 
     def last(self, column: str) -> float:
-        """The last finite value of a column; NaN if there is none."""
+        """A column's value in the last generation; NaN if it is not finite or there is no generation."""
         values = self.columns[column]
-        finite = values[np.isfinite(values)]
-        return float(finite[-1]) if finite.size else float("nan")
+        return float(values[-1]) if values.size and np.isfinite(values[-1]) else float("nan")
 
 
 def find_runs(places: Iterable[Path]) -> tuple[list[Path], list[str]]:
@@ -119,6 +119,8 @@ def read_run(path: Path) -> Run:
     if folder.summary.exists():
         reason = str(read_json(read_text(folder.summary), file=folder.summary).get("reason"))
     config = record.settings
+    if not config.validation_episodes:  # with a target, the generations at it were validated
+        columns["validation_centre"][:] = np.nan
     return Run(
         folder=path,
         task=config.task,

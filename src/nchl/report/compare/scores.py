@@ -41,7 +41,8 @@ def choose_score(score: str, runs: Sequence[Run]) -> tuple[str, str]:
         if score != "auto":
             what = {
                 "evaluation": "have no evaluation of their present best individual on the same episodes; add --evaluate",
-                "validation": "were made without --validation-episodes; choose another --score, or --evaluate",
+                "validation": "were made without --validation-episodes, or their last centre was not finite; choose another --score, or "
+                "--evaluate",
             }.get(kind, "have no such number")
             named = lacking or list(runs)
             raise InvalidArgument(f"{len(named)} of {len(runs)} runs {what}: {listed([run.folder for run in named])}")
