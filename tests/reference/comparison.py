@@ -52,7 +52,7 @@ def write_run(
     return folder
 
 
-def write_evaluation(folder: Path, mean: float, *, digest: str, episodes: int = 100, seed: int = 10000) -> None:
+def write_evaluation(folder: Path, mean: float, *, digest: str, episodes: int = 100, seed: int = 10000, non_finite: int = 0) -> None:
     """The evaluation that `compare --evaluate` stores in a run's folder."""
-    about = {"best_sha256": digest, "mean": mean, "episodes": episodes, "seed": seed}
+    about = {"best_sha256": digest, "mean": mean, "episodes": episodes, "seed": seed, "non_finite": non_finite}
     (folder / "evaluation.json").write_text(json.dumps(about))

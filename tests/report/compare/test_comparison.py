@@ -20,6 +20,7 @@ from nchl.report.compare import compare
 from nchl.report.compare.groups import group_runs
 from nchl.report.compare.runs import digest, find_runs, read_run
 from nchl.report.compare.scores import curves
+from nchl.report.compare.tables import runs_table
 from nchl.runs.settings.places import own_files
 from nchl.runs.store.folder import RunFolder
 from reference.comparison import write_evaluation, write_run
@@ -235,6 +236,19 @@ def test_an_earlier_validation_is_not_the_last_one(tmp_path: Path) -> None:
     assert said.endswith("diverged/3")
     with pytest.raises(InvalidArgument, match=r"1 of 5 runs were made without.*or their last centre was not finite.*diverged/3"):
         compare([tmp_path / "diverged"], score="validation")
+
+
+def test_episodes_that_were_not_finite_are_counted(tmp_path: Path) -> None:
+    for seed in range(5):
+        run = write_run(tmp_path / str(seed), [1.0], seed=seed)
+        write_evaluation(run, 500.0, digest=digest(run / "best.safetensors"), non_finite=99 if seed == 2 else 0)
+    found = compare([tmp_path])
+    (said,) = found.warnings
+    assert "not finite" in said
+    assert said.endswith("/2 (99 of 100)")
+    assert [run["non_finite"] for run in found.to_json()["groups"][0]["runs"]] == [0, 0, 99, 0, 0]
+    assert runs_table(found).rows[2][4] == "99"
+    assert not compare([tmp_path], score="mean").warnings
 
 
 def test_many_groups_are_tested_against_the_best_or_a_baseline(tmp_path: Path) -> None:

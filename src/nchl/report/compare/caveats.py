@@ -17,7 +17,7 @@ _TOLERANCE = 1.01  # budgets within one percent are equal
 def warnings_about(groups: Sequence[Group], score: str) -> list[str]:
     """One line per problem."""
     played_on = [*_simulators(groups), *_environments(groups, score)]
-    return [*_few(groups), *_budgets(groups), *_unfinished(groups), *played_on, *_diverged(groups), *_luck(groups, score)]
+    return [*_few(groups), *_budgets(groups), *_unfinished(groups), *played_on, *_diverged(groups, score), *_luck(groups, score)]
 
 
 def budget(runs: Sequence[Run], column: str) -> float:
@@ -76,12 +76,22 @@ def _environments(groups: Sequence[Group], score: str) -> list[str]:
     return lines
 
 
-def _diverged(groups: Sequence[Group]) -> list[str]:
-    validated = [run for group in groups for run in group.runs if np.isfinite(run.columns["validation_centre"]).any()]
-    found = [run.folder for run in validated if not np.isfinite(run.last("validation_centre"))]
-    if not found:
-        return []
-    return [f"the last centre was not finite on its validation starts, so that no run has the score validation: {listed(found)}"]
+def _diverged(groups: Sequence[Group], score: str) -> list[str]:
+    """Warnings about centres, and about episodes of an evaluation, that were not finite."""
+    runs = [run for group in groups for run in group.runs]
+    validated = [run for run in runs if np.isfinite(run.columns["validation_centre"]).any()]
+    lost = [run.folder for run in validated if not np.isfinite(run.last("validation_centre"))]
+    lines = []
+    if lost:
+        lines.append(f"the last centre was not finite on its validation starts, so that no run has the score validation: {listed(lost)}")
+    episodes = [
+        f"{run.folder} ({run.non_finite} of {run.evaluation['episodes']})"
+        for run in runs
+        if score == "evaluation" and run.evaluation is not None and run.non_finite
+    ]
+    if episodes:
+        lines.append(f"episodes that were not finite are left out of the scores: {listed(episodes)}")
+    return lines
 
 
 def _luck(groups: Sequence[Group], score: str) -> list[str]:

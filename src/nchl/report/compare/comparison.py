@@ -239,7 +239,14 @@ def _pairs(scored: Sequence[Scored], baseline: str | None, seed: int) -> tuple[t
 
 def _group_json(scored: Scored) -> dict[str, Any]:
     runs = [
-        {"folder": str(run.folder), "seed": run.seed, "score": float(score), "generations": run.generations, "reason": run.reason}
+        {
+            "folder": str(run.folder),
+            "seed": run.seed,
+            "score": float(score),
+            "non_finite": run.non_finite,
+            "generations": run.generations,
+            "reason": run.reason,
+        }
         for run, score in zip(scored.group.runs, scored.scores, strict=True)
     ]
     plain = ("nparams", "evaluations", "env_steps", "reached", "evaluations_to_target", "env_steps_to_target")

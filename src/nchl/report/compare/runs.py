@@ -68,6 +68,11 @@ class Run:
     evaluation: Mapping[str, Any] | None
     environment: str | None = None
 
+    @property
+    def non_finite(self) -> int:
+        """Episodes of the evaluation that were not finite, and are not in its mean."""
+        return 0 if self.evaluation is None else int(self.evaluation.get("non_finite") or 0)
+
     def last(self, column: str) -> float:
         """A column's value in the last generation; NaN if it is not finite or there is no generation."""
         values = self.columns[column]

@@ -40,7 +40,8 @@ def choose_score(score: str, runs: Sequence[Run]) -> tuple[str, str]:
             return kind, SCORES[kind].format(episodes=episodes, seed=seed)
         if score != "auto":
             what = {
-                "evaluation": "have no evaluation of their present best individual on the same episodes; add --evaluate",
+                "evaluation": "have no evaluation of their present best individual on the same episodes, or none of these was finite; "
+                "add --evaluate",
                 "validation": "were made without --validation-episodes, or their last centre was not finite; choose another --score, or "
                 "--evaluate",
             }.get(kind, "have no such number")

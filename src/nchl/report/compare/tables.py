@@ -80,7 +80,7 @@ def runs_table(comparison: Comparison) -> Table:
     """One row per run."""
     records = run_records(comparison)
     rows = [tuple(figure(value) if name == "score" else str(value) for name, value in record.items()) for record in records]
-    return Table(("group", "run", "seed", "score", "generations", "ended by"), rows, 2)
+    return Table(("group", "run", "seed", "score", "not finite", "generations", "ended by"), rows, 2)
 
 
 def group_records(comparison: Comparison) -> list[dict[str, Any]]:
@@ -118,6 +118,7 @@ def run_records(comparison: Comparison) -> list[dict[str, Any]]:
             "folder": str(run.folder),
             "seed": run.seed,
             "score": float(score),
+            "non_finite": run.non_finite,
             "generations": run.generations,
             "ended": run.reason or "not ended",
         }
