@@ -44,7 +44,7 @@ def test_the_time_to_recover_is_when_fifty_steps_are_good_again() -> None:
     rewards[1, 100:] = 0.89
     found = recovery([trial(rewards, twin, [100, 100, 100])])
     assert found.recovered.tolist() == [True, False, True]
-    assert found.steps.tolist() == [25, 300 - 100 - 50 + 1, 0]
+    assert found.steps.tolist() == [25, 300 - 100 - 50, 0], "the last k whose 50 steps lie in the twin's episode"
     assert found.share == pytest.approx(2 / 3)
     assert found.median == 25
 
@@ -434,7 +434,40 @@ def test_notes_count_the_episodes_of_all_rows() -> None:
     rows = [_row("a", [made], 0), _row("b", [made], 0)]
     notes = _caveats([], rows)
     assert notes[0].startswith("4 of the 6 episodes of all rows are not judged for recovery")
-    assert notes[1].startswith("2 of the 6 episodes of all rows were not finite")
+    assert notes[1].startswith("2 of the 6 episodes of all rows, or their twins, were not finite")
+
+
+def test_an_episode_that_was_not_finite_is_in_no_figure_and_has_not_recovered() -> None:
+    rewards, twin = np.full((4, 300), 0.5), np.ones((4, 300))
+    made = trial(rewards, twin, [100] * 4)
+    sound = _row("a", [made], 0)
+    # Episode 4 diverges, and so does the twin of episode 5; rewards from there on are kept as 0.
+    rewards, twin = (np.concatenate([each, np.full((2, 300), 0.5)]) for each in (rewards, twin))
+    rewards[4, 110:], twin[5, 110:] = 0, 0
+    worse = trial(rewards, twin, [100] * 6, [300] * 4 + [110, 300])
+    worse.perturbed.returns[4] = worse.intact.returns[5] = np.nan
+    found = recovery([worse])
+    assert (found.episodes, found.left_out) == ((0, 1, 2, 3, 4), 1), "without its twin an episode cannot be judged"
+    assert found.recovered.tolist() == [False] * 5
+    row = _row("a", [worse], 0)
+    assert (row.before, row.after, row.late, row.curve) == (sound.before, sound.after, sound.late, sound.curve)
+    assert (row.mean, row.intact, row.non_finite) == (sound.mean, sound.intact, 2)
+    whole, none = (trial(np.full((6, 300), level), np.ones((6, 300)), [100] * 6) for level in (0.9, 0.1))
+    none.perturbed.returns[:] = np.nan
+    assert _row("a", [whole, worse, none], 0).curve == _row("a", [whole, worse], 0).curve, "a run without a finite episode"
+
+
+def test_a_share_of_twins_near_0_has_no_interval() -> None:
+    twin = np.repeat(np.array([[2.0], [-1.5], [1.0]]), 100, axis=1)
+    row = _row("a", [trial(twin * 0.5, twin, [40] * 3)], 0)
+    assert row.retained is not None
+    assert row.retained.value == pytest.approx(0.5)
+    assert np.isnan([row.retained.low, row.retained.high]).all(), "some resampled means of the twins are below 0"
+    assert [note for note in _caveats([], [row]) if "has no interval" in note]
+    sound = _row("a", [trial(np.abs(twin) * 0.5, np.abs(twin), [40] * 3)], 0)
+    assert sound.retained is not None
+    assert sound.retained[1:] == pytest.approx((0.5, 0.5))
+    assert not [note for note in _caveats([], [sound]) if "has no interval" in note]
 
 
 def test_frozen_from_the_start_is_plasticity_off(runs: Path) -> None:

@@ -3,7 +3,8 @@
 **Time to recover**: the first k at which the mean reward of the 50 steps M + k .. M + k + 49 is back to 90 % of the intact twin's mean over
 the same steps (M the moment; 90 % of m is m - 0.1 |m|, so that negative rewards are judged alike). Only steps that the individual has
 lived count. One that is never worse has recovered at k = 0. One that never gets there is censored at the last k that the twin's episode has
-room for. An episode is not judged if its twin ends within 50 steps of the moment.
+room for. An episode is not judged if its twin ends within 50 steps of the moment, or was not finite; one that is itself not finite
+has not recovered.
 
 Shares of recovery over time are Kaplan and Meier's estimate. Two individuals are compared by the log-rank test over their episodes.
 Episodes of one individual are not independent, so groups of several runs are compared by one number for each run: its restricted mean
@@ -154,12 +155,13 @@ def log_rank(first: Recovery, second: Recovery) -> float | None:
 def around(trial: Trial) -> dict[str, Float[np.ndarray, " episodes"]]:
     """Mean reward per step `before` the moment, just `after` it and `late` (the last steps of the twin's episode), 50 steps each.
 
-    A step after the end of an episode counts 0. NaN where there is no such step.
+    A step after the end of an episode counts 0. NaN where there is no such step, or where the episode or its twin was not finite.
     """
-    return {
+    found = {
         name: np.array([_mean(trial.perturbed.rewards[k], *_span(name, trial, k)) for k in range(len(trial.moments))])
         for name in ("before", "after", "late")
     }
+    return {name: np.where(trial.sound, means, np.nan) for name, means in found.items()}
 
 
 def _span(name: str, trial: Trial, episode: int) -> tuple[int, int]:
@@ -181,7 +183,7 @@ def _mean(rewards: np.ndarray, begin: int, end: int) -> float:
 def _episode(trial: Trial, episode: int) -> tuple[int, bool] | None:
     moment, end = int(trial.moments[episode]), int(trial.intact.lengths[episode])
     room = end - moment - WINDOW + 1  # values of k that the twin's episode has room for
-    if room < 1:
+    if room < 1 or not np.isfinite(trial.intact.returns[episode]):
         return None
     twin, own = _window_means(trial.intact.rewards[episode], moment, end), _window_means(trial.perturbed.rewards[episode], moment, end)
     lived = int(trial.perturbed.lengths[episode]) - moment - WINDOW + 1
@@ -190,7 +192,7 @@ def _episode(trial: Trial, episode: int) -> tuple[int, bool] | None:
     if not np.isfinite(trial.perturbed.returns[episode]):
         good[:] = False
     first = np.flatnonzero(good)
-    return (int(first[0]), True) if len(first) else (room, False)
+    return (int(first[0]), True) if len(first) else (room - 1, False)
 
 
 def _window_means(rewards: np.ndarray, begin: int, end: int) -> np.ndarray:

@@ -8,6 +8,7 @@ Promise: equal run folders and equal seeds give an equal study, on any number of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,7 +167,7 @@ def _row(group: str, same: list[Trial], seed: int) -> Row:
     first = same[0]
     returns = np.stack([trial.perturbed.returns for trial in same])
     intact = np.stack([trial.intact.returns for trial in same])
-    sound = np.isfinite(returns) & np.isfinite(intact)
+    sound = np.stack([trial.sound for trial in same])
     # One number for each unit: of a run where there are several, else of an episode; NaN where it is not finite.
     own, other = (_units(np.where(sound, matrix, np.nan)) for matrix in (returns, intact))
     finite = np.isfinite(own)
@@ -219,10 +220,12 @@ def _curve(same: list[Trial], seed: int) -> dict[str, list[float]]:
     offsets = np.arange(begin, end, max(1, -(-(end - begin) // _MOST_POINTS)))
     places = moments[:, None] + offsets[None, :]
     mine, intact = np.take_along_axis(own, places, 1), np.take_along_axis(twins, places, 1)
+    sound = [trial.sound for trial in same]
     # All runs play the same number of episodes.
-    units = mine.reshape(len(same), -1, len(offsets)).mean(1) if len(same) > 1 else mine
+    kept = [rewards[finite] for rewards, finite in zip(np.split(mine, len(same)), sound, strict=True) if finite.any()]
+    units = np.stack([rewards.mean(0) for rewards in kept]) if len(same) > 1 else kept[0]
     middle, low, high = mean_band(units, seed)
-    lists = {"mean": middle, "low": low, "high": high, "intact": intact.mean(0)}
+    lists = {"mean": middle, "low": low, "high": high, "intact": intact[np.concatenate(sound)].mean(0)}
     return {"offset": offsets.tolist()} | {name: np.round(values, 6).tolist() for name, values in lists.items()}
 
 
@@ -248,16 +251,20 @@ def _caveats(groups: Sequence[Group], rows: Sequence[Row]) -> list[str]:
         )
     if any(row.retained is None for row in rows):
         lines.append("no share is retained of a return that is not above 0; JSON and CSV have the difference, `lost`")
+    if any(row.retained is not None and math.isnan(row.retained.low) and not math.isnan(row.intact.low) for row in rows):
+        lines.append("a retained share has no interval where the twins' mean return is so near 0 that it can be below it in a resample")
     # An episode counts once in each row: it is played anew under each control and perturbation.
     every = sum(len(row.recovery.steps) + row.recovery.left_out for row in rows)
     left = sum(row.recovery.left_out for row in rows)
     if left:
         lines.append(
-            f"{left} of the {every} episodes of all rows are not judged for recovery: their twin ends within 50 steps of the moment"
+            f"{left} of the {every} episodes of all rows are not judged for recovery: their twin ends within 50 steps of the moment, or "
+            "was not finite"
         )
     bad = sum(row.non_finite for row in rows)
     if bad:
         lines.append(
-            f"{bad} of the {every} episodes of all rows were not finite; they are in none of the figures, and count as not recovered"
+            f"{bad} of the {every} episodes of all rows, or their twins, were not finite; they are in no figure of return or reward; "
+            "such an episode beside a finite twin has not recovered"
         )
     return lines

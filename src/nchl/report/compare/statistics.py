@@ -184,20 +184,20 @@ def mean_band(
 
 
 def ratio(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"], seed: int) -> Interval:
-    """The mean of the first by the mean of the second, number by number of one another's twins, with its bootstrap interval."""
+    """The mean of the first by the mean of the second, number by number of one another's twins, with its bootstrap interval.
+
+    No interval (NaN) if a resampled mean of the second is not above 0: quotients on both sides of 0 have no order.
+    """
     first, second = _finite(first), _finite(second)
     twins = np.stack([first, second], axis=-1)  # resampled together
-
-    def share(pairs: np.ndarray, axis: int = -1) -> Any:
-        means = pairs.mean(axis=axis)
-        return means[..., 0] / means[..., 1]
-
-    if len(twins) < 2:
-        return Interval(float(share(twins, axis=0)), float("nan"), float("nan"))
-    random = np.random.default_rng(seed)
-    drawn = [share(twins[random.integers(len(twins), size=len(twins))], axis=0) for _ in range(RESAMPLES_OF_A_BAND)]
-    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(float(share(twins, axis=0)), float(low), float(high))
+    mean, other = twins.mean(axis=0)
+    low = high = float("nan")
+    if len(twins) > 1:
+        random = np.random.default_rng(seed)
+        drawn = np.array([twins[random.integers(len(twins), size=len(twins))].mean(axis=0) for _ in range(RESAMPLES_OF_A_BAND)])
+        if (drawn[:, 1] > 0).all():
+            low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(float(mean / other), float(low), float(high))
 
 
 def _band(values: np.ndarray, statistic: Statistic, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

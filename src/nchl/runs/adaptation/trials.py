@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from nchl import rollout
 from nchl.errors import InvalidArgument
@@ -66,6 +66,12 @@ class Trial:
     intact: Episodes
     perturbed: Episodes
     repeat: int = 1
+
+    @property
+    def sound(self) -> Bool[np.ndarray, " episodes"]:
+        """Which episodes were finite, and their twins too."""
+        sound: np.ndarray = np.isfinite(self.perturbed.returns) & np.isfinite(self.intact.returns)
+        return sound
 
 
 @dataclass(frozen=True)
