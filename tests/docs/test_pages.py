@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -38,6 +39,25 @@ def test_every_block_of_a_page_runs(page: Path, tmp_path: Path) -> None:
 def test_python_that_needs_no_command_runs(name: str, tmp_path: Path) -> None:
     runner = Runner(tmp_path)
     assert [runner.run(block) for block in blocks(ROOT / "docs" / name) if block.language == "python"].count(True) >= 2
+
+
+def functions(code: str) -> dict[str, str]:
+    """Name of each function -> what it computes, without its docstring."""
+    found = {node.name: node for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)}
+    return {name: ast.dump(ast.Module([each for each in node.body if not is_text(each)], [])) for name, node in found.items()}
+
+
+def is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def test_the_rules_on_their_page_are_those_of_the_examples() -> None:
+    on_page: dict[str, str] = {}
+    for block in blocks(ROOT / "docs" / "rules.md"):
+        on_page |= functions(block.code) if block.language == "python" else {}
+    for file, names in {"own_rule.py": ("oja", "steered"), "memory_rules.py": ("bcm", "rewarded")}.items():
+        in_file = functions((ROOT / "examples" / file).read_text())
+        assert {name: on_page[name] for name in names} == {name: in_file[name] for name in names}
 
 
 def test_the_documentation_has_blocks_to_run() -> None:
