@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import ttest_1samp
+from scipy.stats import t, ttest_1samp
 
 from nchl.report.compare.groups import group_runs
 from nchl.report.compare.runs import read_run
@@ -29,7 +29,8 @@ class Played:
         returns: control -> (seeds,) with a failing motor.
         intact: control -> (seeds,) of the intact twins.
         recovered: control -> (seeds,) shares of episodes.
-        motors: (seeds, motors) share of the twins' return that is retained as evolved.
+        motors: (seeds, motors) returns as evolved.
+        twins: (seeds, motors) of their intact twins.
         names: of the motors.
     """
 
@@ -39,6 +40,7 @@ class Played:
     intact: Mapping[str, np.ndarray]
     recovered: Mapping[str, np.ndarray]
     motors: np.ndarray
+    twins: np.ndarray
     names: tuple[str, ...]
 
 
@@ -83,7 +85,7 @@ def played_by(network: str, trained: str, folders: Sequence[Path]) -> Played:
         network,
         trained,
         *({control: means(name, control) for control in there} for name in ("mean", "intact_mean", "recovered")),
-        np.array([[row["mean"] / row["intact_mean"] for row in each] for each in evolved]),
+        *(np.array([[row[name] for row in each] for each in evolved]) for name in ("mean", "intact_mean")),
         tuple(row["perturbation"].removesuffix(" motor") for row in evolved[0]),
     )
 
@@ -98,6 +100,28 @@ def percent(value: float) -> str:
     return f"{100 * value:.0f} %"
 
 
+def share(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float] | None:
+    """The mean of the first by that of the second, with its 95 % interval by Fieller: the quotients q for which 0 is in Student's interval
+    of `first - q * second`. None where 0 is in the interval of the second's mean, which leaves q without bounds, and for a single seed.
+    """
+    if len(first) < 2:
+        return None
+    n, (a, b), ((aa, ab), (_, bb)) = len(first), (first.mean(), second.mean()), np.cov(first, second)
+    weight = t.ppf(0.975, n - 1) ** 2 / n
+    below = b**2 - weight * bb
+    if b <= 0 or below <= 0:
+        return None
+    middle = a * b - weight * ab
+    half = np.sqrt(middle**2 - below * (a**2 - weight * aa))
+    return float(a / b), float((middle - half) / below), float((middle + half) / below)
+
+
+def retained(first: np.ndarray, second: np.ndarray) -> str:
+    """`70 % [55 %, 148 %]`, or a dash."""
+    found = share(first, second)
+    return "-" if found is None else f"{percent(found[0])} [{percent(found[1])}, {percent(found[2])}]"
+
+
 def returns(played: Sequence[Played]) -> str:
     """Each setting as evolved."""
     head = ("network", "trained", "seeds", "intact", "a motor fails", "retained", "recovered")
@@ -108,8 +132,8 @@ def returns(played: Sequence[Played]) -> str:
             str(len(each.motors)),
             spread(each.intact[CONTROLS[0]]),
             spread(each.returns[CONTROLS[0]]),
-            percent(each.returns[CONTROLS[0]].mean() / each.intact[CONTROLS[0]].mean()),
-            percent(float(each.recovered[CONTROLS[0]].mean())),
+            retained(each.returns[CONTROLS[0]], each.intact[CONTROLS[0]]),
+            spread(each.recovered[CONTROLS[0]], percent),
         )
         for each in played
     ]
@@ -128,6 +152,7 @@ def controls(played: Sequence[Played]) -> str:
         "frozen, intact",
         "worth after a failure",
         "worth intact",
+        "worth intact minus after a failure",
         "off",
     )
     rows = []
@@ -135,7 +160,8 @@ def controls(played: Sequence[Played]) -> str:
         if "frozen" in each.returns:
             (evolved, frozen), (evolved_intact, frozen_intact) = ([of["as evolved"], of["frozen"]] for of in (each.returns, each.intact))
             means = (evolved, frozen, evolved_intact, frozen_intact)
-            worth = (gain(evolved - frozen), gain(evolved_intact - frozen_intact))
+            after, intact = evolved - frozen, evolved_intact - frozen_intact
+            worth = (gain(after), gain(intact), gain(intact - after))
             off = f"{round(float(each.returns['plasticity off'].mean())):,}"
             rows.append((each.network, each.trained, str(len(frozen)), *(f"{of.mean():,.0f}" for of in means), *worth, off))
     return markdown(Table(head, rows, 2)) if rows else NOTHING
@@ -150,7 +176,14 @@ def gain(differences: np.ndarray) -> str:
 
 
 def motors(played: Sequence[Played]) -> str:
-    """What is retained of the twin's return when each of the motors fails."""
+    """What is retained of the twins' return when each of the motors fails; all plastic networks together with an interval."""
     head = ("network", "trained", *played[0].names)
-    rows = [(each.network, each.trained, *map(percent, each.motors.mean(0))) for each in played]
+    rows = []
+    for each in played:
+        found = [share(*pair) for pair in zip(each.motors.T, each.twins.T, strict=True)]
+        rows.append((each.network, each.trained, *("-" if one is None else percent(one[0]) for one in found)))
+    plastic = [each for each in played if "frozen" in each.returns]
+    if plastic:
+        together = (np.concatenate([getattr(each, name) for each in plastic]) for name in ("motors", "twins"))
+        rows.append(("all plastic", "both", *(retained(*pair) for pair in zip(*(values.T for values in together), strict=True))))
     return markdown(Table(head, rows, 2))

@@ -310,6 +310,39 @@ def test_a_study_of_softhebb_that_is_stopped_goes_on_and_has_all_its_tables(tmp_
 
 
 @pytest.mark.slow
+def test_a_retained_share_has_fiellers_interval_and_is_left_out_of_twins_near_0() -> None:
+    page = study.page_of(study.read_study("recovery"))
+    stats = pytest.importorskip("scipy.stats")
+    mine, twins = np.array([1536.0, 1567.0, 1947.0]), np.array([2002.0, 2059.0, 2540.0])
+    value, low, high = page.share(mine, twins)
+    assert value == pytest.approx(mine.mean() / twins.mean())
+    assert low < value < high
+    for end in (low, high):  # there 0 is an end of the interval of the difference
+        assert stats.ttest_1samp(mine - end * twins, 0).pvalue == pytest.approx(0.05)
+    for few in ([360.0, 146.0, 24.0], [-1.0, -2.0, -3.0]):
+        assert stats.ttest_1samp(few, 0).confidence_interval().low < 0
+        assert page.retained(mine, np.array(few)) == "-"
+    assert page.retained(mine[:1], twins[:1]) == "-"
+
+
+def test_the_page_of_a_failing_motor_takes_quotients_of_means_and_the_difference_of_the_worths() -> None:
+    page = study.page_of(study.read_study("recovery"))
+    twins = np.array([[1000.0], [3000.0], [2000.0]])
+    motors = np.array([[100.0], [2400.0], [1100.0]])
+    of = {"as evolved": motors[:, 0], "frozen": motors[:, 0] - [50, 60, 70], "plasticity off": np.zeros(3)}
+    intact = {"as evolved": twins[:, 0], "frozen": twins[:, 0] - [250, 280, 310], "plasticity off": np.zeros(3)}
+    plastic = page.Played("HL 16", "intact", of, intact, {"as evolved": np.ones(3)}, motors, twins, ("back foot",))
+    weak = page.Played("static 80", "intact", {"as evolved": of["as evolved"]}, intact, of, motors, twins - 1900, ("back foot",))
+    controls = page.controls([plastic]).splitlines()
+    assert "worth intact minus after a failure" in controls[0]
+    assert r"+220 \[+170, +270\]" in controls[2]
+    firm = page.Played("NcHL 16", "intact", of, intact, of, motors, twins + 3000, ("back foot",))
+    rows = page.motors([firm, weak]).splitlines()[2:]
+    assert rows[0] == "| NcHL 16 | intact | 24 % |", "1200 by 5000; the mean of the quotients is 21.5 %"
+    assert rows[1] == "| static 80 | intact | - |"
+    assert rows[2].startswith("| all plastic | both | 24 % ")
+
+
 def test_the_page_of_the_search_has_all_its_tables_once_all_cells_are_there(tmp_path: Path) -> None:
     """With made-up metrics: what the page's script does with sweeps that have not been run yet."""
     pytest.importorskip("matplotlib")
