@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,17 @@ pytest.importorskip("envpool")
 pytest.importorskip("yaml")
 pytest.importorskip("matplotlib")
 
+from nchl.bench.search import Plan, search
 from nchl.cli import main
 from nchl.report.compare import compare
+from nchl.runs.settings.places import own_files
+from nchl.runs.store.folder import RunFolder
+from nchl.runs.sweep.cell_states import states_of
+from nchl.runs.sweep.grid import Cell
 from nchl.strategies import MatrixPopulation
 from nchl.strategies.functions import FUNCTIONS, values
 from reference import landscapes
+from reference.comparison import write_run
 
 
 def test_functions_equal_plain_ones_and_take_large_generations_in_parts() -> None:
@@ -118,6 +125,58 @@ def test_text_and_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     ]:
         assert main([*words, *more]) == 2, more
         assert message in capsys.readouterr().err
+
+
+def test_what_has_failed_is_said_and_taken_as_far_as_it_is(tmp_path: Path) -> None:
+    """The cells of snes fail: the first before its first generation, the second after two."""
+
+    def run_sweep(file: Path, cells: list[Cell], out: Path) -> dict:
+        runs = []
+        for cell in cells:
+            lost = {"strategy-snes_seed-0": 0, "strategy-snes_seed-1": 2}.get(cell.name)
+            means = [1.0, 2.0, 3.0][:lost]
+            if means:
+                reason, seconds = "max_steps" if lost is None else None, {"search_seconds": [0.1] * len(means)}
+                write_run(out / cell.name, means, reason=reason, columns=seconds, **cell.given)
+            state = "done" if lost is None else "failed"
+            runs.append({"name": cell.name, "state": state, "generations": len(means), "error": "no finite score"})
+        return {"runs": runs, "exit_code": 1}
+
+    plan = Plan(["CartPole-v1"], ["snes", "pgpe"], 300, 3, ["population=10"], tmp_path)
+    notes: list[str] = []
+    (result,), code = search(plan, [], run_sweep=run_sweep, on_note=notes.append)
+    assert code == 1
+    assert {each.group.name: each.scores.tolist() for each in result.comparison.groups} == {"snes": [2, 3], "pgpe": [3, 3, 3]}
+    said = ["seed-0 failed and is left out: no finite score", "seed-1 failed and is taken as far as it is: no finite score"]
+    assert notes == [f"strategy-snes_{line}" for line in said]
+    assert list(result.comparison.warnings[:2]) == notes
+
+
+def test_runs_of_a_changed_file_are_compared_not_those_of_the_former_one(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+
+    def run_sweep(_: Path, cells: list[Cell], out: Path) -> dict:
+        states = states_of(cells, out)[0]
+        for state in states:
+            if state.state == "new":
+                mean, seconds = 1.0 if "* post" in file.read_text() else 7.0, {"search_seconds": [0.1]}
+                run = RunFolder(write_run(state.folder, [mean], reason="max_steps", columns=seconds, **state.cell.given))
+                run.write_record(replace(run.read_record(), files=own_files(state.cell.config)))
+        return {"runs": [{"name": each.cell.name, "state": "done", "generations": 1} for each in states], "exit_code": 0}
+
+    def bench(budget: int) -> dict[str, list[float]]:
+        plan = Plan(["CartPole-v1"], ["snes", f"pgpe,rule={file}:mine"], budget, 2, ["population=10", "hidden=4"], tmp_path / "out")
+        (result,), _ = search(plan, [], run_sweep=run_sweep, on_note=notes.append)
+        return {each.group.name.partition(",")[0]: each.scores.tolist() for each in result.comparison.groups}
+
+    notes: list[str] = []
+    file.write_text("def mine(pre, post, A_synapse):\n    return A_synapse * post\n")
+    assert bench(100) == {"snes": [1, 1], "pgpe": [1, 1]}
+    assert not notes
+    file.write_text("def mine(pre, post, A_synapse):\n    return A_synapse * pre\n")
+    for budget in (100, 50):  # the smaller one cuts the runs, of the present file too
+        assert bench(budget) == {"snes": [1, 1], "pgpe": [7, 7]}
+        assert "own.py changed since runs in" in notes.pop()
 
 
 def test_a_task_is_perturbed_and_set_up_as_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ from nchl.report.compare.strategies import SearchResult, summarise
 from nchl.runs.files.writing import writing_to
 from nchl.runs.function_run import function_of, run_function
 from nchl.runs.store.folder import RunFolder
+from nchl.runs.sweep.cell_states import present_cells
 from nchl.runs.sweep.grid import Cell, read_sweep
 from nchl.strategies.registry import all_settings
 
@@ -60,8 +61,8 @@ def search(plan: Plan, targets: Sequence[float], *, run_sweep: RunSweep, on_note
         on_note: called with lines on the progress.
 
     Returns:
-        A result for each task that was reached, and an exit code: 0, 1 where runs have failed, or 128 plus the number of the signal
-        that interrupted it.
+        A result for each task that was reached and has a run with a generation, and an exit code: 0, 1 where runs have failed, or 128
+        plus the number of the signal that interrupted it.
 
     Raises:
         InvalidArgument: a task that is given twice, or a setting that does not apply.
@@ -77,16 +78,24 @@ def search(plan: Plan, targets: Sequence[float], *, run_sweep: RunSweep, on_note
         _refuse_equal(cells, plan.strategies)
     results, code = [], 0
     for task, (file, cells) in zip(plan.tasks, cells_of.items(), strict=True):
-        runs, ended = _run_task(task, file, cells, run_sweep, on_note)
+        if function_of(task) is None:
+            cells, changed = present_cells(cells, file.with_suffix(""))
+            for note in changed:
+                on_note(f"note: {note}")
+        runs, lost, ended = _run_task(task, file, cells, run_sweep, on_note)
+        for line in lost:
+            on_note(line)
         code = max(code, ended)
         if ended > 1:
             break
+        if not runs:
+            continue
         words = {cell.name: word_of(cell.given, plan.strategies) for cell in cells}
 
         def name_of(group: Group, words: Mapping[str, str] = words) -> str:
             return words[group.runs[0].folder.name]
 
-        results.append(summarise(runs, plan.budget, targets, name_of, plan.baseline))
+        results.append(summarise(runs, plan.budget, targets, name_of, plan.baseline, warnings=lost))
     return results, code
 
 
@@ -128,21 +137,24 @@ def _sweep_file(task: str, plan: Plan) -> Path:
 
 def _run_task(
     task: str, file: Path, cells: Sequence[Cell], run_sweep: RunSweep, on_note: Callable[[str], None]
-) -> tuple[Sequence[Run], int]:
-    """Run what is not done of one task; returns all finished runs, and the exit code of the sweep."""
+) -> tuple[Sequence[Run], list[str], int]:
+    """Run what is not done of one task; returns all runs with a generation, a line for each that failed, and the exit code of the sweep."""
     folder = file.with_suffix("")
     if function_of(task) is None:
         left = [cell for each in cells if (cell := _left_of(each, folder)) is not None]
         result = run_sweep(file, left, folder)
-        done = [each["name"] for each in result["runs"] if each["state"] != "failed" and each["generations"]]
-        for failed in (each for each in result["runs"] if each["state"] == "failed"):
-            on_note(f"failed: {failed['name']}: {failed['error']}")
+        begun = [each["name"] for each in result["runs"] if each["generations"]]
+        failed = [
+            f"{each['name']} failed and is {'taken as far as it is' if each['generations'] else 'left out'}: {each['error']}"
+            for each in result["runs"]
+            if each["state"] == "failed"
+        ]
         longer = {cell.name for cell in cells} - {cell.name for cell in left}
-        return [read_run(folder / cell.name) for cell in cells if cell.name in {*done, *longer}], result["exit_code"]
+        return [read_run(folder / cell.name) for cell in cells if cell.name in {*begun, *longer}], failed, result["exit_code"]
     for place, cell in enumerate(cells, 1):
         on_note(f"{task}: {cell.name} ({place} of {len(cells)})")
         run_function(cell.config, folder / cell.name)
-    return [read_function_run(cell.config, folder / cell.name) for cell in cells], 0
+    return [read_function_run(cell.config, folder / cell.name) for cell in cells], [], 0
 
 
 def _left_of(cell: Cell, folder: Path) -> Cell | None:

@@ -67,6 +67,7 @@ def summarise(
     names: Callable[[Group], str] | None = None,
     baseline: str | None = None,
     seed: int = 0,
+    warnings: Sequence[str] = (),
 ) -> SearchResult:
     """Compare runs of one task at a budget.
 
@@ -77,6 +78,7 @@ def summarise(
         names: names the groups; None: the settings in which they differ.
         baseline: name of the group that all others are tested against; None: all pairs.
         seed: seed of the bootstrap.
+        warnings: lines about runs that are missing, for those of the comparison.
 
     Raises:
         RunError: no run has a score.
@@ -85,6 +87,7 @@ def summarise(
     cut = [_within(run, budget) for run in runs]
     validated = all(np.isfinite(run.last("validation_centre")) for run in cut)
     comparison = compare(cut, score="validation" if validated else "mean", baseline=baseline, seed=seed, names=names)
+    comparison = replace(comparison, warnings=(*warnings, *comparison.warnings))
     groups = [scored.group for scored in comparison.groups]
     wanted = tuple(targets) or tuple(default_target(groups, comparison.column, part)[0] for part in PARTS)
     steps = [[to_target(group.runs, comparison.column, target)[1] for target in wanted] for group in groups]

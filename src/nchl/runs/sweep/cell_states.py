@@ -7,7 +7,7 @@ a name that ends in digits of the change's SHA-256.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -73,15 +73,33 @@ def states_of(cells: list[Cell], out: Path) -> tuple[list[CellState], list[str]]
     return states, others
 
 
-def _state_of(cell: Cell, out: Path, environments: _Environments) -> tuple[CellState, list[str]]:
-    """The state of a cell, and the differences between the settings of its run and its own."""
+def present_cells(cells: Sequence[Cell], out: Path) -> tuple[list[Cell], list[str]]:
+    """The cells, named by their folders for the present code and environment, and notes on those whose names have changed.
+
+    Raises:
+        RunError: a folder that is not a run.
+        InvalidArgument: a rule's or network's file cannot be read.
+    """
+    environments = _Environments()
+    found = [_present(cell, out, environments) for cell in cells]
+    return [cell for cell, _ in found], list(dict.fromkeys(note for _, note in found if note))
+
+
+def _present(cell: Cell, out: Path, environments: _Environments) -> tuple[Cell, str]:
+    """The cell with the name of its folder for the present code and environment, and a note if that has changed."""
     notes = []
     for change in (_changed_code, environments.changed):
         record = _record(RunFolder(out / cell.name))
         ending, note = ("", "") if record is None else change(record, cell.config, out)
         cell = replace(cell, name=f"{cell.name}{ending}")
         notes += [note] if note else []
-    folder, note = RunFolder(out / cell.name), "; ".join(notes)
+    return cell, "; ".join(notes)
+
+
+def _state_of(cell: Cell, out: Path, environments: _Environments) -> tuple[CellState, list[str]]:
+    """The state of a cell, and the differences between the settings of its run and its own."""
+    cell, note = _present(cell, out, environments)
+    folder = RunFolder(out / cell.name)
     record = _record(folder)
     if record is None:
         return CellState(cell, folder.path, "new", note=note), []
