@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -168,6 +169,37 @@ def test_what_may_mislead_is_said(tmp_path: Path) -> None:
     alone = compare([tmp_path], finished_only=True)
     assert len(alone.groups) == 1
     assert "b0 has not ended and was left out" in "\n".join(alone.warnings)
+
+
+def test_settings_that_make_other_episodes_are_said(tmp_path: Path) -> None:
+    for seed in range(5):
+        write_run(tmp_path / f"plain-{seed}", [1.0], seed=seed)
+        write_run(tmp_path / f"short-{seed}", [1.0], seed=seed, max_episode_steps=50, perturb=("sensor:0=0",))
+        write_run(tmp_path / f"strong-{seed}", [1.0], seed=seed, env={"gravity": 12.0})
+    (said,) = compare([tmp_path]).warnings
+    assert said.startswith("the groups played different episodes (max_episode_steps, env, perturb)")
+
+
+def test_budgets_are_compared_by_what_ended_the_runs_and_what_an_evaluation_costs(tmp_path: Path) -> None:
+    def of(kind: str, network: str, means: list[float], **options: Any) -> None:
+        for seed in range(5):
+            write_run(tmp_path / kind / f"{network}-{seed}", means, seed=seed, network=network, **options)
+
+    of("episodes", "nchl", [1.0, 2.0], episodes=1)
+    of("episodes", "hl", [1.0, 2.0], episodes=10, columns={"env_steps": [1000, 2000]})
+    (said,) = compare([tmp_path / "episodes"]).warnings
+    assert "unequal budgets; environment steps of a run: " in said
+    assert "network=nchl episodes=1 200" in said
+    assert "network=hl episodes=10 2,000" in said
+    # One rule's episodes end earlier: more evaluations in the same number of steps.
+    ended = {"max_steps": 200, "generations": 9, "reason": "max_steps"}
+    of("steps", "nchl", [1.0, 2.0], **ended)
+    of("steps", "hl", [1.0, 2.0, 3.0, 4.0], columns={"env_steps": [51, 102, 153, 204]}, **ended)
+    assert not compare([tmp_path / "steps"]).warnings
+    of("generations", "nchl", [1.0, 2.0])
+    of("generations", "hl", [1.0, 2.0, 3.0, 4.0])
+    (said,) = compare([tmp_path / "generations"]).warnings
+    assert "evaluations of a run: " in said
 
 
 def test_nothing_to_compare(tmp_path: Path) -> None:

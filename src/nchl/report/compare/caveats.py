@@ -11,12 +11,14 @@ from nchl.report.compare.runs import Run
 from nchl.report.formatting import listed
 
 FEWEST_RUNS = 5
-_TOLERANCE = 1.01  # budgets within one percent are equal
+# Budgets within these are equal: the last generation of a run goes beyond its limit of steps.
+_TOLERANCE = {"evaluations": 1.01, "env_steps": 1.05}
+_OF_EPISODES = ("max_episode_steps", "env", "wrap", "action_repeat", "perturb", "perturb_training")  # settings that make other episodes
 
 
 def warnings_about(groups: Sequence[Group], score: str) -> list[str]:
     """One line per problem."""
-    played_on = [*_simulators(groups), *_environments(groups, score)]
+    played_on = [*_simulators(groups), *_tasks(groups), *_environments(groups, score)]
     return [*_few(groups), *_budgets(groups), *_unfinished(groups), *played_on, *_diverged(groups, score), *_luck(groups, score)]
 
 
@@ -35,12 +37,18 @@ def _few(groups: Sequence[Group]) -> list[str]:
 
 
 def _budgets(groups: Sequence[Group]) -> list[str]:
-    sizes = {group.name: budget(group.runs, "evaluations") for group in groups}
-    if max(sizes.values()) <= _TOLERANCE * min(sizes.values()):
+    """Warnings about unequal numbers of evaluations; of environment steps, if these end all runs, or evaluations have unequal episodes."""
+    ends = {(run.reason, group.settings.get("max_steps")) for group in groups for run in group.runs}
+    by_steps = len(ends) == 1 and next(iter(ends))[0] == "max_steps"
+    column = "env_steps" if by_steps or _differ(groups, "episodes") or _differ(groups, "episodes_schedule") else "evaluations"
+    sizes = {group.name: budget(group.runs, column) for group in groups}
+    if max(sizes.values()) <= _TOLERANCE[column] * min(sizes.values()):
         return []
     told = [f"{name} {size:,.0f}" for name, size in sizes.items()]
     ended = " (some runs ended at their target)" if any(run.reason == "target" for group in groups for run in group.runs) else ""
-    return [f"the groups had unequal budgets{ended}; evaluations of a run: {listed(told)}"]
+    return [
+        f"the groups had unequal budgets{ended}; {'environment steps' if column == 'env_steps' else 'evaluations'} of a run: {listed(told)}"
+    ]
 
 
 def _unfinished(groups: Sequence[Group]) -> list[str]:
@@ -58,6 +66,16 @@ def _simulators(groups: Sequence[Group]) -> list[str]:
     if len(used) < 2:
         return []
     return [f"the runs were played on different simulators ({', '.join(used)}), whose versions of a task may differ in difficulty"]
+
+
+def _tasks(groups: Sequence[Group]) -> list[str]:
+    """Warnings about settings that make the episodes of one group others than those of another, in training and in `--evaluate`."""
+    differing = [name for name in _OF_EPISODES if _differ(groups, name)]
+    return [f"the groups played different episodes ({', '.join(differing)}), whose returns may not be comparable"] if differing else []
+
+
+def _differ(groups: Sequence[Group], name: str) -> bool:
+    return len({group.settings.get(name) for group in groups}) > 1
 
 
 def _environments(groups: Sequence[Group], score: str) -> list[str]:
