@@ -111,6 +111,9 @@ def test_a_file_is_run_once_until_it_changes(tmp_path: Path):
         (lambda post: post - post.mean(-2, keepdim=True), "to follow from that connection alone"),
         (lambda pre, post: (pre * post).sort(-1).values, "to follow from that connection alone"),
         (lambda pre, post: torch.ones(4, 6) * pre * post, "such as a mask, cannot be part"),
+        (lambda pre, post: post.add_(1) * pre, r"'post' in place, .*; write `post = post \+ ...` instead of `post \+= ...`"),
+        (lambda weight: weight.clamp_(-1, 1) * 0, "'weight' in place"),
+        (lambda pre, e_trace: (pre, e_trace.mul_(0.9)), "'e_trace' in place"),
         (None, "a rule is a Python function"),
         (torch.mul, "a rule is a Python function"),
     ],
@@ -118,6 +121,18 @@ def test_a_file_is_run_once_until_it_changes(tmp_path: Path):
 def test_a_function_that_is_no_rule_is_refused(rule, message: str):
     with pytest.raises(InvalidArgument, match=message):
         get(rule)
+
+
+def test_a_rule_that_changes_an_argument_is_refused_in_inference_mode_too():
+    def doubled(pre, post):
+        change = pre * post
+        change *= 2  # its own tensor
+        return change
+
+    with torch.inference_mode():
+        assert get(doubled).state == ("pre", "post")
+        with pytest.raises(InvalidArgument, match="changes its argument 'weight' in place"):
+            get(lambda weight: weight.mul_(0.9))
 
 
 def test_a_rule_may_make_anything_of_numbers():

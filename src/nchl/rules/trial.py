@@ -28,7 +28,8 @@ def tried(rule: Rule) -> Rule:
     """Try a rule and return it. The values that it computes are not judged.
 
     Raises:
-        InvalidArgument: the function fails, returns something other than its change and its states, or mixes connections.
+        InvalidArgument: the function fails, changes an argument in place, returns something other than its change and its states, or
+            mixes connections.
     """
     arguments = _arguments(rule)
     together = _attempt(rule, arguments, _TRIED)
@@ -64,13 +65,21 @@ def _at(tensor: Tensor, places: tuple[int, ...]) -> Tensor:
 def _attempt(rule: Rule, arguments: Mapping[str, Tensor], shape: tuple[int, ...]) -> list[Tensor]:
     """Call the rule: the change, expanded to the weights' shape, and the new states, expanded to the shapes of the old ones."""
     try:
-        with torch.no_grad():
-            made: Any = rule.function(**{name: tensor.clone() for name, tensor in arguments.items()})
+        with torch.inference_mode(False), torch.no_grad():  # tensors of inference mode do not count their changes
+            given = {name: tensor.clone() for name, tensor in arguments.items()}
+            before = {name: tensor._version for name, tensor in given.items()}  # counts changes in place
+            made: Any = rule.function(**given)
     except Exception as error:
         hint = f"; {_ELEMENTWISE}" if isinstance(error, (RuntimeError, IndexError, ValueError)) else ""
         raise InvalidArgument(
             f"rule {rule.name!r} failed when tried on weights of shape {shape} ({type(error).__name__}: {error}){hint}"
         ) from error
+    for name, tensor in given.items():
+        if tensor._version != before[name]:
+            raise InvalidArgument(
+                f"rule {rule.name!r} changes its argument {name!r} in place, and the network goes on with it; "
+                f"write `{name} = {name} + ...` instead of `{name} += ...`, `{name}.clamp(...)` instead of `{name}.clamp_(...)`"
+            )
     if rule.memory:
         wanted = f"a tuple of the change and the new {', '.join(rule.memory)}"
         if not isinstance(made, tuple) or len(made) != 1 + len(rule.memory):
