@@ -106,8 +106,10 @@ def make(
         UnknownName: no such task, simulator, part or setting; the message offers the nearest.
         MissingExtra: the task's package is not installed; the message names the extra.
         TaskError: a task that cannot be used, for example for its spaces.
-        InvalidArgument: a number that cannot be.
+        InvalidArgument: a number that cannot be, or an object in place of the id.
     """
+    if not isinstance(id, str):
+        raise no_name(id)
     limit = _positive("max_episode_steps", max_episode_steps)
     if image_size is not None and len(image_size) != 2:
         raise InvalidArgument(f"image_size: expected two numbers (height, width), got {image_size}")
@@ -157,6 +159,23 @@ def make(
         wrap=list(wrap) or None,
         perturb=[str(each) for each in parse_all(perturb)] or None,
         perturb_training=list(perturb_training or ()) or None,
+    )
+
+
+def no_name(given: object) -> InvalidArgument:
+    """The error for an object in place of a task's name; it says how to name an environment."""
+    kind = given if isinstance(given, type) else type(given)
+    name = kind.__name__
+    if not all(callable(getattr(kind, each, None)) for each in ("reset", "step", "close")):
+        return InvalidArgument(f"task: expected a task's name, for example 'CartPole-v1', got {name}")
+    why = f"task: expected a task's name, got an environment ({name}). A run makes one copy for each individual, so it needs the name: "
+    spec = getattr(given, "spec", None)
+    if spec is not None:
+        return InvalidArgument(f"{why}write {spec.id!r}, and 'MODULE:{spec.id}' if MODULE registers it")
+    module = "my_robot" if kind.__module__ == "__main__" else kind.__module__
+    return InvalidArgument(
+        f"{why}in {module.rpartition('.')[2]}.py write gymnasium.register('{name}-v0', entry_point={name}), then "
+        f"nchl.run('{module}:{name}-v0')"
     )
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -201,7 +202,8 @@ def test_a_sequential_with_a_rule_of_the_users_is_given_again(tmp_path: Path) ->
     (lambda: nchl.NcHL([3, 2]), {}, r"observations of shape \(4,\), the network takes \(3,\)"),
     (lambda: nchl.NcHL([4, 3]), {}, "the task wants 2 outputs, the network gives 3"),
     (lambda: nchl.NcHL, {}, "got NcHL; call it, and give what it returns"),
-    (lambda: nn.Linear(4, 2), {}, r"expected an nn.Sequential or a nchl.PlasticNetwork .* got Linear"),
+    (lambda: (lambda: nchl.NcHL([4, 2])), {}, "got function; call it, and give what it returns"),
+    (lambda: nn.Linear(4, 2), {}, r"expected an nn.Sequential or a nchl.PlasticNetwork .* got Linear; put its layers into an nn.Sequential"),
     (lambda: 3, {}, "got int; or a name"),
     (Own, {"workers": 2}, r"--workers 2: this network has code of your own.*network='FILE.py:NAME'"),
 ])  # fmt: skip
@@ -209,6 +211,48 @@ def test_objects_that_cannot_be_evolved_are_refused(network: Any, options: dict[
     with pytest.raises(InvalidArgument, match=message):
         nchl.run("CartPole-v1", network=network(), out=tmp_path / "run", **SMALL | options)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("call", [nchl.run, nchl.evolution])
+def test_a_function_as_rule_is_told_to_be_part_of_a_network(call: Any) -> None:
+    def mine(pre: Any, post: Any, a_post: Any) -> Any:
+        return a_post * pre * post
+
+    with pytest.raises(InvalidArgument, match=r"FILE.py:NAME'; or .* network=nchl.PlasticMLP\(\[4, 10, 2\], rule=mine\)"):
+        call("CartPole-v1", rule=mine)
+
+
+@pytest.mark.parametrize("call", [nchl.run, nchl.evolution])
+def test_a_seed_of_none_is_no_random_seed(call: Any) -> None:
+    with pytest.raises(InvalidArgument, match="seed must be a whole number, got None; equal seeds give equal runs"):
+        call("CartPole-v1", seed=None, generations=1, population=4)
+    with pytest.raises(InvalidArgument, match="seed must be a whole number, got None"):
+        nchl.run(nchl.EvolveConfig("CartPole-v1", generations=1, population=4), seed=None)
+
+
+class Robot:
+    """An environment of the user's, as an object."""
+
+    spec = None
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any: ...
+    def step(self, action: Any) -> Any: ...
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("call", [nchl.run, nchl.evolution, nchl.tasks.make])
+def test_an_environment_in_place_of_its_name_is_told_to_be_registered(call: Any) -> None:
+    write = r"in test_objects.py write gymnasium.register\('Robot-v0', entry_point=Robot\), then nchl.run\('[\w.]*test_objects:Robot-v0'\)"
+    for given in (Robot(), Robot):
+        with pytest.raises(
+            InvalidArgument, match=rf"expected a task's name, got an environment \(Robot\). A run makes one copy .*: {write}"
+        ):
+            call(given)
+    with pytest.raises(InvalidArgument, match="so it needs the name: write 'CartPole-v1'"):
+        call(gymnasium.make("CartPole-v1"))
+    for given in (3, nchl.NcHL([4, 2])):
+        with pytest.raises(InvalidArgument, match=rf"expected a task's name, for example 'CartPole-v1', got {type(given).__name__}$"):
+            call(given)
 
 
 def test_a_class_that_breaks_the_contract_is_refused_before_evolution(tmp_path: Path) -> None:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 OBJECT, MODULE = "object:", "module:"
 _WANTED = "expected an nn.Sequential or a nchl.PlasticNetwork (a nchl.PlasticGraph, or a class of your own)"
 
+_TO_SEQUENTIAL = (
+    "put its layers into an nn.Sequential, for example nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2)); "
+    "--evolve-biases puts the biases into the genome; docs/networks.md shows a class of your own"
+)
+
 
 def name_of(network: object) -> str:
     """The name of a network object in a run.
@@ -36,7 +41,9 @@ def name_of(network: object) -> str:
         return MODULE + kind
     if isinstance(network, PlasticNetwork):
         return OBJECT + kind
-    if isinstance(network, type) or callable(network):
+    if isinstance(network, nn.Module):
+        hint = _TO_SEQUENTIAL
+    elif callable(network):
         hint = "call it, and give what it returns; or name its place, 'FILE.py:NAME'"
     else:
         hint = "or a name, for example 'nchl'"
@@ -96,12 +103,7 @@ def network(
         return _of_sequential(given, what, input_shape, output_size, options, common)
     if not isinstance(given, PlasticNetwork):
         got = f"the class {given.__name__} itself" if isinstance(given, type) else type(given).__name__
-        hint = ""
-        if isinstance(given, nn.Module):
-            hint = (
-                "; put its layers into an nn.Sequential, for example nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2)); "
-                "--evolve-biases puts the biases into the genome; docs/networks.md shows a class of your own"
-            )
+        hint = f"; {_TO_SEQUENTIAL}" if isinstance(given, nn.Module) else ""
         raise InvalidArgument(f"{what}: {_WANTED}, got {got}{hint}")
     said = [name for name, value in options.items() if not (name == "biases" and value == "constant")]
     if said:

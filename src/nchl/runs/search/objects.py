@@ -29,6 +29,7 @@ from nchl.runs.store.code_copy import Code
 from nchl.strategies import STRATEGIES, Strategy
 from nchl.strategies.initial import initial_centre
 from nchl.tasks import Task, recorded
+from nchl.tasks.registry import no_name
 from nchl.user_code import using
 
 if TYPE_CHECKING:
@@ -71,16 +72,16 @@ def separate_objects(task: Any, options: Mapping[str, Any]) -> tuple[str | None,
         options: of `nchl.run`; `network` and `strategy` may be objects.
 
     Raises:
-        InvalidArgument: another kind of object, or an option that contradicts an object.
+        InvalidArgument: another kind of object, an option that contradicts an object, or the seed None.
     """
     named, network, strategy, kept = dict(options), None, None, None
+    if "seed" in named and named["seed"] is None:  # in other libraries a random seed, here it would be the default
+        raise InvalidArgument(
+            "seed must be a whole number, got None; equal seeds give equal runs: give each run its own, for example seed=index"
+        )
     if task is not None and not isinstance(task, str):
         if not isinstance(task, Task):
-            got = task.__name__ if isinstance(task, type) else type(task).__name__
-            raise InvalidArgument(
-                f"task: expected a name or a task of nchl.tasks.make, got {got}; register an environment of your own with Gymnasium, and "
-                "name it 'module:Id'"
-            )
+            raise no_name(task)
         said = task.said or {}
         _refuse_conflicts(named, said, "task", "nchl.tasks.make")
         named = {name: value for name, value in {**named, **said}.items() if name != "task"}

@@ -109,6 +109,8 @@ class Option:
         if not fits(value):
             # A record names code by its place and cannot hold the code itself.
             hint = "; name the place of the function or class instead, as 'FILE.py:NAME'" if callable(value) else ""
+            if hint and self.name == "rule":
+                hint += f"; or give the network: network=nchl.PlasticMLP([4, 10, 2], rule={getattr(value, '__name__', 'RULE')})"
             raise InvalidArgument(f"{self.name} must be {wanted}, got {value!r}{hint}")
         if self.choices is not None and value not in self.choices:
             raise UnknownName(self.name.replace("_", " "), str(value), self.choices)
