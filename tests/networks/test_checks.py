@@ -56,6 +56,24 @@ for name, make in makers.items():
             net.reset(nothing)
     else:
         refused(lambda: net.reset(generator=3), "expected a torch.Generator, got 3")
+def own(pre, post, eta_post):
+    return eta_post * pre * post
+
+for kind in (nchl.NcHL, nchl.NHCL, nchl.HL, nchl.PlasticMLP, nchl.StaticMLP, nchl.WNcHL, nchl.StaticGRU):
+    refused(lambda: kind(4, 10, 2), f"{kind.__name__}: write the sizes as a list: {kind.__name__}([4, 10, 2])")
+    refused(lambda: kind([4, 10, 2], normalize="max"), f"unknown option of {kind.__name__} 'normalize': did you mean 'normalise'?")
+    refused(lambda: kind(), f"{kind.__name__}: missing a required argument: 'nodes'")
+    refused(lambda: kind([4, 10, 2], 3, 4, 5), f"{kind.__name__}: too many positional arguments", "write options by name")
+for kind in (nchl.NcHL, nchl.HL):
+    refused(lambda: kind([4, 10, 2], rule=own), kind.__name__ + " has its own rule; write nchl.PlasticMLP([4, 10, 2], rule=own)")
+refused(lambda: nchl.StaticMLP([4, 10, 2], rule=own), "rule does not apply")
+refused(lambda: nchl.PlasticGraph({"a": 4, "b": 2}, [("a", "b")], weight="max"), "unknown option of PlasticGraph 'weight'")
+
+class Preset(nchl.NcHL):
+    def __init__(self, nodes, size=3):
+        super().__init__(nodes, population=size)
+
+assert Preset([3, 2], size=4).population == 4
 print("done")
 """
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import functools
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nchl.errors import InvalidArgument, ShapeError
+from nchl.errors import InvalidArgument, ShapeError, UnknownName
 
 if TYPE_CHECKING:
     from nchl.networks.base import PlasticNetwork
@@ -19,6 +21,44 @@ Numbers = Tensor | np.ndarray | Sequence[Any]
 
 RULE_SETTINGS = ("initial_weights", "normalise", "rule", "average", "every", "trace", "modulate", "backend")
 """Settings that networks without plastic weights refuse, see `refuse_settings`."""
+
+SETTINGS = ("population", "dtype", "device", "generator")
+"""Settings of every network."""
+
+_P = ParamSpec("_P")
+
+
+def explained(*keywords: str) -> Callable[[Callable[_P, None]], Callable[_P, None]]:
+    """A decorator of a network's constructor: a call that does not fit its signature is an error that says what to write.
+
+    Args:
+        keywords: the names that its `**keywords` takes.
+    """
+
+    def decorate(init: Callable[_P, None]) -> Callable[_P, None]:
+        signature, kind = inspect.signature(init), init.__qualname__.partition(".")[0]
+        own = [each.name for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD and each.name != "self"]
+        known = dict.fromkeys((*own, *keywords))
+
+        @functools.wraps(init)
+        def checked(*given: _P.args, **named: _P.kwargs) -> None:
+            if own[0] == "nodes" and len(given) > 2 and all(isinstance(size, int) for size in given[1:]):
+                raise InvalidArgument(f"{kind}: write the sizes as a list: {kind}({list(given[1:])})")
+            for name, value in named.items():
+                if name == "rule" and name not in known:
+                    rule = repr(value) if isinstance(value, str) else getattr(value, "__name__", "RULE")
+                    raise InvalidArgument(f"{kind} has its own rule; write nchl.PlasticMLP([4, 10, 2], rule={rule})")
+                if name not in known:
+                    raise UnknownName(f"option of {kind}", name, known, see=f"help(nchl.{kind})")
+            try:
+                signature.bind(*given, **named)
+            except TypeError as error:
+                raise InvalidArgument(f"{kind}: {error}; write options by name, see help(nchl.{kind})") from None
+            init(*given, **named)
+
+        return checked
+
+    return decorate
 
 
 def real_numbers(given: Numbers, what: str) -> Tensor:

@@ -23,7 +23,7 @@ from nchl.errors import InvalidArgument, ShapeError
 from nchl.genome import Layout
 from nchl.networks.activations import sigmoid
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.checks import RULE_SETTINGS, Numbers, check_nodes, gives_weights, refuse_settings
+from nchl.networks.checks import RULE_SETTINGS, SETTINGS, Numbers, check_nodes, explained, gives_weights, refuse_settings
 from nchl.networks.graph.operations import multiply
 
 
@@ -39,6 +39,7 @@ class StaticGRU(PlasticNetwork):
         InvalidArgument: other than three sizes, or a setting without meaning.
     """
 
+    @explained(*SETTINGS, *RULE_SETTINGS, "recurrent")
     def __init__(self, nodes: Sequence[int], *, differentiable: bool = False, **keywords: Any) -> None:
         self.nodes = check_nodes(nodes)
         if len(self.nodes) != 3:

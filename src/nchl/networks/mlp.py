@@ -6,17 +6,20 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from nchl.errors import InvalidArgument
-from nchl.networks.checks import check_nodes, refuse_settings
+from nchl.networks.checks import RULE_SETTINGS, check_nodes, explained, refuse_settings
 from nchl.networks.graph import declare
 from nchl.networks.graph.declare import Edge
 from nchl.networks.graph.structure import Graph
 from nchl.networks.plastic_graph import PlasticGraph
 from nchl.rules import ABCD, NCHL, Rule
+
+_OF_GRAPHS = tuple(inspect.signature(PlasticGraph).parameters)[3:]  # without groups, edges and rule
 
 
 def mlp_graph(nodes: Sequence[int], rule: object, *, recurrent: bool = False) -> Graph:
@@ -57,6 +60,7 @@ class PlasticMLP(PlasticGraph):
         InvalidArgument: a value out of its range; the message names it.
     """
 
+    @explained(*_OF_GRAPHS)
     def __init__(
         self, nodes: Sequence[int], rule: str | Rule | Callable[..., Any] = "nchl", *, recurrent: bool = False, **keywords: Any
     ) -> None:
@@ -72,6 +76,7 @@ class NcHL(PlasticMLP):
     Source: Ferigo, Cunegatti, Iacca, GECCO 2024, arXiv 2403.12076.
     """
 
+    @explained("recurrent", *_OF_GRAPHS)
     def __init__(self, nodes: Sequence[int], **keywords: Any) -> None:
         super().__init__(nodes, NCHL, **keywords)
 
@@ -84,6 +89,7 @@ class HL(PlasticMLP):
     Source: Najarro, Risi, NeurIPS 2020, arXiv 2007.02686.
     """
 
+    @explained("recurrent", *_OF_GRAPHS)
     def __init__(self, nodes: Sequence[int], **keywords: Any) -> None:
         super().__init__(nodes, ABCD, **keywords)
 
@@ -103,6 +109,7 @@ class StaticMLP(PlasticGraph):
         InvalidArgument: a value out of its range, or a setting without meaning.
     """
 
+    @explained(*_OF_GRAPHS, *RULE_SETTINGS)
     def __init__(self, nodes: Sequence[int], *, recurrent: bool = False, **keywords: Any) -> None:
         self.nodes = check_nodes(nodes)
         keywords = refuse_settings("a network whose weights are its genome", keywords)

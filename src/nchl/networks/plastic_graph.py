@@ -17,7 +17,7 @@ from nchl.errors import InvalidArgument, UnknownName
 from nchl.networks import initial
 from nchl.networks.back_ends.choose import BackEnd, choose
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.checks import check_active, check_reward
+from nchl.networks.checks import check_active, check_reward, explained
 from nchl.networks.graph import declare
 from nchl.networks.graph.declare import Edge, Group, Shape
 from nchl.networks.graph.lifetime import MissingReward, Waiting
@@ -65,6 +65,7 @@ class PlasticGraph(GraphState):
         InvalidArgument: a value out of its range; the message names it.
     """
 
+    @explained()
     def __init__(
         self,
         groups: Mapping[str, Shape | Group] | Graph,

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from nchl.errors import InvalidArgument, ShapeError, whole_number
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.checks import RULE_SETTINGS, Numbers, check_nodes, gives_weights, refuse_settings
+from nchl.networks.checks import RULE_SETTINGS, SETTINGS, Numbers, check_nodes, explained, gives_weights, refuse_settings
 from nchl.networks.mlp import mlp_graph
 from nchl.rules import NCHL
 
@@ -50,6 +50,7 @@ class WNcHL(PlasticNetwork):
         InvalidArgument: a value out of its range, or a refused setting.
     """
 
+    @explained(*SETTINGS, *_REFUSED)
     def __init__(self, nodes: Sequence[int], window: int = DEFAULT_WINDOW, **keywords: Any) -> None:
         self.nodes = check_nodes(nodes)
         self.graph, self.rule = mlp_graph(self.nodes, NCHL), NCHL

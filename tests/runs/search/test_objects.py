@@ -203,7 +203,7 @@ def test_a_sequential_with_a_rule_of_the_users_is_given_again(tmp_path: Path) ->
     (lambda: nchl.NcHL([4, 3]), {}, "the task wants 2 outputs, the network gives 3"),
     (lambda: nchl.NcHL, {}, "got NcHL; call it, and give what it returns"),
     (lambda: (lambda: nchl.NcHL([4, 2])), {}, "got function; call it, and give what it returns"),
-    (lambda: nn.Linear(4, 2), {}, r"expected an nn.Sequential or a nchl.PlasticNetwork .* got Linear; put its layers into an nn.Sequential"),
+    (lambda: nn.Linear(4, 2), {}, r"expected an nn.Sequential .* got Linear; put its layers into an nn.Sequential"),
     (lambda: 3, {}, "got int; or a name"),
     (Own, {"workers": 2}, r"--workers 2: this network has code of your own.*network='FILE.py:NAME'"),
 ])  # fmt: skip
