@@ -285,14 +285,20 @@ def test_episodes_that_were_not_finite_are_counted(tmp_path: Path) -> None:
 
 def test_many_groups_are_tested_against_the_best_or_a_baseline(tmp_path: Path) -> None:
     for place in range(9):
-        write_run(tmp_path / f"a{place}", [1.0 + place], window=place + 1, network="wnchl")
+        for seed in range(5):
+            write_run(tmp_path / f"a{place}-{seed}", [1.0 + 10 * place + seed], seed=seed, window=place + 1, network="wnchl")
     found = compare([tmp_path])
     assert len(found.pairs) == 8
     assert {pair.first for pair in found.pairs} == {"window=9"}
+    # The best is the best of the same scores: all 36 pairs count.
+    assert [pair.p_holm for pair in found.pairs] == pytest.approx([36 * 2 / 252] * 8)
     assert "only the pairs with the best" in found.notes[0]
-    assert "no corrected p-value" in found.notes[1]
+    assert "all 36 pairs" in found.notes[0]
+    assert "no corrected p-value of the 36 tests can be below 0.29" in found.notes[1]
     found = compare([tmp_path], baseline="window=1")
     assert {pair.second for pair in found.pairs} == {"window=1"}
+    assert [pair.p_holm for pair in found.pairs] == pytest.approx([8 * 2 / 252] * 8)
+    assert "of the 8 tests can be below 0.063" in found.notes[0]
     with pytest.raises(UnknownName, match="did you mean 'window=1'"):
         compare([tmp_path], baseline="windw=1")
 

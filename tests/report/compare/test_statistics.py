@@ -182,6 +182,10 @@ def test_holm(given: list[float], expected: list[float]) -> None:
     assert holm(given) == pytest.approx(expected)
 
 
+def test_holm_for_more_tests_is_that_with_larger_ones_beside() -> None:
+    assert holm([0.03, 0.001], tests=10) == pytest.approx(holm([0.03, 0.001, *[1.0] * 8])[:2])
+
+
 def test_a_profile_counts_runs_above() -> None:
     scores, thresholds = np.array([1.0, 2.0, 2.0, 10.0]), np.array([0.0, 1.0, 1.5, 2.0, 10.0])
     share, low, high = performance_profile(scores, thresholds, seed=0)

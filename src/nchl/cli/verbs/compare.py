@@ -46,7 +46,11 @@ def add_arguments(parser: Parser) -> None:
         metavar="R",
         help="measure the cost of reaching R (default: nine tenths of the way to the best group's end)",
     )
-    what.add_argument("--baseline", metavar="GROUP", help="test the pairs with this group only (default: all pairs)")
+    what.add_argument(
+        "--baseline",
+        metavar="GROUP",
+        help="test the pairs with this group only (default: all pairs; of more than eight groups those with the best)",
+    )
     what.add_argument("--finished-only", action="store_true", help="leave out runs that have not ended")
     what.add_argument("--seed", type=at_least(0), default=0, metavar="SEED", help="seed of the bootstrap (default: 0)")
     how = parser.add_argument_group("output")
@@ -119,7 +123,7 @@ def text(result: dict[str, Any]) -> str:
         lines.append("evaluations and steps to it: median over all runs; a run that never reached it counts as infinite.")
     if "pairs" in shown and result["pairs"]:
         lines.append("P(improvement): a run of the first scores higher than one of the second, a tie counting one half.")
-        lines.append("p: two-sided Mann-Whitney test; Holm: corrected for all pairs in the table.")
+        lines.append("p: two-sided Mann-Whitney test; Holm: corrected for the number of pairs.")
     notes = result["notes"] if "pairs" in shown else []  # all are about the tests
     lines += [*notes, *(f"warning: {line}" for line in result["warnings"])]
     if result.get("figures"):

@@ -23,7 +23,7 @@ from nchl.report.compare.caveats import budget, warnings_about
 from nchl.report.compare.groups import Group, group_runs
 from nchl.report.compare.runs import Run, find_runs, read_run
 from nchl.report.compare.scores import choose_score, curve_column, default_target, scores_of, to_target
-from nchl.report.compare.statistics import Interval, estimate, iqm, tested
+from nchl.report.compare.statistics import Interval, estimate, holm, iqm, tested
 
 MOST_GROUPS_FOR_ALL_PAIRS = 8
 
@@ -66,7 +66,8 @@ class Pair:
         improvement: probability that a run of the first scores higher, with its 95 % interval.
         u: Mann-Whitney statistic of the first.
         p: two-sided p-value.
-        p_holm: p-value after Holm's correction for all pairs of the comparison.
+        p_holm: p-value after Holm's correction for all pairs of the comparison; for all pairs of its groups where the scores chose which
+            are tested.
     """
 
     first: str
@@ -223,17 +224,24 @@ def _pairs(scored: Sequence[Scored], baseline: str | None, seed: int) -> tuple[t
         raise UnknownName("group", baseline, names)
     ranked = sorted(scored, key=lambda each: -each.iqm.value)
     notes = []
-    centre = baseline
+    centre, tests = baseline, None
     if baseline is None and len(scored) > MOST_GROUPS_FOR_ALL_PAIRS:
-        centre = ranked[0].group.name
-        notes.append(f"of {len(scored)} groups, only the pairs with the best one are tested; --baseline chooses another")
+        centre, tests = ranked[0].group.name, math.comb(len(scored), 2)
+        notes.append(
+            f"of {len(scored)} groups, only the pairs with the best one are shown; as their scores chose it, the correction is for all "
+            f"{tests} pairs (--baseline GROUP, one that you had in mind, is corrected for {len(scored) - 1})"
+        )
     chosen = [(a, b) for a, b in itertools.combinations(ranked, 2) if centre is None or centre in (a.group.name, b.group.name)]
-    tests = tested([(a.scores, b.scores) for a, b in chosen], seed)
-    pairs = tuple(Pair(a.group.name, b.group.name, *test) for (a, b), test in zip(chosen, tests, strict=True))
+    tests = tests or len(chosen)
+    found = tested([(a.scores, b.scores) for a, b in chosen], seed)
+    corrected = holm([test.p for test in found], tests)
+    pairs = tuple(
+        Pair(a.group.name, b.group.name, *test[:3], p_holm) for (a, b), test, p_holm in zip(chosen, found, corrected, strict=True)
+    )
     if chosen:
-        least = min(2 / math.comb(len(a.scores) + len(b.scores), len(a.scores)) for a, b in chosen) * len(chosen)
-        if least > 0.05:
-            notes.append(f"with so few runs no corrected p-value of the {len(chosen)} tests can be below {min(least, 1):.2g}: add seeds")
+        least = min(2 / math.comb(len(a.scores) + len(b.scores), len(a.scores)) for a, b in chosen)
+        if tests * least > 0.05:
+            notes.append(f"with so few runs no corrected p-value of the {tests} tests can be below {min(tests * least, 1):.2g}: add seeds")
     return pairs, notes
 
 

@@ -122,16 +122,18 @@ def paired_improvement(first: Float[np.ndarray, " n"], second: Float[np.ndarray,
     return estimate((first > second) + 0.5 * (first == second), np.mean, seed)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Sequence[float], tests: int | None = None) -> list[float]:
     """Holm's step-down correction: adjusted p-values in the order given.
 
-    The k-th smallest of m (from 0) is multiplied by m - k and is at least as large as the one before it.
+    The k-th smallest of m (from 0) is multiplied by m - k and is at least as large as the one before it. With `tests`, m is this number:
+    of so many, those given were chosen by the data, and the others count as larger.
     Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979).
     """
     p = np.asarray(p_values, dtype=np.float64)
+    count = len(p) if tests is None else tests
     order = np.argsort(p, kind="stable")
     adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * (count - np.arange(len(p)))))
     return [float(value) for value in adjusted]
 
 
