@@ -21,6 +21,7 @@ pytest.importorskip("yaml")
 
 from nchl.errors import InvalidArgument, NchlError, RunError
 from nchl.runs.files.tensors import read_tensors
+from nchl.runs.search.recipe import environment_of
 from nchl.runs.settings.places import own_files
 from nchl.runs.store.checkpoints import read_newest
 from nchl.runs.store.folder import RunFolder
@@ -148,6 +149,20 @@ def test_how_far_a_folder_is(tmp_path: Path) -> None:
     assert others == ["another"]
     assert generations_done(out / NAMES[0]) == 3
     assert generations_done(out / NAMES[1]) == 0
+
+
+def test_the_environments_of_two_wrappers_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in ("wrapped_once", "wrapped_otherwise"):
+        (tmp_path / f"{module}.py").write_text(f"def wrap(environment):\n    return environment  # {module}\n")
+    grid = "grid: {wrap: [['wrapped_once:wrap'], ['wrapped_otherwise:wrap']]}"
+    cells, out = read_sweep(written(tmp_path, f"task: CartPole-v1\nsimulator: gymnasium\n{grid}")), tmp_path / "out"
+    for cell in cells:
+        run = RunFolder(write_run(out / cell.name, [1.0]))
+        run.write_record(replace(run.read_record(), settings=cell.config, environment=environment_of(cell.config)))
+    states, _ = states_of(cells, out)
+    assert [state.note for state in states] == ["", ""]
+    assert [state.cell.name for state in states] == [cell.name for cell in cells]
 
 
 def test_a_changed_file_is_refused_with_the_runs_that_disagree(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ from nchl.runs.sweep.grid import Cell
 from nchl.user_code import is_place
 
 DIGITS = 6  # of the digest of a changed file or environment
+# Settings that make different tasks, each of which is made once.
+PLAYED = ("task", "simulator", "image_size", "max_episode_steps", "env", "observe", "action_repeat", "wrap")
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ class _Environments:
     def _now(self, config: EvolveConfig) -> Mapping[str, Any] | NchlError | None:
         from nchl.runs.search.recipe import environment_of  # imports torch, which a finished sweep does without
 
-        key = (config.task, config.simulator, config.image_size, config.max_episode_steps)
+        key = tuple(repr(getattr(config, name)) for name in PLAYED)
         if key not in self._known:
             try:
                 self._known[key] = environment_of(config)

@@ -11,12 +11,11 @@ from nchl.rollout.scores import check_sizes
 from nchl.runs.search.recipe import recipe
 from nchl.runs.search.strategy import make_strategy
 from nchl.runs.store.code_copy import collect
+from nchl.runs.sweep.cell_states import PLAYED
 from nchl.runs.sweep.grid import Cell
 from nchl.strategies.registry import STRATEGIES
 from nchl.tasks import Task
 from nchl.workers.build import network_of, task_of
-
-_PLAYED = ("task", "simulator", "image_size", "max_episode_steps", "env", "observe", "action_repeat", "wrap")
 
 
 def check_cells(cells: Iterable[Cell], file: Path) -> None:
@@ -30,7 +29,7 @@ def check_cells(cells: Iterable[Cell], file: Path) -> None:
     with contextlib.ExitStack() as stack:
         for cell in cells:
             config = cell.config
-            played = tuple(repr(getattr(config, name)) for name in _PLAYED)
+            played = tuple(repr(getattr(config, name)) for name in PLAYED)
             # Hidden layers of any sizes can be made; the other settings of the network may not go together.
             settings = config.network_settings() | {"hidden": bool(config.hidden)}
             named = (*played, *settings.values(), config.device, config.backend, config.strategy)
