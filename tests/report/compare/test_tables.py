@@ -17,7 +17,19 @@ from nchl.errors import UnknownName
 from nchl.evolve import TARGET_EPISODES
 from nchl.report.compare import Comparison, compare
 from nchl.report.compare.runs import digest
-from nchl.report.compare.tables import FORMATS, PAIR_COLUMNS, TABLES, Table, caption, latex, markdown, probability, render, text
+from nchl.report.compare.tables import (
+    FORMATS,
+    PAIR_COLUMNS,
+    TABLES,
+    Table,
+    caption,
+    groups_table,
+    latex,
+    markdown,
+    probability,
+    render,
+    text,
+)
 from reference.comparison import write_evaluation, write_run
 
 
@@ -67,6 +79,13 @@ def test_signs_of_latex_and_markdown_are_escaped() -> None:
     assert len(re.findall(r"(?<!\\)&", body)) == 2  # one between the two cells of each row
     assert markdown(Table(("a|b",), [("x*y",)], 1)).splitlines()[0] == r"| a\|b |"
     assert text(table).splitlines()[0].startswith("a_b")
+
+
+def test_the_cost_of_a_target_that_half_of_the_runs_missed_is_above_their_budget(tmp_path: Path) -> None:
+    for seed, means in enumerate([[5.0, 9.0], [5.0, 9.0, 5.0], [5.0] * 20, [5.0] * 30]):
+        write_run(tmp_path / str(seed), means, seed=seed, generations=30, reason="target" if 9.0 in means else "max_minutes")
+    (row,) = groups_table(compare([tmp_path], target=9.0)).rows
+    assert row[-3:] == ("2/4", "> 200", "> 2,000")  # not the median of all budgets, 115 and 1,150
 
 
 def test_p_values() -> None:

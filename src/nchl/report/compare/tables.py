@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from nchl.errors import UnknownName
 from nchl.report.compare.comparison import Comparison, Pair, Scored
+from nchl.report.compare.scores import to_target
 from nchl.report.compare.statistics import Interval
 from nchl.report.formatting import figure
 
@@ -67,7 +68,7 @@ def groups_table(comparison: Comparison) -> Table:
     """One row per group."""
     reached = f"reached {figure(comparison.target)}"
     headings = ("group", "runs", "parameters", "IQM", "95 %", "median", "95 %", reached, "evaluations to it", "steps to it")
-    return Table(headings, [_group_row(scored) for scored in comparison.groups], 1)
+    return Table(headings, [_group_row(scored, comparison) for scored in comparison.groups], 1)
 
 
 def pairs_table(comparison: Comparison) -> Table:
@@ -186,8 +187,7 @@ def probability(value: float) -> str:
     return "< 0.0001" if value < 0.0001 else f"{value:.2g}" if value < 0.995 else "1"
 
 
-def _group_row(scored: Scored) -> tuple[str, ...]:
-    budget_end = scored.reached * 2 <= len(scored.scores) and not math.isfinite(scored.evaluations_to_target)
+def _group_row(scored: Scored, comparison: Comparison) -> tuple[str, ...]:
     return (
         scored.group.name,
         str(len(scored.scores)),
@@ -197,9 +197,18 @@ def _group_row(scored: Scored) -> tuple[str, ...]:
         figure(scored.median.value),
         ends(scored.median),
         f"{scored.reached}/{len(scored.scores)}",
-        f"> {scored.evaluations:,.0f}" if budget_end else f"{scored.evaluations_to_target:,.0f}",
-        f"> {scored.env_steps:,.0f}" if budget_end else f"{scored.env_steps_to_target:,.0f}",
+        _cost(scored, comparison, "evaluations", scored.evaluations_to_target),
+        _cost(scored, comparison, "env_steps", scored.env_steps_to_target),
     )
+
+
+def _cost(scored: Scored, comparison: Comparison, column: str, median: float) -> str:
+    """The median cost of the target; if it is infinite, `>` the least that a run without the target has used."""
+    if math.isfinite(median):
+        return f"{median:,.0f}"
+    runs = scored.group.runs
+    evaluations, _ = to_target(runs, comparison.column, comparison.target)
+    return f"> {min(run.last(column) for run, there in zip(runs, evaluations, strict=True) if not math.isfinite(there)):,.0f}"
 
 
 def _pair_row(pair: Pair) -> tuple[str, ...]:
