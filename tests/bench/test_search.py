@@ -127,6 +127,22 @@ def test_text_and_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_a_search_that_diverges_is_the_worst(tmp_path: Path) -> None:
+    plan = Plan(["sphere:10"], ["openai-es,lr=1e38", "snes"], 400, 2, ["population=20"], tmp_path)
+    (result,), code = search(plan, [], run_sweep=lambda *_: {}, on_note=lambda _: None)
+    assert code == 0
+    lost, kept = result.comparison.groups
+    assert lost.scores.tolist() == [-300, -300]
+    assert [(run.reason, run.generations, run.last("evaluations")) for run in lost.group.runs] == [("diverged", 2, 40)] * 2
+    assert {run.reason for run in kept.group.runs} == {"max_steps"}
+    assert any("the search diverged" in line and "lr-1e+38_seed-1" in line for line in result.comparison.warnings)
+    # A budget that was used up before says nothing of it.
+    (shorter,), _ = search(plan._replace(budget=20), [], run_sweep=lambda *_: {}, on_note=lambda _: None)
+    assert not any("diverged" in line for line in shorter.comparison.warnings)
+    assert shorter.comparison.groups[0].scores.min() > -300
+
+
 def test_what_has_failed_is_said_and_taken_as_far_as_it_is(tmp_path: Path) -> None:
     """The cells of snes fail: the first before its first generation, the second after two."""
 

@@ -12,6 +12,7 @@ _REASONS = {
     "target": "the target was reached on validation starts",
     "max_steps": "the limit of environment steps was reached",
     "max_minutes": "the time limit was reached",
+    "diverged": "no score was finite any more",
 }
 
 

@@ -1,7 +1,7 @@
 """Runs on mathematical functions in place of tasks, to compare strategies alone: `sphere:100` is the sphere in 100 dimensions.
 
 A run is one folder with `columns.json`, written at its end; an interrupted run begins again. Its score is `-log10` of the function's value,
-so that higher is better and a unit is one decimal digit; an evaluation counts as one step.
+so that higher is better and a unit is one decimal digit; an evaluation counts as one step. A search that diverges ends with the score -300.
 """
 
 from __future__ import annotations
@@ -64,15 +64,15 @@ def run_function(config: EvolveConfig, folder: Path) -> None:
             raise RunError(f"{folder} holds a run with other settings ({', '.join(wrong)}); name another folder, or remove it")
         if all(held[name] >= settings[name] for name in _LIMITS):
             return  # a longer run begins with the bits of a shorter one
-    columns = _searched(config, code)
+    columns, reason = _searched(config, code)
     with writing_to(folder, of_a_run=False):
         folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"settings": settings, "columns": columns}, indent=1)
+    text = json.dumps({"settings": settings, "reason": reason, "columns": columns}, indent=1)
     write_atomically(folder / FILE, text.encode(), of_a_run=False)
 
 
 def read_columns(folder: Path) -> dict[str, Any]:
-    """Settings and columns of a finished run.
+    """Settings, reason of the end and columns of a finished run.
 
     Raises:
         RunError: the file is damaged.
@@ -82,10 +82,11 @@ def read_columns(folder: Path) -> dict[str, Any]:
     columns = data.get("columns")
     if not isinstance(columns, dict) or set(columns) != set(COLUMNS) or len({len(each) for each in columns.values()}) != 1:
         raise RunError(f"{path} was altered; remove it, and the run is repeated")
-    return {**data, "columns": {name: np.array(column, dtype=np.float64) for name, column in columns.items()}}
+    return {"reason": "max_steps", **data, "columns": {name: np.array(column, dtype=np.float64) for name, column in columns.items()}}
 
 
-def _searched(config: EvolveConfig, code: Code) -> dict[str, list[float]]:
+def _searched(config: EvolveConfig, code: Code) -> tuple[dict[str, list[float]], str]:
+    """The columns, and the reason of the end: `max_steps`, or `diverged` where no score of the last generation was finite."""
     found = function_of(config.task)
     assert found is not None
     name, size = found
@@ -94,7 +95,7 @@ def _searched(config: EvolveConfig, code: Code) -> dict[str, list[float]]:
     settings = config.strategy_settings()
     strategy = make_strategy(str(config.strategy), size, config.population, config.seed, str(config.initial_genome), settings, code)
     columns: dict[str, list[float]] = {column: [] for column in COLUMNS}
-    best = np.inf
+    best, reason = np.inf, "max_steps"
     while strategy.generation < (config.generations or 0) and strategy.generation * config.population < (config.max_steps or 0):
         begin = time.perf_counter()
         population = strategy.ask()
@@ -106,17 +107,21 @@ def _searched(config: EvolveConfig, code: Code) -> dict[str, list[float]]:
         except NchlError:
             if not columns["mean"]:
                 raise
-            break  # the search has diverged: its result is the one before
+            reason = "diverged"
         told = time.perf_counter()
-        with np.errstate(all="ignore"):
-            centre = float(FUNCTIONS[name](strategy.centre[None])[0])
-            best = min(best, float(np.nanmin(of_rows)))
-            mean = float(np.mean(of_rows[np.isfinite(of_rows)]))
-        done = strategy.generation * config.population
+        mean = centre = np.nan  # of a search that has diverged
+        if reason != "diverged":
+            with np.errstate(all="ignore"):
+                centre = float(FUNCTIONS[name](strategy.centre[None])[0])
+                best = min(best, float(np.nanmin(of_rows)))
+                mean = float(np.mean(of_rows[np.isfinite(of_rows)]))
+        done = (len(columns["mean"]) + 1) * config.population
         row = (done, done, _digits(mean), _digits(best), _digits(centre), (asked - begin) + (told - evaluated))
         for column, value in zip(COLUMNS, row, strict=True):
             columns[column].append(value)
-    return columns
+        if reason == "diverged":
+            break
+    return columns, reason
 
 
 def _digits(value: float) -> float:

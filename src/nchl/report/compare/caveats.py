@@ -100,6 +100,8 @@ def _diverged(groups: Sequence[Group], score: str) -> list[str]:
     validated = [run for run in runs if np.isfinite(run.columns["validation_centre"]).any()]
     lost = [run.folder for run in validated if not np.isfinite(run.last("validation_centre"))]
     lines = []
+    if ended := [run.folder for run in runs if run.reason == "diverged"]:
+        lines.append(f"the search diverged, and has the score of its last generation: {listed(ended)}")
     if lost:
         lines.append(f"the last centre was not finite on its validation starts, so that no run has the score validation: {listed(lost)}")
     episodes = [

@@ -158,7 +158,7 @@ def read_function_run(config: EvolveConfig, folder: Path) -> Run:
         columns=data["columns"],
         generations=len(data["columns"]["mean"]),
         total=None,
-        reason="max_steps",
+        reason=str(data["reason"]),
         running=False,
         nparams=found[1],
         evaluation=None,

@@ -148,4 +148,4 @@ def _within(run: Run, budget: int) -> Run:
         return run
     rows = int(there[0]) + 1
     columns = {name: column[:rows] for name, column in run.columns.items()}
-    return replace(run, columns=columns, generations=rows, reason=run.reason or "max_steps")
+    return replace(run, columns=columns, generations=rows, reason=run.reason if run.reason and rows == run.generations else "max_steps")
