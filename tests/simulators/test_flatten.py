@@ -99,6 +99,26 @@ def test_an_observation_that_lacks_a_part_is_told() -> None:
         pack.of_one({"goal": {"a": "x", "z": np.zeros((2, 2))}})
 
 
+@pytest.mark.parametrize(
+    ("space", "value"),
+    [
+        (spaces.Box(-1, 1, (4,)), np.zeros(4)),
+        (spaces.Box(-1, 1, (1,)), np.zeros(1)),
+        (spaces.Discrete(3), 1),
+        (NESTED, {"camera": 1}),
+    ],
+)
+def test_the_pair_of_a_reset_in_place_of_an_observation_is_told(space: Any, value: Any) -> None:
+    with pytest.raises(InvalidArgument, match=r"; `reset` returns a pair: write `observation, _ = env.reset\(\)`$"):
+        packing(space, None, "Any-v0").of_one((value, {}))
+
+
+@pytest.mark.parametrize("given", [np.zeros(4), [0.0] * 4, 1.0])
+def test_a_vector_in_place_of_parts_is_told(given: Any) -> None:
+    with pytest.raises(ShapeError, match=r"got one without it \(\w+\); act takes the environment's own observation, \{'goal': ...\}$"):
+        packing(NESTED, ["goal"], "Any-v0").of_one(given)
+
+
 def test_a_choice_out_of_its_range_is_told_and_not_wrapped_around() -> None:
     for outside in (-1, 3):
         with pytest.raises(TaskError, match=rf"an observation of {outside}, but the space has whole numbers from 0 to 2"):

@@ -112,14 +112,24 @@ class Packing:
             raw = np.asarray(reach(observation, leaf.path))
         except (KeyError, IndexError, TypeError) as error:
             held = list(observation) if isinstance(observation, Mapping) else type(observation).__name__
-            raise ShapeError(f"{gives}, got one without it ({held})") from error
+            raise ShapeError(f"{gives}, got one without it ({held}){self._instead(observation)}") from error
         except ValueError as error:  # ragged lists
-            raise ShapeError(f"{gives} of shape {leaf.space.shape}, got what is no array ({error})") from error
+            got = f"got what is no array ({error}){self._instead(observation)}"
+            raise ShapeError(f"{gives} of shape {leaf.space.shape}, {got}") from error
         if raw.dtype.kind not in "fiub":
-            raise InvalidArgument(f"{gives} of numbers, got {raw.dtype}")
+            raise InvalidArgument(f"{gives} of numbers, got {raw.dtype}{self._instead(observation)}")
         if raw.shape != tuple(leaf.space.shape):
             raise ShapeError(f"{gives} of shape {leaf.space.shape}, got {raw.shape}; act takes one at a time")
         return raw
+
+    def _instead(self, observation: Any) -> str:
+        """What to write in place of something that is no observation; empty where that is not known."""
+        if isinstance(observation, tuple) and len(observation) == 2 and isinstance(observation[1], Mapping):
+            return "; `reset` returns a pair: write `observation, _ = env.reset()`"
+        keys = dict.fromkeys(leaf.path[0] for leaf in self.leaves if leaf.path)
+        if isinstance(observation, Mapping) or not all(isinstance(key, str) for key in keys):
+            return ""
+        return f"; act takes the environment's own observation, {{{', '.join(f'{key!r}: ...' for key in keys)}}}" if keys else ""
 
 
 def reach(observations: Any, path: Path) -> Any:
