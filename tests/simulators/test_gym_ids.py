@@ -28,6 +28,10 @@ ARMS = """
     def needy():
         raise gymnasium.error.DependencyNotInstalled("no module arm_driver")
 
+    class Wired(Arm):
+        def __init__(self, port, *, host):
+            pass
+
     def broken():
         raise SyntaxError("of the driver")
 
@@ -36,6 +40,7 @@ ARMS = """
     gymnasium.register("ArmOfTexts-v0", entry_point=f"{__name__}:Arm", kwargs={"joints": 5})
     gymnasium.register("Needy-v0", entry_point=needy)
     gymnasium.register("Broken-v0", entry_point=broken)
+    gymnasium.register("Wired-v0", entry_point=Wired)
 """
 
 
@@ -101,9 +106,9 @@ def test_a_module_that_fails_is_told_with_its_error(register: Path, text: str, t
 
 
 @pytest.mark.parametrize("folder", ["", "/somewhere/"])
-@pytest.mark.parametrize(("id", "entry"), [("Arm", "Arm"), ("", "CLASS")])
-def test_a_file_in_place_of_a_module_is_told_the_form(folder: str, id: str, entry: str) -> None:
-    told = rf"MODULE:ID: register it in arm\.py .*entry_point={entry}\).*`PYTHONPATH=\. nchl evolve arm:ID-v0`$"
+@pytest.mark.parametrize(("id", "named", "entry"), [("Arm", "ID-v0", "Arm"), ("", "ID-v0", "CLASS"), ("Arm-v2", "Arm-v2", "CLASS")])
+def test_a_file_in_place_of_a_module_is_told_the_form(folder: str, id: str, named: str, entry: str) -> None:
+    told = rf'register it in arm\.py \(gymnasium.register\("{named}", entry_point={entry}\).*`PYTHONPATH=\. nchl evolve arm:{named}`$'
     with pytest.raises(TaskError, match=told):
         plain(f"{folder}arm.py:{id}")
     with pytest.raises(TaskError, match=told):
@@ -119,7 +124,7 @@ def test_an_id_without_a_version_is_told_the_newest(arms: str) -> None:
 
 def test_an_id_that_a_module_does_not_register_is_told_the_ones_that_it_does(arms: str, register: Path) -> None:
     with pytest.raises(
-        TaskError, match=rf"unknown task '{arms}:Leg-v0': {arms} registers Arm-v0, .*, Broken-v0; write for example {arms}:Arm-v0$"
+        TaskError, match=rf"unknown task '{arms}:Leg-v0': {arms} registers Arm-v0, .*, Wired-v0; write for example {arms}:Arm-v0$"
     ):
         plain(f"{arms}:Leg-v0")
     with pytest.raises(TaskError, match=rf"unknown task '{arms}:Neddy-v0': .*; write {arms}:Needy-v0$"):
@@ -143,5 +148,9 @@ def test_what_an_environment_lacks_or_raises_when_it_is_made_is_told(arms: str) 
         plain(f"{arms}:Needy-v0")
     with pytest.raises(TaskError, match=rf"Gymnasium cannot make '{arms}:Broken-v0': SyntaxError: of the driver$"):
         plain(f"{arms}:Broken-v0")
+    for options, key in (({}, "port"), ({"port": 1}, "host")):
+        told = rf"missing 1 .*; give it with `--env {key}=VALUE`, or in gymnasium.register\(\.\.\., kwargs=\{{'{key}': VALUE\}}\)$"
+        with pytest.raises(TaskError, match=told):
+            plain(f"{arms}:Wired-v0", **options)
     with pytest.raises(TaskError, match=r"TypeError: .*legs"):
         plain(f"{arms}:Arm-v10", legs=3)

@@ -44,6 +44,10 @@ ROBOTS = """
         def reset(self, *, seed=None, options=None):
             return self.state
 
+    class OldSeed(Robot):
+        def reset(self):
+            return self.state
+
     class ShortReset(Robot):
         def reset(self, *, seed=None, options=None):
             return self.state[:1], {}
@@ -74,7 +78,7 @@ ROBOTS = """
             assert isinstance(action, np.ndarray) and action.shape == (), action
             return self.state, float(action), False, False, {}
 
-    for robot in (Robot, OldReset, ShortReset, LongReset, ShortStep, TwoStep, OldStep, Unseeing, Lever):
+    for robot in (Robot, OldReset, OldSeed, ShortReset, LongReset, ShortStep, TwoStep, OldStep, Unseeing, Lever):
         gymnasium.register(f"{robot.__name__}-v0", entry_point=robot, max_episode_steps=5)
         gymnasium.register(f"Free{robot.__name__}-v0", entry_point=robot)  # without Gymnasium's own wrapper that counts the steps
 """
@@ -118,6 +122,17 @@ def test_a_wrong_answer_is_named(robots: str, robot: str, threads: int, free: st
         step(task)
     assert isinstance(task.simulator._environments, (_InProcess, Processes)[threads - 1])  # type: ignore[attr-defined]
     assert "Traceback" not in str(caught.value)
+    task.close()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_reset_of_the_old_gym_is_told_its_arguments(robots: str, threads: int) -> None:
+    task = tasks.make(f"{robots}:OldSeed-v0", threads=threads)
+    told = (
+        r"argument 'seed'.*; write `def reset\(self, \*, seed=None, options=None\):` and `super\(\).reset\(seed=seed\)` as its first line"
+    )
+    with pytest.raises(TaskError, match=told):
+        step(task)
     task.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sysconfig
 import traceback
 from collections.abc import Mapping, Sequence
@@ -27,8 +28,18 @@ def in_words(error: Exception) -> str:
     """An error of an environment, with the line of the user's file in which it was raised, or which called what raised it."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if not frame.filename.startswith(("<", *_NOT_THE_USERS)):
-            return f"{type(error).__name__}: {error} ({frame.filename}, line {frame.lineno}, in {frame.name})"
-    return f"{type(error).__name__}: {error}"
+            return f"{type(error).__name__}: {error} ({frame.filename}, line {frame.lineno}, in {frame.name}){advice(error)}"
+    return f"{type(error).__name__}: {error}{advice(error)}"
+
+
+def advice(error: Exception) -> str:
+    """What to write where an environment's `reset` is the old Gym's; else empty."""
+    if not isinstance(error, TypeError) or not re.search(r"reset\(\) got an unexpected keyword argument '(seed|options)'", str(error)):
+        return ""
+    return (
+        "; write `def reset(self, *, seed=None, options=None):` and `super().reset(seed=seed)` as its first line, and return "
+        "`observation, info` (the old Gym had neither argument)"
+    )
 
 
 def make_environment(recipe: Mapping[str, Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,10 @@ def plain(name: str, **options: Any) -> Any:
     except gymnasium.error.UnregisteredEnv as error:
         raise unknown_task(name, gymnasium.registry) from error
     except Exception as error:
-        raise TaskError(f"Gymnasium cannot make {name!r}: {type(error).__name__}: {error}") from error
+        missing = re.search(r"missing \d+ required [\w-]+ arguments?: '(\w+)'", str(error)) if isinstance(error, TypeError) else None
+        key = missing and missing[1]
+        hint = f"; give it with `--env {key}=VALUE`, or in gymnasium.register(..., kwargs={{{key!r}: VALUE}})" if key else ""
+        raise TaskError(f"Gymnasium cannot make {name!r}: {type(error).__name__}: {error}{hint}") from error
 
 
 def import_module_of(name: str) -> None:
@@ -47,11 +51,12 @@ def import_module_of(name: str) -> None:
     if not module:
         return
     if module.endswith(".py"):
-        file = Path(module)
+        file, versioned = Path(module), plain_id and not plain_id.isidentifier()
+        id, entry = (plain_id, "CLASS") if versioned else ("ID-v0", plain_id or "CLASS")
         raise TaskError(
             f"{name!r} names a file, and an environment is MODULE:ID: register it in {file.name} "
-            f'(gymnasium.register("ID-v0", entry_point={plain_id or "CLASS"})), then, in the folder of that file: '
-            f"`PYTHONPATH=. nchl evolve {file.stem}:ID-v0`"
+            f'(gymnasium.register("{id}", entry_point={entry})), then, in the folder of that file: '
+            f"`PYTHONPATH=. nchl evolve {file.stem}:{id}`"
         )
     try:
         importlib.import_module(module)

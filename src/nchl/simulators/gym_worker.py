@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from nchl.child import pipes_to_parent
-from nchl.simulators.gym_environments import Environments, Unexpected
+from nchl.simulators.gym_environments import Environments, Unexpected, advice
 from nchl.wire import receive, send
 
 
@@ -46,7 +46,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         except Unexpected as error:
             header = {"unexpected": str(error)}
         except Exception as error:  # of the user's environment: the parent ends the run with it
-            header = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+            header = {"error": f"{type(error).__name__}: {error}{advice(error)}", "traceback": traceback.format_exc()}
         try:
             send(answers, header, {str(k): array for k, array in enumerate(found)})
         except BrokenPipeError:  # the parent was interrupted in mid-step
