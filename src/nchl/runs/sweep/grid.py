@@ -25,7 +25,7 @@ from nchl.errors import InvalidArgument, NchlError, UnknownName
 from nchl.runs.files.yaml import read_yaml
 from nchl.runs.settings import docs_budget
 from nchl.runs.settings.config import EvolveConfig, options
-from nchl.runs.settings.options import that_matter
+from nchl.runs.settings.options import LISTS, that_matter
 from nchl.runs.settings.places import with_absolute_paths
 from nchl.runs.settings.search_options import INITIAL_GENOMES
 from nchl.user_code import is_place
@@ -65,9 +65,11 @@ def read_sweep(path: Path) -> list[Cell]:
         data[_name(key, path)] = value
     grids, seeds = data.pop("grid", None), _seeds(data.pop("seeds", 1), path)
     seeds = seeds[: docs_budget.at_most("seeds of a sweep", len(seeds))]
-    fixed = {name: _value(name, value, path) for name, value in data.items()}
-    if "seed" in fixed:
+    if "seed" in data:
         raise InvalidArgument(f"{path}: write `seeds` (a list, or how many), not `seed`: a sweep runs each setting with several")
+    for name, value in data.items():
+        _refuse_several(name, value, path)
+    fixed = {name: _value(name, value, path) for name, value in data.items()}
     combinations = list(_combinations(grids, fixed, len(seeds), path))
     cells: list[Cell] = []
     names: dict[str, int] = {}
@@ -117,6 +119,13 @@ def _seeds(given: Any, path: Path) -> list[int]:
             raise InvalidArgument(f"{path}: a seed appears twice in {given}; the two runs would be the same")
         return given
     raise InvalidArgument(f"{path}: `seeds` must be how many (5: from 0 to 4) or a list of whole numbers, got {given!r}")
+
+
+def _refuse_several(name: str, value: Any, path: Path) -> None:
+    """Refuse a list of values beside the grid, where the option takes one value, or a list of lists, where it takes a list."""
+    if isinstance(value, list) and len(value) > 1 and (_OPTIONS[name].kind not in LISTS or all(isinstance(each, list) for each in value)):
+        write = "write one file for each, as the runs of one task are compared" if name == "task" else "put it under `grid`"
+        raise InvalidArgument(f"{path}: {name} has several values, {value}: {write}")
 
 
 def _value(name: str, value: Any, path: Path) -> Any:
