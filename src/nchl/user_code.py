@@ -36,6 +36,12 @@ def is_place(text: object) -> bool:
     return isinstance(text, str) and PLACE.fullmatch(text) is not None
 
 
+def refuse_file_alone(text: str, option: str, kind: str) -> None:
+    """Refuse `FILE.py` where `FILE.py:NAME` is wanted; `kind`: of the object that NAME names."""
+    if text.endswith(".py"):
+        raise InvalidArgument(f"{option} {text!r} is a file: name the {kind} too, for example {text}:{Path(text).stem}")
+
+
 def gather(file: Path) -> dict[str, bytes]:
     """A file and the modules beside it that it imports, see `sources.with_imports`: content by resolved path.
 

@@ -63,6 +63,8 @@ def test_an_option_is_not_answered_with_an_unrelated_one(capsys: pytest.CaptureF
         (["evolve", "CartPole-v1", "--population", "many"], "expected a whole number, got 'many'"),
         (["evolve", "CartPole-v1", "--sigma", "much"], "expected a number, got 'much'"),
         (["evolve", "--hidden", "10", "CartPole-v1"], "a task or folder goes before this option"),
+        (["evolve", "CartPole-v1", "--hidden", "10,20"], "expected whole numbers, got '10,20'; write 10 20"),
+        (["evolve", "CartPole-v1", "--hidden", "a,b"], "a task or folder goes before this option"),
         (["evolve", "CartPole-v1", "Ant-v5"], "unexpected 'Ant-v5'"),
         (["bench", "stepp"], "did you mean 'step'"),
         (["bench", "softhebb", "--sharing", "foo"], "unknown sharing 'foo'"),

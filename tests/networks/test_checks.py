@@ -66,6 +66,8 @@ for kind in (nchl.NcHL, nchl.NHCL, nchl.HL, nchl.PlasticMLP, nchl.StaticMLP, nch
     refused(lambda: kind([4, 10, 2], 3, 4, 5), f"{kind.__name__}: too many positional arguments", "write options by name")
 for kind in (nchl.NcHL, nchl.HL):
     refused(lambda: kind([4, 10, 2], rule=own), kind.__name__ + " has its own rule; write nchl.PlasticMLP([4, 10, 2], rule=own)")
+refused(lambda: nchl.HL([4, 2], rule="nchl"), "rule='nchl')")
+refused(lambda: nchl.HL([4, 2], rule=lambda pre: pre), "rule=RULE)")
 refused(lambda: nchl.StaticMLP([4, 10, 2], rule=own), "rule does not apply")
 refused(lambda: nchl.PlasticGraph({"a": 4, "b": 2}, [("a", "b")], weight="max"), "unknown option of PlasticGraph 'weight'")
 

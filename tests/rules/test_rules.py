@@ -187,8 +187,10 @@ def test_known_names():
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("def f(pre, wight): return pre", "cannot tell what argument 'wight' is"),
-        ("def f(pre, eta_post=1.0): return pre", "without defaults"),
+        ("def f(pre, wight): return pre", "cannot tell what argument 'wight' is: did you mean 'weight'\\? expected pre"),
+        ("def f(pre, lr): return pre", "cannot tell what argument 'lr' is: expected pre"),
+        ("def f(pre, eta_post=1.0): return pre", "without defaults.*, eta_post = 1.0, or let evolution find it: eta_post$"),
+        ("def f(pre, lr: float=0.1): return pre", "; write the constant in the body, lr = 0.1, or let evolution find it: lr_post$"),
         ("def f(*args): return 0", "plain arguments"),
         ("def f(): return 0", "takes no argument"),
         ("f = 3", "holds no function 'f'"),
@@ -207,6 +209,8 @@ def test_a_file_without_a_rule_is_refused(tmp_path: Path, source: str, message: 
 def test_a_place_that_is_none():
     with pytest.raises(InvalidArgument, match="no file"):
         get("nowhere.py:f")
+    with pytest.raises(InvalidArgument, match=r"'some/mine\.py' is a file: name the function too, for example some/mine\.py:mine"):
+        get("some/mine.py")
     with pytest.raises(InvalidArgument, match=r"FILE\.py:NAME"):
         load("nowhere.py")
 

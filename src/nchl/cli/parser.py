@@ -102,7 +102,9 @@ def one_of_several(word: str) -> int:
     try:
         return int(word)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected whole numbers, got {word!r}; a task or folder goes before this option") from None
+        apart = word.replace(",", " ").split()
+        hint = f"write {' '.join(apart)}" if apart and all(map(str.isdecimal, apart)) else "a task or folder goes before this option"
+        raise argparse.ArgumentTypeError(f"expected whole numbers, got {word!r}; {hint}") from None
 
 
 def number(word: str) -> float:

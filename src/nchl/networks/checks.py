@@ -46,8 +46,10 @@ def explained(*keywords: str) -> Callable[[Callable[_P, None]], Callable[_P, Non
                 raise InvalidArgument(f"{kind}: write the sizes as a list: {kind}({list(given[1:])})")
             for name, value in named.items():
                 if name == "rule" and name not in known:
-                    rule = repr(value) if isinstance(value, str) else getattr(value, "__name__", "RULE")
-                    raise InvalidArgument(f"{kind} has its own rule; write nchl.PlasticMLP([4, 10, 2], rule={rule})")
+                    called = repr(value) if isinstance(value, str) else getattr(value, "__name__", "")
+                    raise InvalidArgument(
+                        f"{kind} has its own rule; write nchl.PlasticMLP([4, 10, 2], rule={called.replace('<lambda>', '') or 'RULE'})"
+                    )
                 if name not in known:
                     raise UnknownName(f"option of {kind}", name, known, see=f"help(nchl.{kind})")
             try:

@@ -20,6 +20,7 @@ from nchl.rules.neuronal import neuron_centric as neuron_centric
 from nchl.rules.synaptic import ABCD as ABCD
 from nchl.rules.synaptic import abcd as abcd
 from nchl.rules.trial import tried
+from nchl.user_code import refuse_file_alone
 
 if TYPE_CHECKING:
     from nchl.rules.convolution.sharing import neuron_centric_conv as neuron_centric_conv
@@ -38,7 +39,8 @@ def get(rule: str | Callable[..., Tensor] | Rule) -> Rule:
 
     Raises:
         UnknownName: a string that is neither a known name nor a place.
-        InvalidArgument: the file or the function's signature cannot be used, or the function fails the trial; see `rules.trial`.
+        InvalidArgument: a file without a name in it, a file or a signature that cannot be used, or the function fails the trial; see
+            `rules.trial`.
     """
     if isinstance(rule, str) and rule in BUILT_IN:
         return BUILT_IN[rule]
@@ -48,6 +50,7 @@ def get(rule: str | Callable[..., Tensor] | Rule) -> Rule:
         return tried(Rule.from_function(rule))
     if ":" in rule:
         return tried(load(rule))
+    refuse_file_alone(rule, "rule", "function")
     raise UnknownName("rule", rule, [*BUILT_IN, "FILE.py:NAME"])
 
 

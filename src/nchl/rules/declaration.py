@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from nchl.errors import InvalidArgument, ShapeError
+from nchl.errors import InvalidArgument, ShapeError, nearest
 from nchl.user_code import load_object as load_object
 
 _STATE = ("pre", "post", "weight", "reward")
@@ -81,7 +81,11 @@ class Rule:
             ) from error
         for argument in signature.parameters.values():
             if argument.kind not in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY) or argument.default is not argument.empty:
-                raise InvalidArgument(f"rule {name!r}: expected plain arguments without defaults, got {str(argument)!r}")
+                hint = ""
+                if argument.default is not argument.empty:
+                    evolved = argument.name + ("" if argument.name.endswith(_SUFFIXES) else "_post")
+                    hint = f"; write the constant in the body, {argument.name} = {argument.default!r}, or let evolution find it: {evolved}"
+                raise InvalidArgument(f"rule {name!r}: expected plain arguments without defaults, got {str(argument)!r}{hint}")
             if argument.name in _STATE:
                 state.append(argument.name)
                 continue
@@ -91,9 +95,11 @@ class Rule:
                 continue
             suffix = next((s for s in _SUFFIXES if argument.name.endswith(s) and len(argument.name) > len(s)), None)
             if suffix is None:
+                near = nearest(argument.name, _STATE)
+                hint = "" if near is None else f"did you mean {near!r}? "
                 raise InvalidArgument(
-                    f"rule {name!r}: cannot tell what argument {argument.name!r} is; expected pre, post, weight, reward, or a name that "
-                    f"ends in _pre, _post (a neuron's parameter), _synapse (a connection's), _trace, _pre_trace or _post_trace "
+                    f"rule {name!r}: cannot tell what argument {argument.name!r} is: {hint}expected pre, post, weight, reward, or a name "
+                    f"that ends in _pre, _post (a neuron's parameter), _synapse (a connection's), _trace, _pre_trace or _post_trace "
                     f"(a state that the rule keeps), for example {argument.name + '_post'!r}"
                 )
             parameter = argument.name.removesuffix(suffix)

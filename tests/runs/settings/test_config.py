@@ -63,6 +63,10 @@ def test_options_that_apply_take_their_default_and_others_stay_empty() -> None:
         ({"simulator": "envpol"}, ["did you mean 'envpool'"]),
         ({"preset": "cart-pole"}, ["did you mean 'cartpole'"]),
         ({"populaton": 20}, ["did you mean 'population'"]),
+        ({"popsize": 20}, ["unknown option 'popsize'", "see: nchl evolve --help", "it is 'population' here"]),
+        ({"zzyzx": 20}, ["are known (see: nchl evolve --help)"]),
+        ({"network": "nets/mine.py"}, ["network 'nets/mine.py' is a file: name the network too, for example nets/mine.py:mine"]),
+        ({"strategy": "mine.py"}, ["name the class too, for example mine.py:mine"]),
         ({"sigma": 0}, ["sigma", "greater than 0"]),
         ({"sigma": float("nan")}, ["sigma", "finite"]),
         ({"lr_decay": 1.5}, ["lr_decay", "1.5"]),
@@ -267,5 +271,5 @@ def test_every_option_explains_itself() -> None:
 
 
 def test_a_function_in_place_of_its_place_is_told_where_to_stand() -> None:
-    with pytest.raises(InvalidArgument, match=r"rule must be text, got <function.*as 'FILE\.py:NAME'"):
+    with pytest.raises(InvalidArgument, match=r"rule must be text, got <function.*as 'FILE\.py:NAME'; or .* rule=RULE\)$"):
         EvolveConfig.create("CartPole-v1", rule=lambda pre, post: pre * post)  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from nchl.errors import InvalidArgument, RunError, UnknownName
 from nchl.runs.settings import docs_budget, network_options
 from nchl.runs.settings.dependent_options import by_optimizer, converted, inapplicable, schedules, search_of, still_applicable
 from nchl.runs.settings.network_options import NetworkOptions
-from nchl.runs.settings.options import FORMER, LISTS, Option, check_keys, is_file_network, option
+from nchl.runs.settings.options import ELSEWHERE, FORMER, LISTS, Option, check_keys, is_file_network, option
 from nchl.runs.settings.perturbation_options import PERTURBED
 from nchl.runs.settings.presets import preset_settings
 from nchl.runs.settings.search_options import SearchOptions
@@ -147,7 +147,7 @@ class EvolveConfig(SearchOptions, NetworkOptions, TaskOptions):
             if name in FORMER:
                 raise InvalidArgument(FORMER[name])
             if name not in _BY_NAME:
-                raise UnknownName("option", name, _BY_NAME)
+                raise UnknownName("option", name, _BY_NAME, "nchl evolve --help", ELSEWHERE.get(name, ""))
         explicit = {name: value for name, value in given.items() if value is not None}
         chosen = dict(earlier) | explicit
         if "task" not in chosen:

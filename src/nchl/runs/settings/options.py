@@ -33,6 +33,11 @@ ADDED = frozenset(
 )
 # Options of earlier versions -> the error message.
 FORMER = {"diagonal": "--diagonal is a strategy of its own now: write --strategy sep-cma-es (in Python, strategy='sep-cma-es')"}
+# Options of other libraries whose names are not near -> the end of the error message.
+ELSEWHERE = {
+    theirs: f"it is {ours!r} here"
+    for theirs, ours in {"popsize": "population", "pop_size": "population", "learning_rate": "lr", "stdev": "sigma"}.items()
+}
 
 
 def _is_int(value: Any) -> bool:
@@ -110,7 +115,8 @@ class Option:
             # A record names code by its place and cannot hold the code itself.
             hint = "; name the place of the function or class instead, as 'FILE.py:NAME'" if callable(value) else ""
             if hint and self.name == "rule":
-                hint += f"; or give the network: network=nchl.PlasticMLP([4, 10, 2], rule={getattr(value, '__name__', 'RULE')})"
+                name = getattr(value, "__name__", "")
+                hint += f"; or give the network: network=nchl.PlasticMLP([4, 10, 2], rule={name if name.isidentifier() else 'RULE'})"
             raise InvalidArgument(f"{self.name} must be {wanted}, got {value!r}{hint}")
         if self.choices is not None and value not in self.choices:
             raise UnknownName(self.name.replace("_", " "), str(value), self.choices)

@@ -10,6 +10,7 @@ from nchl.runs.settings.network_options import NETWORKS, OWN
 from nchl.runs.settings.options import is_object
 from nchl.runs.settings.search_options import read_episodes
 from nchl.strategies.registry import STRATEGIES, settings_of
+from nchl.user_code import refuse_file_alone
 
 if TYPE_CHECKING:
     from nchl.runs.settings.config import EvolveConfig
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 def check_names(network: str, strategy: str) -> None:
     """Refuse an unknown network or strategy."""
+    refuse_file_alone(network, "network", "network")
+    refuse_file_alone(strategy, "strategy", "class")
     if network not in NETWORKS and ":" not in network:
         raise UnknownName("network", network, [*NETWORKS, OWN])
     if strategy not in STRATEGIES and not is_object(strategy) and not settings_of(strategy):
