@@ -27,7 +27,7 @@ demo: $(VENV)/.demo ## Evolve a plastic network on CartPole, then score it on st
 	$(BIN)/nchl evolve CartPole-v1 --network nchl --hidden 10 --population 200 --generations 100 --target 475 --seed $(SEED) --out $(DEMO)
 	$(BIN)/nchl evaluate $(DEMO) --controls
 	@printf '\nThe run is in %s (config.json, metrics.csv, best.safetensors, tensorboard/).\n' "$(DEMO)"
-	@printf 'Try next:\n  . $(BIN)/activate\n  pip install --editable '"'.[report]'"' && nchl report $(DEMO)\n  nchl evolve HalfCheetah-v5 --normalise max\n  nchl tasks\n  nchl doctor\n'
+	@printf 'Try next:\n  . $(BIN)/activate\n  pip install --editable '"'.[report]'"' && nchl report $(DEMO)\n  nchl evolve HalfCheetah-v5 --normalise max --strategy pgpe\n  nchl tasks\n  nchl doctor\n'
 
 test: $(VENV)/.test ## Run the fast tests, in JOBS processes
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal

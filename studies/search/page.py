@@ -23,7 +23,7 @@ MANY = 1e12  # evaluations, more than any run has
 BASELINE = "openai-es sgd, lr 0.2, sigma 0.1"  # plain steps, the default of `nchl evolve` when the study was laid out
 OVERALL = {"cartpole": "CartPole", "halfcheetah": "HalfCheetah", "swimmer": "Swimmer", "hopper": "Hopper"}  # the tasks that decide
 NOTHING = "No cell of this table is there yet."
-WAITS = "This table waits until all runs of the four tasks are there, so that nobody chooses when to look."
+WAITS = "This table waits until all runs of the four tasks are there, so that no result decides when to test."
 
 
 def tables(study: Any) -> dict[str, str]:

@@ -123,9 +123,12 @@ def test_defaults_and_a_presets_options_fall_away_when_another_network_or_strate
 @pytest.mark.parametrize(
     ("preset", "change"),
     [
-        ("halfcheetah", {"optimizer": "clipup"}),
-        ("halfcheetah", {"optimizer": "adam"}),
-        ("halfcheetah", {"strategy": "pgpe"}),
+        ("halfcheetah", {"optimizer": "sgd"}),
+        ("halfcheetah", {"strategy": "openai-es"}),
+        ("paper-ant-bullet", {"optimizer": "clipup"}),
+        ("paper-ant-bullet", {"optimizer": "adam"}),
+        ("paper-ant-bullet", {"strategy": "pgpe"}),
+        ("han-b", {"strategy": "pgpe"}),
         ("han-b", {"optimizer": "sgd"}),
         ("han-b", {"optimizer": "clipup", "lr_schedule": "constant"}),
         ("cartpole", {"strategy": "openai-es"}),

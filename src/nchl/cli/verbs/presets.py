@@ -1,4 +1,4 @@
-"""List the published settings that `nchl evolve --preset NAME` runs, each with its source and the same command written out."""
+"""List the settings that `nchl evolve --preset NAME` runs, most of them published, each with its source and the command written out."""
 
 from __future__ import annotations
 

@@ -61,8 +61,8 @@ class EvolveConfig(SearchOptions, NetworkOptions, TaskOptions):
     preset: str | None = option(
         "str",
         None,
-        "settings of a published experiment (`nchl presets` lists them); other options override it; another --strategy or --optimizer "
-        "also takes its own sigma and learning rate",
+        "settings of an experiment, most of them published (`nchl presets` lists them); other options override it; another --strategy "
+        "takes its own optimizer, sigma and learning rate, another --optimizer its own sigma and learning rate",
         "preset",
         metavar="NAME",
     )

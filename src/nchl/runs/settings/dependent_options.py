@@ -48,7 +48,7 @@ def search_of(strategy: str, settings: Mapping[str, Any]) -> tuple[str, str | No
 def still_applicable(strategy: str, earlier: Mapping[str, Any], given: Mapping[str, Any], before: tuple[str, str | None]) -> dict[str, Any]:
     """The earlier options, of a preset for example, that given ones neither replace nor make inapplicable.
 
-    Sigma, the learning rate, their decays and schedules fall away with the strategy and the optimizer for which they were chosen.
+    The optimizer falls away with the strategy for which it was chosen; sigma, the learning rate, their decays and schedules with either.
 
     Args:
         strategy: the search.
@@ -56,7 +56,7 @@ def still_applicable(strategy: str, earlier: Mapping[str, Any], given: Mapping[s
         given: options that were given now.
         before: strategy and optimizer of the earlier options, see `search_of`.
     """
-    kept = {name: value for name, value in earlier.items() if name not in given}
+    kept = {name: value for name, value in earlier.items() if name not in given and (name != "optimizer" or strategy == before[0])}
     if search_of(strategy, {**kept, **given}) != before:
         kept = {name: value for name, value in kept.items() if name not in _OF_SEARCH}
     known = {each.name: each.default for each in settings_of(strategy)}
