@@ -88,6 +88,7 @@ def test_text_and_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     shown = capsys.readouterr().out
     assert "rosenbrock:10, 200 steps a run" in shown
     assert "elite,mu=2" in shown
+    assert " ms  " in next(line for line in shown.splitlines() if line.startswith("elite,mu=2"))  # in the strategy
     assert "P(improvement)" not in shown.split("IQM:")[0]  # nothing to compare with
     three = ["--strategies", "elite,mu=2", "elite", "snes", "--set", "population=10"]
     for more, pairs in [([], 3), (["--baseline", "snes"], 2)]:

@@ -24,6 +24,7 @@ from nchl.report.compare.tables import (
     Table,
     caption,
     groups_table,
+    improvement,
     latex,
     markdown,
     probability,
@@ -90,6 +91,19 @@ def test_the_cost_of_a_target_that_half_of_the_runs_missed_is_above_their_budget
 
 def test_p_values() -> None:
     assert [probability(p) for p in (0.00001, 0.0079, 0.5238, 0.999, 1.0)] == ["< 0.0001", "0.0079", "0.52", "1", "1"]
+    assert [probability(p) for p in (0.0496, 0.0501, 0.01, 0.0999)] == ["0.0496", "0.0501", "0.01", "0.0999"]
+
+
+def test_only_certain_improvements_are_shown_as_certain() -> None:
+    assert [improvement(p) for p in (1.0, 0.9976, 0.994, 0.5, 0.006, 0.0024, 0.0)] == [
+        "1.00",
+        "> 0.99",
+        "0.99",
+        "0.50",
+        "0.01",
+        "< 0.01",
+        "0.00",
+    ]
 
 
 def test_the_caption_in_latex_says_score_episodes_and_seeds(comparison: Comparison, tmp_path: Path) -> None:

@@ -113,7 +113,8 @@ def table(result: SearchResult) -> Table:
             f"{steps:,.0f} ({reached}/{count})" if math.isfinite(steps) else f"- ({reached}/{count})"
             for steps, reached in zip(result.steps[place], result.reached[place], strict=True)
         ]
-        cost = (duration(result.seconds[place]), f"{1000 * result.per_generation[place]:.3g}")
+        seconds = result.seconds[place]
+        cost = (f"{1000 * seconds:.0f} ms" if seconds < 1 else duration(seconds), f"{1000 * result.per_generation[place]:.3g}")
         cells = (scored.group.name, str(count), figure(scored.iqm.value), ends(scored.iqm), figure(scored.median.value), *to_targets, *cost)
         rows.append((scored.iqm.value, cells))
     headings = ("strategy", "runs", "IQM at the budget", "95 %", "median", *reaching, "in the strategy", "ms a generation")

@@ -183,8 +183,13 @@ def caption(comparison: Comparison, name: str) -> str:
 
 
 def probability(value: float) -> str:
-    """A p-value in two digits."""
-    return "< 0.0001" if value < 0.0001 else f"{value:.2g}" if value < 0.995 else "1"
+    """A p-value in two digits, between 0.01 and 0.1 in three."""
+    return "< 0.0001" if value < 0.0001 else f"{value:.3g}" if 0.01 <= value < 0.1 else f"{value:.2g}" if value < 0.995 else "1"
+
+
+def improvement(value: float) -> str:
+    """A probability of improvement in two digits, of which only 0 and 1 are shown as certain."""
+    return "< 0.01" if 0 < value < 0.005 else "> 0.99" if 0.995 <= value < 1 else f"{value:.2f}"
 
 
 def _group_row(scored: Scored, comparison: Comparison) -> tuple[str, ...]:
@@ -212,9 +217,16 @@ def _cost(scored: Scored, comparison: Comparison, column: str, median: float) ->
 
 
 def _pair_row(pair: Pair) -> tuple[str, ...]:
-    chance = f"{pair.improvement.value:.2f}"
     interval = "-" if math.isnan(pair.improvement.low) else f"[{pair.improvement.low:.2f}, {pair.improvement.high:.2f}]"
-    return (pair.first, pair.second, chance, interval, f"{pair.u:g}", probability(pair.p), probability(pair.p_holm))
+    return (
+        pair.first,
+        pair.second,
+        improvement(pair.improvement.value),
+        interval,
+        f"{pair.u:g}",
+        probability(pair.p),
+        probability(pair.p_holm),
+    )
 
 
 def ends(interval: Interval) -> str:
