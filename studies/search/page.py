@@ -32,7 +32,7 @@ def tables(study: Any) -> dict[str, str]:
         "tuning": tuning(runs_of(study, "tuning")),
         "overall": WAITS if set(OVERALL) & set(study.missing()) else overall({sweep: runs_of(study, sweep) for sweep in OVERALL}),
         **{sweep: cartpole(runs_of(study, sweep)) for sweep in ("cartpole", "cartpole-hl")},
-        **{sweep: at_budget(runs_of(study, sweep)) for sweep in ("halfcheetah", "swimmer", "hopper", "halfcheetah-hl")},
+        **{sweep: at_budget(runs_of(study, sweep)) for sweep in ("halfcheetah", "swimmer", "hopper")},
         "halfcheetah-long": long(runs_of(study, "halfcheetah-long")),
     }
 
