@@ -167,7 +167,10 @@ def no_name(given: object) -> InvalidArgument:
     kind = given if isinstance(given, type) else type(given)
     name = kind.__name__
     if not all(callable(getattr(kind, each, None)) for each in ("reset", "step", "close")):
-        return InvalidArgument(f"task: expected a task's name, for example 'CartPole-v1', got {name}")
+        return InvalidArgument(
+            f"task: expected a task's name, for example 'CartPole-v1', got {name}; register an environment of your own with Gymnasium, and "
+            "name it 'MODULE:ID'"
+        )
     why = f"task: expected a task's name, got an environment ({name}). A run makes one copy for each individual, so it needs the name: "
     spec = getattr(given, "spec", None)
     if spec is not None:

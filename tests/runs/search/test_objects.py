@@ -251,7 +251,10 @@ def test_an_environment_in_place_of_its_name_is_told_to_be_registered(call: Any)
     with pytest.raises(InvalidArgument, match="so it needs the name: write 'CartPole-v1'"):
         call(gymnasium.make("CartPole-v1"))
     for given in (3, nchl.NcHL([4, 2])):
-        with pytest.raises(InvalidArgument, match=rf"expected a task's name, for example 'CartPole-v1', got {type(given).__name__}$"):
+        with pytest.raises(
+            InvalidArgument,
+            match=rf"expected a task's name, for example 'CartPole-v1', got {type(given).__name__}; register an environment",
+        ):
             call(given)
 
 
@@ -411,7 +414,7 @@ def test_a_task_put_together_by_hand_is_played_as_it_is_and_given_again(tmp_path
     assert nchl.evaluate(done.folder, task=task, episodes=2)["length"] == 4
     with pytest.raises(InvalidArgument, match=r"--workers 2: this task has code of your own"):
         nchl.run(task, workers=2, out=tmp_path / "no", **options)
-    with pytest.raises(InvalidArgument, match="got function; register an environment"):
+    with pytest.raises(InvalidArgument, match="got function; register an environment of your own"):
         nchl.run(lambda: None, out=tmp_path / "no", **options)
     task.close()
 
