@@ -41,6 +41,7 @@ def test_a_rule_takes_ten_lines_at_most_and_evolves(rule: str, tmp_path: Path) -
     assert not all(torch.equal(a, b) for a, b in zip(weights, agent.network.weights, strict=True))
 
 
+@pytest.mark.slow
 def test_rewards_and_states_reach_workers_with_the_same_bits(tmp_path: Path) -> None:
     best = []
     for workers in (0, 2):
@@ -62,6 +63,7 @@ def test_the_reward_decides_what_the_rewarded_rule_learns() -> None:
         torch.testing.assert_close(third.step(x, reward=reward), plain.step(x, reward=reward))
 
 
+@pytest.mark.slow
 def test_the_bcm_neuron_comes_to_answer_one_pattern_alone() -> None:
     said = subprocess.run([sys.executable, EXAMPLES / "memory_rules.py"], check=True, capture_output=True, text=True).stdout.splitlines()
     before, after = (ast.literal_eval(line[line.index("[") :]) for line in said)

@@ -9,6 +9,7 @@ import pytest
 from nchl.cli import main
 
 
+@pytest.mark.slow
 def test_it_measures_every_sharing(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["bench", "conv", "--population", "2", "--image", "20", "--repeats", "1"]
     assert main([*words, "--json"]) == 0

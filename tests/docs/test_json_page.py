@@ -48,7 +48,7 @@ def test_the_keys_on_the_page_are_those_of_the_output(
         assert set(json.loads(capsys.readouterr().out)) == documented(verb), verb
 
 
-@pytest.mark.parametrize("verb", ["tasks", "zoo", "presets", "doctor"])
+@pytest.mark.parametrize("verb", ["tasks", "zoo", "presets", pytest.param("doctor", marks=pytest.mark.slow)])
 def test_the_keys_of_a_list_are_on_the_page(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     row = next(line for line in PAGE.splitlines() if line.startswith(f"| `{verb}` | "))
     named = set(re.findall(r"`(\w+)`", row)) - {verb}

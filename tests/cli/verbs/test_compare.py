@@ -190,6 +190,7 @@ def test_a_sweep_of_what_is_not_there_starts_nothing(
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_larger_totals_in_the_file_go_on_to_the_same_bits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Real processes: two generations and then two more are four, bit for bit."""
     text = "task: CartPole-v1\nhidden: [3]\npopulation: 8\ngenerations: {}\ngrid: {{normalise: [none, ~]}}\n"

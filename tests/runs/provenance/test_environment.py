@@ -130,6 +130,7 @@ def elsewhere(code: Path, command: list[Any], **variables: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits(code: Path, tmp_path: Path) -> None:
     """In two processes, in workers, and through a resume of a copied folder whose code has moved."""
     nchl(code, *EVOLVE, "--generations", 3, "--out", tmp_path / "a")
@@ -259,6 +260,7 @@ def test_a_record_of_an_earlier_version_makes_the_task(tmp_path: Path) -> None:
         load(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_a_changed_environment_in_folders_of_its_own(code: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As with a changed rule: runs of the former environment are left alone, and found again when it is restored."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(code), *filter(None, sys.path)]))  # for the processes of the runs

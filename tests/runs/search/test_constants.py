@@ -64,6 +64,7 @@ def elsewhere(code: str, *words: Path | str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_same_seed_same_bits_wherever_the_network_is_made(mine: Path, tmp_path: Path) -> None:
     settings = {**SETTINGS, "network": f"{mine}:biased", "rule": f"{mine}:oja"}
     torch.manual_seed(99)  # the state of the process is no part of the run

@@ -110,6 +110,7 @@ def test_a_graph_is_resumed_and_evaluated_from_the_folder_alone(make: Any, tmp_p
     assert nchl.evaluate(part.folder, episodes=3)["episodes"] == 3
 
 
+@pytest.mark.slow
 def test_the_command_line_goes_on_with_a_graph_and_says_where_an_object_is_needed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,6 +56,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_it_is_run_from_the_copy_and_resumed_with_the_same_bits(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = {**SMALL, "strategy": f"{file}:Mine", "lr": 0.25}
     whole = nchl.run("CartPole-v1", **given, generations=4, out=tmp_path / "whole").folder

@@ -86,6 +86,7 @@ def settings_of(run: Path) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.slow
 def test_a_run_of_a_users_environment_goes_on_from_its_own_copy_of_the_wrapper(reach: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["evolve", "reach_goal:Reach-v0", *SMALL, "--env", "speed=0.2", "--observe", "desired_goal", "observation"]
     words += ["--wrap", "around.py:doubled", "--wrap", "gymnasium.wrappers:OrderEnforcing", "--action-repeat", "3"]
@@ -176,6 +177,7 @@ def test_settings_are_equal_however_they_are_given() -> None:
             EvolveConfig.create("Ant-v5", env=wrong)
 
 
+@pytest.mark.slow
 def test_a_sweep_compares_settings_and_goes_on_with_its_runs(reach: Path) -> None:
     (reach / "sweep.yaml").write_text(
         "task: Pendulum-v1\nhidden: [3]\npopulation: 4\ngenerations: 1\nmax_episode_steps: 6\nseeds: 1\nsimulator: gymnasium\n"

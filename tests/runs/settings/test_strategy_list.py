@@ -58,6 +58,7 @@ class RandomSearch(Strategy):
 """
 
 
+@pytest.mark.slow
 def test_a_row_is_enough_to_add_a_strategy(tmp_path: Path) -> None:
     (tmp_path / "random_search.py").write_text(STRATEGY)
 

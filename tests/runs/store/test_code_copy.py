@@ -64,6 +64,7 @@ def elsewhere(run: Path, code: str = EVALUATE) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_edited_files_change_nothing(files: Path, tmp_path: Path) -> None:
     run = nchl.run("CartPole-v1", out=tmp_path / "run", **settings(files)).folder
     whole = nchl.run("CartPole-v1", out=tmp_path / "whole", **settings(files, generations=3)).folder
@@ -86,6 +87,7 @@ def test_edited_files_change_nothing(files: Path, tmp_path: Path) -> None:
     assert (run / "centre.safetensors").read_bytes() == (whole / "centre.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_copied_and_whose_files_are_gone_works(files: Path, tmp_path: Path) -> None:
     run = nchl.run("CartPole-v1", out=tmp_path / "run", **settings(files)).folder
     whole = nchl.run("CartPole-v1", out=tmp_path / "whole", **settings(files, generations=3)).folder
