@@ -105,8 +105,8 @@ def played_again(name: str, episodes: int) -> None:
     again = nchl.evaluate(f"zoo:{name}", episodes=episodes, seed=card.score.seed, controls=card.score.plasticity_off is not None)
     kept = json.loads((card.folder / "evaluation.json").read_text())
     assert np.mean(kept["returns"]) == pytest.approx(card.score.mean)
-    # Another processor rounds otherwise, and a life may end otherwise for it; the mean stays within the spread of its episodes.
-    allowed = max(card.score.high - card.score.low, 0.01 * abs(card.score.mean))
+    # Another processor rounds otherwise, and a life may end otherwise for it: two means of as many episodes, by their spread.
+    allowed = max(3 * kept["std"] * np.sqrt(2 / episodes), 0.01 * abs(card.score.mean))
     assert again["mean"] == pytest.approx(np.mean(kept["returns"][:episodes]), abs=allowed)
     if card.score.plasticity_off is not None:
         spread = 3 * kept["plasticity_off"]["std"] / np.sqrt(episodes)  # of the first episodes' mean about that of all
@@ -122,7 +122,7 @@ def test_cartpole_scores_what_its_card_says(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in CARDS if name not in QUICK])
 def test_an_individual_scores_what_its_card_says(name: str) -> None:
     try:
-        played_again(name, 30)
+        played_again(name, 20)
     except (MissingExtra, TaskError) as error:
         pytest.skip(str(error))
 
