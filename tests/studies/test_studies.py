@@ -368,5 +368,8 @@ def test_the_page_of_the_search_has_all_its_tables_once_all_cells_are_there(tmp_
     assert tables["cartpole"].count("| 10/10 | 1,000 |") == 3
     assert tables["cartpole"].count("| 0/10 | not solved |") == 3
     assert tables["halfcheetah-long"].count("/5)") == 3
+    assert "pgpe clipup" in tables["overall"]
+    shutil.rmtree(made_up.cells("hopper")[0])
+    assert page.tables(made_up)["overall"] == page.WAITS
     page.pictures(made_up, tmp_path)
     assert (tmp_path / "search-halfcheetah.png").stat().st_size > 10_000

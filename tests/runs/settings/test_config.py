@@ -145,6 +145,13 @@ def test_sigma_and_learning_rate_of_a_preset_fall_away_with_its_strategy_and_opt
     assert EvolveConfig.create(preset=preset, **change, sigma=0.7).sigma == 0.7
 
 
+def test_the_optimizer_of_a_preset_falls_away_with_its_strategy() -> None:
+    for config in (EvolveConfig.create(preset="han-b", strategy="pgpe"), EvolveConfig.create(preset="han-b").replace(strategy="pgpe")):
+        assert (config.optimizer, config.sigma, config.lr) == ("clipup", 0.3, None)
+    assert EvolveConfig.create(preset="han-b", strategy="pgpe", optimizer="adam").optimizer == "adam"
+    assert EvolveConfig.create(preset="han-b", strategy="snes").optimizer is None
+
+
 @pytest.mark.parametrize("given", [{"strategy": "openai-es"}, {"optimizer": "adam"}, {"strategy": "openai-es", "optimizer": "adam"}])
 def test_sigma_and_learning_rate_of_a_preset_stay_where_its_strategy_and_optimizer_are_given(given: dict[str, Any]) -> None:
     plain = EvolveConfig.create(preset="han-b")

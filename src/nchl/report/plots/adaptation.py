@@ -138,7 +138,7 @@ def _for_paper(kept: Mapping[str, Any], width: float, new: type[Figure]) -> Figu
             axes.set_xlabel("")
     for axes in panels[-1][-columns:]:  # for all above
         axes.set_xlabel(in_lines("steps after the moment of the perturbation", _LINE))
-    # The handles know their labels.
+    # A handle carries its label.
     figure.set_figheight(1.75 * len(panels) * 2 / columns + legend_of_all(figure, list(handles.values())))
     return figure
 
