@@ -182,9 +182,12 @@ def test_episodes_end_at_the_step_at_which_they_are_told_to(monkeypatch: pytest.
     population = GaussianPopulation(np.zeros(workers.nparams), 1.0, 8, seed=0, generation=0)
     whole = workers.rollout(population, generation=0)
     stop, step, steps = workers._threads.stop, Pool.step, dict[int, int]()
+    both_have_begun = threading.Barrier(2)
 
     def counted(pool: Pool, actions: np.ndarray, rows: np.ndarray) -> Rows:
         steps[id(pool)] = steps.get(id(pool), 0) + 1
+        if steps[id(pool)] == 1:
+            both_have_begun.wait(30)
         if max(steps.values()) == 5:
             stop.set()
         return step(pool, actions, rows)
