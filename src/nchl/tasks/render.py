@@ -3,7 +3,8 @@
 Promise: the world that is drawn is the one that is stepped, and where its simulator is the run's it steps as it does in a
 rollout, so the rewards of an episode on a stage add up to the return that an evaluation tells of the same start.
 Renderers: EnvPool draws its classic and Box2D tasks, Gymnasium's renderers all else, PyBullet's software renderer the Bullet ant.
-EnvPool's own MuJoCo renderer is never called: where it finds no OpenGL it ends the process (see `render_mujoco`).
+EnvPool's own MuJoCo renderer, which draws the robots that Gymnasium lacks, is called in a process of its own: where it finds no OpenGL
+it ends the process (see `render_envpool`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch import Tensor
 from nchl import tasks
 from nchl.errors import DrawingError, InvalidArgument, NchlError, TaskError
 from nchl.quiet import quiet_output
-from nchl.simulators import bullet, gym_environments
+from nchl.simulators import bullet, families, gym_environments
 from nchl.simulators.arithmetic import simulator_arithmetic
 from nchl.simulators.base import Seeds, Step
 from nchl.simulators.envpool import EnvPool
@@ -275,6 +276,10 @@ def open_stage(
             if more.get("env"):
                 notes.append(f"{task.id} is drawn with the body of its defaults: --env changes what is played, not what is drawn")
             return TwinStage(task, seed, wished or SIZE, notes)
+        from nchl.tasks.render_envpool import FAMILIES, DrawnTwinStage
+
+        if families.of(task.id) in FAMILIES:
+            return DrawnTwinStage(task, seed, wished or SIZE, notes)
         task.close()
         name = task.id
         try:

@@ -32,7 +32,7 @@ HOW = (
     "`render_mode=None` and keeps it as `self.render_mode`; and a method `render(self)` that returns the picture, an array "
     "(height, width, 3) of uint8"
 )
-_WORDS = {"egl": "EGL", "osmesa": "OSMesa, software", "glfw": "GLFW"}
+WORDS = {"egl": "EGL", "osmesa": "OSMesa, software", "glfw": "GLFW"}
 _SHADOWS = 1024  # edge of the map of shadows, in pixels; MuJoCo's own 4096 cost four times the drawing on a CPU
 _WIDER = 25
 _SECONDS_TO_TRY = 60
@@ -60,7 +60,7 @@ def prepare(world: Any, size: tuple[int, int]) -> str:
     camera = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
     if camera >= 0:
         renderer.camera_id = camera
-    return f"Gymnasium ({_WORDS.get(way, way)})"
+    return f"Gymnasium ({WORDS.get(way, way)})"
 
 
 def _widen_floor(model: Any, plane: int) -> None:
@@ -121,8 +121,8 @@ def _first_that_works() -> str:
 @functools.cache
 def _problem(way: str) -> str | None:
     """Try one way in a process of its own; None, or what went wrong."""
-    if way not in _WORDS:
-        return f"known are {', '.join(_WORDS)}"
+    if way not in WORDS:
+        return f"known are {', '.join(WORDS)}"
     if sys.platform != "linux":  # GLFW wants the main thread of a program with windows; Gymnasium tells if it fails
         return None
     command = [sys.executable, "-P", "-c", _TRY.format(way)]

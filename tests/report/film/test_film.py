@@ -204,6 +204,7 @@ def small_run(task: str, folder: Path, **options: Any) -> Path:
         ("HalfCheetah-v5", {"simulator": "envpool"}, "Gymnasium ("),
         ("Hopper-v5", {"simulator": "gymnasium"}, "Gymnasium ("),
         ("AntBulletEnv-v0", {}, "PyBullet (software)"),
+        ("FingerSpin-v1", {"simulator": "envpool"}, "EnvPool ("),
         ("FrozenLake-v1", {"simulator": "gymnasium"}, "Gymnasium"),
         ("CarRacing-v3", {"network": "conv-thesis", "hidden": None, "simulator": "envpool"}, "EnvPool"),
     ],
