@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,13 +41,15 @@ def pictures(study: Any, folder: Path) -> None:
 
         def draw() -> Figure:
             figure = Figure(figsize=(11, 4.2), layout="constrained")
-            left, right = figure.subplots(1, 2)
+            left, right = figure.subplots(1, 2, sharey=True)
             learning_curves(left, comparison, along="env_steps")
-            for scored in comparison.groups:
-                right.plot([scored.nparams] * len(scored.scores), scored.scores, "o", alpha=0.7, label=scored.group.name)
+            drawn: Counter[int] = Counter()
+            for scored, line in zip(comparison.groups, left.get_lines(), strict=False):  # the lines of the groups come first
+                x = scored.nparams * 1.15 ** drawn[scored.nparams]  # groups of equal number stand beside each other
+                drawn[scored.nparams] += 1
+                right.plot([x] * len(scored.scores), scored.scores, "o", alpha=0.8, color=line.get_color())
             right.set_xscale("log")
-            right.set_xlabel("evolved parameters")
-            right.set_ylabel("return on unseen starts")
+            right.set(title="best individuals, a point for each run", xlabel="evolved parameters", ylabel="return on unseen starts")
             tidy(right)
             return figure
 
