@@ -52,7 +52,18 @@ def write_run(
     return folder
 
 
-def write_evaluation(folder: Path, mean: float, *, digest: str, episodes: int = 100, seed: int = 10000, non_finite: int = 0) -> None:
+def write_evaluation(
+    folder: Path,
+    mean: float,
+    *,
+    digest: str,
+    episodes: int = 100,
+    seed: int = 10000,
+    non_finite: int = 0,
+    perturbations: Sequence[str] | None = None,
+) -> None:
     """The evaluation that `compare --evaluate` stores in a run's folder."""
-    about = {"best_sha256": digest, "mean": mean, "episodes": episodes, "seed": seed, "non_finite": non_finite}
+    about: dict[str, Any] = {"best_sha256": digest, "mean": mean, "episodes": episodes, "seed": seed, "non_finite": non_finite}
+    if perturbations is not None:
+        about["perturbations"] = list(perturbations)
     (folder / "evaluation.json").write_text(json.dumps(about))

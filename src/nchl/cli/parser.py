@@ -174,13 +174,13 @@ def add_which_option(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_perturb_option(parser: argparse.ArgumentParser) -> None:
+def add_perturb_option(parser: argparse._ActionsContainer, of: str = "each episode") -> None:
     """Add --perturb."""
     parser.add_argument(
         "--perturb",
         action="append",
         metavar="SPEC",
-        help="a perturbation of each episode, for example motor:3=0@500; may be given several times; none: no perturbation (default: as in "
+        help=f"a perturbation of {of}, for example motor:3=0@500; may be given several times; none: no perturbation (default: as in "
         "training)",
     )
 

@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+import nchl
 from nchl.cli import main
 
 pytest.importorskip("gymnasium")
@@ -108,6 +110,35 @@ def test_unseen_episodes_are_played_once(runs: Path, capsys: pytest.CaptureFixtu
         best.write_bytes(content)
 
 
+def test_runs_trained_under_perturbations_are_compared_on_intact_episodes(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, intact = tmp_path / "broken", Path(shutil.copytree(runs / "network-nchl_seed-0", tmp_path / "intact"))
+    assert main(["evolve", *SMALL, "--perturb", "sensor:*=-1", "--out", str(broken)]) == 0
+
+    def compared(*words: str) -> tuple[dict[str, float], list[str], str]:
+        """Scores by folder, the folders that were played, the description of the score."""
+        capsys.readouterr()
+        assert main(["compare", str(intact), str(broken), "--evaluate", "--episodes", "3", *words, "--json"]) == 0
+        said = capsys.readouterr()
+        found = json.loads(said.out)
+        scores = {run["folder"]: run["score"] for group in found["groups"] for run in group["runs"]}
+        return scores, re.findall(r"best individual of (\S+)", said.err), found["score_text"]
+
+    as_trained, played, text = compared()
+    assert set(played) == {str(intact), str(broken)}
+    assert "perturb" not in text
+    # Only the one whose episodes become others plays again, and back.
+    scores, played, text = compared("--perturb", "none")
+    assert (played, text[-23:]) == ([str(broken)], ", without perturbations")
+    assert json.loads((broken / "evaluation.json").read_text())["perturbations"] == []
+    assert scores[str(broken)] == nchl.evaluate(broken, episodes=3, perturb="none")["mean"]
+    assert scores[str(intact)] == as_trained[str(intact)]
+    assert compared("--perturb", "none") == (scores, [], text)
+    assert compared()[:2] == (as_trained, [str(broken)])
+    assert "unknown" in refused(capsys, "compare", str(intact), "--evaluate", "--perturb", "senor:0=0")
+
+
 @pytest.mark.parametrize("form", ["--markdown", "--latex", "--csv"])
 def test_tables_go_to_stdout_and_warnings_do_not(form: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
@@ -127,6 +158,7 @@ def test_tables_go_to_stdout_and_warnings_do_not(form: str, runs: Path, capsys: 
         (("RUNS", "--score", "validation"), "--validation-episodes"),
         (("RUNS", "--baseline", "network=static2"), "did you mean 'network=static'"),
         (("RUNS", "--episodes", "3"), "only applies to --evaluate"),
+        (("RUNS", "--perturb", "none"), "only applies to --evaluate"),
         (("RUNS", "--evaluate", "--score", "mean"), "leave one of the two out"),
         (("RUNS", "--evaluate", "--episodes", "0"), "at least 1"),
         (("RUNS", "--target", "nan"), "finite"),

@@ -180,6 +180,34 @@ def test_settings_that_make_other_episodes_are_said(tmp_path: Path) -> None:
     assert said.startswith("the groups played different episodes (max_episode_steps, env, perturb)")
 
 
+def test_evaluations_under_the_same_perturbations_are_told_from_those_as_in_training(tmp_path: Path) -> None:
+    def evaluate(*sets: str) -> None:
+        for folder in sorted(tmp_path.glob("broken-*")):
+            write_evaluation(folder, 2.0, digest=digest(folder / "best.safetensors"), perturbations=sets)
+
+    for seed in range(5):
+        plain = write_run(tmp_path / f"plain-{seed}", [1.0], seed=seed)
+        write_evaluation(plain, 3.0, digest=digest(plain / "best.safetensors"), perturbations=[])
+        write_run(tmp_path / f"broken-{seed}", [1.0], seed=seed, perturb=("sensor:0=0",))
+    evaluate()
+    intact = compare([tmp_path])
+    assert (intact.score, intact.score_text[-23:]) == ("evaluation", ", without perturbations")
+    (said,) = intact.warnings
+    assert said.startswith("the groups were trained under different perturbations (perturb) and evaluated under the same")
+    evaluate("sensor:0=0")
+    as_trained = compare([tmp_path])
+    assert (as_trained.score, "perturb" in as_trained.score_text) == ("evaluation", False)
+    (said,) = as_trained.warnings
+    assert said.startswith("the groups played different episodes (perturb)")
+    assert "--evaluate --perturb none" in said
+    evaluate("sensor:1=0")  # neither those of their training nor those of the others
+    assert compare([tmp_path]).score == "mean"
+    with pytest.raises(InvalidArgument, match="on the same episodes"):
+        compare([tmp_path], score="evaluation")
+    alone = compare(sorted(tmp_path.glob("broken-*")))
+    assert alone.score_text.endswith(", perturbed: sensor:1=0")
+
+
 def test_budgets_are_compared_by_what_ended_the_runs_and_what_an_evaluation_costs(tmp_path: Path) -> None:
     def of(kind: str, network: str, means: list[float], **options: Any) -> None:
         for seed in range(5):

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nchl.cli.parser import Parser, add_figure_width_option, at_least, check_figure_width, number, one_of
+from nchl.cli.parser import Parser, add_figure_width_option, add_perturb_option, at_least, check_figure_width, number, one_of
 from nchl.cli.progress import say
 from nchl.errors import InvalidArgument
 from nchl.report.formatting import setting
@@ -40,6 +40,7 @@ def add_arguments(parser: Parser) -> None:
         help="play unseen episodes with each best individual, and keep the result in its folder",
     )
     what.add_argument("--episodes", type=at_least(1), metavar="N", help="episodes of --evaluate (default: 100)")
+    add_perturb_option(what, "each episode of --evaluate")
     what.add_argument(
         "--target",
         type=number,
@@ -79,6 +80,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Read the runs, evaluate them on request, compare, draw."""
     if args.episodes is not None and not args.evaluate:
         raise InvalidArgument("--episodes only applies to --evaluate; add it, or leave --episodes out")
+    if args.perturb is not None and not args.evaluate:
+        raise InvalidArgument("--perturb only applies to --evaluate; add it, or leave --perturb out")
     if args.json and args.table is not None:
         raise InvalidArgument("--table does not apply to --json, which prints everything; leave one of the two out")
     check_figure_width(args)
@@ -89,7 +92,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         if args.score not in ("auto", "evaluation"):
             raise InvalidArgument(f"--evaluate does not apply to the score {args.score}; leave one of the two out")
         args.score = "evaluation"
-        _evaluate(compare(args.runs, **{**options, "baseline": None}), args.episodes)
+        _evaluate(compare(args.runs, **{**options, "baseline": None}), args.episodes, args.perturb)
     comparison = compare(args.runs, score=args.score, **options)
     result = comparison.to_json()
     if args.figure is not None:
@@ -131,9 +134,9 @@ def text(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _evaluate(comparison: Any, episodes: int | None) -> None:
+def _evaluate(comparison: Any, episodes: int | None, perturb: list[str] | None) -> None:
     """Evaluate the runs of the comparison that have no evaluation yet."""
     from nchl.report.compare.evaluations import EPISODES, evaluate_runs
 
     paths = [run.folder for scored in comparison.groups for run in scored.group.runs]
-    evaluate_runs(paths, episodes=EPISODES if episodes is None else episodes, on_note=say)
+    evaluate_runs(paths, episodes=EPISODES if episodes is None else episodes, perturb=perturb, on_note=say)

@@ -8,17 +8,19 @@ import numpy as np
 
 from nchl.report.compare.groups import Group
 from nchl.report.compare.runs import Run
+from nchl.report.compare.scores import evaluated_alike
 from nchl.report.formatting import listed
 
 FEWEST_RUNS = 5
 # Budgets within these are equal: the last generation of a run goes beyond its limit of steps.
 _TOLERANCE = {"evaluations": 1.01, "env_steps": 1.05}
-_OF_EPISODES = ("max_episode_steps", "env", "wrap", "action_repeat", "perturb", "perturb_training")  # settings that make other episodes
+_PERTURBED = ("perturb", "perturb_training")
+_OF_EPISODES = ("max_episode_steps", "env", "wrap", "action_repeat", *_PERTURBED)  # settings that make other episodes
 
 
 def warnings_about(groups: Sequence[Group], score: str) -> list[str]:
     """One line per problem."""
-    played_on = [*_simulators(groups), *_tasks(groups), *_environments(groups, score)]
+    played_on = [*_simulators(groups), *_tasks(groups, score), *_environments(groups, score)]
     return [*_few(groups), *_budgets(groups), *_unfinished(groups), *played_on, *_diverged(groups, score), *_luck(groups, score)]
 
 
@@ -68,10 +70,21 @@ def _simulators(groups: Sequence[Group]) -> list[str]:
     return [f"the runs were played on different simulators ({', '.join(used)}), whose versions of a task may differ in difficulty"]
 
 
-def _tasks(groups: Sequence[Group]) -> list[str]:
+def _tasks(groups: Sequence[Group], score: str) -> list[str]:
     """Warnings about settings that make the episodes of one group others than those of another, in training and in `--evaluate`."""
     differing = [name for name in _OF_EPISODES if _differ(groups, name)]
-    return [f"the groups played different episodes ({', '.join(differing)}), whose returns may not be comparable"] if differing else []
+    trained = [name for name in differing if name in _PERTURBED]
+    lines = []
+    if score == "evaluation" and trained and evaluated_alike([run for group in groups for run in group.runs]):
+        differing = [name for name in differing if name not in trained]
+        lines = [
+            f"the groups were trained under different perturbations ({', '.join(trained)}) and evaluated under the same: their learning "
+            "curves and the cost of the target may not be comparable"
+        ]
+    if differing:
+        advice = "; --evaluate --perturb none plays all without perturbations" if set(differing) & set(_PERTURBED) else ""
+        lines.append(f"the groups played different episodes ({', '.join(differing)}), whose returns may not be comparable{advice}")
+    return lines
 
 
 def _differ(groups: Sequence[Group], name: str) -> bool:

@@ -1,12 +1,12 @@
 """Scores on unseen episodes, kept in each run folder as `evaluation.json`.
 
-The file records the digests of the individual and of the user's files, the simulator and the environment. A file that does not match
-the run folder is ignored, and `--evaluate` replaces it.
+The file records the digests of the individual and of the user's files, the simulator, the environment and the perturbations. A file that
+does not match the run folder, or what is asked for, is ignored, and `--evaluate` replaces it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,47 +15,57 @@ from nchl.errors import InvalidArgument
 from nchl.report.compare.runs import EVALUATION, digest, read_evaluation
 from nchl.runs.files.writing import check_writable, write_json
 from nchl.runs.provenance import environment
+from nchl.runs.settings.perturbation_options import sets_of
 from nchl.runs.store.folder import RunFolder
 
 EPISODES, SEED = 100, 10_000
 
 
 def evaluate_runs(
-    paths: Iterable[Path], *, episodes: int = EPISODES, seed: int = SEED, on_note: Callable[[str], None] | None = None
+    paths: Iterable[Path],
+    *,
+    episodes: int = EPISODES,
+    seed: int = SEED,
+    perturb: Sequence[str] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> None:
     """Evaluate the best individual of each run on unseen episodes, unless its folder has that evaluation already.
 
     Args:
         paths: run folders.
-        episodes: number of episodes; an evaluation with another number or seed is replaced.
+        episodes: number of episodes; an evaluation with another number, another seed or other perturbations is replaced.
         seed: seed of the starts, the same for all runs.
+        perturb: perturbations of each episode in place of those of training: texts, "none" for none; None: as in training.
         on_note: called with a line for each run that is evaluated.
 
     Raises:
         NchlError: a run has no best individual yet or cannot be played here, or (checked for all runs first) a folder is not writable.
     """
-    left = [path for path in paths if not _is_evaluated(path, episodes, seed)]
+    left = [path for path in paths if not _is_evaluated(path, episodes, seed, perturb)]
     for path in left:
         if zoo.name_of(path) is not None:
             raise InvalidArgument(
-                f"{path} holds one evaluation ({EPISODES} episodes, seed {SEED}, the environment that it was evolved in) and cannot keep "
-                "another; leave out --episodes, or play others with `nchl evaluate`"
+                f"{path} holds one evaluation ({EPISODES} episodes, seed {SEED}, the environment and perturbations that it was evolved in) "
+                "and cannot keep another; leave out --episodes and --perturb, or play others with `nchl evaluate`"
             )
         check_writable(path)
     for path in left:
         if on_note is not None:
             on_note(f"playing {episodes} unseen episodes with the best individual of {path}")
-        result = _play(path, episodes, seed)
+        result = _play(path, episodes, seed, perturb)
         write_json(path / EVALUATION, result, of_a_run=False)
         if on_note is not None:
             for line in result["notes"]:
                 on_note(f"{path}: {line}")
 
 
-def _is_evaluated(path: Path, episodes: int, seed: int) -> bool:
+def _is_evaluated(path: Path, episodes: int, seed: int, perturb: Sequence[str] | None) -> bool:
     folder = RunFolder.open(path)
     kept = read_evaluation(folder)
     if kept is None or (kept.get("episodes"), kept.get("seed")) != (episodes, seed):
+        return False
+    config = folder.read_record().settings
+    if tuple(kept.get("perturbations", sets_of(config))) != sets_of(config, perturb):
         return False
     if kept.get("environment") is None:
         return True
@@ -66,7 +76,7 @@ def _is_evaluated(path: Path, episodes: int, seed: int) -> bool:
     return bool(kept["environment"] == environment.digest(now))
 
 
-def _play(path: Path, episodes: int, seed: int) -> dict[str, Any]:
+def _play(path: Path, episodes: int, seed: int, perturb: Sequence[str] | None) -> dict[str, Any]:
     """The evaluation with the digest of its individual, which a run in progress may replace meanwhile."""
     from nchl.runs.results.evaluate import evaluate
     from nchl.runs.results.kept import Kept
@@ -74,6 +84,6 @@ def _play(path: Path, episodes: int, seed: int) -> dict[str, Any]:
     folder = RunFolder(path)
     while True:
         before = digest(folder.best) if folder.best.is_file() else None
-        result = evaluate(path, episodes=episodes, seed=seed, kept=Kept(folder))
+        result = evaluate(path, episodes=episodes, seed=seed, perturb=perturb, kept=Kept(folder))
         if before is not None and digest(folder.best) == before:
             return {"best_sha256": before, **result}

@@ -24,6 +24,7 @@ from nchl.runs.files.reading import read_json, read_text
 from nchl.runs.provenance import environment
 from nchl.runs.settings.config import EvolveConfig
 from nchl.runs.settings.options import that_matter
+from nchl.runs.settings.perturbation_options import sets_of
 from nchl.runs.store.code_copy import collect
 from nchl.runs.store.folder import RunFolder
 from nchl.runs.store.metrics import read_metrics
@@ -53,6 +54,7 @@ class Run:
         nparams: length of the genome; None before the first checkpoint.
         evaluation: evaluation of the present best individual, see `evaluate_runs`, or None.
         environment: digest of the Gymnasium environment; None if a package version identifies it, and for older runs.
+        perturbations: sets of perturbations of which each episode of its training had one; empty for none.
     """
 
     folder: Path
@@ -67,6 +69,12 @@ class Run:
     nparams: int | None
     evaluation: Mapping[str, Any] | None
     environment: str | None = None
+    perturbations: tuple[str, ...] = ()
+
+    @property
+    def evaluated_under(self) -> tuple[str, ...]:
+        """The sets of perturbations of which each episode of its evaluation had one; without an evaluation those of its training."""
+        return self.perturbations if self.evaluation is None else tuple(self.evaluation.get("perturbations", self.perturbations))
 
     @property
     def non_finite(self) -> int:
@@ -139,6 +147,7 @@ def read_run(path: Path) -> Run:
         nparams=_genome_length(folder.start),
         evaluation=read_evaluation(folder),
         environment=environment.digest(record.environment),
+        perturbations=sets_of(config),
     )
 
 
@@ -173,6 +182,9 @@ def read_evaluation(folder: RunFolder) -> Mapping[str, Any] | None:
     data = read_json(read_text(path), file=path)
     if not all(isinstance(data.get(name), int) for name in ("episodes", "seed")):
         raise RunError(f"{path} was altered: episodes and seed must be whole numbers; remove it, and it is made anew by --evaluate")
+    sets = data.get("perturbations", [])
+    if not isinstance(sets, list) or not all(isinstance(each, str) for each in sets):
+        raise RunError(f"{path} was altered: perturbations must be a list of texts; remove it, and it is made anew by --evaluate")
     if data.get("best_sha256") != digest(folder.best):
         return None
     record = folder.read_record()

@@ -34,10 +34,12 @@ def choose_score(score: str, runs: Sequence[Run]) -> tuple[str, str]:
         raise UnknownName("score", score, ("auto", *SCORES))
     for kind in SCORES if score == "auto" else (score,):
         lacking = [run for run in runs if not np.isfinite(_score(run, kind))]
-        played = {(run.evaluation["episodes"], run.evaluation["seed"]) for run in runs if run.evaluation is not None}
-        if not lacking and (kind != "evaluation" or len(played) == 1):
-            episodes, seed = next(iter(played), (0, 0))
-            return kind, SCORES[kind].format(episodes=episodes, seed=seed)
+        if not lacking and kind == "evaluation":
+            text = _of_evaluations(runs)
+            if text is not None:
+                return kind, text
+        elif not lacking:
+            return kind, SCORES[kind]
         if score != "auto":
             what = {
                 "evaluation": "have no evaluation of their present best individual on the same episodes, or none of these was finite; "
@@ -48,6 +50,25 @@ def choose_score(score: str, runs: Sequence[Run]) -> tuple[str, str]:
             named = lacking or list(runs)
             raise InvalidArgument(f"{len(named)} of {len(runs)} runs {what}: {listed([run.folder for run in named])}")
     raise AssertionError("runs without a score are left out before")
+
+
+def evaluated_alike(runs: Sequence[Run]) -> bool:
+    """Whether all evaluations had the same perturbations, or none."""
+    return len({run.evaluated_under for run in runs}) == 1
+
+
+def _of_evaluations(runs: Sequence[Run]) -> str | None:
+    """The description of the score evaluation; None if the runs were evaluated on different episodes."""
+    played = {(run.evaluation["episodes"], run.evaluation["seed"]) for run in runs if run.evaluation is not None}
+    as_trained = all(run.evaluated_under == run.perturbations for run in runs)
+    if len(played) != 1 or not (as_trained or evaluated_alike(runs)):
+        return None
+    episodes, seed = next(iter(played))
+    text = SCORES["evaluation"].format(episodes=episodes, seed=seed)
+    if as_trained:
+        return text
+    under = runs[0].evaluated_under
+    return f"{text}, perturbed: {' | '.join(under)}" if under else f"{text}, without perturbations"
 
 
 def scores_of(runs: Sequence[Run], kind: str) -> Float[np.ndarray, " runs"]:

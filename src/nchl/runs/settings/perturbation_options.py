@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nchl.errors import InvalidArgument, UnknownName
 from nchl.perturbations.language import NONE, parse_all, together
 from nchl.perturbations.objects import Perturbation
+from nchl.perturbations.plan import plan
 from nchl.perturbations.suites import SUITES, Suite, named, of_mapping
 from nchl.runs.files.yaml import read_yaml
+
+if TYPE_CHECKING:
+    from nchl.runs.settings.config import EvolveConfig
 
 
 def suite_of(suite: str | Suite) -> Suite:
@@ -51,6 +55,20 @@ def in_training(given: Any, task: str) -> tuple[str, ...] | None:
         else:
             found.append(_set(each))
     return tuple(found) or None
+
+
+def sets_of(config: EvolveConfig, perturb: Sequence[str] | str | None = None) -> tuple[str, ...]:
+    """The sets of perturbations of which each episode of an evaluation has one; empty if nothing is perturbed.
+
+    Args:
+        config: of the run.
+        perturb: perturbations of each episode, in place of those of training; None: as in training.
+
+    Raises:
+        InvalidArgument: not a perturbation, or two changes of the same thing.
+    """
+    planned = plan(config.perturb, config.perturb_training) if perturb is None else plan(always(perturb))
+    return tuple(planned.texts) if planned else ()
 
 
 def _set(text: str | Perturbation) -> str:
