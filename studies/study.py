@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 KEPT = ("config.json", "metrics.csv", "summary.json", "best.safetensors", "centre.safetensors")
 LARGEST_CHECKPOINT = 300_000  # bytes; a larger one is not kept, and the cell begins anew elsewhere
 LOOK_SECONDS = 20.0
+OF_RULES = ("--controls", "--dynamics")  # options that have no meaning for a network whose weights never change
 _BLOCK = re.compile(r"<!-- table ([a-z0-9-]+) -->\n.*?<!-- /table -->", re.S)
 
 
@@ -305,9 +306,17 @@ def foreign(run: Path, commit: str) -> set[str]:
 
 
 def play(run: Path, programs: Path, name: str, command: Sequence[str]) -> None:
-    """Let the best individual play by a command of nchl; the JSON that it prints is kept in the run's folder."""
-    words = [str(programs / "nchl"), command[0], str(run), *command[1:], "--json"]
-    done = subprocess.run(words, check=True, capture_output=True, text=True, env=clean_environment())
+    """Let the best individual play by a command of nchl; the JSON that it prints is kept in the run's folder.
+
+    Raises:
+        StudyError: the command fails.
+    """
+    plastic = json.loads((run / "config.json").read_text())["plastic"]
+    options = [word for word in command[1:] if plastic or word not in OF_RULES]
+    words = [str(programs / "nchl"), command[0], str(run), *options, "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, env=clean_environment())
+    if done.returncode:
+        raise StudyError(f"{shlex.join(words)} failed: {done.stderr.strip()}")
     about = {"best_sha256": hashlib.sha256((run / "best.safetensors").read_bytes()).hexdigest(), **json.loads(done.stdout)}
     (run / name).write_text(json.dumps(about, indent=1))
 

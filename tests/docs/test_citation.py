@@ -16,7 +16,7 @@ FILE = Path(__file__).resolve().parents[2] / "CITATION.cff"
 REQUIRED = {"cff-version", "message", "title", "authors"}
 REFERENCE = {"type", "title", "authors"}
 TYPES = {"article", "conference-paper", "thesis"}
-KEYS = REFERENCE | {"year", "doi", "collection-title", "identifiers", "thesis-type", "institution", "journal"}
+KEYS = REFERENCE | {"year", "doi", "collection-title", "identifiers", "thesis-type", "institution", "journal", "repository-code"}
 
 
 @pytest.fixture(scope="module")

@@ -256,6 +256,21 @@ def test_a_study_that_is_stopped_goes_on_elsewhere_with_the_same_bits(tmp_path: 
         assert read_run(one).evaluation["episodes"] == 100
 
 
+@pytest.mark.slow
+def test_a_network_without_a_rule_plays_without_controls_and_a_command_that_fails_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = program(tmp_path / "bin", monkeypatch)
+    options = {"simulator": "gymnasium", "population": 4, "generations": 1, "max_episode_steps": 20}
+    nchl.run("CartPole-v1", out=tmp_path / "run", network="static", hidden=[3], **options)
+    study.play(tmp_path / "run", programs, "evaluation.json", ["evaluate", "--controls", "--episodes", "3"])
+    about = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert about["episodes"] == 3
+    assert "plasticity_off" not in about
+    with pytest.raises(study.StudyError, match="--episodes"):
+        study.play(tmp_path / "run", programs, "evaluation.json", ["evaluate", "--episodes", "many"])
+
+
 def test_a_file_of_softhebb_runs_names_a_run_for_each_method_and_seed(tmp_path: Path) -> None:
     file = tmp_path / "images.yaml"
     file.write_text("softhebb:\n  small: --epochs-head 1\n  layerwise: --layerwise\nseeds: [3, 5]\n")
