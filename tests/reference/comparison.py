@@ -60,10 +60,8 @@ def write_evaluation(
     episodes: int = 100,
     seed: int = 10000,
     non_finite: int = 0,
-    perturbations: Sequence[str] | None = None,
+    **more: Any,
 ) -> None:
     """The evaluation that `compare --evaluate` stores in a run's folder."""
-    about: dict[str, Any] = {"best_sha256": digest, "mean": mean, "episodes": episodes, "seed": seed, "non_finite": non_finite}
-    if perturbations is not None:
-        about["perturbations"] = list(perturbations)
+    about = {"best_sha256": digest, "mean": mean, "episodes": episodes, "seed": seed, "non_finite": non_finite, **more}
     (folder / "evaluation.json").write_text(json.dumps(about))

@@ -208,6 +208,21 @@ def test_evaluations_under_the_same_perturbations_are_told_from_those_as_in_trai
     assert alone.score_text.endswith(", perturbed: sensor:1=0")
 
 
+def test_evaluations_by_several_versions_of_the_simulator_are_said(tmp_path: Path) -> None:
+    def warnings(*versions: dict[str, str]) -> list[str]:
+        for seed in range(5):
+            run = tmp_path / f"plain-{seed}"
+            write_evaluation(run, 3.0, digest=digest(run / "best.safetensors"), versions=versions[seed % len(versions)])
+        return list(compare([tmp_path]).warnings)
+
+    for seed in range(5):
+        write_run(tmp_path / f"plain-{seed}", [1.0], seed=seed)
+    assert warnings({"envpool": "1.0"}) == []
+    assert warnings({"envpool": "1.0"}, {}) == []  # an evaluation of a build that did not record them
+    (said,) = warnings({"envpool": "1.0", "other": "2"}, {"envpool": "1.1"})
+    assert said.startswith("the runs were evaluated with different versions (envpool 1.0, 1.1)")
+
+
 def test_budgets_are_compared_by_what_ended_the_runs_and_what_an_evaluation_costs(tmp_path: Path) -> None:
     def of(kind: str, network: str, means: list[float], **options: Any) -> None:
         for seed in range(5):
@@ -362,7 +377,12 @@ def test_a_spoilt_file_is_named(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("evaluation.json", "{}"), ("metrics.csv", "generation,evaluations,env_steps,mean\n1,,9,3\n")]
+    ("name", "content"),
+    [
+        ("evaluation.json", "{}"),
+        ("evaluation.json", '{"episodes": 1, "seed": 0, "versions": {"envpool": 1}}'),
+        ("metrics.csv", "generation,evaluations,env_steps,mean\n1,,9,3\n"),
+    ],
 )
 def test_a_file_that_lacks_numbers_is_named(name: str, content: str, tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", [1.0])

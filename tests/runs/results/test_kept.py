@@ -79,6 +79,26 @@ def test_report_and_comparison_use_the_episodes_of_an_evaluation(run: Path, play
     assert page["evaluation"] == expected
 
 
+def test_a_comparison_does_not_use_an_evaluation_of_another_version_of_the_simulator(run: Path, played: list[int | None]) -> None:
+    told: list[str] = []
+    evaluate_runs([run], episodes=EPISODES)
+    file = run / "evaluation.json"
+    good = json.loads(file.read_text())
+    assert set(good["versions"]) >= {"gymnasium"}
+    (run / NAME).unlink()
+    played.clear()
+    # Those of an earlier build recorded none, and a package that is not installed cannot be asked for another result.
+    for versions in (good["versions"], {}, {**good["versions"], "no-such-package": "1"}):
+        file.write_text(json.dumps({**good, "versions": versions}))
+        evaluate_runs([run], episodes=EPISODES, on_note=told.append)
+    assert (played, told) == ([], [])
+    file.write_text(json.dumps({**good, "versions": {**good["versions"], "gymnasium": "0.1"}}))
+    evaluate_runs([run], episodes=EPISODES, on_note=told.append)
+    assert played == [None]
+    assert told[0].endswith(f"of {run}; the evaluation that is there is of gymnasium 0.1 (here is {good['versions']['gymnasium']})")
+    assert json.loads(file.read_text()) == good
+
+
 def test_evaluate_always_plays_and_keeps_the_controls(run: Path, played: list[int | None]) -> None:
     first = using(run)
     half = first["frozen_half_way"]["after_steps"]

@@ -20,7 +20,7 @@ _OF_EPISODES = ("max_episode_steps", "env", "wrap", "action_repeat", *_PERTURBED
 
 def warnings_about(groups: Sequence[Group], score: str) -> list[str]:
     """One line per problem."""
-    played_on = [*_simulators(groups), *_tasks(groups, score), *_environments(groups, score)]
+    played_on = [*_simulators(groups), *_tasks(groups, score), *_environments(groups, score), *_versions(groups, score)]
     return [*_few(groups), *_budgets(groups), *_unfinished(groups), *played_on, *_diverged(groups, score), *_luck(groups, score)]
 
 
@@ -105,6 +105,22 @@ def _environments(groups: Sequence[Group], score: str) -> list[str]:
     if edited:
         lines.append(f"evaluated in an environment that has changed since the run: {listed(edited)}")
     return lines
+
+
+def _versions(groups: Sequence[Group], score: str) -> list[str]:
+    """Warnings about evaluations by different versions of a simulator, of those that recorded them."""
+    found: dict[str, set[str]] = {}
+    evaluations = [run.evaluation or {} for group in groups for run in group.runs] if score == "evaluation" else []
+    for evaluation in evaluations:
+        for package, version in evaluation.get("versions", {}).items():
+            found.setdefault(package, set()).add(version)
+    several = [f"{package} {', '.join(sorted(versions))}" for package, versions in found.items() if len(versions) > 1]
+    if not several:
+        return []
+    return [
+        f"the runs were evaluated with different versions ({'; '.join(several)}), whose tasks may differ in difficulty; --evaluate plays "
+        "anew what was played with another version than the one here"
+    ]
 
 
 def _diverged(groups: Sequence[Group], score: str) -> list[str]:

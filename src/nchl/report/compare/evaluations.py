@@ -1,7 +1,7 @@
 """Scores on unseen episodes, kept in each run folder as `evaluation.json`.
 
-The file records the digests of the individual and of the user's files, the simulator, the environment and the perturbations. A file that
-does not match the run folder, or what is asked for, is ignored, and `--evaluate` replaces it.
+The file records the digests of the individual and of the user's files, the simulator with the versions of its packages, the environment
+and the perturbations. A file that does not match the run folder, or what is asked for, is ignored, and `--evaluate` replaces it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any
 from nchl import zoo
 from nchl.errors import InvalidArgument
 from nchl.report.compare.runs import EVALUATION, digest, read_evaluation
+from nchl.report.formatting import listed
 from nchl.runs.files.writing import check_writable, write_json
-from nchl.runs.provenance import environment
+from nchl.runs.provenance import environment, machine
 from nchl.runs.settings.perturbation_options import sets_of
 from nchl.runs.store.folder import RunFolder
 
@@ -41,7 +42,7 @@ def evaluate_runs(
     Raises:
         NchlError: a run has no best individual yet or cannot be played here, or (checked for all runs first) a folder is not writable.
     """
-    left = [path for path in paths if not _is_evaluated(path, episodes, seed, perturb)]
+    left = {path: why for path in paths if (why := _missing(path, episodes, seed, perturb)) is not None}
     for path in left:
         if zoo.name_of(path) is not None:
             raise InvalidArgument(
@@ -49,9 +50,9 @@ def evaluate_runs(
                 "and cannot keep another; leave out --episodes and --perturb, or play others with `nchl evaluate`"
             )
         check_writable(path)
-    for path in left:
+    for path, why in left.items():
         if on_note is not None:
-            on_note(f"playing {episodes} unseen episodes with the best individual of {path}")
+            on_note(f"playing {episodes} unseen episodes with the best individual of {path}{why}")
         result = _play(path, episodes, seed, perturb)
         write_json(path / EVALUATION, result, of_a_run=False)
         if on_note is not None:
@@ -59,21 +60,27 @@ def evaluate_runs(
                 on_note(f"{path}: {line}")
 
 
-def _is_evaluated(path: Path, episodes: int, seed: int, perturb: Sequence[str] | None) -> bool:
+def _missing(path: Path, episodes: int, seed: int, perturb: Sequence[str] | None) -> str | None:
+    """Whether the evaluation is still to be made, and why the one that is there does not count, in words; None if it is there."""
     folder = RunFolder.open(path)
     kept = read_evaluation(folder)
     if kept is None or (kept.get("episodes"), kept.get("seed")) != (episodes, seed):
-        return False
+        return ""
     config = folder.read_record().settings
     if tuple(kept.get("perturbations", sets_of(config))) != sets_of(config, perturb):
-        return False
+        return ""
+    # The zoo's scores are those of the versions that it was made with. A package that is not installed cannot play anything else.
+    now = {} if zoo.name_of(path) is not None else machine.versions()
+    before = kept.get("versions", {})
+    if changed := [f"{name} {before[name]} (here is {now[name]})" for name in before if now.get(name, before[name]) != before[name]]:
+        return f"; the evaluation that is there is of {listed(changed)}"
     if kept.get("environment") is None:
-        return True
+        return None
     from nchl.runs.search.recipe import environment_of  # imports torch
 
     # The environment's files may have changed since.
-    now = environment_of(folder.read_trusted()[0].settings)
-    return bool(kept["environment"] == environment.digest(now))
+    same = kept["environment"] == environment.digest(environment_of(folder.read_trusted()[0].settings))
+    return None if same else "; its environment has changed"
 
 
 def _play(path: Path, episodes: int, seed: int, perturb: Sequence[str] | None) -> dict[str, Any]:

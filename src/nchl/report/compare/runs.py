@@ -182,9 +182,13 @@ def read_evaluation(folder: RunFolder) -> Mapping[str, Any] | None:
     data = read_json(read_text(path), file=path)
     if not all(isinstance(data.get(name), int) for name in ("episodes", "seed")):
         raise RunError(f"{path} was altered: episodes and seed must be whole numbers; remove it, and it is made anew by --evaluate")
-    sets = data.get("perturbations", [])
-    if not isinstance(sets, list) or not all(isinstance(each, str) for each in sets):
-        raise RunError(f"{path} was altered: perturbations must be a list of texts; remove it, and it is made anew by --evaluate")
+    sets, versions = data.get("perturbations", []), data.get("versions", {})
+    if (
+        not isinstance(sets, list)
+        or not isinstance(versions, dict)
+        or not all(isinstance(each, str) for each in (*sets, *versions.values()))
+    ):
+        raise RunError(f"{path} was altered: perturbations and versions must hold texts; remove it, and it is made anew by --evaluate")
     if data.get("best_sha256") != digest(folder.best):
         return None
     record = folder.read_record()

@@ -39,6 +39,12 @@ def versions() -> dict[str, str]:
     return found
 
 
+def of_simulator(name: str) -> dict[str, str]:
+    """Versions of those installed packages that decide the results of a simulator; empty for one that is not in the registry."""
+    installed = versions()
+    return {package: installed[package] for package in (SIMULATORS[name].packages if name in SIMULATORS else ()) if package in installed}
+
+
 def commit() -> dict[str, str]:
     """`nchl_commit` if nchl runs from a checkout of its repository or was installed from one by pip; else empty.
 
@@ -111,7 +117,7 @@ def same_bits(*, backend: str, simulator: str, strategy: str) -> dict[str, str]:
 
     installed = versions()
     # By promise, the versions of nchl and safetensors change no result.
-    matter = ("torch", "numpy", *(SIMULATORS[simulator].packages if simulator in SIMULATORS else ()), *packages(strategy))
+    matter = ("torch", "numpy", *of_simulator(simulator), *packages(strategy))
     return {
         "backend": backend,
         "simulator": simulator,

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from nchl import rollout
 from nchl.errors import InvalidArgument
 from nchl.rollout import Rollout
+from nchl.runs.provenance import machine
 from nchl.runs.provenance.environment import digest, notes_on_environment
 from nchl.runs.results.dynamics import dynamics_of
 from nchl.runs.results.kept import Kept, conditions
@@ -61,13 +62,13 @@ def evaluate(
 
     Returns:
         A JSON object: task, simulator, which, episodes, seed; of the returns mean, std, iqm (interquartile mean), min, max; length (mean,
-        in steps of the environment), non_finite (number of episodes that were not finite and are in none of the figures), and returns; with
-        `controls` the same figures for `plasticity_off` and `frozen_half_way`, which also has after_steps (steps of the network, one for
-        each action, until its weights are frozen). Then its conditions: `environment`, the digest of the Gymnasium environment
-        (see `tasks.fingerprint`; None if the simulator's version identifies it); `code`, the SHA-256 of each of the user's files;
-        `perturbations`, the sets of which each episode had one (see `perturbations.plan`); and `notes`, lines for the user. With `dynamics`
-        also `dynamics`: verdict ("settles", "cycles", "drifts" or None), number (late_share or period), why, late_share, autocorrelation,
-        period, explained, counts and per_episode; see `rollout.dynamics`.
+        in steps of the environment), non_finite (number of episodes that were not finite and are in none of the figures), and returns;
+        with `controls` the same figures for `plasticity_off` and `frozen_half_way`, which also has after_steps (steps of the network, one
+        for each action, until its weights are frozen). Then its conditions: `versions` of the simulator's packages; `environment`, the
+        digest of the Gymnasium environment (see `tasks.fingerprint`; None if the simulator's version identifies it); `code`, the SHA-256
+        of each of the user's files; `perturbations`, the sets of which each episode had one (see `perturbations.plan`); and `notes`, lines
+        for the user. With `dynamics` also `dynamics`: verdict ("settles", "cycles", "drifts" or None), number (late_share or period), why,
+        late_share, autocorrelation, period, explained, counts and per_episode; see `rollout.dynamics`.
 
     Raises:
         NchlError: no such run or result, or controls for a network that is not plastic.
@@ -117,6 +118,7 @@ def evaluate(
             "seed": seed,
             **figures(plastic),
             "returns": plastic.returns[0].tolist(),
+            "versions": machine.of_simulator(played.simulator.name),
             "environment": digest(environment),
             "code": found.code.digests,
             "perturbations": played.plan.texts if played.plan else [],
