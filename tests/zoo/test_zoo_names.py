@@ -163,7 +163,7 @@ def test_the_film_is_written_to_the_working_directory(working: Path, capsys: pyt
     assert (
         main(["film", f"zoo:{NAME}", "--perturb", "motor:*=0", "--width", "64", "--seconds", "1"]) == 2
     )  # actions of CartPole are no numbers
-    assert RunFolder.open(f"zoo:{NAME}").output("film-perturbed.mp4") == Path(f"{NAME}-film-perturbed.mp4")
+    assert RunFolder.open(f"zoo:{NAME}").output("film-controls.mp4") == Path(f"{NAME}-film-controls.mp4")
 
 
 def test_a_film_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

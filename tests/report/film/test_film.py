@@ -17,6 +17,8 @@ from nchl.cli import main
 from nchl.errors import InvalidArgument, MissingExtra, RunError, TaskError
 from nchl.report.film import film, video
 from nchl.report.film.captions import ON, Caption, compose
+from nchl.report.film.make import _in_a_name
+from nchl.runs.settings.perturbation_options import always
 from nchl.runs.sinks.tensorboard import EventFile
 
 pytest.importorskip("gymnasium")
@@ -101,7 +103,8 @@ def test_a_film_with_options_leaves_the_one_of_the_report(run: Path) -> None:
     plain = {"width": 64, "fps": 5}
     for name, options in {
         "film-centre": {"which": "centre"},
-        "film-perturbed-controls": {"perturb": "lesion:weights=1@3", "controls": True},
+        "film-lesion-weights=1@3-controls": {"perturb": "lesion:weights=1@3", "controls": True},
+        "film-unperturbed": {"perturb": "none"},
         "film-gymnasium-seed-3": {"simulator": "gymnasium", "seed": 3},
         "film-episodes-2-seconds-0.5": {"episodes": 2, "seconds": 0.5},
     }.items():
@@ -110,6 +113,17 @@ def test_a_film_with_options_leaves_the_one_of_the_report(run: Path) -> None:
     assert (run / "film.mp4").read_bytes() == before
     film(run, run / "film.mp4", which="centre", **plain)  # on request
     assert (run / "film.mp4").read_bytes() != before
+
+
+def test_films_under_different_perturbations_have_different_names() -> None:
+    assert _in_a_name(always("motor:*=0")) == "motor-all=0"
+    assert _in_a_name(always(["motor:0,2=0.5@3..5", "push:torso=-300N@4+2"])) == "motor-0,2=0.5@3..5_push-torso=-300N@4+2"
+    assert _in_a_name(always("mass:left foot=x2")) != _in_a_name(always("mass:leftfoot=x2"))
+    long = [[f"sensor:{k}=0@{last}" for k in range(9)] for last in (1, 2)]
+    first, second = (_in_a_name(always(each)) for each in long)
+    assert first != second
+    assert first.startswith("sensor-0=0@1_sensor-1=0@1_")
+    assert len(first) == 67
 
 
 def test_tensorboard_shows_the_film(run: Path) -> None:
