@@ -17,7 +17,7 @@ from nchl.cli import main
 from nchl.errors import InvalidArgument, MissingExtra, RunError, TaskError
 from nchl.report.film import film, video
 from nchl.report.film.captions import ON, Caption, compose
-from nchl.report.film.make import _in_a_name
+from nchl.report.film.names import in_a_name
 from nchl.runs.settings.perturbation_options import always
 from nchl.runs.sinks.tensorboard import EventFile
 
@@ -116,11 +116,11 @@ def test_a_film_with_options_leaves_the_one_of_the_report(run: Path) -> None:
 
 
 def test_films_under_different_perturbations_have_different_names() -> None:
-    assert _in_a_name(always("motor:*=0")) == "motor-all=0"
-    assert _in_a_name(always(["motor:0,2=0.5@3..5", "push:torso=-300N@4+2"])) == "motor-0,2=0.5@3..5_push-torso=-300N@4+2"
-    assert _in_a_name(always("mass:left foot=x2")) != _in_a_name(always("mass:leftfoot=x2"))
+    assert in_a_name(always("motor:*=0")) == "motor-all=0"
+    assert in_a_name(always(["motor:0,2=0.5@3..5", "push:torso=-300N@4+2"])) == "motor-0,2=0.5@3..5_push-torso=-300N@4+2"
+    assert in_a_name(always("mass:left foot=x2")) != in_a_name(always("mass:leftfoot=x2"))
     long = [[f"sensor:{k}=0@{last}" for k in range(9)] for last in (1, 2)]
-    first, second = (_in_a_name(always(each)) for each in long)
+    first, second = (in_a_name(always(each)) for each in long)
     assert first != second
     assert first.startswith("sensor-0=0@1_sensor-1=0@1_")
     assert len(first) == 67

@@ -7,9 +7,7 @@ controls, three copies start the same episode and differ only in when their rule
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +21,7 @@ from nchl.perturbations.draws import moment_of
 from nchl.perturbations.language import together
 from nchl.report.film import video
 from nchl.report.film.captions import FROZEN, OFF, ON, Caption, compose
+from nchl.report.film.names import SEED, words_of
 from nchl.rollout.episode import Moment, never
 from nchl.runs.files.tensors import read_tensors
 from nchl.runs.provenance.environment import notes_on_environment
@@ -30,7 +29,6 @@ from nchl.runs.results.evaluate import never_changes
 from nchl.runs.results.result import read_result
 from nchl.runs.results.scene import Scene, open_run
 from nchl.runs.settings import docs_budget
-from nchl.runs.settings.perturbation_options import always
 from nchl.runs.sinks import trackers
 from nchl.runs.sinks.tensorboard import EventFile
 from nchl.runs.store.folder import RunFolder
@@ -38,11 +36,9 @@ from nchl.simulators import SIMULATORS
 from nchl.tasks import fingerprint
 from nchl.tasks.render import DRAWN_BY_ENVPOOL
 
-SEED = 10000  # the first episode of this evaluation is in `film.mp4`
 MOST_PER_SECOND = 60.0
 _HOLD_SECONDS = 1.0  # how long the last frame of an episode stays
 _ASPECT = 3 / 4
-_LONGEST_PERTURBATIONS = 60  # in a name, in characters
 
 OnProgress = Callable[[int, int], None]
 
@@ -169,7 +165,7 @@ def film(
     folder = RunFolder.open(run)
     if rule is not None and out is None:
         raise InvalidArgument("with another rule, the film does not belong in the run folder: name a file with --out")
-    shows = _shows(which, perturb, controls, simulator, seed, episodes, seconds)
+    shows = words_of(which, perturb, controls, simulator, seed, episodes, seconds)
     path = folder.output("-".join(["film", *shows]) + ".mp4") if out is None else Path(out)
     video.check(path)
     record = read_result(run, which, rule=rule).record
@@ -222,38 +218,6 @@ def film(
             result[key] = {"after_steps": frozen.freezes, "returns": frozen.returns, "lengths": frozen.lengths}
         result |= {"frames": writer.frames, "frames_per_second": rate, "width": writer.size[0], "height": writer.size[1], "notes": notes}
         return result
-
-
-def _shows(
-    which: str,
-    perturb: Sequence[str] | str | None,
-    controls: bool,
-    simulator: str | None,
-    seed: int,
-    episodes: int,
-    seconds: float | None,
-) -> list[str]:
-    """A word for each option with which a film shows something else than `film.mp4`, which the report embeds."""
-    words = {
-        which: which != "best",
-        _in_a_name(always(perturb or ())): perturb is not None,
-        "controls": controls,
-        str(simulator): simulator is not None,
-        f"seed-{seed}": seed != SEED,
-        f"episodes-{episodes}": episodes != 1,
-        f"seconds-{seconds or 0:g}": seconds is not None,
-    }
-    return [word for word, differs in words.items() if differs]
-
-
-def _in_a_name(perturbations: Sequence[str] | None) -> str:
-    """Perturbations as a part of a file's name, such as `motor-3=0@500`; of long ones the beginning, and a digest of all."""
-    if not perturbations:
-        return "unperturbed"
-    exact = "_".join(perturbations)
-    plain = exact.replace(":", "-").replace("*", "all")  # colons and stars are not for every file system
-    name = re.sub(r"[^A-Za-z0-9.,=@+_-]", "", plain)[:_LONGEST_PERTURBATIONS]
-    return name if name == plain else f"{name}-{hashlib.sha256(exact.encode()).hexdigest()[:6]}"
 
 
 def _episode(
