@@ -180,6 +180,25 @@ def test_mixed_tasks(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     said = refused(capsys, "compare", str(runs), str(other))
     assert "Acrobot-v1: " in said
     assert "CartPole-v1: " in said
+    assert "--task" in said
+    capsys.readouterr()
+    assert main(["compare", str(runs), str(other), "--task", "CartPole-v1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["task"], sum(len(group["runs"]) for group in found["groups"])) == ("CartPole-v1", 4)
+    assert "did you mean 'Acrobot-v1'" in refused(capsys, "compare", str(runs), str(other), "--task", "Acrobot-v2")
+
+
+def test_a_finished_sweep_of_several_tasks_names_a_comparison_for_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, out = tmp_path / "sweep.yaml", tmp_path / "out"
+    file.write_text("hidden: [4]\npopulation: 10\ngenerations: 1\ngrid: {task: [CartPole-v1, Acrobot-v1]}\n")
+    for task in ("CartPole-v1", "Acrobot-v1"):
+        write_run(out / f"task-{task}_seed-0", [1.0], task=task)
+    assert main(["sweep", str(file), "--out", str(out)]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    commands = [f"nchl compare {out} --task {task}" for task in ("CartPole-v1", "Acrobot-v1")]
+    assert lines[-3:] == ["Try next:", *commands]
+    for command in commands:
+        assert main(command.split()[1:]) == 0
 
 
 def test_a_sweep_whose_runs_are_done(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

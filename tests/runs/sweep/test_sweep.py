@@ -119,7 +119,7 @@ BOMB = "a: &a [x, x, x]\nb: &b [*a, *a, *a]\ntask: CartPole-v1\n"
         ("task: CartPole-v1\nnetwork: [nchl]", "network must be text"),
         ("task: CartPole-v1\nnetwork: [nchl, hl]", "network has several values, ['nchl', 'hl']: put it under `grid`"),
         ("task: CartPole-v1\nhidden: [[4], [8]]", "hidden has several values, [[4], [8]]: put it under `grid`"),
-        ("task: [CartPole-v1, Acrobot-v1]", "task has several values, ['CartPole-v1', 'Acrobot-v1']: write one file for each"),
+        ("task: [CartPole-v1, Acrobot-v1]", "task has several values, ['CartPole-v1', 'Acrobot-v1']: put it under `grid`"),
         ("task: CartPole-v1\nseeds: 10001", "seeds"),
         (f"task: CartPole-v1\nseeds: 200\ngrid:\n  population: {list(range(2, 300, 2))}", "10,000 are the most"),
         ("population: 8", "no task given"),

@@ -1,8 +1,8 @@
 """Compare groups of runs: interquartile means with intervals, probability of improvement, tests, sample efficiency.
 
 Runs that differ only in their seed are one group. Give run folders, or a folder that holds some, such as a sweep's. All
-runs must be of one task. The default score of a run is its mean return on unseen episodes if `--evaluate` has played them
-for all runs, else the centre's mean on validation starts if all have it, else the last generation's mean.
+runs must be of one task, or `--task` chooses one. The default score of a run is its mean return on unseen episodes if `--evaluate`
+has played them for all runs, else the centre's mean on validation starts if all have it, else the last generation's mean.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ def add_arguments(parser: Parser) -> None:
         "runs", type=Path, nargs="+", metavar="RUN", help="run folders, folders with some up to two levels deep, or zoo:NAME"
     )
     what = parser.add_argument_group("comparison")
+    what.add_argument("--task", metavar="ID", help="compare the runs of this task only, where the folders hold runs of several")
     what.add_argument(
         "--score",
         type=one_of("score", _SCORES),
@@ -87,7 +88,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     check_figure_width(args)
     from nchl.report.compare import compare
 
-    options = {"target": args.target, "baseline": args.baseline, "finished_only": args.finished_only, "seed": args.seed}
+    options = {"task": args.task, "target": args.target, "baseline": args.baseline, "finished_only": args.finished_only, "seed": args.seed}
     if args.evaluate:
         if args.score not in ("auto", "evaluation"):
             raise InvalidArgument(f"--evaluate does not apply to the score {args.score}; leave one of the two out")

@@ -2,7 +2,8 @@
 
 The file names a task, options of `nchl evolve` for all runs, a `grid` with a list of values for each option that varies,
 and `seeds`. Each run has a folder of its own. The same command skips finished runs, continues interrupted ones and repeats
-failed ones; with larger `generations`, `max_steps` or `max_minutes` in the file it makes finished runs longer.
+failed ones; with larger `generations`, `max_steps` or `max_minutes` in the file it makes finished runs longer. Runs of several
+tasks are compared one task at a time, with `nchl compare DIR --task ID`.
 Ctrl-C finishes the generations in progress, a second one drops them.
 Exit code: 0 all runs are done, 1 some have failed and the rest is done, 2 a mistake, 130 or 143 when interrupted.
 """
@@ -82,6 +83,7 @@ def run_cells_of(file: Path, cells: list[Cell], out: Path, *, jobs: int, dry_run
         keep_totals(states)
     return {
         "folder": str(out),
+        "tasks": list(dict.fromkeys(cell.config.task for cell in cells)),
         "dry_run": dry_run,
         "runs": [
             {
@@ -113,7 +115,8 @@ def text(result: dict[str, Any]) -> str:
         lines.append(f"{len(result['others'])} other runs in that folder are not in the file: {', '.join(result['others'][:5])}")
     lines += [f"note: {note}" for note in result["notes"]]
     if done == len(runs):
-        lines += ["", "Try next:", f"  nchl compare {shlex.quote(result['folder'])}"]
+        of = [""] if len(result["tasks"]) == 1 else [f" --task {shlex.quote(task)}" for task in result["tasks"]]
+        lines += ["", "Try next:", *(f"  nchl compare {shlex.quote(result['folder'])}{task}" for task in of)]
     elif not result["dry_run"]:
         lines += ["", "Go on with:", f"  {again}"]
     return "\n".join(lines)

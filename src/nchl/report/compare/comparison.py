@@ -126,6 +126,7 @@ class Comparison:
 def compare(
     places: Iterable[Path | str | Run],
     *,
+    task: str | None = None,
     score: str = "auto",
     target: float | None = None,
     baseline: str | None = None,
@@ -137,6 +138,7 @@ def compare(
 
     Args:
         places: run folders, folders that hold some up to two levels deep, or runs that are already read.
+        task: id of the task whose runs are compared; None: all runs are of one.
         score: name of the score, see `SCORES`; auto takes the first that all runs have.
         target: return to reach, for the cost of reaching it; None: nine tenths of the way from the start to the end of the best group.
         baseline: name of the group that all others are tested against; None: all pairs, or with many groups those with the best.
@@ -146,7 +148,7 @@ def compare(
 
     Raises:
         RunError: there are no runs, they are of different tasks, or a folder cannot be read.
-        InvalidArgument: some runs do not have the score, or the baseline is unknown.
+        InvalidArgument: some runs do not have the score, or the task or the baseline is unknown.
     """
     if seed < 0:
         raise InvalidArgument(f"seed must be at least 0, got {seed}")
@@ -154,7 +156,7 @@ def compare(
     for place in places:
         read.append(place) if isinstance(place, Run) else folders.append(Path(place))
     paths, left_out = find_runs(folders) if folders or not read else ([], [])
-    runs, unusable = _usable([*read, *map(read_run, paths)], finished_only)
+    runs, unusable = _usable(_of_task(task, [*read, *map(read_run, paths)]), finished_only)
     groups, shared, twins = group_runs(runs)
     groups = groups if names is None else [replace(group, name=names(group)) for group in groups]
     runs = [run for group in groups for run in group.runs]
@@ -183,6 +185,13 @@ def compare(
         warnings=(*left_out, *unusable, *twins, *warnings_about(groups, kind)),
         notes=tuple(pair_notes),
     )
+
+
+def _of_task(task: str | None, runs: Sequence[Run]) -> Sequence[Run]:
+    found = runs if task is None else [run for run in runs if run.task == task]
+    if not found:
+        raise UnknownName("task of these runs", str(task), sorted({run.task for run in runs}))
+    return found
 
 
 def _usable(runs: Sequence[Run], finished_only: bool) -> tuple[list[Run], list[str]]:

@@ -68,7 +68,7 @@ def _refuse_mixed_tasks(runs: Sequence[Run]) -> None:
         by_task.setdefault(run.task, []).append(str(run.folder))
     if len(by_task) > 1:
         lists = [f"{task}: {listed(found, 8)}" for task, found in sorted(by_task.items())]
-        raise RunError(f"scores of different tasks cannot be compared; compare the runs of one task at a time. {'; '.join(lists)}")
+        raise RunError(f"scores of different tasks cannot be compared; choose one task with --task. {'; '.join(lists)}")
 
 
 def _names(settings: Sequence[dict[str, Any]]) -> list[str]:

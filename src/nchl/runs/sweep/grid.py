@@ -124,8 +124,7 @@ def _seeds(given: Any, path: Path) -> list[int]:
 def _refuse_several(name: str, value: Any, path: Path) -> None:
     """Refuse a list of values beside the grid, where the option takes one value, or a list of lists, where it takes a list."""
     if isinstance(value, list) and len(value) > 1 and (_OPTIONS[name].kind not in LISTS or all(isinstance(each, list) for each in value)):
-        write = "write one file for each, as the runs of one task are compared" if name == "task" else "put it under `grid`"
-        raise InvalidArgument(f"{path}: {name} has several values, {value}: {write}")
+        raise InvalidArgument(f"{path}: {name} has several values, {value}: put it under `grid`")
 
 
 def _value(name: str, value: Any, path: Path) -> Any:
