@@ -223,12 +223,14 @@ def test_a_function_as_rule_is_told_to_be_part_of_a_network(call: Any) -> None:
         call("CartPole-v1", rule=mine)
 
 
-@pytest.mark.parametrize("call", [nchl.run, nchl.evolution])
+@pytest.mark.parametrize("call", [nchl.run, nchl.evolution, nchl.EvolveConfig.create])
 def test_a_seed_of_none_is_no_random_seed(call: Any) -> None:
     with pytest.raises(InvalidArgument, match="seed must be a whole number, got None; equal seeds give equal runs"):
         call("CartPole-v1", seed=None, generations=1, population=4)
     with pytest.raises(InvalidArgument, match="seed must be a whole number, got None"):
         nchl.run(nchl.EvolveConfig("CartPole-v1", generations=1, population=4), seed=None)
+    with pytest.raises(InvalidArgument, match="seed must be a whole number, got None"):
+        nchl.EvolveConfig("CartPole-v1", seed=3).replace(seed=None)
 
 
 class Robot:

@@ -25,6 +25,7 @@ from nchl.networks.user.copies import has_own_code
 from nchl.runs.settings.config import EvolveConfig
 from nchl.runs.settings.options import OBJECT, OWN_START
 from nchl.runs.settings.search_options import INITIAL_GENOMES
+from nchl.runs.settings.value_checks import refuse_no_seed
 from nchl.runs.store.code_copy import Code
 from nchl.strategies import STRATEGIES, Strategy
 from nchl.strategies.initial import initial_centre
@@ -75,10 +76,7 @@ def separate_objects(task: Any, options: Mapping[str, Any]) -> tuple[str | None,
         InvalidArgument: another kind of object, an option that contradicts an object, or the seed None.
     """
     named, network, strategy, kept = dict(options), None, None, None
-    if "seed" in named and named["seed"] is None:  # in other libraries a random seed, here it would be the default
-        raise InvalidArgument(
-            "seed must be a whole number, got None; equal seeds give equal runs: give each run its own, for example seed=index"
-        )
+    refuse_no_seed(named)
     if task is not None and not isinstance(task, str):
         if not isinstance(task, Task):
             raise no_name(task)

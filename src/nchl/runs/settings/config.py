@@ -22,7 +22,7 @@ from nchl.runs.settings.perturbation_options import PERTURBED
 from nchl.runs.settings.presets import preset_settings
 from nchl.runs.settings.search_options import SearchOptions
 from nchl.runs.settings.task_options import TaskOptions, plain_settings
-from nchl.runs.settings.value_checks import check_names, check_values
+from nchl.runs.settings.value_checks import check_names, check_values, refuse_no_seed
 from nchl.strategies.registry import settings_of
 
 _end, _parallelism, _record = (partial(option, group=group) for group in ("end of the run", "parallelism", "record"))
@@ -127,11 +127,11 @@ class EvolveConfig(SearchOptions, NetworkOptions, TaskOptions):
         Args:
             task: a Gymnasium id; None: the preset's.
             preset: name of a preset, or None.
-            **given: options by field name; None stands for "not given".
+            **given: options by field name; None stands for "not given", except for the seed.
 
         Raises:
             UnknownName: no such option or preset.
-            InvalidArgument: a value that cannot be used, or an option that does not apply to the network or strategy.
+            InvalidArgument: a value that cannot be used, the seed None, or an option that does not apply to the network or strategy.
         """
         earlier = {} if preset is None else preset_settings(preset)
         before = search_of(str(earlier.get("strategy", _BY_NAME["strategy"].default)), earlier)
@@ -148,6 +148,7 @@ class EvolveConfig(SearchOptions, NetworkOptions, TaskOptions):
                 raise InvalidArgument(FORMER[name])
             if name not in _BY_NAME:
                 raise UnknownName("option", name, _BY_NAME, "nchl evolve --help", ELSEWHERE.get(name, ""))
+        refuse_no_seed(given)
         explicit = {name: value for name, value in given.items() if value is not None}
         chosen = dict(earlier) | explicit
         if "task" not in chosen:
@@ -159,7 +160,7 @@ class EvolveConfig(SearchOptions, NetworkOptions, TaskOptions):
         return config
 
     def replace(self, **changes: Any) -> EvolveConfig:
-        """A copy with some options changed, checked anew; None takes an option's default.
+        """A copy with some options changed, checked anew; None takes an option's default, except for the seed.
 
         Values that were not given (defaults, a preset's) are dropped if they do not apply to another network, strategy or optimizer.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from nchl.errors import InvalidArgument, UnknownName
 from nchl.networks.plasticity import Plasticity
@@ -24,6 +25,14 @@ def check_names(network: str, strategy: str) -> None:
         raise UnknownName("network", network, [*NETWORKS, OWN])
     if strategy not in STRATEGIES and not is_object(strategy) and not settings_of(strategy):
         raise UnknownName("strategy", strategy, [*STRATEGIES, "evosax:NAME", OWN])
+
+
+def refuse_no_seed(given: Mapping[str, Any]) -> None:
+    """Refuse the seed None: in other libraries it is a random seed, here it would be the default."""
+    if "seed" in given and given["seed"] is None:
+        raise InvalidArgument(
+            "seed must be a whole number, got None; equal seeds give equal runs: give each run its own, for example seed=index"
+        )
 
 
 def check_values(config: EvolveConfig) -> None:
