@@ -145,7 +145,7 @@ def check(run: Path) -> None:
         raise ZooError(f"{run} runs code that is not part of nchl ({', '.join(named) or 'an object'}), which cannot ship with it")
     start = str(settings.initial_genome)
     if start not in INITIAL_GENOMES and zoo.name_of(start) is None:
-        raise ZooError(f"{run} began with the genome of the run {start}; the zoo takes runs that one command repeats")
+        raise ZooError(f"{run} began with the genome of {start}; the zoo takes runs that one command repeats")
     wrong = {f"{each.get('commit')}{' (changed)' if each.get('dirty') else ''}" for each in record.sessions or [{}]}
     if wrong != {record.versions.get("nchl_commit")}:
         raise ZooError(f"{run} was not made with one commit of nchl, but with {', '.join(sorted(wrong))}")

@@ -199,7 +199,7 @@ def test_an_individual_stays_where_its_successor_fails(broken: str, empty: Path,
     [
         ({"sessions": [{"commit": "1" * 40, "dirty": True}]}, "not made with one commit"),
         ({"settings": {"generations": 5}}, "ended after 2 of 5 generations"),
-        ({"settings": {"initial_genome": "/elsewhere/run"}}, "began with the genome of the run"),
+        ({"settings": {"initial_genome": "/elsewhere/run"}}, "began with the genome of /elsewhere/run"),
         ({"settings": {"task": "mine:Pole-v0"}}, "code that is not part of nchl"),
     ],
 )

@@ -214,6 +214,10 @@ def _settings(record: Record) -> dict[str, Any]:
             # Named by content: files of one name may differ, and equal files may have different paths.
             stated = others.pop(file, None) or record.files.get(file)
             settings[name] = attribute if stated is None else f"{attribute} ({stated[:_DIGITS]})"
+    initial = others.pop(RunFolder.INITIAL, None)
+    if initial is not None:
+        others.pop(str(settings["initial_genome"]), None)
+        settings["initial_genome"] = f"file ({initial[:_DIGITS]})"
     if record.code is not None:
         main = {str(place).rpartition(":")[0] for place in record.code["places"].values()}
         others |= {name: stated for name, stated in record.code["sha256"].items() if name not in main}

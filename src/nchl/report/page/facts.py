@@ -65,7 +65,7 @@ def facts(state: State, run: Path, evaluated: Mapping[str, Any] | None) -> dict[
         "files": record.files,
         "started": record.started,
         "command": shlex.join(record.command),
-        "repeat": evolve_command(config, "--out", "repeated"),
+        "repeat": evolve_command(state.source.to_repeat(config), "--out", "repeated"),
         "evaluate_again": f"nchl evaluate {folder} --controls" if controls else f"nchl evaluate {folder}",
         "resume": f"nchl resume {folder}" if zoo.name_of(run) is None else evolve_command(config.replace(initial_genome=str(run))),
         "load": f"net, task = nchl.load({str(run)!r})",

@@ -24,13 +24,22 @@ _LARGEST_HEADER = 16 << 20
 
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
     """Write arrays and a JSON object about them atomically."""
+    write_atomically(path, tensor_bytes(tensors, about))
+
+
+def tensor_bytes(tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> bytes:
+    """The content of the file that `write_tensors` writes."""
     arrays = {name: np.array(array, order="C", copy=True) for name, array in tensors.items()}
     text = json.dumps({**about, "sha256": _digest(arrays, about)}, sort_keys=True)
-    write_atomically(path, save(arrays, {_KEY: text}))
+    return save(arrays, {_KEY: text})
 
 
-def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_tensors(path: Path, *, of_others: bool = False) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays in a file of `write_tensors`, and the JSON object about them.
+
+    Args:
+        path: the file.
+        of_others: also read a safetensors file of another program, which has no checksum; its JSON object is empty.
 
     Raises:
         CheckpointError: another file, truncated, altered, or a pickle; the message names the file and which it is.
@@ -50,9 +59,11 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
                 raise CheckpointError(f"{path} is truncated or altered: it has {size} bytes, and its header announces another number")
             file.seek(0)
             data = file.read(size)
+        tensors = load(data)
+        if of_others and _KEY not in described.get("__metadata__", {}):
+            return tensors, {}
         about = json.loads(described["__metadata__"][_KEY])
         stated = about.pop("sha256")
-        tensors = load(data)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
     except CheckpointError:

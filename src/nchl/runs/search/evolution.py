@@ -39,7 +39,8 @@ def evolution(task: str | Task | None = None, **options: Any) -> Evolution:
     Args:
         task: a Gymnasium id, or a task of `nchl.tasks.make`; None: the preset's.
         **options: the options of `nchl evolve` by field name of `EvolveConfig`; `preset` among them. `network` may be an object: an
-            `nn.Sequential`, or a network of one individual, the template of the population; `strategy` a `Strategy`.
+            `nn.Sequential`, or a network of one individual, the template of the population; `strategy` a `Strategy`; `initial_genome` an
+            array or tensor `(nparams,)`.
 
     Raises:
         NchlError: an option that cannot be used, a task or network that cannot be made.
@@ -72,7 +73,7 @@ def build(
     code = collect(config) if code is None else code
     workers = make_workers(config, recipe(config, first_constants(config) if constants is None else constants, code, objects))
     try:
-        strategy = _strategy(config, workers.nparams, code, None if objects is None else objects.strategy)
+        strategy = _strategy(config, workers.nparams, code, Objects() if objects is None else objects)
         statistics = first_statistics(config, workers.observation_shape)
         episodes = config.episodes or 1 if config.episodes_schedule is None else read_episodes(config.episodes_schedule)
         return Evolution(strategy, workers, limits(config), episodes=episodes, statistics=statistics)
@@ -118,10 +119,10 @@ def prepare_objects(config: EvolveConfig, objects: Objects, code: Code) -> Objec
             task.close()
 
 
-def _strategy(config: EvolveConfig, nparams: int, code: Code, given: Strategy | None) -> Strategy:
-    if given is not None:
-        return check_size(given, nparams)
+def _strategy(config: EvolveConfig, nparams: int, code: Code, given: Objects) -> Strategy:
+    if given.strategy is not None:
+        return check_size(given.strategy, nparams)
     assert config.population is not None
     assert config.seed is not None
-    centre, settings = first_centre(config, nparams), config.strategy_settings()
+    centre, settings = first_centre(config, nparams, given.genome), config.strategy_settings()
     return make_strategy(str(config.strategy), nparams, config.population, config.seed, centre, settings, code)

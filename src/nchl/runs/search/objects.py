@@ -1,4 +1,4 @@
-"""Networks, tasks and strategies given to a run as Python objects, and their entries in its record.
+"""Networks, tasks, strategies and initial genomes given to a run as Python objects, and their entries in its record.
 
 An object that can be serialised (a graph of built-in rules, a task made by name, a strategy of this package) is recorded completely, and
 resume, load and evaluate need only the folder. Any other object is only identified, and must be given again.
@@ -22,8 +22,9 @@ from nchl.networks.base import PlasticNetwork
 from nchl.networks.contract.findings import hold
 from nchl.networks.user import own, written
 from nchl.networks.user.copies import has_own_code
+from nchl.runs.search.own_genome import genome_of
 from nchl.runs.settings.config import EvolveConfig
-from nchl.runs.settings.options import OBJECT, OWN_START
+from nchl.runs.settings.options import OBJECT, OWN_GENOME
 from nchl.runs.settings.search_options import INITIAL_GENOMES
 from nchl.runs.settings.value_checks import refuse_no_seed
 from nchl.runs.store.code_copy import Code
@@ -47,6 +48,7 @@ class Objects:
         constants: of the serialised network.
         task: a task that cannot be made again by its name, or None.
         strategy: the search, before its first generation, or None.
+        genome: the first centre (nparams,), float64, if it is an array, also of a strategy; or None.
         record: their entry in `config.json`.
         notes: lines for the user.
     """
@@ -56,6 +58,7 @@ class Objects:
     constants: Mapping[str, np.ndarray] | None = None
     task: Task | None = None
     strategy: Strategy | None = None
+    genome: np.ndarray | None = None
     record: Mapping[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -70,12 +73,14 @@ def separate_objects(task: Any, options: Mapping[str, Any]) -> tuple[str | None,
 
     Args:
         task: a name, a `Task`, or None.
-        options: of `nchl.run`; `network` and `strategy` may be objects.
+        options: of `nchl.run`; `network`, `strategy` and `initial_genome` may be objects.
 
     Raises:
-        InvalidArgument: another kind of object, an option that contradicts an object, or the seed None.
+        InvalidArgument: another kind of object, an option that contradicts an object, an initial genome that is not finite, or the seed
+            None.
+        ShapeError: an initial genome that is not one vector.
     """
-    named, network, strategy, kept = dict(options), None, None, None
+    named, network, strategy, kept, genome = dict(options), None, None, None, None
     refuse_no_seed(named)
     if task is not None and not isinstance(task, str):
         if not isinstance(task, Task):
@@ -84,6 +89,11 @@ def separate_objects(task: Any, options: Mapping[str, Any]) -> tuple[str | None,
         _refuse_conflicts(named, said, "task", "nchl.tasks.make")
         named = {name: value for name, value in {**named, **said}.items() if name != "task"}
         kept, task = (None, said["task"]) if said else (task, task.id)
+    start = named.get("initial_genome")
+    if isinstance(start, Path):
+        named["initial_genome"] = str(start)
+    elif start is not None and not isinstance(start, str):
+        genome, named["initial_genome"] = genome_of(start), OWN_GENOME
     if named.get("network") is not None and not isinstance(named["network"], str):
         network = named["network"]
         named["network"] = own.name_of(network)
@@ -91,8 +101,14 @@ def separate_objects(task: Any, options: Mapping[str, Any]) -> tuple[str | None,
             named["device"] = str(network.device)
     if named.get("strategy") is not None and not isinstance(named["strategy"], str):
         strategy = named["strategy"]
+        if genome is not None:
+            raise InvalidArgument(
+                "initial_genome: the strategy was given as an object, which has its first centre: give it the array, as centre=ARRAY"
+            )
         named |= _settings_of(strategy, named)
-    return task, named, Objects(network=network, task=kept, strategy=strategy)
+        if named["initial_genome"] == OWN_GENOME:
+            genome = genome_of(strategy.centre)
+    return task, named, Objects(network=network, task=kept, strategy=strategy, genome=genome)
 
 
 def _refuse_conflicts(options: Mapping[str, Any], settled: Mapping[str, Any], kind: str, where: str) -> None:
@@ -117,7 +133,7 @@ def _settings_of(strategy: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     settled: dict[str, Any] = {"strategy": strategy.name if known else f"{OBJECT}{type(strategy).__name__}"}
     if known:
         settled |= {name: value for name, value in strategy.settings.items() if value is not None}
-    settled |= {"population": strategy.population, "seed": strategy.seed, "initial_genome": OWN_START}
+    settled |= {"population": strategy.population, "seed": strategy.seed, "initial_genome": OWN_GENOME}
     for name in INITIAL_GENOMES:
         if np.array_equal(strategy.centre, initial_centre(name, strategy.size, strategy.seed)):
             settled["initial_genome"] = name

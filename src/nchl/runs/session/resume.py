@@ -15,6 +15,7 @@ from nchl.runs.provenance.environment import check_environment
 from nchl.runs.provenance.sessions import with_this_one
 from nchl.runs.search.evolution import build
 from nchl.runs.search.objects import Objects, objects_of_record
+from nchl.runs.search.own_genome import kept
 from nchl.runs.session.loop import OnGeneration, OnNote, RunResult, play, same_bits, tell
 from nchl.runs.session.rescore import rescore
 from nchl.runs.session.run import outside_files
@@ -88,7 +89,7 @@ def resume(
         tell(on_note, folder.notes_on_code(record, code))
         if checkpoint is None:
             _refuse_to_overwrite(folder)
-            evolution = build(config, None, code, objects)
+            evolution = build(config.replace(initial_genome=kept(folder, record)), None, code, objects)
         else:  # the run with which this one began is no longer needed, and may be gone
             evolution = build(config.replace(initial_genome="zeros"), recorded_constants(checkpoint.tensors), code, objects)
         with contextlib.closing(evolution.workers):
@@ -113,8 +114,9 @@ def _restore(folder: RunFolder, record: Record, evolution: Evolution, checkpoint
     """Restore the state of a checkpoint; returns lines for the user."""
     if checkpoint is None:
         # The run begins again, which gives the same bits if its initial genome is the same.
-        own = own_files(record.settings) if record.code is not None else {}  # the run has its own copy of these
-        _check_files(folder, record, {path: digest for path, digest in outside_files(record.settings).items() if path not in own})
+        begun = record.settings.replace(initial_genome=kept(folder, record))
+        own = own_files(begun) if record.code is not None else {}  # the run has its own copy of these
+        _check_files(folder, record, {path: digest for path, digest in outside_files(begun).items() if path not in own})
         return ["there is no checkpoint yet; the run begins anew"]
     try:
         evolution.restore(checkpoint.tensors, checkpoint.about)

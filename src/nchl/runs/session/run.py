@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from nchl.runs.files.lock import locked
 from nchl.runs.provenance.sessions import new_record
 from nchl.runs.search.evolution import build, prepare_objects
 from nchl.runs.search.objects import separate_objects
-from nchl.runs.search.start import initial_run, notes_on_start
+from nchl.runs.search.own_genome import content
+from nchl.runs.search.start import notes_on_start, start_of
 from nchl.runs.session.loop import OnGeneration, OnNote, RunResult, play, same_bits, tell
 from nchl.runs.settings.config import EvolveConfig
 from nchl.runs.settings.places import default_path, own_files, with_absolute_paths
@@ -47,7 +49,8 @@ def run(
         on_note: called with lines for the user.
         command: the words that began the run; None: those of this process.
         **options: the options of `nchl evolve` by field name. `network` may be an object: an `nn.Sequential`, or a network of one
-            individual, the template of the population (see `nchl.PlasticNetwork`); `strategy` may be a `Strategy`.
+            individual, the template of the population (see `nchl.PlasticNetwork`); `strategy` may be a `Strategy`, and `initial_genome` an
+            array or tensor `(nparams,)`.
 
     Raises:
         NchlError: an option, task or network that cannot be used: then no folder is made. An environment or a network that fails: in the
@@ -66,8 +69,11 @@ def run(
     evolution = build(config, code=code, objects=objects)
     with contextlib.closing(evolution.workers):
         trust.remember(trust.chosen(config), code.texts)
-        record = new_record(config, same_bits(evolution), outside_files(config), evolution.workers, code, command, objects.record)
-        folder = RunFolder.create(default_path(config) if out is None else Path(out), record, code)
+        initial, files = content(config, objects.genome), outside_files(config)
+        if initial is not None:
+            files[RunFolder.INITIAL] = hashlib.sha256(initial).hexdigest()
+        record = new_record(config, same_bits(evolution), files, evolution.workers, code, command, objects.record)
+        folder = RunFolder.create(default_path(config) if out is None else Path(out), record, code, initial)
         with locked(folder.path) as notes:
             notes += [*evolution.workers.notes, *notes_on_start(config, code), *notes_on_environment(evolution.workers.task)]
             tell(on_note, [f"the run is in {folder.path}", *notes])
@@ -83,5 +89,5 @@ def run(
 
 def outside_files(config: EvolveConfig) -> dict[str, str]:
     """All files outside of the folder with which the run begins -> SHA-256."""
-    start = initial_run(config)
-    return own_files(config) if start is None else own_files(config, start.start)
+    start = start_of(config)
+    return own_files(config) if start is None else own_files(config, start.file)

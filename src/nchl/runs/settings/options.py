@@ -16,7 +16,7 @@ _Config = TypeVar("_Config")
 
 # Prefix of the class of a network or strategy given as an object; of an `nn.Sequential`.
 OBJECT, MODULE = "object:", "module:"
-OWN_START = OBJECT + "strategy"  # initial genome of a strategy given as an object, if it is none of the named ones
+OWN_GENOME = OBJECT + "genome"  # initial genome given as an array, also in a strategy; the run keeps its numbers in a file
 
 # Options on which no result depends. Runs that differ in these alone are the same experiment.
 NO_EFFECT_ON_RESULTS = frozenset({"preset", "workers", "cluster", "wandb", "mlflow"})

@@ -1,4 +1,4 @@
-"""The files and folders of a configuration: a user's code as `FILE.py:NAME`, the run of the initial genome, the default run folder."""
+"""The files and folders of a configuration: a user's code as `FILE.py:NAME`, the initial genome's run or file, the default run folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from nchl import zoo
 from nchl.errors import InvalidArgument
 from nchl.runs.settings.config import EvolveConfig
-from nchl.runs.settings.options import OWN_START
+from nchl.runs.settings.options import is_object
 from nchl.runs.settings.search_options import INITIAL_GENOMES
 from nchl.user_code import is_place
 
@@ -61,7 +61,7 @@ def with_absolute_paths(config: EvolveConfig) -> EvolveConfig:
     values = {option: tuple(map(absolute, v)) if isinstance(v, list) else absolute(v) for option, v in config.to_json().items()}
     changes = {option: value for option, value in values.items() if value != getattr(config, option)}
     start = config.initial_genome
-    if start is not None and start not in (*INITIAL_GENOMES, OWN_START) and zoo.name_of(start) is None:
+    if start is not None and start not in INITIAL_GENOMES and not is_object(start) and zoo.name_of(start) is None:
         changes["initial_genome"] = str(Path(start).absolute())
     return config.replace(**changes) if changes else config
 

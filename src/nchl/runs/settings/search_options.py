@@ -26,8 +26,11 @@ class SearchOptions:
     )
     population: int | None = _option("int", 200, "individuals in a generation", metavar="P", least=2)
     initial_genome: str | None = _option(
-        *("str", "normal", "first centre: normal N(0, 1), zeros, uniform U(-1, 1), the centre of another run's folder, or zoo:NAME"),
-        metavar="NAME|RUN",
+        "str",
+        "normal",
+        "first centre: normal N(0, 1), zeros, uniform U(-1, 1), the centre of another run's folder, zoo:NAME, or your own numbers: a "
+        ".safetensors file with a tensor genome",
+        metavar="NAME|RUN|FILE",
     )
     episodes: int | None = _option("int", 1, "episodes of each individual; its fitness is their mean return", metavar="N", least=1)
     episodes_schedule: str | None = _option(

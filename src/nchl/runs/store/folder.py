@@ -3,6 +3,7 @@
 config.json          written first and whole: settings, versions, command, machine
 metrics.csv          a row per generation
 code/                the user's files that the run uses
+initial.safetensors  the initial genome, if it was given as an array or a file
 checkpoints/         generation-000040.safetensors: everything that continues the run; the newest two
 best.safetensors     the best individual, with its observation statistics
 centre.safetensors   the centre of the search, likewise; neither contains anything that differs between equal runs
@@ -19,8 +20,9 @@ from pathlib import Path
 
 from nchl import zoo
 from nchl.errors import InvalidArgument, RunError
-from nchl.runs.files.writing import cannot_write, write_json
+from nchl.runs.files.writing import cannot_write, write_atomically, write_json
 from nchl.runs.settings.command_line import evolve_command
+from nchl.runs.settings.config import EvolveConfig
 from nchl.runs.settings.places import code_places, own_files
 from nchl.runs.store import trust
 from nchl.runs.store.code_copy import FOLDER, Code, collect, differences, read
@@ -38,6 +40,8 @@ class RunFolder:
         start: the file with which another run begins: the centre; for a zoo individual, the individual.
     """
 
+    INITIAL = "initial.safetensors"
+
     def __init__(self, path: Path, individual: str | None = None) -> None:
         self.path = path
         self.individual = individual
@@ -46,6 +50,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.best = path / "best.safetensors"
         self.centre = path / "centre.safetensors"
+        self.initial = path / self.INITIAL
         self.start = self.centre if individual is None else self.best
         self.summary = path / "summary.json"
         self.tracking = path / "tracking.json"
@@ -56,8 +61,8 @@ class RunFolder:
         return self.best if which == "best" else self.centre
 
     @classmethod
-    def create(cls, path: Path, record: Record, code: Code | None = None) -> RunFolder:
-        """Make the folder of a new run, with `config.json` and `code/` in it.
+    def create(cls, path: Path, record: Record, code: Code | None = None, initial: bytes | None = None) -> RunFolder:
+        """Make the folder of a new run, with `config.json` and `code/` in it, and the content `initial` of its initial genome's file.
 
         Raises:
             RunError: the folder exists already, or cannot be made.
@@ -79,6 +84,8 @@ class RunFolder:
         try:
             folder.write_record(record, of_a_run=False)
             (code or Code()).write(folder.path)
+            if initial is not None:
+                write_atomically(folder.initial, initial, of_a_run=False)
             folder.checkpoints.mkdir()
         except RunError:
             _remove(folder)
@@ -120,6 +127,10 @@ class RunFolder:
     def output(self, file: str) -> Path:
         """The path of a file that a command makes: in the folder; for a zoo individual, `NAME-FILE` in the working directory."""
         return self.path / file if self.individual is None else Path(f"{self.individual}-{file}")
+
+    def to_repeat(self, settings: EvolveConfig) -> EvolveConfig:
+        """The settings with which a command repeats the run: they name its copy of the initial genome, if it has one."""
+        return settings.replace(initial_genome=str(self.initial)) if self.initial.is_file() else settings
 
     def write_record(self, record: Record, *, of_a_run: bool = True) -> None:
         """Write `config.json`, whole; `of_a_run`: see `write_atomically`."""
@@ -166,6 +177,7 @@ def _remove(folder: RunFolder) -> None:
     """Remove a new folder that could not be filled."""
     with contextlib.suppress(OSError):
         folder.config.unlink(missing_ok=True)
+        folder.initial.unlink(missing_ok=True)
         shutil.rmtree(folder.path / FOLDER, ignore_errors=True)
         folder.path.rmdir()
 
