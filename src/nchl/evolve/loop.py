@@ -21,7 +21,8 @@ from jaxtyping import Float
 
 from nchl.errors import CheckpointError, InvalidArgument
 from nchl.evolve.failure import refuse_nothing_finite
-from nchl.evolve.records import Best, Generation, Limits
+from nchl.evolve.limits import Limits
+from nchl.evolve.records import Best, Generation
 from nchl.rollout import ObservationStatistics
 from nchl.seeds import Purpose
 from nchl.strategies import Strategy

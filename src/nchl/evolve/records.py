@@ -1,4 +1,4 @@
-"""The records Generation, Best and Limits."""
+"""The records Generation and Best."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import numpy as np
 from jaxtyping import Float
 
 from nchl.rollout import ObservationStatistics
-
-TARGET_EPISODES = 20
 
 
 @dataclass(frozen=True)
@@ -88,28 +86,3 @@ class Best:
         if self.validated is not None or other.validated is not None:
             return other.validated is not None and (self.validated is None or other.validated >= self.validated)
         return other.fitness is not None and (self.fitness is None or other.fitness >= self.fitness)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The limits of a run; None: no such limit.
-
-    Attributes:
-        generations: the total, those of earlier sessions included.
-        target: the mean return that the centre or a best individual must reach over at least 20 validation episodes.
-        max_steps: environment steps of the search.
-        max_minutes: wall-clock minutes.
-        validation_episodes: validation episodes of each generation's best and centre, at least 20 if there is a target; 0: only where
-            the fitness is at the target.
-    """
-
-    generations: int | None = 100
-    target: float | None = None
-    max_steps: int | None = None
-    max_minutes: float | None = None
-    validation_episodes: int = 0
-
-    @property
-    def episodes_of_a_validation(self) -> int:
-        """Validation episodes wherever there are some: one number for a whole run, because the best is chosen by their means."""
-        return self.validation_episodes if self.target is None else max(self.validation_episodes, TARGET_EPISODES)

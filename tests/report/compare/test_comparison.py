@@ -395,7 +395,8 @@ def test_hundreds_of_runs_are_read_without_torch(tmp_path: Path) -> None:
     for seed in range(200):
         write_run(tmp_path / f"a{seed}", [1.0, 2.0 + seed], seed=seed)
     program = (
-        "import sys; from nchl.report.compare import compare; found = compare([sys.argv[1]]); "
+        "import sys; from nchl.report.compare import compare; from nchl.report.compare.tables import caption; "
+        "found = compare([sys.argv[1]]); caption(found, 'groups'); "
         "print(len(found.groups[0].scores), sorted({'torch', 'gymnasium', 'envpool', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)

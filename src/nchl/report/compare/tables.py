@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from nchl.errors import UnknownName
+from nchl.evolve.limits import Limits
 from nchl.report.compare.comparison import Comparison, Pair, Scored
 from nchl.report.compare.scores import to_target
 from nchl.report.compare.statistics import Interval
@@ -20,8 +21,6 @@ from nchl.report.formatting import figure
 
 FORMATS = ("text", "markdown", "latex", "csv")
 TABLES = ("groups", "pairs", "runs")
-# Least number of validation episodes of a run with a target: `evolve.TARGET_EPISODES`, which is not imported because that imports torch.
-_WITH_A_TARGET = 20
 # What of the table of groups fits a page of a conference: column -> heading.
 _PAPER = {0: "group", 1: "runs", 2: "parameters", 3: "IQM", 4: "95 %", 7: "reached", 8: "evaluations", 9: "steps"}
 
@@ -240,7 +239,8 @@ def _episodes(comparison: Comparison) -> str:
         return ""
     settings = [scored.group.settings for scored in comparison.groups]
     if comparison.score == "validation":
-        return f" ({_span({max(each['validation_episodes'], 0 if each['target'] is None else _WITH_A_TARGET) for each in settings})})"
+        limits = [Limits(target=each["target"], validation_episodes=each["validation_episodes"]) for each in settings]
+        return f" ({_span({each.episodes_of_a_validation for each in limits})})"
     episodes, population = ({each[name] for each in settings} for name in ("episodes", "population"))
     if None in episodes:
         return f" (episodes by a schedule, of each of {_span(population, '')} individuals)"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nchl.errors import InvalidArgument, RunError, UnknownName
+from nchl.evolve.limits import TARGET_EPISODES
 from nchl.runs.settings import docs_budget, network_options
 from nchl.runs.settings.dependent_options import by_optimizer, converted, inapplicable, schedules, search_of, still_applicable
 from nchl.runs.settings.network_options import NetworkOptions
@@ -42,7 +43,7 @@ class EvolveConfig(SearchOptions, NetworkOptions, TaskOptions):
     target: float | None = _end(
         "float",
         None,
-        "end when the centre or the best individual has a mean return of at least R over 20 validation episodes",
+        f"end when the centre or the best individual has a mean return of at least R over {TARGET_EPISODES} validation episodes",
         metavar="R",
     )
     max_steps: int | None = _end("int", None, "end with the generation that reaches this many environment steps", metavar="N", least=1)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from nchl.errors import InvalidArgument
+from nchl.evolve.limits import TARGET_EPISODES
 from nchl.runs.settings.options import option, with_strategy_settings
 from nchl.strategies.registry import STRATEGIES
 
@@ -40,7 +41,8 @@ class SearchOptions:
     validation_episodes: int | None = _option(
         "int",
         0,
-        "episodes on other starts for each generation's best and centre, at least 20 with a target; they choose the best of the run",
+        f"episodes on other starts for each generation's best and centre, at least {TARGET_EPISODES} with a target; they choose the best "
+        "of the run",
         metavar="N",
         least=0,
     )
