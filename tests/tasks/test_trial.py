@@ -179,6 +179,25 @@ def test_evolve_and_resume_print_the_note(robots: str, robot: str, told: bool, t
 
 
 @pytest.mark.parametrize(("robot", "told"), [("Seeded", False), ("Unseeded", True)])
+def test_a_run_without_a_function_for_notes_logs_them(
+    robots: str, robot: str, told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def shown() -> list[tuple[str, str, str]]:
+        found = [(record.name, record.levelname, record.getMessage().split(" does not")[0]) for record in caplog.records]
+        caplog.clear()
+        return found
+
+    caplog.set_level("WARNING", logger="nchl")
+    expected = [("nchl", "WARNING", f"{robots}:{robot}-v0")] * told
+    nchl.run(f"{robots}:{robot}-v0", tmp_path / "run", hidden=[3], population=4, generations=1)
+    assert shown() == expected
+    nchl.resume(tmp_path / "run", generations=2)
+    assert shown() == expected
+    nchl.resume(tmp_path / "run", generations=3, on_note=lambda line: None)
+    assert shown() == []
+
+
+@pytest.mark.parametrize(("robot", "told"), [("Seeded", False), ("Unseeded", True)])
 def test_a_search_without_a_run_folder_logs_the_note(robots: str, robot: str, told: bool, caplog: pytest.LogCaptureFixture) -> None:
     search = nchl.evolution(f"{robots}:{robot}-v0", hidden=[3], population=4, generations=1)
     search.workers.close()

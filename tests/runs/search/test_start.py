@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("envpool")
 
+from nchl.runs.search.evolution import evolution
 from nchl.runs.search.start import notes_on_start
 from nchl.runs.session.run import run
 from nchl.runs.settings.config import EvolveConfig
@@ -53,6 +54,13 @@ def test_options_that_change_what_the_genome_does_are_named(begun: Path) -> None
     # Options that only one of two networks has are not compared.
     (line,) = notes(begun, hidden=(4,), network="static")
     assert "--network nchl, and this run has --network static" in line
+
+
+def test_a_search_without_a_run_folder_logs_the_note(begun: Path, caplog: pytest.LogCaptureFixture) -> None:
+    options = {"hidden": (4,), "rule": f"{begun.parent / 'mine.py'}:oja", "normalise": "max"}
+    evolution("CartPole-v1", initial_genome=str(begun), population=4, **options).workers.close()
+    (line,) = (record.getMessage() for record in caplog.records if record.name == "nchl" and "initial genome" in record.getMessage())
+    assert line in notes(begun, **options)
 
 
 def test_an_individual_of_the_zoo_is_compared_too() -> None:

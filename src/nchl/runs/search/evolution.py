@@ -12,7 +12,7 @@ from torch import nn
 from nchl.evolve import Evolution, Limits
 from nchl.runs.search.objects import Objects, check_size, from_module_options, resolve_objects, separate_objects
 from nchl.runs.search.recipe import network_spec, recipe
-from nchl.runs.search.start import first_centre, first_constants, first_statistics
+from nchl.runs.search.start import first_centre, first_constants, first_statistics, notes_on_start
 from nchl.runs.search.strategy import make_strategy
 from nchl.runs.settings.config import EvolveConfig
 from nchl.runs.settings.search_options import read_episodes
@@ -29,7 +29,7 @@ _log = logging.getLogger("nchl")
 def evolution(task: str | Task | None = None, **options: Any) -> Evolution:
     """A search as an iterable of generations, without a run folder; for notebooks and programs.
 
-    The logger `nchl` warns of an environment of your own that does not follow its seed, or gives numbers that are not finite.
+    The logger `nchl` gets the notes that `nchl evolve` prints, for example on an environment of your own that does not follow its seed.
 
         search = nchl.evolution("CartPole-v1", network="nchl", hidden=[10], population=200, target=475)
         for generation in search:
@@ -47,8 +47,9 @@ def evolution(task: str | Task | None = None, **options: Any) -> Evolution:
     """
     name, options, objects = separate_objects(task, options)
     config = EvolveConfig.create(name, **options)
-    search = build(config, objects=prepare_objects(config, objects, collect(config)))
-    for note in notes_on_environment(search.workers.task):
+    code = collect(config)
+    search = build(config, code=code, objects=prepare_objects(config, objects, code))
+    for note in [*search.workers.notes, *notes_on_start(config, code), *notes_on_environment(search.workers.task)]:
         _log.warning("%s", note)
     return search
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from nchl.runs.store.folder import RunFolder
 
 OnGeneration = Callable[[Generation], None]
 OnNote = Callable[[str], None]
+
+_log = logging.getLogger("nchl")
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,9 @@ def same_bits(evolution: Evolution) -> dict[str, str]:
 
 
 def tell(on_note: OnNote | None, lines: Iterable[str]) -> None:
-    """Call `on_note` with each line."""
+    """Call `on_note` with each line; without it, the logger `nchl` warns, which by default prints to stderr."""
     for line in lines:
-        if on_note is not None:
+        if on_note is None:
+            _log.warning("%s", line)
+        else:
             on_note(line)

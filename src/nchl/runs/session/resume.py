@@ -63,7 +63,7 @@ def resume(
         task: likewise.
         strategy: likewise, before its first generation.
         on_generation: called with each generation when it is recorded.
-        on_note: called with lines for the user.
+        on_note: called with lines for the user; None: the logger `nchl` warns.
 
     Raises:
         RunError: no run folder, an altered one, a run that has ended, one that another process is writing to, a machine on which it would

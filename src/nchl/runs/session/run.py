@@ -46,7 +46,7 @@ def run(
         task: the task's id, a task of `nchl.tasks.make`, or a whole configuration; None: the preset's.
         out: folder of the run; None: `runs/<task>-<network>-<seed>-<time>`.
         on_generation: called with each generation when it is recorded.
-        on_note: called with lines for the user.
+        on_note: called with lines for the user; None: the logger `nchl` warns.
         command: the words that began the run; None: those of this process.
         **options: the options of `nchl evolve` by field name. `network` may be an object: an `nn.Sequential`, or a network of one
             individual, the template of the population (see `nchl.PlasticNetwork`); `strategy` may be a `Strategy`, and `initial_genome` an
@@ -76,7 +76,9 @@ def run(
         folder = RunFolder.create(default_path(config) if out is None else Path(out), record, code, initial)
         with locked(folder.path) as notes:
             notes += [*evolution.workers.notes, *notes_on_start(config, code), *notes_on_environment(evolution.workers.task)]
-            tell(on_note, [f"the run is in {folder.path}", *notes])
+            if on_note is not None:  # the result says it too
+                on_note(f"the run is in {folder.path}")
+            tell(on_note, notes)
             try:
                 return play(folder, evolution, begun=False, on_generation=on_generation, on_note=on_note)
             except NchlError as error:
