@@ -37,20 +37,24 @@ def pictures(study: Any, folder: Path) -> None:
         from matplotlib.figure import Figure
 
         from nchl.report.plots.comparison import learning_curves
-        from nchl.report.plots.style import save_figure, tidy
+        from nchl.report.plots.style import legend_of_all, save_figure, tidy
 
         def draw() -> Figure:
-            figure = Figure(figsize=(11, 4.2), layout="constrained")
+            figure = Figure(figsize=(11, 4.6), layout="constrained")
             left, right = figure.subplots(1, 2, sharey=True)
             learning_curves(left, comparison, along="env_steps")
+            lines = left.get_lines()
+            left.get_legend().remove()  # one for both, below
+            left.set(title="the centre on validation starts, interquartile mean of the runs", ylabel="return")
             drawn: Counter[int] = Counter()
-            for scored, line in zip(comparison.groups, left.get_lines(), strict=False):  # the lines of the groups come first
+            for scored, line in zip(comparison.groups, lines, strict=False):  # the lines of the groups come first
                 x = scored.nparams * 1.15 ** drawn[scored.nparams]  # groups of equal number stand beside each other
                 drawn[scored.nparams] += 1
                 right.plot([x] * len(scored.scores), scored.scores, "o", alpha=0.8, color=line.get_color())
             right.set_xscale("log")
-            right.set(title="best individuals, a point for each run", xlabel="evolved parameters", ylabel="return on unseen starts")
+            right.set(title="best individuals on unseen starts, a point for each run", xlabel="evolved parameters")
             tidy(right)
+            legend_of_all(figure, lines)
             return figure
 
         for file in save_figure(draw, folder / "parameters"):
