@@ -123,6 +123,12 @@ def test_help_of_a_verb_imports_no_torch(verb: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
+@pytest.mark.parametrize("words", [["tasks"], ["zoo"], ["presets"]], ids=" ".join)
+def test_lists_import_no_torch(words: list[str]) -> None:
+    code = f"import sys; from nchl.cli import main; sys.exit(main({words}) or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [({}, "30000"), ({"OMP_WAIT_POLICY": "PASSIVE"}, None), ({"GOMP_SPINCOUNT": "7"}, "7")],

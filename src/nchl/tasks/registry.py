@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from nchl import cores
 from nchl.errors import InvalidArgument, UnknownName
 from nchl.perturbations import Perturbation, parse_all, plan, signals
 from nchl.perturbations.language import check_moments
 from nchl.simulators import Wanted, bullet
+from nchl.simulators.described import DESCRIBED
 from nchl.simulators.registry import unknown_task
-from nchl.tasks import perturbed, suites
+from nchl.tasks import perturbed
 from nchl.tasks.early_stop import PUBLISHED
 from nchl.tasks.spaces import action_map, observation_map
 from nchl.tasks.task import FALLBACK_LIMIT, Task
@@ -24,49 +25,6 @@ _ALIASES = {
 }
 # A car needs 3 MB in its network (and as much again in the simulator); PyBullet has room for a limited number of worlds.
 _LARGEST_SLICE = {"CarRacing-v3": 64, bullet.ID: 256}
-
-
-class TaskInfo(NamedTuple):
-    """A line of the table of tasks."""
-
-    id: str
-    simulators: str
-    observation: str
-    action: str
-    note: str
-    family: str = ""
-
-
-_BOTH = "envpool, gymnasium"
-_WARP_TOO = f"{_BOTH}, warp"
-_KNOWN = (
-    TaskInfo("CartPole-v1", _BOTH, "4", "2 choices", "balance a pole; 500 is perfect", "classic_control"),
-    TaskInfo("Acrobot-v1", _BOTH, "6", "3 choices", "swing up; fewer steps are better", "classic_control"),
-    TaskInfo("MountainCarContinuous-v0", _BOTH, "2", "1 number", "drive out of a valley", "classic_control"),
-    TaskInfo("Pendulum-v1", _BOTH, "3", "1 number", "swing up; 0 is perfect", "classic_control"),
-    TaskInfo("FrozenLake-v1", _BOTH, "16 (one-hot)", "4 choices", "walk over ice", "toy_text"),
-    TaskInfo("LunarLander-v3", _BOTH, "8", "4 choices", "land; 200 is good", "box2d"),
-    TaskInfo("BipedalWalker-v3", _BOTH, "24", "4 numbers", "walk; 300 is good", "box2d"),
-    TaskInfo("HalfCheetah-v5", _WARP_TOO, "17", "6 numbers", "run", "mujoco"),
-    TaskInfo("Hopper-v5", _WARP_TOO, "11", "3 numbers", "hop", "mujoco"),
-    TaskInfo("Walker2d-v5", _WARP_TOO, "17", "6 numbers", "walk on two legs", "mujoco"),
-    TaskInfo("Swimmer-v5", _WARP_TOO, "8", "2 numbers", "swim", "mujoco"),
-    TaskInfo("Ant-v5", _WARP_TOO, "105", "8 numbers", "walk on four legs", "mujoco"),
-    TaskInfo("Humanoid-v5", _WARP_TOO, "348", "17 numbers", "walk upright", "mujoco"),
-    TaskInfo(
-        "CarRacing-v3", _BOTH, "picture 96x96x3", "3 numbers", "drive; early stop after more than 20 negative rewards in a row", "box2d"
-    ),
-    TaskInfo(bullet.ID, "gymnasium", "28", "8 numbers", "extra bullet; fitness is the progress reward; early stop as published", "bullet"),
-)
-
-
-def known() -> list[TaskInfo]:
-    """The tasks that are looked after here; any other id of EnvPool or Gymnasium, and `module:Id`, works too."""
-    return [*_KNOWN, *(TaskInfo(id, "envpool", str(seen), _numbers(count), "", family) for family, id, seen, count in suites.rows())]
-
-
-def _numbers(count: int) -> str:
-    return f"{count} number{'' if count == 1 else 's'}"
 
 
 def make(
@@ -124,7 +82,7 @@ def make(
     except UnknownName as error:
         if error.name != name or simulator != "auto":
             raise
-        raise unknown_task(name, {*error.choices, *(row.id for row in _KNOWN)}) from None
+        raise unknown_task(name, {*error.choices, *(row.id for row in DESCRIBED)}) from None
     size = None if image_size is None else (int(image_size[0]), int(image_size[1]))
     step_limit = limit or made.step_limit
     notes = wanted.notes
