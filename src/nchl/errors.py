@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import json
 import operator
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -112,8 +114,25 @@ def require(module: str, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtra(
-            f"{module!r} is needed here but could not be imported ({error}); install it with: pip install 'nchl[{extra}]'"
+            f"{module!r} is needed here but could not be imported ({error}); install it with: {install_command(extra)}"
         ) from error
+
+
+def install_command(extra: str) -> str:
+    """The command that installs an extra of this package: from the folder that nchl was installed from, else from the package index."""
+    from importlib import metadata  # slow imports, for an error alone
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    try:
+        origin = json.loads(metadata.distribution("nchl").read_text("direct_url.json") or "{}")
+    except (metadata.PackageNotFoundError, ValueError):
+        origin = {}
+    folder = Path(url2pathname(urlsplit(origin.get("url", "")).path))
+    if "dir_info" not in origin or not (folder / "pyproject.toml").is_file():
+        return f"pip install 'nchl[{extra}]'"
+    editable = "-e " if origin["dir_info"].get("editable") else ""
+    return f"pip install {editable}'{folder}[{extra}]'"
 
 
 def whole_number(given: Any, name: str, least: int | None = 0, of_what: str = "") -> int:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nchl.cli import checks
+from nchl.errors import install_command
 
 PROJECT = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())["project"]
 FOR_USERS = sorted(set(PROJECT["optional-dependencies"]) - {"docs", "dev", "all", "notebook"})  # no verb needs these
@@ -28,5 +32,27 @@ def test_every_distribution_of_an_extra_is_looked_at(extra: str) -> None:
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "_version", lambda name: "" if name == "jinja2" else "1.0")
     missing = [finding for finding in checks.packages() if finding.state == checks.ABSENT]
-    assert [(finding.name.split()[0], finding.do) for finding in missing] == [("report", "pip install 'nchl[report]'")]
+    assert [(finding.name.split()[0], finding.do) for finding in missing] == [("report", install_command("report"))]
     assert "without jinja2" in missing[0].found
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("origin", "command"),
+    [
+        ({"dir_info": {"editable": True}, "url": ROOT.as_uri()}, f"pip install -e '{ROOT}[sim]'"),
+        ({"dir_info": {}, "url": ROOT.as_uri()}, f"pip install '{ROOT}[sim]'"),
+        ({"dir_info": {}, "url": (ROOT / "removed").as_uri()}, "pip install 'nchl[sim]'"),
+        ({"archive_info": {}, "url": "https://example.org/nchl.whl"}, "pip install 'nchl[sim]'"),
+        (None, "pip install 'nchl[sim]'"),
+    ],
+)
+def test_an_extra_is_installed_from_where_nchl_was(origin: dict[str, Any] | None, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Installed:
+        def read_text(self, name: str) -> str | None:
+            return None if origin is None else json.dumps(origin)
+
+    monkeypatch.setattr(metadata, "distribution", lambda name: Installed())
+    assert install_command("sim") == command

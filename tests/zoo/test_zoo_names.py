@@ -16,7 +16,7 @@ pytest.importorskip("gymnasium")
 import nchl
 from nchl import zoo
 from nchl.cli import main
-from nchl.errors import RunError, UnknownName
+from nchl.errors import RunError, UnknownName, install_command
 from nchl.runs.files.tensors import read_tensors
 from nchl.runs.store.folder import RunFolder
 from nchl.zoo import index as package
@@ -169,7 +169,7 @@ def test_the_film_is_written_to_the_working_directory(working: Path, capsys: pyt
 def test_a_film_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "imageio", None)
     assert main(["film", f"zoo:{NAME}"]) == 2
-    assert "pip install 'nchl[report]'" in capsys.readouterr().err
+    assert install_command("report") in capsys.readouterr().err
 
 
 def test_the_report_is_written_to_the_working_directory(working: Path, capsys: pytest.CaptureFixture[str]) -> None:

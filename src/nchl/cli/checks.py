@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nchl import cores
+from nchl.errors import install_command
 from nchl.simulators import SIMULATORS
 
 GOOD, POOR, ABSENT = "ok", "note", "missing"
@@ -146,7 +147,7 @@ def packages() -> list[Finding]:
             findings.append(Finding(topic, f"{extra} ({purpose})", GOOD, there))
         else:
             found = f"without {', '.join(missing)}" + (f"; there are {there}" if there else "")
-            findings.append(Finding(topic, f"{extra} ({purpose})", ABSENT, found, f"pip install 'nchl[{extra}]'"))
+            findings.append(Finding(topic, f"{extra} ({purpose})", ABSENT, found, install_command(extra)))
     return findings
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nchl.errors import MissingExtra, TaskError, require
+from nchl.errors import MissingExtra, TaskError, install_command, require
 from nchl.simulators.flatten import Packing, packing
 from nchl.simulators.registry import Wanted
 
@@ -54,4 +54,4 @@ def refuse_settings(wanted: Wanted) -> None:
             raise TaskError(f"{option} does not apply to {ID}, which is played as it was published; leave it out")
     for module in ("pybullet", MODULE):
         if importlib.util.find_spec(module) is None:
-            raise MissingExtra(f"{ID} needs {module!r}, which is not installed; install it with: pip install 'nchl[bullet]'")
+            raise MissingExtra(f"{ID} needs {module!r}, which is not installed; install it with: {install_command('bullet')}")

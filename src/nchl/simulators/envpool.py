@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from nchl.errors import InvalidArgument, MissingExtra, TaskError, UnknownName, require
+from nchl.errors import InvalidArgument, MissingExtra, TaskError, UnknownName, install_command, require
 from nchl.quiet import quiet_warnings
 from nchl.seeds import environment_seed
 from nchl.simulators import bullet, families
@@ -266,7 +266,8 @@ def problem() -> str | None:
     """Why EnvPool cannot be used here, or None."""
     if importlib.util.find_spec("envpool") is None:
         return (
-            "'envpool' is needed here but is not installed; install it with: pip install 'nchl[sim]' (there is no wheel for some machines)"
+            f"'envpool' is needed here but is not installed; install it with: {install_command('sim')} "
+            "(there is no wheel for some machines)"
         )
     try:
         known_ids()

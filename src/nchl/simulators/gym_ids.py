@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from nchl.errors import MissingExtra, TaskError, nearest, require
+from nchl.errors import MissingExtra, TaskError, install_command, nearest, require
 from nchl.simulators.registry import unknown_task
 
 _SHOWN = 8  # ids in a message
@@ -30,7 +30,7 @@ def plain(name: str, **options: Any) -> Any:
         return gymnasium.make(plain_id, disable_env_checker=True, **options)
     except gymnasium.error.DependencyNotInstalled as error:
         raise MissingExtra(
-            f"{plain_id} needs a package that is not installed ({error}); install it with: pip install 'nchl[sim]'"
+            f"{plain_id} needs a package that is not installed ({error}); install it with: {install_command('sim')}"
         ) from error
     except gymnasium.error.UnregisteredEnv as error:
         raise unknown_task(name, gymnasium.registry) from error

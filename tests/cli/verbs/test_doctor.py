@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from nchl.cli import checks, main
+from nchl.errors import install_command
 from nchl.simulators import SIMULATORS
 
 
@@ -42,4 +43,4 @@ def test_a_simulator_that_is_not_installed_says_how_to_install_it(monkeypatch: p
 
     assert registry.module("gymnasium").problem() is None
     monkeypatch.setitem(sys.modules, "gymnasium", None)  # its import raises ImportError
-    assert "pip install 'nchl[sim]'" in str(registry.module("gymnasium").problem())
+    assert install_command("sim") in str(registry.module("gymnasium").problem())

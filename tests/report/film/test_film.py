@@ -170,10 +170,10 @@ def test_what_cannot_be_filmed_is_refused(run: Path, tmp_path: Path, monkeypatch
     with pytest.raises(RunError, match="no generation was finished"):
         film(tmp_path / "static")
     monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", _no_ffmpeg)
-    with pytest.raises(MissingExtra, match=r"ffmpeg.*nchl\[report\].*IMAGEIO_FFMPEG_EXE"):
+    with pytest.raises(MissingExtra, match=r"ffmpeg.*pip install .*\[report\].*IMAGEIO_FFMPEG_EXE"):
         film(run, tmp_path / "film.mp4")
     monkeypatch.setitem(__import__("sys").modules, "imageio", None)
-    with pytest.raises(MissingExtra, match=r"imageio.*nchl\[report\]"):
+    with pytest.raises(MissingExtra, match=r"imageio.*pip install .*\[report\]"):
         film(run, tmp_path / "film.mp4")
 
 

@@ -115,7 +115,7 @@ def test_a_tracker_that_fails_is_told_once_and_the_run_goes_on(sessions: list[To
 def test_without_the_package_no_run_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("wandb", "mlflow"):
         monkeypatch.setitem(sys.modules, name, None)
-        with pytest.raises(MissingExtra, match=rf"'{name}'.*nchl\[tracking\]"):
+        with pytest.raises(MissingExtra, match=rf"'{name}'.*pip install .*\[tracking\]"):
             nchl.run("CartPole-v1", out=tmp_path / "run", **SMALL, **{name: True})
     assert not (tmp_path / "run").exists()
 

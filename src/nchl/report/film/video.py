@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from nchl.errors import InvalidArgument, MissingExtra, RunError, require
+from nchl.errors import InvalidArgument, MissingExtra, RunError, install_command, require
 
 _QUALITY = ["-crf", "24", "-preset", "medium", "-movflags", "+faststart"]
 _GIF_PER_SECOND, _GIF_WIDTH = 12.5, 720
@@ -31,7 +31,7 @@ def ffmpeg() -> str:
         return str(require("imageio_ffmpeg", "report").get_ffmpeg_exe())
     except RuntimeError as error:
         raise MissingExtra(
-            f"films need ffmpeg, and none was found ({str(error).splitlines()[0]}); install it with: pip install 'nchl[report]', "
+            f"films need ffmpeg, and none was found ({str(error).splitlines()[0]}); install it with: {install_command('report')}, "
             "or set IMAGEIO_FFMPEG_EXE to your own"
         ) from error
 
