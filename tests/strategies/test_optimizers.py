@@ -72,6 +72,19 @@ def test_weight_decay_draws_to_zero():
     assert np.linalg.norm(centres[1].centre) < 0.8 * np.linalg.norm(centres[0].centre)
 
 
+@pytest.mark.parametrize(("name", "power", "options"), [("pgpe", 0, {}), ("openai-es", 2, {"sigma_schedule": "constant"})])
+def test_weight_decay_has_the_unit_that_is_documented(name, power, options):
+    # A genome and a sigma that are ten times as large, with weight decay and plain steps in their units, are the same search.
+    centres = []
+    for scale in (1.0, 10.0):
+        rates = {"weight_decay": 0.02 / scale**power, "lr": 0.2 * scale**power, "lr_schedule": "constant", "optimizer": "sgd", **options}
+        strategy = strategies.make(name, 5, 20, 0, centre=np.arange(5) * scale, sigma=0.5 * scale, **rates)
+        for _ in range(10):
+            strategy.tell(sphere(strategy.ask().rows() / scale))
+        centres.append(strategy.centre / scale)
+    np.testing.assert_allclose(centres[1], centres[0], rtol=1e-9)
+
+
 @pytest.mark.parametrize("sigma", [None, 0.5])
 def test_plain_steps_of_pgpe_cross_the_sphere_by_default(sigma):
     strategy = strategies.make("pgpe", 20, 40, seed=0, optimizer="sgd", sigma=sigma)

@@ -40,7 +40,7 @@ class OpenAIES(Strategy):
         lr_decay: factor of lr after each generation, where its schedule is exponential.
         lr_schedule: as `sigma_schedule`.
         optimizer: `sgd` (plain steps), `adam` or `clipup`.
-        weight_decay: how strongly the centre is drawn to 0.
+        weight_decay: how strongly the centre is drawn to 0; in units of 1 / genome squared, because g is in units of 1 / genome.
         antithetic: rows 2k and 2k + 1 share their noise with opposite signs.
     """
 

@@ -44,7 +44,7 @@ class PGPE(Strategy):
         lr_decay: factor of lr after each generation, where its schedule is exponential.
         lr_schedule: `constant`, `exponential` or `cosine:N` (N generations).
         optimizer: `clipup`, `adam` or `sgd`.
-        weight_decay: how strongly the centre is drawn to 0; has no unit, as the gradient of ranks has none.
+        weight_decay: how strongly the centre is drawn to 0; it has no unit, because g is in units of the genome, as theta is.
     """
 
     name: ClassVar[str] = "pgpe"
