@@ -153,6 +153,23 @@ def test_adapt_keeps_nothing_but_what_out_asks_for(capsys: pytest.CaptureFixture
     assert json.loads((working / "study" / "adaptation.json").read_text())["runs"] == {"nchl": [f"zoo:{NAME}"]}
 
 
+def test_the_report_shows_a_study_that_lies_elsewhere(capsys: pytest.CaptureFixture[str], working: Path) -> None:
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    assert main(["adapt", f"zoo:{NAME}", "--perturb", "lesion:weights=1@20", "--episodes", "2", "--out", "study"]) == 0
+    words = ["report", "--episodes", "0", "--no-film", "--no-microscope", "--adaptation"]
+    assert main([*words, "study", f"zoo:{NAME}"]) == 0
+    assert "reward around the perturbation lesion:weights=1@20" in (working / f"{NAME}-report.html").read_text()
+    capsys.readouterr()
+    assert main([*words, "study", "zoo:cartpole-lesions"]) == 2
+    assert "is not of the individual that zoo:cartpole-lesions has now" in capsys.readouterr().err
+    assert main([*words, "nowhere", f"zoo:{NAME}"]) == 2
+    assert f"nowhere has no adaptation.json; give the folder that `nchl adapt zoo:{NAME} --out DIR`" in capsys.readouterr().err
+    assert main([*words, "study", f"zoo:{NAME}", "--rule", "mine.py:mine", "--out", "page.html"]) == 2
+    assert "leave out --adaptation, or --rule" in capsys.readouterr().err
+    assert not (working / "page.html").exists()
+
+
 def test_the_film_is_written_to_the_working_directory(working: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("imageio_ffmpeg")
     assert main(["film", f"zoo:{NAME}", "--width", "64", "--fps", "5", "--seconds", "1", "--json"]) == 0

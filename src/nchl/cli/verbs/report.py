@@ -24,6 +24,12 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--seed", type=at_least(0), default=10000, metavar="SEED", help="seed of the unseen episodes (default: 10000)")
     parser.add_argument("--no-film", action="store_true", help="leave the film out (default: film.mp4 of the run folder, or a new one)")
     parser.add_argument("--no-microscope", action="store_true", help="leave the recording of a lifetime out")
+    parser.add_argument(
+        "--adaptation",
+        type=Path,
+        metavar="DIR",
+        help="show the study in this folder of `nchl adapt RUN --out DIR` (default: those that the run folder keeps; zoo:NAME keeps none)",
+    )
     add_rule_option(parser)
 
 
@@ -42,6 +48,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         film=not args.no_film,
         microscope=not args.no_microscope,
         rule=args.rule,
+        study=args.adaptation,
         on_note=say,
     )
 

@@ -31,11 +31,13 @@ def write(study: Study, kept: Mapping[str, Any], folder: Path) -> list[Path]:
         NchlError: a folder that cannot be written to.
     """
     figure = folder / "adaptation.png"
+    # The digests tell a page whether the study is of its individual.
+    whole = {"individuals": study.digests, **kept}
     made = {
         "adaptation.txt": render(study, "text"),
         "adaptation.md": render(study, "markdown"),
         "adaptation.csv": render(study, "csv"),
-        NAME: json.dumps(finite(kept), indent=1, allow_nan=False),
+        NAME: json.dumps(finite(whole), indent=1, allow_nan=False),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -101,17 +103,23 @@ def studies(folder: RunFolder) -> list[Path]:
 
 
 def read(folder: RunFolder, path: Path) -> dict[str, Any] | None:
-    """A study that a run's folder keeps, if it is of the individual that lies there now; else None.
+    """A study, if the individual that lies in a run's folder now has played in it; else None.
+
+    Args:
+        folder: of the run.
+        path: a file of `studies`, or the file `NAME` of `write`, which may be of several individuals.
 
     Raises:
         RunError: the file was altered.
     """
     data: dict[str, Any] = dict(read_json(read_text(path, largest=_LARGEST), file=path))
-    which = data.get("which", "best") if "individual_sha256" in data else "best"
+    several = data.get("individuals")
+    which = data.get("which", "best") if "individual_sha256" in data or several is not None else "best"
     if which not in WHICH:
         raise RunError(f"{path} was altered (which: {which!r}); remove it, and `nchl adapt` makes it anew")
     played = folder.result(which)
-    if not played.is_file() or data.get("individual_sha256", data.get("best_sha256")) != digest(played):
+    stated = [data.get("individual_sha256", data.get("best_sha256"))] if not isinstance(several, dict) else several.values()
+    if not played.is_file() or digest(played) not in stated:
         return None
     try:
         for row in data["rows"]:

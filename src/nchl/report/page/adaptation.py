@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nchl.errors import NchlError
+from nchl.errors import NchlError, RunError
 from nchl.perturbations import plan
 from nchl.perturbations.draws import moment_of
-from nchl.report.adaptation.written import read, studies
+from nchl.report.adaptation.written import NAME, read, studies
 from nchl.report.page.inline_svg import svg
 from nchl.report.plots import adaptation as plots
 from nchl.report.plots.weights import weight_path
@@ -57,7 +57,24 @@ class Adaptation:
     path_text: str = ""
 
 
-def sections(run: Path, copy: Path, notes: list[str], trusted: Callable[[str], Any]) -> list[Adaptation]:
+def given(run: Path, folder: Path) -> Mapping[str, Any]:
+    """The study in a folder of `nchl adapt --out`, in which the run's individual has played.
+
+    Raises:
+        RunError: there is none in the folder, it is of other individuals, or it was altered.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        raise RunError(f"{folder} has no {NAME}; give the folder that `nchl adapt {run} --out DIR` has made")
+    found = read(RunFolder.open(run), path)
+    if found is None:
+        raise RunError(f"{path} is not of the individual that {run} has now; make it with: nchl adapt {run} --out {folder}")
+    return found
+
+
+def sections(
+    run: Path, copy: Path, notes: list[str], trusted: Callable[[str], Any], study: Mapping[str, Any] | None = None
+) -> list[Adaptation]:
     """What a run's page shows: the studies of its present individuals, one for each suite.
 
     Args:
@@ -65,7 +82,10 @@ def sections(run: Path, copy: Path, notes: list[str], trusted: Callable[[str], A
         copy: of the run, to play one lifetime with.
         notes: gets a line where something cannot be shown.
         trusted: marks text that is safe in HTML.
+        study: the one to show in place of those in the folder, see `given`; or None.
     """
+    if study is not None:
+        return [_shown(study, copy, "adaptation-0", notes, trusted)]
     folder = RunFolder.open(run)
     found: list[Adaptation] = []
     for path in studies(folder):
@@ -74,7 +94,8 @@ def sections(run: Path, copy: Path, notes: list[str], trusted: Callable[[str], A
         except NchlError as error:
             notes.append(f"The study of adaptation is not shown: {error}")
             continue
-        if kept is not None:
+        # A file of `nchl adapt --out` beside them has a study that the folder keeps too.
+        if kept is not None and "individuals" not in kept:
             found.append(_shown(kept, copy, f"adaptation-{len(found)}", notes, trusted))
     return found
 

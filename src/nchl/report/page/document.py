@@ -48,6 +48,7 @@ def write(
     film: bool = True,
     microscope: bool = True,
     rule: str | None = None,
+    study: Path | str | None = None,
     on_note: OnNote | None = None,
 ) -> dict[str, Any]:
     """Write the page of a run that has ended or is in progress.
@@ -60,6 +61,7 @@ def write(
         film: embed `film.mp4` of the run folder, or make one if it does not exist.
         microscope: record one lifetime, embed it, and analyse the dynamics of its weights.
         rule: "FILE.py:NAME" of a rule to use in place of the run's own; requires `out`.
+        study: folder of `nchl adapt --out`, whose study is shown in place of those in the run folder; None: those.
         on_note: called with lines about the progress.
 
     Returns:
@@ -74,12 +76,15 @@ def write(
             raise InvalidArgument(f"{name} must be at least 0, got {value}")
     if rule is not None and out is None:
         raise InvalidArgument("with another rule, the report does not belong in the run folder: name a file with --out")
+    if rule is not None and study is not None:
+        raise InvalidArgument("the study of adaptation is of the run's own rule; leave out --adaptation, or --rule")
     jinja = require("jinja2", "report")
     tell = on_note or (lambda line: None)
     notes: list[str] = []
     with snapshot(run) as state:
         path = state.source.output("report.html") if out is None else Path(out)
         _check_place(path)
+        chosen = None if study is None else adaptation.given(Path(run), Path(study))
         config = state.record.settings
         tell(f"{config.task}: {state.status}")
         evaluated = None
@@ -97,7 +102,7 @@ def write(
             tell("recording one lifetime for the microscope")
             life = record_life(state, seed, notes, rule)
         recording = life.recording
-        adapted = adaptation.sections(Path(run), state.folder.path, notes, _trusted) if rule is None else []
+        adapted = adaptation.sections(Path(run), state.folder.path, notes, _trusted, chosen) if rule is None else []
         embedded = None
         if film:
             try:
