@@ -123,7 +123,7 @@ def test_cartpole_scores_what_its_card_says(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in CARDS if name not in QUICK])
 def test_an_individual_scores_what_its_card_says(name: str) -> None:
     try:
-        played_again(name, 20)
+        played_again(name, 10)
     except (MissingExtra, TaskError) as error:
         pytest.skip(str(error))
 
