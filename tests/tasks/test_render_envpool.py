@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,10 +39,18 @@ def finger() -> Iterator[render_envpool.DrawnTwinStage]:
     stage.close()
 
 
-# Of the parts that the network sees, of an observation without parts, and of a body that --env changes.
+# Of the parts that the network sees, of an observation without parts, of a body that --env changes, and a task of three other suites
+# (not of MyoSuite, whose pictures hardly differ within a few steps).
 @pytest.mark.parametrize(
     ("task", "words"),
-    [("FingerSpin-v1", {"observe": ["touch", "velocity"]}), ("Reacher-v5", {}), ("CheetahRun-v1", {"env": {"frame_skip": 2}})],
+    [
+        ("FingerSpin-v1", {"observe": ["touch", "velocity"]}),
+        ("Reacher-v5", {}),
+        ("CheetahRun-v1", {"env": {"frame_skip": 2}}),
+        ("PandaPickCube-v1", {}),
+        ("MetaWorld/DrawerClose-v3", {}),
+        ("FetchReach-v1", {}),
+    ],
 )
 def test_the_world_that_is_drawn_is_the_one_that_is_stepped(task: str, words: dict[str, Any]) -> None:
     drawn = open_stage(task, "envpool", seed=3, size=(96, 64), **words)
@@ -60,6 +72,32 @@ def test_the_world_that_is_drawn_is_the_one_that_is_stepped(task: str, words: di
     finally:
         drawn.close()
         plain.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks at processes as Linux shows them")
+def test_the_drawing_process_ends_with_a_parent_that_is_killed() -> None:
+    code = (
+        "import time\n"
+        "from nchl.tasks.render import open_stage\n"
+        "stage = open_stage('FingerSpin-v1', 'envpool', seed=3, size=(96, 64))\n"
+        "stage.begin()\n"
+        "print(stage._child.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = Path(f"/proc/{int(parent.stdout.readline())}")
+        assert "render_envpool_child" in (child / "cmdline").read_text()
+        parent.kill()
+    for _ in range(100):
+        try:
+            ended = "State:\tZ" in (child / "status").read_text()
+        except OSError:  # it is gone
+            return
+        if ended:
+            return
+        time.sleep(0.1)
+    raise AssertionError("it is still there after ten seconds")
 
 
 def test_a_renderer_that_finds_no_opengl_ends_its_own_process_only(
