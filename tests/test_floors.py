@@ -16,6 +16,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # Each floor may import itself and those before it.
 FLOORS = (
+    "lazy",
     "errors",
     "wire",
     "child",
@@ -45,7 +46,7 @@ FLOORS = (
     "cli",
 )
 # Strategies see vectors and scores, never a network, so that they can be used for any problem.
-NARROW = {"strategies": {"errors", "cores", "seeds", "strategies"}}
+NARROW = {"strategies": {"lazy", "errors", "cores", "seeds", "strategies"}}
 # The same order inside a room; what is named here lies directly in it.
 INSIDE = {
     "runs": ("files", "settings", "store", "sinks", "provenance", "search", "function_run", "session", "results", "adaptation", "sweep"),

@@ -5,8 +5,9 @@ The names below are loaded when they are first used, so that `nchl --help` does 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nchl import lazy
 
 if TYPE_CHECKING:
     from nchl import rules as rules
@@ -36,30 +37,28 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Public name -> the module that defines it.
 _HOMES = {
-    "Edge": "nchl.networks.graph.declare",
-    "EvolveConfig": "nchl.runs.settings.config",
-    "Group": "nchl.networks.graph.declare",
-    "HL": "nchl.networks.mlp",
-    "NHCL": "nchl.networks.mlp",
-    "NcHL": "nchl.networks.mlp",
-    "NchlError": "nchl.errors",
-    "PlasticGraph": "nchl.networks.plastic_graph",
-    "PlasticMLP": "nchl.networks.mlp",
-    "PlasticNetwork": "nchl.networks.base",
-    "StaticGRU": "nchl.networks.gru",
-    "StaticMLP": "nchl.networks.mlp",
-    "WNcHL": "nchl.networks.weightless",
-    "from_module": "nchl.networks.conv.from_module",
-    "unroll": "nchl.unroll",
-    "evaluate": "nchl.runs.results.evaluate",
-    "evolution": "nchl.runs.search.evolution",
-    "load": "nchl.runs.results.load",
-    "resume": "nchl.runs.session.resume",
-    "run": "nchl.runs.session.run",
+    "Edge": "networks.graph.declare",
+    "EvolveConfig": "runs.settings.config",
+    "Group": "networks.graph.declare",
+    "HL": "networks.mlp",
+    "NHCL": "networks.mlp",
+    "NcHL": "networks.mlp",
+    "NchlError": "errors",
+    "PlasticGraph": "networks.plastic_graph",
+    "PlasticMLP": "networks.mlp",
+    "PlasticNetwork": "networks.base",
+    "StaticGRU": "networks.gru",
+    "StaticMLP": "networks.mlp",
+    "WNcHL": "networks.weightless",
+    "from_module": "networks.conv.from_module",
+    "unroll": "unroll",
+    "evaluate": "runs.results.evaluate",
+    "evolution": "runs.search.evolution",
+    "load": "runs.results.load",
+    "resume": "runs.session.resume",
+    "run": "runs.session.run",
 }
-_SUBMODULES = ("rules", "networks", "tasks", "strategies", "testing", "vision", "zoo")
 
 __all__ = [
     "HL",
@@ -89,16 +88,4 @@ __all__ = [
     "zoo",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _SUBMODULES:
-        return importlib.import_module(f"nchl.{name}")
-    if name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'nchl' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *_SUBMODULES})
+__getattr__, __dir__ = lazy.names(__name__, _HOMES, ("rules", "networks", "tasks", "strategies", "testing", "vision", "zoo"))

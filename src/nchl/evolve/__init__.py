@@ -5,8 +5,9 @@ Classes are loaded when they are first used, so that `nchl.evolve.limits` can be
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nchl import lazy
 
 if TYPE_CHECKING:
     from nchl.evolve.limits import TARGET_EPISODES as TARGET_EPISODES
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from nchl.evolve.records import Best as Best
     from nchl.evolve.records import Generation as Generation
 
-# Public name -> the module that defines it.
 _HOMES = {
     "Best": "records",
     "CONSTANT": "loop",
@@ -26,14 +26,4 @@ _HOMES = {
     "TARGET_EPISODES": "limits",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f"nchl.evolve.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'nchl.evolve' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__ = lazy.names(__name__, _HOMES)

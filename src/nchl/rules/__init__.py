@@ -6,12 +6,12 @@ layers; `Rule` is the declaration that networks read; `get` returns one from a n
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from nchl import lazy
 from nchl.errors import UnknownName
 from nchl.rules.declaration import Rule as Rule
 from nchl.rules.declaration import load as load
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BUILT_IN = {"nchl": NCHL, "hl": ABCD}
 
 # Loaded when first used: most networks have no convolution.
-_HOMES = {"neuron_centric_conv": "nchl.rules.convolution.sharing", "softhebb_conv": "nchl.rules.softhebb"}
+_HOMES = {"neuron_centric_conv": "convolution.sharing", "softhebb_conv": "softhebb"}
 
 __all__ = ["ABCD", "BUILT_IN", "NCHL", "Rule", "abcd", "get", "load", "neuron_centric", "neuron_centric_conv", "softhebb_conv"]
 
@@ -54,7 +54,4 @@ def get(rule: str | Callable[..., Tensor] | Rule) -> Rule:
     raise UnknownName("rule", rule, [*BUILT_IN, "FILE.py:NAME"])
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy.names(__name__, _HOMES)

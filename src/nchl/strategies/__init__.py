@@ -9,9 +9,9 @@ Classes are loaded when they are first used, so that the command line can list t
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from nchl import lazy
 from nchl.strategies.registry import STRATEGIES as STRATEGIES
 from nchl.strategies.registry import make as make
 from nchl.strategies.registry import population_from as population_from
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from nchl.strategies.sep_cma_es import SepCMAES as SepCMAES
     from nchl.strategies.snes import SNES as SNES
 
-# Public name -> the module that defines it.
 _HOMES = {
     "CENTRES": "initial",
     "CMAES": "cma_es",
@@ -49,14 +48,4 @@ _HOMES = {
     "initial_centre": "initial",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f"nchl.strategies.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'nchl.strategies' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__ = lazy.names(__name__, _HOMES)

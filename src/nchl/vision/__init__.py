@@ -5,8 +5,9 @@ The names below are loaded when they are first used, so that the command line's 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nchl import lazy
 
 if TYPE_CHECKING:
     from nchl.vision.networks.layers import SoftHebbConv2d as SoftHebbConv2d
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SoftHebbConv2d", "SoftHebbLinear", "Triangle", "TriangleMaxPool2d"]
 
+_HOMES = {
+    "SoftHebbConv2d": "networks.layers",
+    "SoftHebbLinear": "networks.layers",
+    "Triangle": "networks.triangle",
+    "TriangleMaxPool2d": "networks.triangle",
+}
 
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        module = "triangle" if name.startswith("Triangle") else "layers"
-        return getattr(importlib.import_module(f"nchl.vision.networks.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy.names(__name__, _HOMES)
