@@ -16,8 +16,8 @@ from nchl.rollout.episode import Moment, never, watch
 from nchl.rollout.scores import begin
 from nchl.runs.results.scene import open_run
 from nchl.seeds import Purpose, environment_seed, weights_seed
-from nchl.tasks import render_mujoco
-from nchl.tasks.render import open_stage
+from nchl.tasks.stages import mujoco_renderer
+from nchl.tasks.stages.open import open_stage
 
 gymnasium = pytest.importorskip("gymnasium")
 
@@ -199,9 +199,9 @@ def test_a_task_without_pictures_is_refused() -> None:
 
 def test_without_opengl_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MUJOCO_GL", raising=False)
-    monkeypatch.setattr(render_mujoco, "_first_that_works", lambda: "")
+    monkeypatch.setattr(mujoco_renderer, "_first_that_works", lambda: "")
     with pytest.raises(TaskError, match=r"apt install libegl1.*libosmesa6"):
-        render_mujoco.choose()
+        mujoco_renderer.choose()
     monkeypatch.setenv("MUJOCO_GL", "vulkan")
     with pytest.raises(TaskError, match=r"vulkan.*egl"):
-        render_mujoco.choose()
+        mujoco_renderer.choose()

@@ -18,7 +18,7 @@ from nchl.networks.base import PlasticNetwork
 from nchl.perturbations.surgery import Surgery
 from nchl.rollout.scores import check_sizes
 from nchl.rollout.statistics import ObservationStatistics
-from nchl.tasks.render import Stage
+from nchl.tasks.stages.stage import Stage
 
 
 @dataclass(frozen=True)

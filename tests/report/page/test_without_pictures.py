@@ -19,7 +19,7 @@ from nchl.errors import DrawingError
 from nchl.report import page
 from nchl.rollout.episode import never
 from nchl.runs.results.scene import open_run
-from nchl.tasks.render import open_stage
+from nchl.tasks.stages.open import open_stage
 from reference.robot import robot
 
 SMALL: dict[str, Any] = {"hidden": [3], "population": 4, "generations": 1}

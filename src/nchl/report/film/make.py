@@ -34,7 +34,7 @@ from nchl.runs.sinks.tensorboard import EventFile
 from nchl.runs.store.folder import RunFolder
 from nchl.simulators import SIMULATORS
 from nchl.tasks import fingerprint
-from nchl.tasks.render import DRAWN_BY_ENVPOOL
+from nchl.tasks.stages.envpool import DRAWN_BY_ENVPOOL
 
 MOST_PER_SECOND = 60.0
 _HOLD_SECONDS = 1.0  # how long the last frame of an episode stays

@@ -16,7 +16,7 @@ from nchl.rollout.dynamics import Dynamics, WeightPath, plastic_weights
 from nchl.rollout.episode import never
 from nchl.runs.results.dynamics import static
 from nchl.runs.results.scene import open_run
-from nchl.tasks.render import DRAWN_BY_ENVPOOL
+from nchl.tasks.stages.envpool import DRAWN_BY_ENVPOOL
 
 _FRAME = (320, 240)
 

@@ -22,7 +22,8 @@ from nchl.rollout.scores import begin
 from nchl.runs.results.result import read_result
 from nchl.runs.settings.config import EvolveConfig
 from nchl.seeds import Purpose, environment_seed, weights_seed
-from nchl.tasks.render import Stage, open_stage
+from nchl.tasks.stages.open import open_stage
+from nchl.tasks.stages.stage import Stage
 
 
 @dataclass

@@ -16,8 +16,8 @@ from nchl.simulators.base import Seeds
 from nchl.simulators.gym_ids import plain
 from nchl.simulators.host import Rows
 from nchl.simulators.warp import Warp
-from nchl.tasks import render_mujoco
-from nchl.tasks.render import Stage
+from nchl.tasks.stages import mujoco_renderer
+from nchl.tasks.stages.stage import Stage
 from nchl.tasks.task import Task
 
 
@@ -40,7 +40,7 @@ class WarpStage(Stage):
         with simulator_arithmetic(), quiet_output():
             self._drawn = plain(task.id, **({"render_mode": "rgb_array"} if draw else {}), **env)
             if draw:
-                drawn_by = render_mujoco.prepare(self._drawn.unwrapped, size)
+                drawn_by = mujoco_renderer.prepare(self._drawn.unwrapped, size)
             self._drawn.reset(seed=0)
         self._draw = draw
         super().__init__(task, seed, drawn_by, self._drawn.metadata["render_fps"], notes)
@@ -63,7 +63,7 @@ class WarpStage(Stage):
             if isinstance(self._simulator, Worlds):
                 self._simulator.show(world.model)
             world.set_state(self._simulator.qpos[0].double().numpy(), np.zeros(world.model.nv))
-        return render_mujoco.picture(self._drawn, self.task.id)
+        return mujoco_renderer.picture(self._drawn, self.task.id)
 
     def close(self) -> None:
         """See `Stage`."""

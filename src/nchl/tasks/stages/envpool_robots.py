@@ -1,7 +1,7 @@
 """A stage for the robots that EnvPool draws itself with OpenGL: those of the DeepMind Control suite, MuJoCo Playground and others.
 
 EnvPool's MuJoCo renderer ends its process where it finds no OpenGL, and needs OpenGL loaded before EnvPool. So it draws in a process of
-its own (`render_envpool_child`): a twin of the environment that is stepped here, with the same seed and the same actions.
+its own (`envpool_robots_child`): a twin of the environment that is stepped here, with the same seed and the same actions.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from nchl.simulators.base import Seeds
 from nchl.simulators.envpool import EnvPool
 from nchl.simulators.gym_processes import patience
 from nchl.simulators.host import Rows
-from nchl.tasks import render_mujoco
-from nchl.tasks.render import Stage
+from nchl.tasks.stages import mujoco_renderer
+from nchl.tasks.stages.stage import Stage
 from nchl.tasks.task import Task
 from nchl.wire import Message, ProtocolError
 
@@ -46,16 +46,16 @@ class DrawnTwinStage(Stage):
     def __init__(self, task: Task, seed: int, size: tuple[int, int], notes: list[str]) -> None:
         assert isinstance(task.simulator, EnvPool)
         self._simulator, self._size = task.simulator, size
-        self._way = render_mujoco.choose()
+        self._way = mujoco_renderer.choose()
         self._child: Child | None = None
-        super().__init__(task, seed, f"EnvPool ({render_mujoco.WORDS.get(self._way, self._way)})", _STEPS_PER_SECOND, notes)
+        super().__init__(task, seed, f"EnvPool ({mujoco_renderer.WORDS.get(self._way, self._way)})", _STEPS_PER_SECOND, notes)
 
     def _reset(self, seeds: Seeds) -> np.ndarray:
         """See `HostSimulator`. EnvPool takes a seed only when it is made, so this makes both anew."""
         if self._child is None:
             library = ctypes.util.find_library(_LIBRARIES.get(self._way, "")) or ""
             variables = {"MUJOCO_GL": self._way}
-            self._child = Child("nchl.tasks.render_envpool_child", library, own_session=True, variables=variables)
+            self._child = Child("nchl.tasks.stages.envpool_robots_child", library, own_session=True, variables=variables)
         self._pool = self._simulator.one(seeds.each[0])
         observations = self._pool.reset()
         options: dict[str, Any] = {**self._simulator.options, "render_width": self._size[0], "render_height": self._size[1]}

@@ -1,4 +1,4 @@
-"""The process in which EnvPool draws a robot: answers the requests of `render_envpool`. It may die of drawing; its parent tells why."""
+"""The process in which EnvPool draws a robot: answers the requests of `envpool_robots`. It may die of drawing; its parent tells why."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from nchl.errors import DrawingError
-from nchl.tasks import render_envpool, render_mujoco
-from nchl.tasks.render import open_stage
+from nchl.tasks.stages import envpool_robots, mujoco_renderer
+from nchl.tasks.stages.open import open_stage
 
 pytest.importorskip("envpool")
 pytestmark = pytest.mark.slow
@@ -26,15 +26,15 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(autouse=True)
 def opengl() -> None:
     try:
-        render_mujoco.choose()
+        mujoco_renderer.choose()
     except DrawingError as error:
         pytest.skip(str(error))
 
 
 @pytest.fixture
-def finger() -> Iterator[render_envpool.DrawnTwinStage]:
+def finger() -> Iterator[envpool_robots.DrawnTwinStage]:
     stage = open_stage("FingerSpin-v1", "envpool", seed=3, size=(96, 64))
-    assert isinstance(stage, render_envpool.DrawnTwinStage)
+    assert isinstance(stage, envpool_robots.DrawnTwinStage)
     yield stage
     stage.close()
 
@@ -78,7 +78,7 @@ def test_the_world_that_is_drawn_is_the_one_that_is_stepped(task: str, words: di
 def test_the_drawing_process_ends_with_a_parent_that_is_killed() -> None:
     code = (
         "import time\n"
-        "from nchl.tasks.render import open_stage\n"
+        "from nchl.tasks.stages.open import open_stage\n"
         "stage = open_stage('FingerSpin-v1', 'envpool', seed=3, size=(96, 64))\n"
         "stage.begin()\n"
         "print(stage._child.pid, flush=True)\n"
@@ -87,7 +87,7 @@ def test_the_drawing_process_ends_with_a_parent_that_is_killed() -> None:
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         child = Path(f"/proc/{int(parent.stdout.readline())}")
-        assert "render_envpool_child" in (child / "cmdline").read_text()
+        assert "envpool_robots_child" in (child / "cmdline").read_text()
         parent.kill()
     for _ in range(100):
         try:
@@ -101,14 +101,14 @@ def test_the_drawing_process_ends_with_a_parent_that_is_killed() -> None:
 
 
 def test_a_renderer_that_finds_no_opengl_ends_its_own_process_only(
-    finger: render_envpool.DrawnTwinStage, monkeypatch: pytest.MonkeyPatch
+    finger: envpool_robots.DrawnTwinStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(render_envpool, "_LIBRARIES", {})  # EnvPool's renderer then calls exit()
+    monkeypatch.setattr(envpool_robots, "_LIBRARIES", {})  # EnvPool's renderer then calls exit()
     with pytest.raises(DrawingError, match=r"FingerSpin-v1 cannot be drawn: .* ended its process \(exit status 1.*apt install"):
         finger.begin()
 
 
-def test_a_renderer_that_is_killed(finger: render_envpool.DrawnTwinStage) -> None:
+def test_a_renderer_that_is_killed(finger: envpool_robots.DrawnTwinStage) -> None:
     finger.begin()
     assert finger._child is not None
     os.kill(finger._child.pid, signal.SIGKILL)
@@ -117,7 +117,7 @@ def test_a_renderer_that_is_killed(finger: render_envpool.DrawnTwinStage) -> Non
         finger.frame()
 
 
-def test_a_twin_that_goes_another_way(finger: render_envpool.DrawnTwinStage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_twin_that_goes_another_way(finger: envpool_robots.DrawnTwinStage, monkeypatch: pytest.MonkeyPatch) -> None:
     send = finger._send
 
     def another(header: dict[str, Any], arrays: dict[str, np.ndarray] | None = None) -> None:
