@@ -64,8 +64,9 @@ class UnknownName(InvalidArgument):
         known = list(choices)
         near = nearest(name, known)
         hint = "" if near is None else f"did you mean {near!r}? "
-        # A long list is replaced by its length.
-        listed = f"known are {', '.join(known)}" if len(known) <= 16 else f"{len(known)} are known{see and f' (see: {see})'}"
+        # A long list is replaced by its length, sooner where it can be read elsewhere.
+        long = len(known) > (16 if see else 40)
+        listed = f"{len(known)} are known{see and f' (see: {see})'}" if long else f"known are {', '.join(known)}"
         end = f"; {otherwise}" if otherwise and near is None else ""
         super().__init__(f"unknown {kind} {name!r}: {hint}{listed}{end}")
         self.name = name

@@ -294,10 +294,10 @@ def test_an_environment_that_does_not_come_back_is_ended(loose: str, monkeypatch
 @pytest.mark.parametrize("simulator", ["auto", "gymnasium"])
 @pytest.mark.parametrize("name", ["Zzyzx-v0", "zzyzx", "zzyzx.Zzyzx-v0"])
 def test_an_unknown_id_is_told_the_form_of_an_own_environment(name: str, simulator: str) -> None:
-    with pytest.raises(UnknownName, match=r"are known; an environment of your own is MODULE:ID, as in robot:Arm-v0$"):
+    with pytest.raises(UnknownName, match=r"are known \(see: nchl tasks\); an environment of your own is MODULE:ID, as in robot:Arm-v0$"):
         tasks.make(name, simulator)
 
 
 def test_a_near_name_is_told_alone() -> None:
-    with pytest.raises(UnknownName, match=r"did you mean 'CartPole-v1'\? \d+ are known$"):
+    with pytest.raises(UnknownName, match=r"did you mean 'CartPole-v1'\? \d+ are known \(see: nchl tasks\)$"):
         tasks.make("CartPole-v11")

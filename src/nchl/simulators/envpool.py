@@ -246,7 +246,7 @@ def make(wanted: Wanted) -> Simulator:
     if missing is not None:
         raise MissingExtra(missing)
     if wanted.id not in known_ids():
-        raise UnknownName("EnvPool task", wanted.id, known_ids())
+        raise UnknownName("EnvPool task", wanted.id, known_ids(), see="nchl tasks")
     made = EnvPool(wanted.id, wanted.threads, wanted.max_episode_steps, wanted.observe or None, wanted.env)
     wanted.notes.extend(_hidden_parts(wanted.id, made.observation_space, wanted.observe))
     return made

@@ -113,7 +113,7 @@ def make(name: str, wanted: Wanted) -> Simulator:
 
 def unknown_task(name: str, ids: Iterable[str]) -> UnknownName:
     """The error for an id that no simulator knows; it also says how to name an environment of one's own."""
-    return UnknownName("task", name, sorted(ids), otherwise="an environment of your own is MODULE:ID, as in robot:Arm-v0")
+    return UnknownName("task", name, sorted(ids), see="nchl tasks", otherwise="an environment of your own is MODULE:ID, as in robot:Arm-v0")
 
 
 def _ids() -> list[str]:

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     ids = sorted({id for family in wanted for id in family})
     others = [id for id in ids if word in id.lower() and id not in {row["id"] for row in rows}]
     if not found and not others:
-        raise UnknownName("task", args.word, ids)
+        raise UnknownName("task", args.word, ids, see="nchl tasks")
     return {"tasks": found, "others": others, "families": counts}
 
 
