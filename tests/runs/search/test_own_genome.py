@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 import shutil
@@ -168,3 +169,30 @@ def test_a_file_that_is_no_genome_is_refused(tmp_path: Path, capsys: pytest.Capt
         assert says in error
         assert "Traceback" not in error
         assert not (tmp_path / "run").exists()
+
+
+def test_a_sweep_tells_a_genome_file_that_has_changed(tmp_path: Path) -> None:
+    """Its present content is run in folders of its own; with the former file the runs are those of the sweep again."""
+    pytest.importorskip("yaml")
+    from nchl.runs.sweep.cell_states import states_of
+    from nchl.runs.sweep.grid import read_sweep
+
+    file, sweep, out = tmp_path / "start.safetensors", tmp_path / "sweep.yaml", tmp_path / "out"
+    options = {name: value for name, value in SMALL.items() if name != "seed"} | {"hidden": [4]}
+    sweep.write_text(json.dumps({"task": "CartPole-v1", "initial_genome": "start.safetensors", "seeds": 2, **options}))
+
+    def states() -> list[tuple[str, str, str]]:
+        return [(state.cell.name, state.state, state.note) for state in states_of(read_sweep(sweep), out)[0]]
+
+    save_file({"genome": np.zeros(NPARAMS)}, file)
+    nchl.run("CartPole-v1", out=out / "seed-0", initial_genome=str(file), **{**SMALL, "seed": 0})
+    assert states() == [("seed-0", "done", ""), ("seed-1", "new", "")]
+    before = file.read_bytes()
+    save_file({"genome": np.ones(NPARAMS)}, file)
+    (name, state, note), _ = states()
+    assert (name, state) == (f"seed-0_{hashlib.sha256(file.read_bytes()).hexdigest()[:6]}", "new")
+    assert f"{file} changed since runs in {out} were made with it" in note
+    file.write_bytes(before)
+    assert states() == [("seed-0", "done", ""), ("seed-1", "new", "")]
+    file.unlink()
+    assert states()[0][:2] == ("seed-0", "done")  # it has its copy

@@ -1,12 +1,13 @@
 """The progress of the cells of a sweep, from the runs in its folder.
 
 A run with other settings than its cell's is refused, with two exceptions. A total (`generations`, `max_steps`, `max_minutes`) that has
-become larger continues the run. If the file of a rule or network, or a Gymnasium environment, has changed, the cell gets a new folder with
-a name that ends in digits of the change's SHA-256.
+become larger continues the run. If the file of a rule, network or initial genome, or a Gymnasium environment, has changed, the cell gets a
+new folder with a name that ends in digits of the change's SHA-256.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -90,7 +91,7 @@ def present_cells(cells: Sequence[Cell], out: Path) -> tuple[list[Cell], list[st
 def _present(cell: Cell, out: Path, environments: _Environments) -> tuple[Cell, str]:
     """The cell with the name of its folder for the present code and environment, and a note if that has changed."""
     notes = []
-    for change in (_changed_code, environments.changed):
+    for change in (_changed_code, _changed_start, environments.changed):
         record = _record(RunFolder(out / cell.name))
         ending, note = ("", "") if record is None else change(record, cell.config, out)
         cell = replace(cell, name=f"{cell.name}{ending}")
@@ -144,6 +145,21 @@ def _changed_code(record: Record, config: EvolveConfig, out: Path) -> tuple[str,
     changed = _changed_files(record, config)
     if not changed:
         return "", ""
+    return _apart(changed, out)
+
+
+def _changed_start(record: Record, config: EvolveConfig, out: Path) -> tuple[str, str]:
+    """The same as `_changed_code` for the file of the initial genome, of which runs keep a copy."""
+    name = str(config.initial_genome)
+    before = record.files.get(RunFolder.INITIAL)
+    if before is None or not name.endswith(".safetensors") or not Path(name).is_file():
+        return "", ""
+    now = hashlib.sha256(Path(name).read_bytes()).hexdigest()
+    return ("", "") if now == before else _apart({name: now}, out)
+
+
+def _apart(changed: Mapping[str, str], out: Path) -> tuple[str, str]:
+    """The ending for files with present contents of these digests, and the line for the user."""
     ending = "_" + "-".join(digest[:DIGITS] for digest in changed.values())
     return ending, (
         f"{', '.join(changed)} changed since runs in {out} were made with it; its present content is run in folders of its own, "
