@@ -38,7 +38,7 @@ def test_a_users_network_that_fails_is_named(tmp_path: Path):
     file.write_text("from torch import nn\nlinear = lambda shape, n: nn.Sequential(nn.Linear(shape[0], n))\nimage = lambda s, n: s[3]\n")
     with pytest.raises(InvalidArgument, match=r"mine.py:image failed for observations \(4,\) and 2 outputs \(IndexError"):
         build(NetworkSpec(f"{file}:image"), (4,), 2)
-    with pytest.raises(InvalidArgument, match=r"sharing and termwise: .* has no convolution"):
+    with pytest.raises(InvalidArgument, match=r"sharing and termwise: .* has no plastic convolution"):
         build(NetworkSpec(f"{file}:linear", sharing="min", termwise=True), (4,), 2)
     assert build(NetworkSpec(f"{file}:linear"), (4,), 2).output_size == 2
 

@@ -242,7 +242,9 @@ class PlasticNetwork(nn.Module, abc.ABC):
         return y
 
     def populate(self, population: int | None, **keywords: Any) -> PlasticNetwork:
-        """A network like this one, with its constants, for another number of individuals. Runs make their population with it.
+        """A network like this one for another number of individuals, at the start of a lifetime. Runs make their population with it.
+
+        It has this network's constants, a copy of its generator and, if this one is of one individual, its genome.
 
         The default is copies that are stepped one by one, see `networks.user.copies`.
 

@@ -13,12 +13,13 @@ import torch
 from jaxtyping import Bool, Shaped
 from torch import Tensor
 
-from nchl.errors import InvalidArgument, UnknownName
+from nchl.errors import InvalidArgument
 from nchl.networks import initial
 from nchl.networks.back_ends.choose import BackEnd, choose
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.checks import check_active, check_reward, explained
 from nchl.networks.graph import declare
+from nchl.networks.graph.checks import evolves_biases, refuse_without_effect
 from nchl.networks.graph.declare import Edge, Group, Shape
 from nchl.networks.graph.lifetime import MissingReward, Waiting
 from nchl.networks.graph.state import GraphState
@@ -26,12 +27,11 @@ from nchl.networks.graph.step import forward, update
 from nchl.networks.graph.structure import Graph
 from nchl.networks.graph.updates import EdgeUpdates
 from nchl.networks.plasticity import Plasticity
-from nchl.networks.user.copies import has_own_code
+from nchl.networks.user.copies import generator_of, has_own_code, with_genome_of
 from nchl.rules import Rule
 from nchl.rules.convolution.sharing import check_sharing, check_termwise
 
 _NOTHING = Waiting()
-_BIASES = ("constant", "evolve")
 
 
 class PlasticGraph(GraphState):
@@ -93,15 +93,17 @@ class PlasticGraph(GraphState):
                 "PlasticGraph: expected groups by name and edges, for example {'input': 4, 'output': 2}, [('input', 'output')]"
             )
         graph = groups if isinstance(groups, Graph) else declare.graph(groups, edges or (), rule)
+        plasticity = Plasticity.of(average=average, every=every, trace=trace, modulate=modulate, normalise=normalise)
         self.sharing, self.termwise, self.differentiable = check_sharing(sharing), termwise, differentiable
         if termwise:
             for edge in graph.plastic:
                 check_termwise(edge.rule)
+        refuse_without_effect(graph, plasticity, sharing, termwise)
         super().__init__(
             graph,
-            Plasticity.of(average=average, every=every, trace=trace, modulate=modulate, normalise=normalise),
+            plasticity,
             initial_weights=initial.check(initial_weights),
-            evolve_biases=_evolves_biases(biases, graph),
+            evolve_biases=evolves_biases(biases, graph),
             population=population,
             dtype=dtype,
             device=device,
@@ -138,9 +140,9 @@ class PlasticGraph(GraphState):
         """A network like this one for another number of individuals; see `PlasticNetwork.populate`."""
         if has_own_code(self):
             return super().populate(population, **keywords)
-        made = PlasticGraph(self.graph, population=population, **{**self.settings(), **keywords})
+        made = PlasticGraph(self.graph, population=population, **{"generator": generator_of(self), **self.settings(), **keywords})
         made.load_constants(self.constants())
-        return made
+        return with_genome_of(self, made)
 
     def settings(self) -> dict[str, Any]:
         """The keywords of a network like this one, except for its graph and population."""
@@ -202,8 +204,10 @@ class PlasticGraph(GraphState):
         with self._mode():
             active, lifetime = check_active(active, self.population), self._lifetime
             due = lifetime.waiting if reward is None else lifetime.takes_reward(self.needs_reward)
-            if due and self.needs_reward:
-                x, _ = self._observe(x)  # an error comes before the last step's update, which a second attempt would repeat
+            if due and (self.needs_reward or self._remembers):
+                # An error comes before the last step's update, which a second attempt would repeat.
+                x, batched = self._observe(x)
+                self._refuse_other_batch(x.shape[len(self.lead)] if batched else 1)
             return self._back_end.step(self, x, self._due(reward) if due else _NOTHING, active)
 
     def _act(self, x: Tensor) -> Tensor:
@@ -305,12 +309,3 @@ class PlasticGraph(GraphState):
 def _outside_inference() -> Iterator[None]:
     with torch.inference_mode(False), torch.no_grad():
         yield
-
-
-def _evolves_biases(biases: str, graph: Graph) -> bool:
-    """Whether the genome contains the biases of modules."""
-    if biases not in _BIASES:
-        raise UnknownName("way to treat biases", biases, _BIASES)
-    if biases == "evolve" and all(edge.bias is None for edge in graph.weighted):
-        raise InvalidArgument("biases: no Conv2d and no Linear of this module has a bias that could be evolved; leave 'evolve' out")
-    return biases == "evolve"

@@ -183,7 +183,7 @@ class Surgery:
         graph = getattr(network, "graph", None)
         free = list(range(len(shapes)))
         if graph is not None:
-            free = [k for k, edge in enumerate(graph.weighted) if f"weights{edge.index}" not in network.layout]
+            free = [edge.index for edge in network.drawn_edges]
         drawn: dict[int, dict[int, Tensor]] = {}
         for seed in {self._seeds[row] for row in rows}:
             random = generator(seed, str(each))

@@ -30,7 +30,7 @@ NETWORKS = {
     "wnchl": lambda: nchl.WNcHL([3, 4, 2], window=3, dtype=torch.float64),
     "gru": lambda: nchl.StaticGRU([3, 4, 2], dtype=torch.float64),
     "static": lambda: nchl.StaticMLP([3, 4, 2]),
-    "conv": lambda: nchl.from_module(conv(), (2, 7, 7), sharing="median", static=(0,)),
+    "conv": lambda: nchl.from_module(conv(), (2, 7, 7), sharing="median", static=(7,)),
     "termwise, biases": lambda: nchl.from_module(conv(), (2, 7, 7), termwise=True, biases="evolve", average="ema:0.5"),
     "two rules": lambda: nchl.PlasticGraph(
         {"a": 3, "b": nchl.Group(4, activation=[nn.BatchNorm1d(4), nn.GELU("tanh")]), "c": 2},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -73,7 +73,9 @@ def graph(groups: Mapping[str, Shape | Group], edges: Iterable[Edge | Sequence[o
     names = [group.name for group in placed]
     made: list[GraphEdge] = []
     for given in edges:
-        made.append(_edge(_declared(given), names, placed, rule, sum(edge.weighted for edge in made)))
+        edge = _edge(_declared(given), names, placed, rule, sum(edge.weighted for edge in made))
+        same = sum((each.pre, each.post) == (edge.pre, edge.post) for each in made)
+        made.append(replace(edge, name=f"{edge.name} ({same + 1})") if same else edge)  # constants are named by their edge
     return Graph(tuple(placed), tuple(made))
 
 

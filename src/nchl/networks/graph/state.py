@@ -138,10 +138,15 @@ class GraphState(PlasticNetwork):
         weights = {f"weights_{e.index}": self.get_buffer(f"weights_{e.index}").view(self._people, *e.shape) for e in self.graph.weighted}
         return weights | {key: self.get_buffer(key) for key in self._keys}
 
+    @property
+    def drawn_edges(self) -> list[GraphEdge]:
+        """The edges with weights that the genome does not contain."""
+        coevolved = self.initial_weights == initial.COEVOLVED
+        return [edge for edge in self.graph.weighted if not edge.in_genome(coevolved)]
+
     def draw_weights(self, generator: torch.Generator) -> list[Tensor]:
         """Initial weights of one individual's edges, as `reset` takes them, without those that the genome contains."""
-        free = (edge for edge in self.graph.weighted if f"weights{edge.index}" not in self.layout)
-        return [initial.draw(self.initial_weights, edge.shape, generator, self.dtype) for edge in free]
+        return [initial.draw(self.initial_weights, edge.shape, generator, self.dtype) for edge in self.drawn_edges]
 
     def _keep(self, made: Mapping[str, Tensor]) -> None:
         for key, value in made.items():
@@ -151,16 +156,25 @@ class GraphState(PlasticNetwork):
             else:
                 self._buffers[key] = value.reshape(buffer.shape) if key.startswith("weights_") else value
 
+    @property
+    def _remembers(self) -> bool:
+        """Whether something of a step but the weights is needed in the next one: activations of a delay, averages, traces, states."""
+        return self.graph.recurrent or any(not key.startswith("activations_") for key in self._keys)
+
+    def _refuse_other_batch(self, batch: int) -> None:
+        held = self.get_buffer("activations_0")
+        if self._lifetime.steps and held.numel() and held.shape[1] != batch and self._remembers:
+            raise ShapeError(
+                f"this lifetime has averages, traces or delays of a batch of {held.shape[1]}, got one of {batch}: "
+                "keep to one size, or reset() first"
+            )
+
     def _make_room(self, batch: int) -> None:
         """Allocate the collection for a batch: zeros at the start of a lifetime."""
         held = self.get_buffer("activations_0")
         if held.numel() and held.shape[1] == batch:
             return
-        if self._lifetime.steps and any(not key.startswith("activations_") for key in self._keys):
-            raise ShapeError(
-                f"this lifetime has averages, traces or delays of a batch of {held.shape[1]}, got one of {batch}: "
-                "keep to one size, or reset() first"
-            )
+        self._refuse_other_batch(batch)
         kept = {key: self.get_buffer(key) for key in self._keys if not key.startswith("activations_")} if self._lifetime.steps else {}
         with torch.inference_mode(False):  # later steps write to it, inside and outside of an inference mode
             self._buffers.update(initial_state(self.graph, self.plasticity, self._people, batch, self.genome.detach()) | kept)
@@ -177,8 +191,7 @@ class GraphState(PlasticNetwork):
         Raises:
             ShapeError: a tensor too many or too few, or of another shape.
         """
-        edges = self.graph.weighted
-        free = [edge for edge in edges if f"weights{edge.index}" not in self.layout]
+        edges, free = self.graph.weighted, self.drawn_edges
         if weights is None and free:
             weights = self.draw_weights(self._generator if generator is None else generator)
         given: dict[int, Tensor] = {}

@@ -89,6 +89,10 @@ class GraphEdge:
         """Whether it has weights."""
         return self.index >= 0
 
+    def in_genome(self, coevolved: bool) -> bool:
+        """Whether the genome contains its weights; `coevolved`: whether it contains the initial weights of plastic edges."""
+        return self.weighted and (coevolved if self.plastic else self.evolved)
+
     @property
     def connections(self) -> int:
         """Number of connections, unrolled."""
@@ -160,8 +164,7 @@ class Graph:
         for edge in self.plastic:
             if edge.rule is not None and edge.rule.synapse:
                 blocks.append((f"layer{edge.index}", (*edge.shape, len(edge.rule.synapse)), edge.rule.synapse))
-        held = (edge for edge in self.weighted if (coevolved if edge.plastic else edge.evolved))
-        blocks += [(f"weights{edge.index}", edge.shape, ()) for edge in held]
+        blocks += [(f"weights{edge.index}", edge.shape, ()) for edge in self.edges if edge.in_genome(coevolved)]
         if evolve_biases:
             blocks += [(f"biases{edge.index}", tuple(edge.bias.shape), ()) for edge in self.weighted if edge.bias is not None]
         return Layout(blocks)

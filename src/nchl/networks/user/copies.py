@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nchl.errors import InvalidArgument, ShapeError
+from nchl.errors import InvalidArgument, OrderError, ShapeError
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.checks import Numbers, check_active, check_generator, check_weights, gives_weights, real_numbers
 
@@ -44,7 +44,20 @@ def copied(
     made = Copies(template, population) if population is not None else copy.deepcopy(template)
     if generator is not None:
         made._generator = check_generator(generator)
+    made.reset()
     return made if device is None else made.to(device)
+
+
+def generator_of(template: PlasticNetwork) -> torch.Generator:
+    """A copy of a template's generator, for its population."""
+    return torch.Generator().set_state(template._generator.get_state())
+
+
+def with_genome_of(template: PlasticNetwork, made: PlasticNetwork) -> PlasticNetwork:
+    """Give a population the genome of its template, if that is of one individual and no part of an autograd graph."""
+    if template.population is None and not template.differentiable:
+        made.set_hrules(template.genome)
+    return made
 
 
 def has_own_code(net: PlasticNetwork) -> bool:
@@ -74,7 +87,7 @@ class Copies(PlasticNetwork):
             device=template.device,
         )
         self.differentiable, self.plastic = template.differentiable, template.plastic
-        self._generator = copy.deepcopy(template._generator)
+        self._generator = generator_of(template)
         self.members = nn.ModuleList([copy.deepcopy(template) for _ in range(population)])
         kind = type(template).__name__
         self.notes = [
@@ -115,8 +128,11 @@ class Copies(PlasticNetwork):
     def reset(self, weights: Sequence[Numbers] | None = None, generator: torch.Generator | None = None) -> None:
         """See `PlasticNetwork.reset`; drawn weights are the same for all individuals."""
         if gives_weights(weights):
-            assert weights is not None
-            own = [tuple(weight.shape) for weight in self.individuals[0].weights]
+            weights = list(weights or ())
+            first = self.individuals[0]
+            # All of them, or those that are drawn because the genome does not contain them.
+            kinds = first.weights if len(weights) == len(first.weights) else first.draw_weights(torch.Generator())
+            own = [tuple(weight.shape) for weight in kinds]
             shared = check_weights(weights, [(str(k), shape) for k, shape in enumerate(own)], self.lead)
             for row, member in enumerate(self.individuals):
                 member.reset([w[row] if tuple(w.shape) != shape else w for w, shape in zip(shared, own, strict=True)])
@@ -138,9 +154,15 @@ class Copies(PlasticNetwork):
         return torch.stack([member.forward(row) for member, row in zip(self.individuals, observed, strict=True)])
 
     def update(self, reward: Any = None) -> None:
-        """See `PlasticNetwork.update`."""
+        """See `PlasticNetwork.update`; an individual that has been inactive since `reset` has no step to learn from."""
+        failures = []
         for member, earned in zip(self.individuals, self._each(reward), strict=True):
-            member.update(earned)
+            try:
+                member.update(earned)
+            except OrderError as error:
+                failures.append(error)
+        if len(failures) == len(self.members):
+            raise failures[0]
 
     def step(self, x: Any, active: Any = None, *, reward: Any = None) -> Tensor:
         """See `PlasticNetwork.step`; an inactive individual is not stepped, its output is zeros."""

@@ -42,8 +42,8 @@ def written(net: PlasticNetwork) -> dict[str, Any] | None:
         return {"kind": "gru", "nodes": list(net.nodes), "dtype": _dtype(net)}
     if not isinstance(net, PlasticGraph) or has_own_code(net) or net.differentiable:
         return None
-    rules = {id(rule): name for name, rule in BUILT_IN.items()}
-    if any(id(edge.rule) not in rules for edge in net.graph.plastic):
+    rules = [next((name for name, rule in BUILT_IN.items() if rule == edge.rule), None) for edge in net.graph.edges]
+    if any(name is None for name, edge in zip(rules, net.graph.edges, strict=True) if edge.plastic):
         return None
     groups = [
         {"name": g.name, "shape": list(g.shape), "modules": [_module(m) for m in g.modules], "module_names": list(g.module_names)}
@@ -51,8 +51,8 @@ def written(net: PlasticNetwork) -> dict[str, Any] | None:
     ]
     edges = [
         {name: getattr(edge, name) for name in ("name", "pre", "post", "delay", "evolved")}
-        | {"rule": None if edge.rule is None else rules[id(edge.rule)], "module": None if edge.module is None else _module(edge.module)}
-        for edge in net.graph.edges
+        | {"rule": rule, "module": None if edge.module is None else _module(edge.module)}
+        for edge, rule in zip(net.graph.edges, rules, strict=True)
     ]
     settings = {name: value for name, value in net.settings().items() if name in _SETTINGS}
     about = {"groups": groups, "edges": edges, "output_shape": list(net.graph.output_shape)}
