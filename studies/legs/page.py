@@ -32,7 +32,8 @@ def rows_of(network: str, folders: Sequence[Path]) -> list[tuple[str, ...]]:
     """A row for each control: means over the seeds, with the lowest and the highest, when each leg is short."""
     played = [json.loads((folder / "legs.json").read_text())["rows"] for folder in folders]
     rows = []
-    for control in dict.fromkeys(row["control"] for row in played[0]):
+    # A network that is frozen at the first step is one without plasticity.
+    for control in dict.fromkeys(row["control"] for row in played[0] if row["control"] != "frozen"):
         legs = [{row["perturbation"]: row for row in each if row["control"] == control} for each in played]
         returns = {leg: np.array([each[leg]["mean"] for each in legs]) for leg in legs[0]}
         intact = np.array([np.mean([row["intact_mean"] for row in each.values()]) for each in legs])

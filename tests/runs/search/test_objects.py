@@ -171,7 +171,7 @@ def test_a_sequential_takes_the_options_of_the_run_and_keeps_its_biases(tmp_path
     assert agent.normalise is None
     assert torch.equal(agent.constants()["0.bias"], module[0].bias)
     nchl.resume(done.folder, generations=3)
-    with pytest.raises(InvalidArgument, match="sharing: module:Sequential has no convolution"):
+    with pytest.raises(InvalidArgument, match="sharing: this network has no plastic convolution"):
         nchl.run("CartPole-v1", network=module, sharing="min", out=tmp_path / "no", **SMALL)
     with pytest.raises(InvalidArgument, match="the task wants 2 outputs, the network gives 1"):
         nchl.run("CartPole-v1", network=nn.Sequential(nn.Linear(4, 1)), out=tmp_path / "no", **SMALL)
