@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
@@ -151,6 +152,29 @@ def test_a_class_of_the_users_evolves_and_goes_on_where_it_is_given_again(tmp_pa
     agent, _ = nchl.load(part.folder, network=Own())
     assert agent.act(np.zeros(4, dtype=np.float32)) in (0, 1)
     assert nchl.evaluate(part.folder, network=Own(), episodes=4)["episodes"] == 4
+
+
+def mine(pre: torch.Tensor, post: torch.Tensor, eta_post: torch.Tensor) -> torch.Tensor:
+    return eta_post * pre * post
+
+
+def other(pre: torch.Tensor, post: torch.Tensor, eta_post: torch.Tensor) -> torch.Tensor:
+    return -eta_post * pre * post
+
+
+@pytest.mark.parametrize("call", [nchl.load, functools.partial(nchl.evaluate, episodes=2)])
+def test_a_network_with_another_rule_or_other_settings_is_not_the_runs(call: Any, tmp_path: Path) -> None:
+    run = nchl.run("CartPole-v1", network=nchl.PlasticMLP([4, 2], mine, trace=0.5), out=tmp_path / "run", **SMALL).folder
+    with pytest.raises(RunError, match=r"expected the rules \['mine'\], got \['other'\]"):
+        call(run, network=nchl.PlasticMLP([4, 2], other, trace=0.5))
+    with pytest.raises(RunError, match=r"expected the settings .*'trace': 0.5.*, got .*'normalise': 'max'"):
+        call(run, network=nchl.PlasticMLP([4, 2], mine, normalise="max"))
+    call(run, network=nchl.PlasticMLP([4, 2], mine, trace=0.5))
+    config = run / "config.json"  # of an earlier build
+    record = json.loads(config.read_text())
+    del record["objects"]["network"]["rules"], record["objects"]["network"]["settings"]
+    config.write_text(json.dumps(record))
+    call(run, network=nchl.PlasticMLP([4, 2], mine, trace=0.5))
 
 
 def test_a_search_without_a_folder_takes_objects() -> None:

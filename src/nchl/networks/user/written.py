@@ -54,9 +54,13 @@ def written(net: PlasticNetwork) -> dict[str, Any] | None:
         | {"rule": rule, "module": None if edge.module is None else _module(edge.module)}
         for edge, rule in zip(net.graph.edges, rules, strict=True)
     ]
-    settings = {name: value for name, value in net.settings().items() if name in _SETTINGS}
     about = {"groups": groups, "edges": edges, "output_shape": list(net.graph.output_shape)}
-    return {"kind": "graph", **about, "settings": settings, "dtype": _dtype(net)}
+    return {"kind": "graph", **about, "settings": settings_of(net), "dtype": _dtype(net)}
+
+
+def settings_of(net: PlasticNetwork) -> dict[str, Any]:
+    """The settings by which a graph acts, as its constructor takes them; empty for any other network."""
+    return {name: value for name, value in net.settings().items() if name in _SETTINGS} if isinstance(net, PlasticGraph) else {}
 
 
 def read(about: Mapping[str, Any], population: int | None = None, **keywords: Any) -> PlasticNetwork:

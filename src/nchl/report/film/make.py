@@ -28,6 +28,7 @@ from nchl.runs.provenance.environment import notes_on_environment
 from nchl.runs.results.evaluate import never_changes
 from nchl.runs.results.result import read_result
 from nchl.runs.results.scene import Scene, open_run
+from nchl.runs.search.objects import Objects
 from nchl.runs.settings import docs_budget
 from nchl.runs.sinks import trackers
 from nchl.runs.sinks.tensorboard import EventFile
@@ -131,6 +132,7 @@ def film(
     seconds: float | None = None,
     rule: str | None = None,
     perturb: Sequence[str] | str | None = None,
+    network: Any = None,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Film a run's result.
@@ -150,6 +152,7 @@ def film(
         seconds: length of each episode to show; the return is still that of the whole episode.
         perturb: what goes wrong, in place of what went wrong in training; with controls, the third copy is frozen when it comes.
         rule: "FILE.py:NAME" of a rule to use in place of the run's own; requires `out`.
+        network: the run's, if it was begun with an object that its folder cannot hold.
         on_progress: called with the number of steps played and the largest possible number.
 
     Returns:
@@ -168,14 +171,14 @@ def film(
     shows = words_of(which, perturb, controls, simulator, seed, episodes, seconds)
     path = folder.output("-".join(["film", *shows]) + ".mp4") if out is None else Path(out)
     video.check(path)
-    record = read_result(run, which, rule=rule).record
+    record = read_result(run, which, rule=rule, given=Objects(network=network), call="nchl.report.film.film").record
     config = record.settings
     with contextlib.ExitStack() as stack:
         # EnvPool draws in its own size.
         size = None if config.task in DRAWN_BY_ENVPOOL else (width, round(width * _ASPECT))
         panels: list[_Panel] = []
         for control in ("", "off", "frozen") if controls else ("",):
-            scene = open_run(run, seed, which, simulator=simulator, size=size, rule=rule, perturb=perturb)
+            scene = open_run(run, seed, which, simulator=simulator, size=size, rule=rule, perturb=perturb, network=network)
             panels.append(_Panel(stack.enter_context(scene), control))
             if controls and not panels[0].plastic:
                 raise never_changes(config)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from nchl.runs.files.writing import write_atomically
 from nchl.runs.provenance.environment import notes_on_environment
 from nchl.runs.results.evaluate import evaluate
 from nchl.runs.results.kept import Kept
+from nchl.runs.results.result import read_result
+from nchl.runs.search.objects import Objects
 
 OnNote = Callable[[str], None]
 
@@ -49,6 +51,7 @@ def write(
     microscope: bool = True,
     rule: str | None = None,
     study: Path | str | None = None,
+    network: Any = None,
     on_note: OnNote | None = None,
 ) -> dict[str, Any]:
     """Write the page of a run that has ended or is in progress.
@@ -62,6 +65,7 @@ def write(
         microscope: record one lifetime, embed it, and analyse the dynamics of its weights.
         rule: "FILE.py:NAME" of a rule to use in place of the run's own; requires `out`.
         study: folder of `nchl adapt --out`, whose study is shown in place of those in the run folder; None: those.
+        network: the run's, if it was begun with an object that its folder cannot hold.
         on_note: called with lines about the progress.
 
     Returns:
@@ -81,7 +85,10 @@ def write(
     jinja = require("jinja2", "report")
     tell = on_note or (lambda line: None)
     notes: list[str] = []
+    given = {"rule": rule, "network": network}  # in place of the run's own, or not in its folder
     with snapshot(run) as state:
+        # A missing network is told with the name of the run's own folder, not of the copy.
+        read_result(run, "best", with_task=False, rule=rule, given=Objects(network=network), call="nchl.report.page.write")
         path = state.source.output("report.html") if out is None else Path(out)
         _check_place(path)
         chosen = None if study is None else adaptation.given(Path(run), Path(study))
@@ -91,7 +98,7 @@ def write(
         if episodes:
             tell(f"playing {episodes} unseen episodes, and if weights change, again with plasticity off and frozen")
             kept = Kept(state.source)
-            evaluated = evaluate(state.folder.path, episodes=episodes, seed=seed, controls=None, rule=rule, kept=kept)
+            evaluated = evaluate(state.folder.path, episodes=episodes, seed=seed, controls=None, kept=kept, **given)
             if kept.used:
                 tell(f"they were played before, and are in {kept.path}")
             notes += evaluated["notes"]
@@ -100,13 +107,13 @@ def write(
         life = Life()
         if microscope:
             tell("recording one lifetime for the microscope")
-            life = record_life(state, seed, notes, rule)
+            life = record_life(state, seed, notes, given)
         recording = life.recording
         adapted = adaptation.sections(Path(run), state.folder.path, notes, _trusted, chosen) if rule is None else []
         embedded = None
         if film:
             try:
-                embedded = _film(state, seed, rule, tell)
+                embedded = _film(state, seed, given, tell)
             except NchlError as error:
                 note_missing(notes, "There is no film", error)
         environment = jinja.Environment(
@@ -120,7 +127,7 @@ def write(
         page = environment.get_template("report.html").render(
             **facts.facts(state, Path(run), evaluated),
             **_figures(state, evaluated),
-            **_genome(state, rule),
+            **_genome(state, given),
             evaluated=evaluated,
             conditions=plots.conditions(evaluated) if evaluated else [],
             recording=None if recording is None else _json(recording),
@@ -177,19 +184,19 @@ def _check_place(path: Path) -> None:
         raise RunError(f"cannot write {path}: {folder} is no folder that can be written to; name another place")
 
 
-def _film(state: State, seed: int, rule: str | None, tell: OnNote) -> dict[str, str]:
+def _film(state: State, seed: int, given: Mapping[str, Any], tell: OnNote) -> dict[str, str]:
     """The film as a data URI, and its description."""
     from nchl.report.film import film
 
     path = state.source.path / "film.mp4"
-    if rule is None and path.exists():
+    if given["rule"] is None and path.exists():
         said = "film.mp4 of the run folder; its last line says which individual and seed"
         if path.stat().st_mtime < state.source.best.stat().st_mtime:
             said += ". It was made before the best individual was saved the last time; `nchl film` makes a new one"
     else:
         tell("making the film")
         path = state.folder.path / "film.mp4"
-        film(state.folder.path, path, seed=seed, fps=30, seconds=60, rule=rule)
+        film(state.folder.path, path, seed=seed, fps=30, seconds=60, **given)
         of = "" if state.best_generation is None else f" (of generation {state.best_generation})"
         said = f"The best individual{of}, one unseen episode, the first of evaluation seed {seed}; the first minute at most"
     try:
@@ -220,11 +227,11 @@ def _figures(state: State, evaluated: dict[str, Any] | None) -> dict[str, Any]:
     return {"curve": _trusted(curve), "evaluation_picture": _trusted(picture or "")}
 
 
-def _genome(state: State, rule: str | None) -> dict[str, Any]:
+def _genome(state: State, given: Mapping[str, Any]) -> dict[str, Any]:
     """One figure per parameter: its distribution in each block of the best individual's genome; and whether it needs rewards."""
     from nchl.runs.results.load import load
 
-    agent, task = load(state.folder.path, rule=rule)
+    agent, task = load(state.folder.path, **given)
     try:
         flat, layout = agent.genome.detach().cpu().numpy().reshape(-1), agent.layout
         needs_reward = agent.needs_reward

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -34,14 +34,14 @@ class Life:
     dynamics: Dynamics | None = None
 
 
-def record_life(state: State, seed: int, notes: list[str], rule: str | None) -> Life:
+def record_life(state: State, seed: int, notes: list[str], given: Mapping[str, Any]) -> Life:
     """Record the first episode of the evaluation, without frames if the task cannot be drawn; adds a note for anything missing."""
     try:
         try:
-            return _record(state, seed, notes, rule, draw=True)
+            return _record(state, seed, notes, given, draw=True)
         except DrawingError as error:
             notes.append(f"The microscope is without pictures of the task: {error}")
-            return _record(state, seed, notes, rule, draw=False)
+            return _record(state, seed, notes, given, draw=False)
     except NchlError as error:
         note_missing(notes, "There is no microscope", error)
         return Life()
@@ -53,10 +53,10 @@ def note_missing(notes: list[str], missing: str, error: NchlError) -> None:
     notes.append(f"{missing}, for the same reason" if known else f"{missing}: {error}")
 
 
-def _record(state: State, seed: int, notes: list[str], rule: str | None, *, draw: bool) -> Life:
+def _record(state: State, seed: int, notes: list[str], given: Mapping[str, Any], *, draw: bool) -> Life:
     # EnvPool draws in its own size.
     size = None if not draw or state.record.settings.task in DRAWN_BY_ENVPOOL else _FRAME
-    with open_run(state.folder.path, seed, size=size, draw=draw, rule=rule) as scene:
+    with open_run(state.folder.path, seed, size=size, draw=draw, **given) as scene:
         microscope, failure = None, None
         try:
             microscope = Microscope(scene.network)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from nchl.rollout import ObservationStatistics
 from nchl.rollout.episode import Moment, always, watch
 from nchl.rollout.scores import begin
 from nchl.runs.results.result import read_result
+from nchl.runs.search.objects import Objects
 from nchl.runs.settings.config import EvolveConfig
 from nchl.seeds import Purpose, environment_seed, weights_seed
 from nchl.tasks.stages.open import open_stage
@@ -85,6 +87,7 @@ def open_run(
     draw: bool = True,
     rule: str | None = None,
     perturb: Sequence[str] | str | None = None,
+    network: Any = None,
 ) -> Scene:
     """A run's result in one episode of an evaluation.
 
@@ -101,6 +104,7 @@ def open_run(
         draw: False: no pictures, for any task; `watch` then needs `draw=never`.
         rule: in place of the run's own: "FILE.py:NAME".
         perturb: in place of the perturbations of training; None: as in training.
+        network: the run's, if it was begun with an object that its folder cannot hold.
 
     Raises:
         DrawingError: the task cannot be drawn here.
@@ -109,7 +113,7 @@ def open_run(
     for name, value in (("seed", seed), ("episode", episode)):
         if value < 0:
             raise InvalidArgument(f"{name} must be at least 0, got {value}")
-    found = read_result(run, which, rule=rule)
+    found = read_result(run, which, rule=rule, given=Objects(network=network))
     about = found.recipe(perturb)
     stage = open_stage(
         about.task,

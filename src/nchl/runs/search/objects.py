@@ -213,9 +213,10 @@ def objects_of_record(record: Record, code: Code, given: Objects, folder: Path, 
         if about is None and object_ is not None:
             raise RunError(f"{folder} was not begun with a {kind} as an object: its config.json says all of it; leave {kind} out")
         if about is not None and object_ is None and not about.get("written") and (kind != "strategy" or call == "nchl.resume"):
+            taken = "nchl.evaluate" if kind == "task" and call.startswith("nchl.report") else call  # films and reports take no task
             raise RunError(
                 f"the {kind} of {folder} is a Python object ({about.get('class')}) that a folder cannot hold; give it again, "
-                f"in Python: {call}({str(folder)!r}, {kind}={wants})"
+                f"in Python: {taken}({str(folder)!r}, {kind}={wants})"
             )
     about = held.get("network")
     if about is None:
@@ -249,7 +250,13 @@ def _compare(about: Mapping[str, Any], network: Any, folder: Path, record: Recor
     own_form = written.written(template)
     if about.get("written") and own_form != about["written"]:
         raise RunError(f"the network given has other settings than the one of {folder}; leave network out: its config.json holds all of it")
-    changed = [path for path, digest in now["files"].items() if about.get("files", {}).get(path, digest) != digest]
+    for what in ("rules", "settings"):  # which earlier builds did not record
+        if what in about and about[what] != now[what]:
+            raise RunError(
+                f"the network given is not the one of {folder}: expected the {what} {about[what]}, got {now[what]}; make it as it was"
+            )
+    before = about.get("files", {}).values()
+    changed = [path for path, digest in now["files"].items() if before and digest not in before]
     return [f"{' and '.join(changed)} changed since the run began: the network that was given is used"] if changed else []
 
 
@@ -264,12 +271,14 @@ def from_module_options(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _identity(network: Any, template: PlasticNetwork) -> dict[str, Any]:
-    """The identity of a network: class, genome, and source files of the user's code in it."""
+    """The identity of a network: class, genome, rules, settings, and source files of the user's code in it."""
     kinds: list[Any] = [type(network)] if not isinstance(network, PlasticNetwork) or has_own_code(network) else []
     graph = getattr(template, "graph", None)
-    kinds += [edge.rule.function for edge in graph.plastic if edge.rule is not None] if graph is not None else []
+    rules = [edge.rule for edge in graph.plastic if edge.rule is not None] if graph is not None else []
+    kinds += [rule.function for rule in rules]
     layout = {"layout": written.layout_digest(template.layout), "nparams": template.nparams}
-    return {"class": _name(type(network)), **layout, **_source(kinds)}
+    acts = {"rules": [rule.name for rule in rules], "settings": written.settings_of(template)}
+    return {"class": _name(type(network)), **layout, **acts, **_source(kinds)}
 
 
 def _source(kinds: list[Any]) -> dict[str, dict[str, str]]:
