@@ -153,6 +153,21 @@ def test_results_are_json_where_asked_for(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out == "one\n"
 
 
+def test_what_a_users_code_prints_is_no_part_of_the_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "import gymnasium\nfrom gymnasium.envs.classic_control import CartPoleEnv\n\n\nclass Loud(CartPoleEnv):\n"
+    body += "    def step(self, action):\n        print('hello')\n        return super().step(action)\n\n\n"
+    body += "gymnasium.register('Loud-v0', entry_point=Loud, max_episode_steps=5)\n"
+    (tmp_path / "loud_pole.py").write_text(body)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    words = ["evolve", "loud_pole:Loud-v0", "--hidden", "3", "--population", "4", "--generations", "1", "--out", str(tmp_path / "run")]
+    assert cli.main([*words, "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["generations"] == 1
+    assert "hello" in told.err
+
+
 def test_json_has_no_words_for_nan(capsys: pytest.CaptureFixture[str]) -> None:
     result = {"a": float("nan"), "b": [1.5, float("inf")], "c": (1, None)}
     module = SimpleNamespace(add_arguments=lambda parser: None, run=lambda args: result, text=lambda result: "")

@@ -77,6 +77,8 @@ def test_an_installed_package_is_told_by_its_version(tmp_path: Path, monkeypatch
             assert told["entry_point"] == "thirdrobots.arm:Arm"
             assert told["packages"] == {"third-party-robots": "1.0"}
             assert set(told["files"]) == {"thirdrobots/__init__.py", "thirdrobots/arm.py"}
+            elsewhere = "ThirdArm-v0 was registered in this process; in another one it is found as 'thirdrobots.arm:ThirdArm-v0'"
+            assert any(note.startswith(elsewhere) for note in task.notes) == (":" not in id)
             task.close()
     finally:
         gymnasium.registry.pop("ThirdArm-v0")

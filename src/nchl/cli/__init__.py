@@ -7,6 +7,7 @@ verb's module is imported when it is called, so that `nchl --help` needs neither
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import json
@@ -134,8 +135,11 @@ def run_verb(module: ModuleType, program: str, summary: str, words: list[str]) -
     module.add_arguments(parser)
     parser.add_json()
     args = parser.parse_words(words)
-    result: dict[str, Any] = module.run(args)
-    show(json.dumps(finite(result), indent=2, allow_nan=False) if getattr(args, "json", False) else module.text(result))
+    as_json = getattr(args, "json", False)
+    # An environment or a rule of the user's may print; the output must stay one JSON object.
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        result: dict[str, Any] = module.run(args)
+    show(json.dumps(finite(result), indent=2, allow_nan=False) if as_json else module.text(result))
     return int(result.get("exit_code", 0))
 
 

@@ -27,6 +27,8 @@ def text(result: dict[str, Any]) -> str:
     lines = [f"Stopped: {done}." if result["resume"] else f"Done, {reason(result['reason'])}: {done}."]
     if result["best"] is not None:
         lines.append(_best(result["best"]))
+        if result["best"]["validated"] is None:
+            lines.append("The highest fitness of all is part luck: --validation-episodes 8 chooses by the mean of eight more episodes.")
     folder = shlex.quote(result["run"])
     lines += [f"The run is in {result['run']}", ""]
     if result["resume"]:

@@ -18,7 +18,7 @@ from nchl.simulators import bullet, gym_environments
 from nchl.simulators.arithmetic import simulator_arithmetic
 from nchl.simulators.base import Seeds, Simulator
 from nchl.simulators.flatten import Packing, packing
-from nchl.simulators.gym_ids import plain
+from nchl.simulators.gym_ids import plain, registered_here
 from nchl.simulators.gym_processes import NOT_AS_GYMNASIUM, Processes
 from nchl.simulators.host import HostSimulator, Rows
 from nchl.simulators.registry import Wanted
@@ -166,6 +166,9 @@ def make(wanted: Wanted) -> Simulator:
             recipe["spec"] = spec.to_json()
         except (TypeError, ValueError):  # keywords that are no plain data
             where = "here"
+        if registered_here(spec.entry_point):
+            its = spec.entry_point.partition(":")[0]
+            notes.append(f"{name} was registered in this process; in another one it is found as '{its}:{name}', if {its} registers it")
     else:
         where = "here"
         notes.append(f"{name} was registered with a class of this process: its environments share one processor; 'module:Id' spreads them")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,12 @@ def _refuse_unregistered(registry: dict[str, Any], module: str, plain_id: str) -
         near = ids[0] if len(ids) == 1 else nearest(plain_id, ids)
         write = f"write {before}{near}" if near else f"write for example {before}{ids[0]}"
         raise TaskError(f"unknown task {before + plain_id!r}: {module} registers {shown}; {write}")
+
+
+def registered_here(entry_point: str) -> bool:
+    """Whether an environment of this entry point was registered by code of this process, and not by Gymnasium or a plug-in of it."""
+    plugins = {point.value.partition(":")[0].partition(".")[0] for point in metadata.entry_points(group="gymnasium.envs")}
+    return entry_point.partition(":")[0].partition(".")[0] not in {"gymnasium", *plugins}
 
 
 def _module_of(spec: Any) -> str:
