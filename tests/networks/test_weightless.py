@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import nchl
 from nchl.errors import InvalidArgument, OrderError, ShapeError
@@ -116,3 +118,63 @@ def test_memory_follows_neurons_not_weights():
     net.step(torch.zeros(512))
     held = sum(buffer.numel() for buffer in net.buffers())
     assert held < 512 * 512 / 8
+
+
+class Largest(TorchDispatchMode):
+    """Notes the size of the largest tensor that an operation makes."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        self.numbers = max([self.numbers, *(each.numel() for each in tree_leaves(made) if isinstance(each, torch.Tensor))])
+        return made
+
+
+@pytest.mark.parametrize("window", [2, 6])
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_exactly_those_are_finite_whose_weights_are(batch: tuple[int, ...], window: int):
+    """Parameters from tiny to the largest numbers, observations that are not finite, steps that a lesion has dropped."""
+    for seed in range(30):
+        net = nchl.WNcHL([3, 4, 2], window=window, population=8)
+        powers = torch.tensor([0, 0, 9, 12, 18, 19, 30, 37])[:, None] * random(8, net.nparams, seed=seed).sign()
+        net.set_hrules(random(8, net.nparams, seed=seed).mul(10.0**powers).clamp(-3e38, 3e38))
+        assert net.finite(torch.arange(8)).all()
+        for t in range(4):
+            x = random(8, *batch, 3, seed=10 * seed + t)
+            x[1, ..., seed % 3] = [1.0, float("nan"), float("inf"), 1e38][seed % 4]
+            net.step(x)
+            if seed % 5 == 0 and t == 1:
+                net.drop_steps([0, 1, 6], [[True] + [False] * (window - 1)] * 3)
+        expected = nchl.PlasticNetwork.finite(net, torch.arange(8))
+        assert torch.equal(net.finite(torch.arange(8)), expected)
+        some = torch.tensor([5, 1, 0])
+        assert torch.equal(net.finite(some), expected[some])
+        assert expected[0]
+        if seed % 4 in (1, 2):
+            assert not expected[1]
+    assert not expected[-1]
+
+
+def test_a_single_network_and_a_state_that_was_loaded_are_looked_at_too():
+    net, copy = (nchl.WNcHL([3, 4, 2], window=3) for _ in range(2))
+    net.set_hrules(random(net.nparams))
+    net.step(torch.ones(3))
+    assert net.finite(torch.tensor([0])).tolist() == [True]
+    net.step(torch.tensor([0.0, float("inf"), 0.0]))
+    copy.load_state_dict(net.state_dict())
+    assert net.finite(torch.tensor([0])).tolist() == copy.finite(torch.tensor([0])).tolist() == [False]
+
+
+def test_to_look_at_some_individuals_makes_no_weights_of_the_others():
+    net = nchl.WNcHL([256, 256], window=4, population=16)
+    net.set_hrules(random(16, net.nparams))
+    x = random(16, 256)
+    x[5, 0] = float("nan")
+    net.step(x)
+    with Largest() as largest:
+        assert net.finite(torch.tensor([3, 7])).tolist() == [True, True]
+    assert largest.numbers < 256 * 256
+    with Largest() as largest:
+        assert net.finite(torch.tensor([7, 5])).tolist() == [True, False]
+    assert largest.numbers == 256 * 256

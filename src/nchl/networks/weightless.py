@@ -172,16 +172,61 @@ class WNcHL(PlasticNetwork):
     @torch.no_grad()
     def weights(self) -> list[Tensor]:
         """W(t), `(*lead, out, in)` per layer, computed on request in O(M n_in n_out), for inspection and tests."""
+        return [weight.reshape(*self.lead, *weight.shape[1:]) for weight in self._weights_of(slice(None))]
+
+    @torch.no_grad()
+    def finite(self, rows: Shaped[Tensor, " k"]) -> Shaped[Tensor, " k"]:
+        """See `PlasticNetwork.finite`; W(t) is computed only of individuals in which something could have overflowed."""
+        index = rows.to(self.device)
+        found = self._cannot_overflow(index)
+        doubtful = (~found).nonzero().squeeze(1)
+        if len(doubtful):
+            weights = self._weights_of(index[doubtful])
+            found[doubtful] = torch.stack([torch.isfinite(weight).flatten(1).all(1) for weight in weights]).all(0)
+        return found
+
+    def _weights_of(self, rows: Tensor | slice) -> list[Tensor]:
+        """W(t) of some individuals, `(k, out, in)` per layer."""
+        neurons = [
+            {name: t.reshape(-1, 1, n)[rows] for name, t in named.items()} for named, n in zip(self._neurons, self.nodes, strict=True)
+        ]
+        window = self._window_of(rows) if self._steps else []
+        counting = None if self._counting is None else self._counting.view(-1, self.window, 1, 1)[rows]
         made = []
         for k, (n_in, n_out) in enumerate(itertools.pairwise(self.nodes)):
-            total = self.genome.new_zeros(*self.lead, n_out, n_in)
+            total = self.genome.new_zeros(len(neurons[k]["D"]), n_out, n_in)
             for slot in range(min(self._steps, self.window)):
-                pre, post = (self.get_buffer(f"activations_history_{j}")[..., slot, :, :] for j in (k, k + 1))
-                pre_parameters, post_parameters = ({name: t.unsqueeze(-2) for name, t in self._neurons[j].items()} for j in (k, k + 1))
-                moved = NCHL.delta(pre, post, pre, pre_parameters, post_parameters, {}).mean(-3)
-                total += moved if self._counting is None else moved * self._counting[..., slot, None, None]
+                pre, post = window[k][:, slot], window[k + 1][:, slot]
+                moved = NCHL.delta(pre, post, pre, neurons[k], neurons[k + 1], {}).mean(1)
+                total += moved if counting is None else moved * counting[:, slot]
             made.append(total)
         return made
+
+    def _cannot_overflow(self, rows: Tensor) -> Tensor:
+        """Whether every number on the way to W(t) of each of the individuals `rows` is finite, by the largest ones of each group.
+
+        A bound: where it is False, W(t) may be finite all the same. Comparisons with NaN are False.
+        """
+        if self._steps == 0:
+            return torch.ones(len(rows), dtype=torch.bool, device=self.device)
+        named = self.layout.unpack(self.genome.reshape(-1, self.nparams)[rows])
+        largest = []
+        for group, activations in zip(self.graph.groups, self._window_of(rows), strict=True):
+            parameters = named[group.name].abs().amax(1).double().unbind(1)
+            largest.append((activations.abs().amax((1, 2, 3)).double(), dict(zip(group.parameters, parameters, strict=True))))
+        summed = min(self._steps, self.window) * self.get_buffer("activations_history_0").shape[-2]
+        sizes = []
+        for (a, pre), (b, post) in itertools.pairwise(largest):
+            rate, from_pre, from_post = pre["eta"] + post["eta"], pre["C"] * a, post["C"] * b
+            change = pre["A"] * a + post["B"] * b + from_pre * from_post + pre["D"] * post["D"]
+            sizes += [rate, from_pre, from_post, change, rate * change * summed]
+        # A quarter of the largest number leaves room for the rounding of all of these sums and products.
+        return (torch.stack(sizes) <= torch.finfo(self.dtype).max / 4).all(0)
+
+    def _window_of(self, rows: Tensor | slice) -> list[Tensor]:
+        """The activations in the window of some individuals, `(k, window, batch, n)` for each group."""
+        buffers = (self.get_buffer(f"activations_history_{k}") for k in range(len(self.nodes)))
+        return [held.view(-1, *held.shape[-3:])[rows] for held in buffers]
 
     def _product(self, k: int, x: Tensor) -> Tensor:
         """W(t) x of layer k for `x (*lead, batch, n_in)`, by the equation at the top; `(*lead, batch, n_out)`."""
