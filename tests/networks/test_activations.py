@@ -50,6 +50,12 @@ def test_an_activation_is_torchs(name: str, dtype: torch.dtype) -> None:
     assert torch.equal(x, kept)
 
 
+@pytest.mark.parametrize("name", MODULES)
+def test_what_is_no_number_stays_none(name: str) -> None:
+    """An individual whose numbers have overflowed is found by its outputs, at any place of the vectorised code."""
+    assert torch.isnan(apply(MODULES[name], torch.full((2, 1, 37), torch.nan))).all()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", MODULES)
 def test_a_numbers_bits_do_not_depend_on_its_place(name: str, dtype: torch.dtype) -> None:
