@@ -239,3 +239,44 @@ def test_mistakes_are_named() -> None:
         neuron_centric_conv(*tensors, kernel_size=3, groups=2)
     with pytest.raises(InvalidArgument, match="termwise"):
         SharedLayer(Rule.from_function(lambda pre: pre), geometry_of("plain"), "max", lead=0).update_termwise(*tensors[:2], ({}, {}, {}))
+
+
+@pytest.mark.parametrize("termwise", [False, True])
+@pytest.mark.parametrize(
+    ("pre", "post", "words"),
+    [
+        ((3,), (2,), r"got \(3,\) of pre, \(2,\) of post, \(2,\) of rules_in, \(2,\) of rules_out"),
+        ((3,), (3,), r"\(3,\) of pre, \(3,\) of post, \(2,\) of rules_in"),
+        ((4,), (2, 4), r"\(4,\) of pre, \(2,\) of post"),
+        ((2, 3), (2, 4), r"\(3,\) of the batch of pre, \(4,\) of the batch of post"),
+        ((2, 3, 4), (2, 4, 3), r"\(3, 4\) of the batch of pre, \(4, 3\) of the batch of post"),
+    ],
+)
+def test_leading_axes_that_do_not_fit_are_refused(pre: tuple[int, ...], post: tuple[int, ...], words: str, termwise: bool) -> None:
+    """In large layers, which are computed one individual at a time, and in small ones."""
+    for channels, size in ((10, 16), (1, 4)):
+        activations = torch.zeros(*pre, channels, size, size), torch.zeros(*post, 2, size - 2, size - 2)
+        rules = torch.zeros(2, channels * size**2, 5), torch.zeros(2, 2 * (size - 2) ** 2, 5)
+        with pytest.raises(ShapeError, match=words):
+            neuron_centric_conv(*activations, *rules, kernel_size=3, termwise=termwise)
+
+
+@pytest.mark.parametrize("termwise", [False, True])
+@pytest.mark.parametrize(
+    ("pre", "post"), [((2, 1, 4), (2, 3, 4)), ((2, 3, 4), (1, 3, 1)), ((2, 3, 4), (2, 4)), ((), (2, 5)), ((1,), (2,))], ids=str
+)
+def test_leading_axes_broadcast(pre: tuple[int, ...], post: tuple[int, ...], termwise: bool) -> None:
+    a, b, rules_in, rules_out = draw("plain", 2)
+    g = geometry_of("plain")
+    generator = torch.Generator().manual_seed(1)
+    a, b = (
+        torch.randn(*lead, *shape, generator=generator, dtype=a.dtype) for lead, shape in ((pre, g.input_shape), (post, g.output_shape))
+    )
+    batch = torch.broadcast_shapes(pre[1:], post[1:])
+    whole = [
+        t[(slice(None),) * min(len(lead), 1) + (None,) * (len(batch) - max(len(lead) - 1, 0))].expand(2, *batch, *t.shape[-3:])
+        for t, lead in ((a, pre), (b, post))
+    ]
+    made = neuron_centric_conv(a, b, rules_in, rules_out, termwise=termwise, **keywords("plain"))
+    wanted = neuron_centric_conv(*whole, rules_in, rules_out, termwise=termwise, **keywords("plain"))
+    torch.testing.assert_close(made, wanted, rtol=0, atol=1e-12)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nchl.errors import ShapeError, UnknownName
 from nchl.rules.convolution.geometry import ConvGeometry, taps
-from nchl.rules.declaration import side
+from nchl.rules.declaration import check_lead, side
 
 SHARINGS = ("max", "min", "median", "mean")
 
@@ -43,7 +43,11 @@ class Connections:
         index, valid = taps(geometry)
         self.index = index.to(pre.device)
         self.valid = None if bool(valid.all()) else valid.to(pre.device)
-        self.activations = {"pre": self._with_batch(pre), "post": self._with_batch(post)}
+        batches = pre.shape[lead:-3], post.shape[lead:-3]
+        if batches[0] != batches[1]:
+            check_lead(**{"the batch of pre": batches[0], "the batch of post": batches[1]})
+        batch = torch.broadcast_shapes(*batches)
+        self.activations = {"pre": self._with_batch(pre, batch), "post": self._with_batch(post, batch)}
 
     def share(self, named: Arguments, terms: Callable[[Arguments], tuple[Tensor, ...]]) -> list[Tensor]:
         """Aggregate each term, a function of the connections' arguments, into a tensor (*lead, *kernel_shape)."""
@@ -73,10 +77,15 @@ class Connections:
         joined = [torch.cat(parts, dim=-3) for parts in zip(*pieces, strict=True)]
         return [_unflatten(part.flatten(-4, -3), -1, geometry.kernel_size) for part in joined]
 
-    def _with_batch(self, tensor: Tensor) -> Tensor:
+    def _with_batch(self, tensor: Tensor, batch: torch.Size) -> Tensor:
+        """The tensor with one batch axis, which stays 1 long where all samples have the same values."""
         missing = self.lead - (tensor.ndim - 3)
         tensor = tensor[(None,) * missing] if missing > 0 else tensor
-        return tensor.reshape(*tensor.shape[: self.lead], -1, *tensor.shape[-3:])
+        lead, own = tensor.shape[: self.lead], tensor.shape[self.lead : -3]
+        if own != batch and own.numel() != 1:
+            tensor = tensor[(slice(None),) * self.lead + (None,) * (len(batch) - len(own))]
+            tensor = tensor.expand(*lead, *batch, *tensor.shape[-3:])
+        return tensor.reshape(*lead, -1, *tensor.shape[-3:])
 
     def _place(self, name: str, tensor: Tensor) -> Tensor:
         groups, belongs = self.geometry.groups, side(name)

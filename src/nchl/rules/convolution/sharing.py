@@ -20,7 +20,7 @@ from nchl.errors import InvalidArgument, ShapeError
 from nchl.rules.convolution.connections import Arguments, Connections
 from nchl.rules.convolution.connections import check_sharing as check_sharing
 from nchl.rules.convolution.geometry import ConvGeometry, Pair
-from nchl.rules.declaration import Rule, side
+from nchl.rules.declaration import Rule, check_lead, side
 from nchl.rules.neuronal import NCHL
 
 Parameters = tuple[Mapping[str, Tensor], Mapping[str, Tensor], Mapping[str, Tensor]]
@@ -55,7 +55,8 @@ def neuron_centric_conv(
         sharing: one of `"max"`, `"min"`, `"median"`, `"mean"`.
         termwise: aggregate each term of the rule by itself (the thesis's form).
 
-    Leading axes of `pre` and `post` beyond those of the rules are batch axes: averaged per connection, before sharing.
+    Leading axes of `pre` and `post` beyond those of the rules are batch axes: averaged per connection, before sharing. Leading axes
+    broadcast, those of the population and those of the batch.
 
     Returns:
         The change of the kernel.
@@ -82,10 +83,12 @@ def neuron_centric_conv(
         raise ShapeError(
             f"rules_in and rules_out must have the same leading axes, got {tuple(rules_in.shape)} and {tuple(rules_out.shape)}"
         )
+    lead = rules_in.ndim - 2
+    check_lead(pre=pre.shape[:-3][:lead], post=post.shape[:-3][:lead], rules_in=rules_in.shape[:-2], rules_out=rules_out.shape[:-2])
     named = []
     for rules, shape in ((rules_in, geometry.input_shape), (rules_out, geometry.output_shape)):
         named.append(dict(zip(NCHL.names, rules.unflatten(-2, shape).unbind(-1), strict=True)))
-    layer = SharedLayer(NCHL, geometry, sharing, lead=rules_in.ndim - 2)
+    layer = SharedLayer(NCHL, geometry, sharing, lead)
     parameters: Parameters = (named[0], named[1], {})
     return layer.update_termwise(pre, post, parameters) if termwise else layer.update(pre, post, None, parameters)[0]
 
