@@ -20,6 +20,7 @@ VARIANTS = [
     ("openai-es", {"optimizer": "adam", "lr_schedule": "cosine:9"}),
     ("openai-es", {"optimizer": "sgd"}),
     ("openai-es", {"optimizer": "clipup", "weight_decay": 0.01, "sigma_schedule": "constant"}),
+    ("pgpe", {"optimizer": "sgd"}),
 ]
 SIZE, POPULATION = 6, 14
 
@@ -302,6 +303,14 @@ def test_a_leaf_stands_directly_under_the_base():
         assert leaf.name == name
         assert leaf.__bases__ == (Strategy,)
         assert not inspect.isabstract(leaf)
+
+
+def test_a_subclass_has_a_name_of_its_own_and_the_search_and_settings_of_its_base(variant):
+    strategy = build(variant)
+    own = type("Mine", (type(strategy),), {})(SIZE, POPULATION, 3, **variant[1])
+    assert own.name == "Mine"
+    assert own.settings == strategy.settings
+    assert_same(advance(own, 2), advance(strategy, 2))
 
 
 def test_initial_centres():

@@ -63,7 +63,7 @@ class OpenAIES(Strategy):
         weight_decay: float = 0.0,
         antithetic: bool = True,
     ) -> None:
-        optimizer, sigma, lr = gradient_settings(self.name, optimizer, sigma, lr)
+        optimizer, sigma, lr = gradient_settings(OpenAIES.name, optimizer, sigma, lr)
         super().__init__(size, population, seed, centre=centre, sigma=sigma)
         self.antithetic = bool(antithetic)
         if self.antithetic:

@@ -64,7 +64,7 @@ class PGPE(Strategy):
         optimizer: str = "clipup",
         weight_decay: float = 0.0,
     ) -> None:
-        optimizer, sigma, lr = gradient_settings(self.name, optimizer, sigma, lr)
+        optimizer, sigma, lr = gradient_settings(PGPE.name, optimizer, sigma, lr)
         super().__init__(size, population, seed, centre=centre, sigma=sigma)
         check_pairs(population, "PGPE's noise", "")
         self.lr = check_rate("lr", step_length(self.sigma, size) if lr is None else lr)
