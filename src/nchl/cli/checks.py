@@ -6,7 +6,6 @@ import ctypes.util
 import importlib.metadata
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -88,9 +87,10 @@ def threads() -> list[Finding]:
 
 def compiler() -> list[Finding]:
     """The C++ compiler and the cache folder that the compiled population step needs."""
+    from nchl.rules.kernels.build import compiler_path
+
     topic = "Compiled step"
-    wanted = os.environ.get("CXX")
-    found = next((path for name in (wanted, "g++", "clang++", "c++") if name and (path := shutil.which(name))), None)
+    found = compiler_path()
     if found:
         first = Finding(topic, "C++ compiler", GOOD, f"{found} ({_first_line([found, '--version'])})")
     else:

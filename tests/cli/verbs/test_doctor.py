@@ -17,7 +17,7 @@ def test_missing_things_are_reported_with_what_to_do(capsys: pytest.CaptureFixtu
         return "'envpool' is needed here; install it with: pip install 'nchl[sim]'" if "'envpool'" in program else None
 
     monkeypatch.setattr(checks, "_said_elsewhere", said)
-    monkeypatch.setattr(checks.shutil, "which", lambda name: None)
+    monkeypatch.setenv("CXX", "no-such-compiler")
     assert main(["doctor", "--json"]) == 0
     findings = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)["findings"]}
     assert findings["C++ compiler"]["state"] == "missing"

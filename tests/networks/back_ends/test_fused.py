@@ -373,16 +373,20 @@ def test_the_back_end_follows_from_the_configuration():
     assert nchl.NcHL([4, 10, 2], population=200).backend == "eager"
 
 
-def test_without_a_compiler_it_runs_eagerly_and_says_so_once(monkeypatch, caplog):
+@pytest.mark.parametrize("kind", ["nchl", "oja"])
+def test_without_a_compiler_it_runs_eagerly_and_says_so_once(monkeypatch, caplog, kind):
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setattr(step, "_told", set())
     caplog.set_level("INFO", logger="nchl")
-    nets = [make("nchl", BLOCK, "compiled") for _ in range(2)]
+    nets = [make(kind, BLOCK, "auto", [5, 128, 128, 3]) for _ in range(2)]
     assert all(net.backend == "eager" and "no C++ compiler" in net.notes[0] for net in nets)
     assert len(caplog.records) == 1
     nets[0].step(torch.zeros(BLOCK, 5))
+    with pytest.raises(InvalidArgument, match=r"backend='compiled': there is no C\+\+ compiler .*; use 'auto' or 'eager'"):
+        make(kind, BLOCK, "compiled")
 
 
+@needs_compiler
 def test_a_rule_that_cannot_be_compiled_runs_eagerly(caplog):
     def stubborn(pre, post, eta_post):
         if float(pre.sum()) > 1e9:  # reads a value back: no graph can hold this
@@ -395,8 +399,7 @@ def test_a_rule_that_cannot_be_compiled_runs_eagerly(caplog):
         one.set_hrules(random(BLOCK, net.nparams))
     for t in range(3):
         assert torch.equal(net.step(random(BLOCK, 5, seed=t)), reference.step(random(BLOCK, 5, seed=t)))
-    if step.missing_compiler(torch.device("cpu")) is None:
-        assert "could not be compiled" in net.notes[0]
+    assert "could not be compiled" in net.notes[0]
     assert net.backend == "eager"
 
 
@@ -410,12 +413,19 @@ def test_importing_does_not_load_the_compiler():
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip() == "False"
 
 
-def test_clang_alone_serves_the_kernel(monkeypatch, tmp_path):
-    # torch itself looks for g++ only, and would call this machine one without a compiler.
-    (tmp_path / "clang++").symlink_to(shutil.which("g++") or "/nowhere")
+@pytest.mark.parametrize("name", ["clang++", "c++"])
+def test_another_compiler_than_gcc_serves_the_kernel_and_torch(monkeypatch, tmp_path, name):
+    """torch by itself looks for g++ only, so that it must be told."""
+    (tmp_path / name).symlink_to(shutil.which("g++") or "/nowhere")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    if step.missing_compiler(torch.device("cpu")) is None or shutil.which("clang++") is None:
-        pytest.skip("there is a g++ that cannot be hidden, or none to be called clang++")
+    if shutil.which("g++") or shutil.which(name) is None:
+        pytest.skip(f"there is a g++ that cannot be hidden, or none to be called {name}")
+    told = []
+    monkeypatch.setattr(step, "_functions", {})
+    monkeypatch.setattr(torch, "compile", lambda function, **how: told.append(how["options"]["cpp.cxx"]) or function)
     assert make("nchl", BLOCK, "compiled").backend == "compiled"
-    assert make("oja", BLOCK, "compiled").backend == "eager"
+    net = make("oja", BLOCK, "compiled")
+    net.step(torch.zeros(BLOCK, 5))
+    assert net.backend == "compiled", net.notes
+    assert told == [(None, str(tmp_path / name))]

@@ -21,7 +21,6 @@ from nchl.networks.checks import real_numbers
 from nchl.networks.graph.lifetime import Waiting
 from nchl.networks.graph.step import perceived
 from nchl.rules.kernels import program as kernels
-from nchl.rules.kernels.build import compiler_path
 
 if TYPE_CHECKING:
     from nchl.networks.plastic_graph import PlasticGraph
@@ -207,7 +206,7 @@ class Programs(BackEnd):
 
 
 def choose(net: PlasticGraph, asked: str, population: int | None) -> BackEnd:
-    """The back end of a network, chosen by its settings alone: never by a timing, a cache or the machine.
+    """The back end of a network, chosen by its settings, its device and whether there is a compiler: never by a timing or a cache.
 
     Args:
         net: the network.
@@ -216,7 +215,7 @@ def choose(net: PlasticGraph, asked: str, population: int | None) -> BackEnd:
 
     Raises:
         UnknownName: `asked` is none of `BACKENDS`.
-        InvalidArgument: `"compiled"` for a network without a compiled step.
+        InvalidArgument: `"compiled"` for a network without a compiled step, or without a compiler.
     """
     if asked not in BACKENDS:
         raise UnknownName("backend", asked, BACKENDS)
@@ -239,12 +238,13 @@ def choose(net: PlasticGraph, asked: str, population: int | None) -> BackEnd:
         return eager
     if asked == "auto" and fused.choose_backend(population, net.weights_per_individual) == "eager":
         return eager
-    has_kernel = fused_kernel.serves(graph, net.device) and compiler_path() is not None
-    missing_compiler = None if has_kernel else fused.missing_compiler(net.device)
-    if missing_compiler:
-        eager.notes.append(fused.tell_once(missing_compiler))
-        return eager
-    return Fused(asked)
+    no_compiler = fused.missing_compiler(net.device)
+    if no_compiler is None:
+        return Fused(asked)
+    if asked == "compiled":
+        raise InvalidArgument(f"backend='compiled': {no_compiler}; use 'auto' or 'eager'")
+    eager.notes.append(fused.tell_once(f"{no_compiler}: the population step runs unfused, about 30 times slower"))
+    return eager
 
 
 def _objection(net: PlasticGraph, population: int | None) -> str:

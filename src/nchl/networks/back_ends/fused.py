@@ -16,13 +16,12 @@ import abc
 import contextlib
 import logging
 import os
-import shutil
 import threading
 import types
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -34,6 +33,7 @@ from nchl.networks.graph.structure import Graph
 from nchl.networks.plasticity import Plasticity
 from nchl.quiet import quiet_warnings
 from nchl.rules.kernels import cache
+from nchl.rules.kernels.build import compiler_path
 
 BLOCK = 64
 """Individuals that are stepped or skipped together; a rollout's population is padded to a multiple of it."""
@@ -60,13 +60,10 @@ def choose_backend(population: int | None, weights_per_individual: int) -> str:
 
 
 def missing_compiler(device: torch.device) -> str | None:
-    """The reason why torch cannot compile for this device, as a line for the user; None if it can."""
-    if device.type != "cpu":
+    """The reason why no population step can be compiled for this device; None if one can."""
+    if device.type != "cpu" or compiler_path() is not None:
         return None
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None:
-        return f"there is no C++ compiler ({compiler}): the population step runs unfused, about 30 times slower; install g++ or set CXX"
-    return None
+    return "there is no C++ compiler (install g++ or clang++, or name one in CXX)"
 
 
 def tell_once(line: str) -> str:
@@ -138,8 +135,10 @@ def _compiled(graph: Graph, plasticity: Plasticity, keys: tuple[str, ...]) -> Fu
     # torch's default is a folder in /tmp with a predictable name, which another user could create first.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.folder() / "torch"))
     # dynamic=False: only the marked axis is dynamic, whichever networks were compiled before.
-    # The options: the same code for any number of threads, split along the population alone.
-    compiled: Function = torch.compile(own, fullgraph=True, dynamic=False, options={"cpp.dynamic_threads": True, "cpp.threads": 8})
+    # The options: the same code for any number of threads, split along the population alone; and the compiler, as torch by itself looks
+    # for CXX or g++ only.
+    options: dict[str, Any] = {"cpp.dynamic_threads": True, "cpp.threads": 8, "cpp.cxx": (None, compiler_path() or "g++")}
+    compiled: Function = torch.compile(own, fullgraph=True, dynamic=False, options=options)
     return compiled
 
 
