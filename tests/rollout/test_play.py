@@ -180,6 +180,35 @@ def test_freezing_half_way_switches_plasticity_off_and_on_again(counter: tasks.T
     assert network.plastic
 
 
+@pytest.mark.parametrize("steps", [np.int64(2), torch.tensor(2), [2, 2], np.array([2, 2])], ids=lambda steps: type(steps).__name__)
+def test_the_moment_of_freezing_may_be_any_whole_number(counter: tasks.Task, steps: Any) -> None:
+    network, plastic = Puppet(2), []
+    step = network.step
+    network.step = lambda x, active, reward: plastic.append(network.plastic) or step(x, active)  # type: ignore[method-assign,func-returns-value]
+    evaluate(network, counter, puppets((0.5, 0, 0))[0], run_seed=5, episodes=2, freeze_after=steps)
+    assert plastic == [True, True, False, False]
+
+
+def test_moments_of_freezing_that_cannot_be_are_refused(counter: tasks.Task) -> None:
+    for wrong, words in ((1.5, "a whole number of steps, or one for each episode, at least 0, got 1.5"), ([2, -1], "at least 0, got -1")):
+        with pytest.raises(InvalidArgument, match=f"freeze_after: expected .*{words}"):
+            evaluate(Puppet(2), counter, puppets((0.5, 0, 0))[0], run_seed=5, episodes=2, freeze_after=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match="one for each of 2 episodes, got 3"):
+        evaluate(Puppet(2), counter, puppets((0.5, 0, 0))[0], run_seed=5, episodes=2, freeze_after=[1, 2, 3])
+
+
+def test_rewards_are_kept_beside_individuals_that_take_no_step(counter: tasks.Task) -> None:
+    broken, sound = (np.nan, 0, 0), (0.5, 0, 0)
+    scores = evaluate(Puppet(2), counter, puppets(broken, sound, broken), run_seed=5, episodes=2, keep_rewards=True)
+    assert scores.rewards is not None
+    np.testing.assert_array_equal(scores.rewards[1], [[0.5, 1.0, 1.5, 2.0]] * 2)
+    assert not scores.rewards[[0, 2]].any()
+    nothing = evaluate(Puppet(2), counter, puppets(broken), run_seed=5, episodes=2, keep_rewards=True)
+    assert nothing.rewards is not None
+    assert nothing.rewards.shape == (1, 2, 0)
+    assert np.isnan(nothing.fitness).all()
+
+
 def test_networks_and_genomes_that_do_not_fit_are_refused(counter: tasks.Task) -> None:
     with pytest.raises(ShapeError, match=r"\(2,\), the network takes \(3,\)"):
         rollout(NcHL([3, 1], population=2), counter, np.zeros((2, 3)), run_seed=0)

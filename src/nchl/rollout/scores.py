@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from nchl.errors import InvalidArgument, ShapeError
+from nchl.errors import InvalidArgument, ShapeError, whole_number
 from nchl.perturbations.surgery import Surgery
 from nchl.perturbations.surgery import check as check_lesions
 from nchl.rollout.play import Played, Recorder, kind, play
@@ -160,10 +160,12 @@ def evaluate(
 
     Raises:
         Interrupted: `stop` was set.
+        ShapeError: `freeze_after` has another length than `episodes`.
     """
     check(network, task)
     if episodes < 1:
         raise InvalidArgument(f"an evaluation needs at least one episode, got {episodes}")
+    stays_after = _for_each_episode(freeze_after, episodes)
     genomes = np.atleast_2d(np.asarray(genomes))
     episodes_of = [
         (individual, episode) for individual in range(len(genomes)) for episode in range(first_episode, first_episode + episodes)
@@ -176,14 +178,16 @@ def evaluate(
         begin(network, [weights_seed(run_seed, purpose, generation, episode) for _, episode in chunk])
         seeds = Seeds.of(environment_seed(run_seed, purpose, generation, episode) for _, episode in chunk)
         first = task.reset(seeds)
-        frozen = _frozen(freeze_after, [episode - first_episode for _, episode in chunk])
-        each = frozen if isinstance(frozen, list) else None
+        frozen = [] if stays_after is None else [stays_after[episode - first_episode] for _, episode in chunk]
+        alike = len(set(frozen)) == 1
         how: dict[str, Any] = {"statistics": statistics, "recorder": recorder, "stop": stop}
-        how |= {"freeze_after": None if isinstance(frozen, list) else frozen, "surgery": _surgery(network, task, seeds, each)}
+        how["freeze_after"] = frozen[0] if alike else None
+        how["surgery"] = _surgery(network, task, seeds, None if alike or not frozen else frozen)
         rewards: list[torch.Tensor] | None = [] if keep_rewards else None
         parts.append(play(network, task, first, sound, rewards_of=rewards, **how))
         if rewards is not None:
-            kept.append(torch.stack(rewards, 1).double().cpu().numpy())
+            # No step at all where no genome of the chunk is finite.
+            kept.append(torch.stack(rewards, 1).double().cpu().numpy() if rewards else np.zeros((len(chunk), 0)))
     shape = (len(genomes), episodes)
     returns = np.concatenate([part.returns for part in parts]).reshape(shape)
     lengths = np.concatenate([part.lengths for part in parts]).reshape(shape)
@@ -195,12 +199,16 @@ def evaluate(
     return scores
 
 
-def _frozen(freeze_after: int | Sequence[int] | None, episodes: list[int]) -> int | list[int] | None:
-    """The step from which on weights stay: one number where it is the same for all of these episodes."""
-    if freeze_after is None or isinstance(freeze_after, int):
-        return freeze_after
-    each = [int(freeze_after[episode]) for episode in episodes]
-    return each[0] if len(set(each)) == 1 else each
+def _for_each_episode(freeze_after: int | Sequence[int] | None, episodes: int) -> list[int] | None:
+    """The step from which on weights stay, for each episode."""
+    if freeze_after is None:
+        return None
+    if np.ndim(freeze_after) == 0:
+        return [whole_number(freeze_after, "freeze_after", 0, "steps, or one for each episode")] * episodes
+    each = [whole_number(steps, "freeze_after", 0, "steps for each episode") for steps in freeze_after]  # type: ignore[union-attr]
+    if len(each) != episodes:
+        raise ShapeError(f"freeze_after: expected a number of steps, or one for each of {episodes} episodes, got {len(each)}")
+    return each
 
 
 def _surgery(network: Any, task: Task, seeds: Seeds, freeze: list[int] | None = None) -> Surgery | None:
