@@ -10,7 +10,7 @@ import pytest
 
 import nchl
 from nchl import strategies
-from nchl.errors import CheckpointError, NchlError
+from nchl.errors import CheckpointError, InvalidArgument, NchlError
 from nchl.evolve import Best, Evolution, Limits
 from nchl.rollout import ObservationStatistics, Rollout
 from nchl.rollout.statistics import ObservationSums
@@ -76,6 +76,27 @@ def test_records_count_from_the_start() -> None:
         assert record.std == record.fitness.std()
     assert [record.best_so_far for record in records] == np.maximum.accumulate([record.best for record in records]).tolist()
     assert list(evolution) == []  # it has ended
+
+
+@pytest.mark.parametrize(
+    ("episodes", "counts"),
+    [
+        (np.int64(2), [2, 2, 2]),
+        ([(0, 1), (2, 4)], [1, 1, 4]),
+        (np.array([[1, 3], [0, 2]]), [2, 3, 3]),
+        (((np.int32(0), np.int32(5)),), [5, 5, 5]),
+    ],
+    ids=str,
+)
+def test_episodes_are_a_number_or_pairs(episodes: Any, counts: list[int]) -> None:
+    steps = [record.env_steps for record in make(Limits(generations=3), episodes=episodes)]
+    assert np.diff([0, *steps]).tolist() == [10 * 5 * count for count in counts]
+
+
+@pytest.mark.parametrize("episodes", [0, 1.5, None, "4", [], [(5, 2)], [(0, 1), (3, 0)], [(0, 1), (0, 2)], [2, 3], [(0, 1.5)]], ids=str)
+def test_episodes_that_cannot_be_are_refused(episodes: Any) -> None:
+    with pytest.raises(InvalidArgument, match=r"episodes: expected a whole number.* pairs \(first generation, episodes"):
+        make(Limits(generations=3), episodes=episodes)
 
 
 def test_a_spoilt_individual_is_counted_and_left_out() -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from nchl.errors import CheckpointError, InvalidArgument
+from nchl.evolve.episodes import count_in, schedule
 from nchl.evolve.failure import refuse_nothing_finite
 from nchl.evolve.limits import Limits
 from nchl.evolve.records import Best, Generation
@@ -44,6 +45,9 @@ class Evolution:
         episodes: episodes of each individual in a generation; or pairs (first generation, counted from 0; episodes from then on).
         statistics: running statistics of the observations, if they are normalised.
         clock: seconds that only grow.
+
+    Raises:
+        InvalidArgument: `episodes` is neither a number of at least 1 nor pairs of which the first begins at generation 0.
 
     Attributes:
         best: the best individual so far; None before the first generation.
@@ -70,7 +74,7 @@ class Evolution:
         self.evaluations = 0
         self.env_steps = 0
         self.best_so_far = float("-inf")
-        self._episodes = [(0, episodes)] if isinstance(episodes, int) else sorted(episodes)
+        self._episodes = schedule(episodes)
         self._clock = clock
         self._begun = clock()
 
@@ -116,7 +120,7 @@ class Evolution:
 
     def _step(self) -> Generation:
         number, sigma, lr, statistics = self.strategy.generation, self.strategy.sigma, self.strategy.lr, self.statistics
-        episodes = self._count(number)
+        episodes = count_in(self._episodes, number)
         begin = self._clock()
         sent, received = self.workers.sent_bytes, self.workers.received_bytes
         population = self.strategy.ask()
@@ -210,15 +214,11 @@ class Evolution:
                 self.workers.evaluate(genomes, generation=number, purpose=purpose, episodes=episodes, statistics=best.statistics).mean()
             )
 
-        fitness = None if best.fitness is None else mean(Purpose.TRAINING, self._count(best.generation - 1))
+        fitness = None if best.fitness is None else mean(Purpose.TRAINING, count_in(self._episodes, best.generation - 1))
         validated = None if best.validated is None else mean(Purpose.VALIDATION, self.limits.episodes_of_a_validation)
         if all(score is None or np.isfinite(score) for score in (fitness, validated)):
             self.best = dataclasses.replace(best, fitness=fitness, validated=validated)
             self.best_so_far = self.best_so_far if fitness is None else fitness
-
-    def _count(self, number: int) -> int:
-        """Episodes of each individual in generation `number`, counted from 0."""
-        return next(count for first, count in reversed(self._episodes) if first <= number)
 
     def _consider(self, candidate: Best) -> None:
         if self.best is None or self.best.gives_way_to(candidate):

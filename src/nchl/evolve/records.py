@@ -25,7 +25,7 @@ class Generation:
         lr: learning rate, as used in this generation; NaN for a strategy without one.
         evaluations: individuals evaluated since the start.
         env_steps: environment steps of the search since the start.
-        non_finite: episodes of this generation that ended with a number that is not finite.
+        non_finite: individuals of this generation with an episode that ended with a number that is not finite.
         length: mean length of its episodes, in steps.
         validation_best: mean return of its best individual over its validation episodes; NaN without validation.
         validation_centre: likewise of the new centre.
