@@ -94,8 +94,11 @@ def test_cma_es_leaves_the_global_generator_alone():
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
-def test_a_cma_state_of_another_version_is_refused():
-    strategy = strategies.make("cma-es", 5, 8, 0)
-    state = strategy.state() | {"cma.version": np.frombuffer(b"1.0.0", dtype=np.uint8)}
-    with pytest.raises(InvalidArgument, match=r"made with cma 1\.0\.0.*pip install cma==1\.0\.0"):
+@pytest.mark.parametrize("version", ["1.0.0", "3.9", "10.11.12.dev1"])
+@pytest.mark.parametrize("name", ["cma-es", "sep-cma-es"])
+def test_a_cma_state_of_another_version_is_refused(name: str, version: str):
+    """Also where the two names of versions, kept as arrays, are of different lengths."""
+    strategy = strategies.make(name, 5, 8, 0)
+    state = strategy.state() | {"cma.version": np.frombuffer(version.encode(), dtype=np.uint8)}
+    with pytest.raises(InvalidArgument, match=f"made with cma {version}, and .*pip install cma=={version}"):
         strategy.restore(state)

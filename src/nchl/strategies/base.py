@@ -104,6 +104,10 @@ class Strategy(ABC):
         """Arrays to save beyond those of the base; numbers as arrays without axes."""
         return {}
 
+    def _before_restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Refuse a state for a better reason than the shapes of its arrays, which are compared next."""
+        del state  # all are welcome
+
     def _restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Restore the arrays that `_state` returned."""
         del state  # the base has restored its own before
@@ -178,6 +182,7 @@ class Strategy(ABC):
             raise InvalidArgument(
                 f"this state is not one of {self.name}: missing {sorted(set(mine) - set(state))}, unknown {sorted(set(state) - set(mine))}"
             )
+        self._guarded("_before_restore", self._before_restore, state)
         for key, value in mine.items():
             given = np.shape(state[key])
             if given != value.shape and not (key == "best" and given in ((0,), (self.size,))):

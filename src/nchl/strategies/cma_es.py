@@ -55,5 +55,8 @@ class CMAES(Strategy):
     def _state(self) -> State:
         return self._search.state()
 
+    def _before_restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self._search.check_version(state)
+
     def _restore(self, state: Mapping[str, np.ndarray]) -> None:
         self._search.restore(state)

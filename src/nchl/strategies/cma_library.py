@@ -102,14 +102,21 @@ class Library:
         """The whole state; between `ask` and `tell` it is the state before the `ask`."""
         return self._snapshot() if self._before_ask is None else self._before_ask
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Restore what `state` returned."""
+    def check_version(self, state: Mapping[str, np.ndarray]) -> None:
+        """Refuse a state of another version of the library.
+
+        Raises:
+            InvalidArgument: names both versions.
+        """
         version = state["cma.version"].tobytes().decode()
         if version != self._library.__version__:
             raise InvalidArgument(
                 f"this state was made with cma {version}, and cma {self._library.__version__} is installed: "
                 f"the search would continue differently; use pip install cma=={version}"
             )
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Restore what `state` returned."""
         self._search = self._new_search()
         self._before_ask = None
         for path in self._learnt():

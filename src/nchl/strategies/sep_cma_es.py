@@ -47,5 +47,8 @@ class SepCMAES(Strategy):
     def _state(self) -> State:
         return self._search.state()
 
+    def _before_restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self._search.check_version(state)
+
     def _restore(self, state: Mapping[str, np.ndarray]) -> None:
         self._search.restore(state)
