@@ -80,5 +80,8 @@ def test_wrong_names_and_shapes_are_refused():
         layout.pack({"input": torch.zeros(2, 4)})
     with pytest.raises(ShapeError, match="expected shape"):
         layout.pack({"input": torch.zeros(2, 3), "output": torch.zeros(1, 4)})
+    for lead, words in (((3,), r"leading axes of 'input', \(2,\), got \(3,\) in \(3, 1, 4\)"), ((), r"\(2,\), got \(\) in")):
+        with pytest.raises(ShapeError, match=f"block 'output': expected the {words}" if lead else words):
+            layout.pack({"input": torch.zeros(2, 2, 4), "output": torch.zeros(*lead, 1, 4)})
     with pytest.raises(InvalidArgument, match="twice"):
         Layout([("a", (1,), ()), ("a", (1,), ())])

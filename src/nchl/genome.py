@@ -136,11 +136,11 @@ class Layout:
 
         Raises:
             UnknownName: a name that is no block.
-            ShapeError: a block is missing or has another shape.
+            ShapeError: a block is missing or has another shape, or two have different leading axes.
         """
         for name in named:
             self.block(name)
-        pieces = []
+        pieces: list[Tensor] = []
         for b in self.blocks:
             if b.name not in named:
                 raise ShapeError(f"block {b.name!r} of shape {b.shape} is missing; give all of {', '.join(self._blocks)}")
@@ -149,6 +149,11 @@ class Layout:
             if lead < 0 or tuple(tensor.shape[lead:]) != b.shape:
                 raise ShapeError(f"block {b.name!r}: expected shape (..., {', '.join(map(str, b.shape))}), got {tuple(tensor.shape)}")
             pieces.append(tensor.reshape(*tensor.shape[:lead], b.size))
+            if pieces[-1].shape[:-1] != pieces[0].shape[:-1]:
+                raise ShapeError(
+                    f"block {b.name!r}: expected the leading axes of {self.blocks[0].name!r}, {tuple(pieces[0].shape[:-1])}, got "
+                    f"{tuple(pieces[-1].shape[:-1])} in {tuple(tensor.shape)}"
+                )
         return torch.cat(pieces, dim=-1)
 
     def describe(self) -> str:
