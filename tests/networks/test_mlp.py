@@ -244,6 +244,11 @@ def test_the_global_seed_changes_no_weight_and_a_generator_does(make):
         assert "`torch.manual_seed` does not change" in str(kind.__doc__)
 
 
+def test_weights_that_evolve_are_not_drawn():
+    with pytest.raises(InvalidArgument, match="'coevolved': none are drawn, they stand in the genome; draw one of zeros, uniform"):
+        initial.draw("coevolved", (2, 3), torch.Generator())
+
+
 def test_every_initial_distribution_is_tested():
     assert set(initial.NAMES) == {"zeros", "uniform", "normal", "xavier", "kaiming", "uniform1", "sparse", "coevolved"}
 

@@ -21,7 +21,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nchl.errors import UnknownName
+from nchl.errors import InvalidArgument, UnknownName
 from nchl.networks.checks import check_generator
 
 COEVOLVED = "coevolved"
@@ -93,6 +93,8 @@ def draw(name: str, shape: tuple[int, ...], generator: torch.Generator, dtype: t
 
     Raises:
         UnknownName: `name` is none of `NAMES`.
-        InvalidArgument: `generator` is no torch.Generator.
+        InvalidArgument: `name` is `"coevolved"`, or `generator` is no torch.Generator.
     """
+    if name == COEVOLVED:
+        raise InvalidArgument(f"initial weights {COEVOLVED!r}: none are drawn, they stand in the genome; draw one of {', '.join(_DRAW)}")
     return _DRAW[check(name)](shape, check_generator(generator)).to(dtype or torch.get_default_dtype())
