@@ -92,6 +92,24 @@ def test_a_copy_goes_on_in_the_middle_of_an_episode(copied: str) -> None:
     assert all(torch.equal(other.step(x), y) for x, y in zip(xs[3:], expected, strict=True))
 
 
+@pytest.mark.parametrize("population", [None, 3])
+def test_a_copy_of_a_differentiable_one_leaves_the_gradient_with_the_original(population: int | None) -> None:
+    net = nchl.StaticGRU([INPUTS, HIDDEN, OUTPUTS], population=population, dtype=torch.float64, differentiable=True)
+    genome, xs = genomes(1)[0].requires_grad_(), observations(4, *net.lead)
+    net.set_hrules(genome)
+    for x in xs[:2]:
+        net.step(x)
+    other = copy.deepcopy(net)
+    expected = [net.step(x) for x in xs[2:]]
+    made = [other.step(x) for x in xs[2:]]
+    assert all(torch.equal(y, wanted) for y, wanted in zip(made, expected, strict=True))
+    assert not made[-1].requires_grad
+    (gradient,) = torch.autograd.grad(expected[-1].sum(), genome)
+    assert gradient.abs().sum() > 0
+    other.set_hrules(torch.zeros(other.nparams))
+    assert torch.equal(net.genome.reshape(-1, net.nparams)[0], genome)
+
+
 def test_a_batch_is_as_many_episodes() -> None:
     net = nchl.StaticGRU([INPUTS, HIDDEN, OUTPUTS], dtype=torch.float64)
     net.set_hrules(genomes(1)[0])

@@ -12,6 +12,7 @@ torch's form, which applies the reset gate after the product with h.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -160,6 +161,16 @@ class StaticGRU(PlasticNetwork):
 
     def _activation_axes(self) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
         return {"hidden": ((self.population or 1,), (self.nodes[1],))}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """With all tensors; autograd's graph stays with the original."""
+        made = type(self).__new__(type(self))
+        memo[id(self)] = made
+        for tensor in (*self.buffers(), *self._numbers.values()):
+            if not tensor.is_leaf:
+                memo[id(tensor)] = tensor.detach().clone()
+        made.__setstate__({name: copy.deepcopy(value, memo) for name, value in vars(self).items()})
+        return made
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         super()._apply(fn, recurse)
