@@ -79,7 +79,10 @@ def apply(module: nn.Module, x: Float[Tensor, "individuals batch *shape"]) -> Fl
     function = _FUNCTIONS.get(type(module))
     if function is not None:
         return function(module, x)
-    made: Tensor = module(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # BatchNorm takes one axis before the channels
+    samples = x.flatten(0, 1)  # BatchNorm takes one axis before the channels
+    if isinstance(module, nn.BatchNorm1d):
+        samples = samples.flatten(1)  # behind a Flatten, where the neurons keep the shape of their group
+    made: Tensor = module(samples).reshape(x.shape)
     return made
 
 

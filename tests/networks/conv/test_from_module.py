@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -437,6 +438,8 @@ class Named(nn.Sequential):
         ([nn.Conv2d(1, 1, 3), nn.MaxPool2d(5)], (1, 6, 6), r"module 1 .MaxPool2d.*\(1, 4, 4\).*5"),
         ([nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")], (1, 6, 6), "circular"),
         ([nn.Conv2d(1, 1, 3), nn.BatchNorm2d(1, track_running_stats=False)], (1, 6, 6), "track_running_stats"),
+        ([nn.Conv2d(1, 3, 3), nn.BatchNorm1d(3)], (1, 6, 6), r"module 1 .BatchNorm1d.: expected \(n,\), got \(3, 4, 4\); use BatchNorm2d"),
+        ([nn.Conv2d(1, 3, 3), nn.Flatten(), nn.BatchNorm1d(3)], (1, 6, 6), r"module 2 .BatchNorm1d.: expected 3 channels, got \(48,\)"),
         ([nn.Tanh()], (1, 6, 6), "nothing to learn"),
     ],
 )
@@ -463,6 +466,24 @@ def test_a_life_keeps_the_evaluation_statistics_while_others_train(backend: str)
     network.train()
     assert torch.equal(network.forward(x), before)
     assert torch.equal(network.constants()["0.running_mean"], sequential[0].running_mean)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_batch_norm_behind_a_flatten_is_torchs(backend: str) -> None:
+    """The neurons keep the shape of their group, (3, 2, 2), and the module wants 12 of them."""
+    norms = nn.BatchNorm1d(16), nn.BatchNorm1d(12)
+    for k, norm in enumerate(norms):
+        norm.running_mean, norm.running_var = (torch.rand(norm.num_features, generator=torch.Generator().manual_seed(k)) for _ in range(2))
+    first = nn.Sequential(nn.Flatten(), norms[0], nn.Linear(16, 2))
+    second = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Flatten(), norms[1], nn.Tanh(), nn.Linear(12, 2))
+    x = torch.rand(5, 1, 4, 4, generator=torch.Generator().manual_seed(2))
+    for sequential in (first, second):
+        for population in (None, 3):
+            network = nchl.from_module(sequential, (1, 4, 4), population=population, backend=backend)
+            network.reset([module.weight.detach() for module in sequential if isinstance(module, (nn.Conv2d, nn.Linear))])
+            made = network.forward(x if population is None else x.expand(3, *x.shape))
+            expected = copy.deepcopy(sequential).eval()(x).detach()
+            torch.testing.assert_close(made, expected if population is None else expected.expand(3, -1, -1))
 
 
 @pytest.mark.skipif(bool(kernels.unavailable()), reason="no kernels here")
@@ -506,11 +527,18 @@ def test_a_layer_at_two_places_is_refused() -> None:
         nchl.from_module(nn.Sequential(layer, nn.Tanh(), layer), (2, 5, 5))
 
 
+@pytest.mark.parametrize("static", [list(np.arange(1)), np.array([0]), torch.tensor([-7]), [0], ["0"]], ids=str)
+def test_a_place_of_a_static_layer_may_be_any_whole_number(static: Any) -> None:
+    network = nchl.from_module(small(), (2, 8, 7), static=static)
+    assert [edge.plastic for edge in network.graph.weighted] == [False, True, True]
+
+
 def test_options_are_refused_by_name() -> None:
+    for static in ([0.0], [None], [1], [9], ["1"]):
+        with pytest.raises(UnknownName, match=f"unknown static layer .*'{static[0]}': known are 0, "):
+            nchl.from_module(small(), (2, 8, 7), static=static)  # type: ignore[arg-type]
     with pytest.raises(UnknownName, match="did you mean 'median'"):
         nchl.from_module(small(), (2, 8, 7), sharing="medain")
-    with pytest.raises(UnknownName, match="static layer"):
-        nchl.from_module(small(), (2, 8, 7), static=(1,))
     with pytest.raises(InvalidArgument, match="static: expected a sequence"):
         nchl.from_module(small(), (2, 8, 7), static=0)  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match=r"input_shape: expected.*got 4"):

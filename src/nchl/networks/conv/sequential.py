@@ -11,6 +11,7 @@ import math
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import nn
 
@@ -99,6 +100,8 @@ def _add(building: _Building, name: str, module: nn.Module, rule: Rule | None) -
         made = prepared(module, what)
         if isinstance(made, nn.BatchNorm2d) and len(shape) != 3:
             raise ShapeError(f"{what}: expected (channels, height, width), got {shape}")
+        if isinstance(made, nn.BatchNorm1d) and len(shape) != 1:
+            raise ShapeError(f"{what}: expected (n,), got {shape}; use BatchNorm2d, or put a Flatten before it")
         if isinstance(made, (nn.BatchNorm1d, nn.BatchNorm2d)) and made.num_features != shape[0]:
             raise ShapeError(f"{what}: expected {made.num_features} channels, got {shape}")
         if not isinstance(made, nn.Identity):
@@ -170,11 +173,20 @@ def _static(sequential: nn.Sequential, named: list[tuple[str, nn.Module]], stati
     for entry in static:
         if isinstance(entry, nn.Module):
             name = next((name for name, module in named if module is entry), repr(entry))
-        elif isinstance(entry, int):
-            name = places[entry] if -len(places) <= entry < len(places) else str(entry)
-        else:
+        elif isinstance(entry, str):
             name = entry
+        else:
+            name = _place(entry, places)
         if name not in weighted:
             raise UnknownName("static layer (a Conv2d or Linear, by its place or name in the sequential)", name, weighted)
         chosen.add(name)
     return chosen
+
+
+def _place(entry: Any, places: list[str]) -> str:
+    """The name of a module by its place in the sequential, counted from its end if negative; its text if it is none."""
+    try:
+        place = operator.index(entry)
+    except TypeError:
+        return repr(entry)
+    return places[place] if -len(places) <= place < len(places) else str(place)
