@@ -26,6 +26,7 @@ from nchl.networks.activations import sigmoid
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.checks import RULE_SETTINGS, SETTINGS, Numbers, check_nodes, explained, gives_weights, refuse_settings
 from nchl.networks.graph.operations import multiply
+from nchl.networks.user.copies import with_genome_of
 
 
 class StaticGRU(PlasticNetwork):
@@ -120,7 +121,7 @@ class StaticGRU(PlasticNetwork):
         """See `PlasticNetwork.populate`."""
         own = {"dtype": self.dtype, "device": self.device, "differentiable": self.differentiable}
         keywords = {name: value for name, value in keywords.items() if name != "backend"}
-        return StaticGRU(self.nodes, **{**own, "population": population, **keywords})
+        return with_genome_of(self, StaticGRU(self.nodes, **{**own, "population": population, **keywords}))
 
     def describe(self) -> str:
         """The three sizes, as a line."""

@@ -28,6 +28,7 @@ from nchl.errors import InvalidArgument, ShapeError, whole_number
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.checks import RULE_SETTINGS, SETTINGS, Numbers, check_nodes, explained, gives_weights, refuse_settings
 from nchl.networks.mlp import mlp_graph
+from nchl.networks.user.copies import with_genome_of
 from nchl.rules import NCHL
 
 DEFAULT_WINDOW = 20
@@ -88,9 +89,8 @@ class WNcHL(PlasticNetwork):
 
     def populate(self, population: int | None, **keywords: Any) -> WNcHL:
         """See `PlasticNetwork.populate`."""
-        return WNcHL(
-            self.nodes, **{"window": self.window, "dtype": self.dtype, "device": self.device, "population": population, **keywords}
-        )
+        own = {"window": self.window, "dtype": self.dtype, "device": self.device, "population": population}
+        return with_genome_of(self, WNcHL(self.nodes, **{**own, **keywords}))
 
     def draw_weights(self, generator: torch.Generator) -> list[Tensor]:
         """An empty list."""

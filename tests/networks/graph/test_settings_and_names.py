@@ -114,6 +114,14 @@ def test_a_population_begins_with_its_templates_genome_and_draws(kind: type[nchl
         assert torch.equal(mine, its.expand(2, *its.shape))
 
 
+@pytest.mark.parametrize("net", [lambda: nchl.WNcHL([3, 2], window=2), lambda: nchl.StaticGRU([3, 4, 2]), lambda: nchl.StaticMLP([3, 2])])
+def test_a_population_of_any_network_begins_with_its_templates_genome(net: Any) -> None:
+    template = net()
+    template.set_hrules(torch.ones(template.nparams))
+    assert torch.equal(template.populate(2).genome, torch.ones(2, template.nparams))
+    assert template.populate(2).populate(3).population == 3
+
+
 def test_copies_of_a_network_with_evolved_static_weights_take_drawn_ones() -> None:
     net = Own({"i": 4, "h": 3, "o": 1}, [("i", "h"), nchl.Edge("h", "o", rule="static")])
     population = net.populate(2)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from nchl.errors import InvalidArgument, OrderError, ShapeError
 from nchl.networks.base import PlasticNetwork
 from nchl.networks.checks import Numbers, check_active, check_generator, check_weights, gives_weights, real_numbers
+
+Network = TypeVar("Network", bound=PlasticNetwork)
 
 
 def copied(
@@ -53,7 +55,7 @@ def generator_of(template: PlasticNetwork) -> torch.Generator:
     return torch.Generator().set_state(template._generator.get_state())
 
 
-def with_genome_of(template: PlasticNetwork, made: PlasticNetwork) -> PlasticNetwork:
+def with_genome_of(template: PlasticNetwork, made: Network) -> Network:
     """Give a population the genome of its template, if that is of one individual and no part of an autograd graph."""
     if template.population is None and not template.differentiable:
         made.set_hrules(template.genome)
