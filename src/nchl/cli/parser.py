@@ -189,8 +189,9 @@ def add_rule_option(parser: argparse.ArgumentParser) -> None:
     """Add --rule."""
     parser.add_argument(
         "--rule",
-        metavar="FILE.py:NAME",
-        help="use another rule than the run's own (this runs the file); nothing is then stored with the run",
+        metavar="NAME",
+        help="use another rule than the run's own: nchl, hl, or your own as FILE.py:NAME (which runs that file); nothing is then stored "
+        "with the run",
     )
 
 

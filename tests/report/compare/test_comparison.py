@@ -97,10 +97,29 @@ def test_a_name_has_every_setting_that_differs(tmp_path: Path) -> None:
     file.write_text("def mine(pre, post, A_synapse):\n    return A_synapse * pre\n")
     write_run(tmp_path / "a", [1.0] * 12)
     write_run(tmp_path / "b", [1.0] * 2, rule=f"{file}:mine")
-    assert names(tmp_path) == ["rule=mine generations=2", "rule=none generations=12"]
+    assert names(tmp_path) == ["rule=mine generations=2", "rule=nchl generations=12"]
     write_run(tmp_path / "c", [1.0] * 12, network="hl")  # has no such option
-    assert "network=hl generations=12" in names(tmp_path)
-    assert "network=nchl rule=none generations=12" in names(tmp_path)
+    assert names(tmp_path)[0] == "rule=hl generations=12"
+    write_run(tmp_path / "d", [1.0] * 12, network="static")  # has no rule
+    assert names(tmp_path)[0] == "network=hl rule=hl generations=12"
+    assert "network=static generations=12" in names(tmp_path)
+
+
+def test_a_rule_of_the_network_and_the_same_by_name_are_one(tmp_path: Path) -> None:
+    written = [("nchl", None), ("hl", None), ("nchl", "nchl"), ("nchl", "hl")]
+    for seed, (network, rule) in enumerate(written):
+        write_run(tmp_path / "flat" / str(seed), [1.0], seed=seed, network=network, rule=rule)
+    assert names(tmp_path / "flat") == ["network=hl", "network=nchl"]
+    found = compare([tmp_path / "flat"])
+    assert [[run.seed for run in scored.group.runs] for scored in found.groups] == [[0, 2], [1, 3]]
+    assert [(each.group.settings["network"], each.group.settings["rule"]) for each in found.groups] == [("nchl", "nchl"), ("hl", "hl")]
+    for seed, (network, rule) in enumerate([("conv-hml", None), ("conv-hml", "hl"), ("conv-thesis", None), ("conv-thesis", "nchl")]):
+        write_run(tmp_path / "conv" / str(seed), [1.0], seed=seed, network=network, rule=rule, hidden=None)
+    assert [len(scored.scores) for scored in compare([tmp_path / "conv"]).groups] == [2, 2]
+    write_run(tmp_path / "conv" / "other", [1.0], network="conv-thesis", rule="hl", hidden=None)
+    assert any(name.endswith("network=conv-thesis rule=hl") for name in names(tmp_path / "conv"))
+    write_run(tmp_path / "static", [1.0], network="static")
+    assert compare([tmp_path / "static"]).groups[0].group.settings["rule"] is None
 
 
 def test_a_setting_that_differs_from_the_default_is_in_the_name(tmp_path: Path) -> None:

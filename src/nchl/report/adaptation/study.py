@@ -22,7 +22,7 @@ from nchl.report.adaptation.intervals import episodes_of, median_steps, pooled_m
 from nchl.report.adaptation.pairs import compare_rows
 from nchl.report.adaptation.recovery import around, recovery
 from nchl.report.adaptation.results import Pair, Row
-from nchl.report.compare.groups import Group, group_runs
+from nchl.report.compare.groups import Group, alone, group_runs
 from nchl.report.compare.runs import digest, find_runs, read_run
 from nchl.report.compare.statistics import estimate, mean_band, ratio
 from nchl.runs.adaptation.processes import trials_in_processes
@@ -119,7 +119,7 @@ def adapt(
     groups, _, twins = group_runs([read_run(path) for path in paths])
     task = groups[0].runs[0].task
     asked = Asked.of(suite, perturb, task)
-    names = [str(groups[0].settings.get("network", groups[0].name))] if len(groups) == 1 else [group.name for group in groups]
+    names = [group.name for group in groups] if len(groups) > 1 else [alone(groups[0])]
     rows: list[Row] = []
     notes: list[str] = []
     digests: dict[str, str] = {}

@@ -11,12 +11,13 @@ from nchl.report.compare.runs import Run
 from nchl.report.formatting import hashable, listed, setting
 from nchl.runs.settings.config import defaults_of, options
 from nchl.runs.settings.dependent_options import inapplicable
-from nchl.runs.settings.network_options import NETWORKS, OWN
+from nchl.runs.settings.network_options import NETWORKS, OWN, RULES
 from nchl.strategies.registry import STRATEGIES
 
 _OPTIONS = {option.name: option for option in options()}
 _DEFAULTS = {name: option.default for name, option in _OPTIONS.items()}
-_DECIDED = ("image_size", "max_episode_steps", "sigma", "lr", "mu")  # None: by the task, the network or the genome's length
+_DECIDED = ("image_size", "max_episode_steps", "sigma", "lr", "mu", "rule")  # None: by the task, the network or the genome's length
+_BY_RULE = {"nchl", "hl"}  # networks that are told by their rule
 _ALWAYS_SHOWN = ("simulator", "population", "generations")
 
 
@@ -33,6 +34,12 @@ class Group:
     name: str
     settings: dict[str, Any]
     runs: tuple[Run, ...]
+
+
+def alone(group: Group) -> str:
+    """The name of a group without others: its network, or the rule of its own."""
+    network, rule = (group.settings.get(name) for name in ("network", "rule"))
+    return str(rule if network in _BY_RULE and rule else network or group.name)
 
 
 def group_runs(runs: Sequence[Run]) -> tuple[list[Group], dict[str, Any], list[str]]:
@@ -82,12 +89,14 @@ def _names(settings: Sequence[dict[str, Any]]) -> list[str]:
     follows = [
         name
         for name in differing
-        if len({each.get(name) for each in settings} - {None}) < 2 and all(basis.implies(name) for basis in bases)
+        if (name == "rule" or len({each.get(name) for each in settings} - {None}) < 2) and all(basis.implies(name) for basis in bases)
     ]
     for name in reversed(follows):
         fewer = [other for other in differing if other != name]
         if len({tuple(each.get(other) for other in fewer) for each in settings}) == len(settings):
             differing = fewer
+    if "rule" in differing and {each.get("network") for each in settings} == _BY_RULE:
+        differing.remove("network")
     return [
         " ".join(f"{name}={_shown(name, each.get(name))}" for name in differing if each.get(name) is not None or basis.may_have(name))
         or " ".join(f"{name}={_shown(name, None)}" for name in differing)
@@ -124,7 +133,7 @@ class _Basis:
         names = {kind: str(settings.get(kind) or _DEFAULTS[kind]) for kind in named}
         # The settings name a network or strategy from a file without its place.
         network, strategy = (name if name in named[kind] or ":" in name else OWN for kind, name in names.items())
-        defaults = defaults_of(network, strategy, settings.get("optimizer"))
+        defaults = defaults_of(network, strategy, settings.get("optimizer")) | {"rule": RULES.get(network, "nchl")}
         given = {name: value for name, value in settings.items() if value is not None and name in defaults}
         return cls(settings, network, strategy, defaults, inapplicable(strategy, given, defaults))
 
@@ -141,9 +150,12 @@ class _Basis:
 
 def _shared(settings: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The settings that all groups share and that differ from their defaults, and the size of the search."""
+    bases = [_Basis.of(each) for each in settings]
     same = {name: value for name, value in settings[0].items() if all(each.get(name) == value for each in settings)}
     return {
         name: same[name]
         for name in [*_DEFAULTS, "files"]
-        if same.get(name) is not None and (name in _ALWAYS_SHOWN or same[name] != _DEFAULTS.get(name))
+        if same.get(name) is not None
+        and (name in _ALWAYS_SHOWN or same[name] != _DEFAULTS.get(name))
+        and not (name == "rule" and all(basis.implies(name) for basis in bases))
     }

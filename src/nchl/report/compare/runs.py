@@ -23,6 +23,7 @@ from nchl.runs.files.lock import in_use
 from nchl.runs.files.reading import read_json, read_text
 from nchl.runs.provenance import environment
 from nchl.runs.settings.config import EvolveConfig
+from nchl.runs.settings.network_options import with_rule
 from nchl.runs.settings.options import that_matter
 from nchl.runs.settings.perturbation_options import sets_of
 from nchl.runs.store.code_copy import collect
@@ -43,8 +44,8 @@ class Run:
         folder: run folder.
         task: id of the task.
         seed: seed of the run.
-        settings: the options that results depend on, without task and seed; a user's rule and network by name and digest, as in
-            `oja (3f2a1b)`; the simulator that was used.
+        settings: the options that results depend on, without task and seed; the rule also where it is the network's own; a user's rule
+            and network by name and digest, as in `oja (3f2a1b)`; the simulator that was used.
         columns: name -> column of `metrics.csv`, (generations,); NaN where a cell is empty, and validations are NaN unless each
             generation had some.
         generations: number of finished generations.
@@ -206,6 +207,7 @@ def _settings(record: Record) -> dict[str, Any]:
     settings = that_matter(record.settings.to_json())
     for name in ("task", "seed"):
         del settings[name]
+    settings["network"], settings["rule"] = with_rule(str(settings["network"]), settings["rule"])
     settings["simulator"] = record.same_bits.get("simulator", settings["simulator"])
     others = dict(record.files)
     for name in ("network", "rule", "strategy"):

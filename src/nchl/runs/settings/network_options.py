@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from nchl.runs.settings.options import is_file_network, option
+from nchl.runs.settings.options import MODULE, is_file_network, option
 
 FLAT = ("nchl", "hl", "wnchl", "static", "gru")  # networks for vectors, with hidden layers to choose
 NETWORKS = (*FLAT, "conv-thesis", "conv-hml")
@@ -17,6 +17,7 @@ STATIC = ("static", "gru")  # networks with constant weights
 IMAGE_SIZES = {"conv-thesis": (64, 64), "conv-hml": (84, 84)}  # input of the published networks
 GRU_HIDDEN = (16,)  # of the GRU to which Hebbian Attractor Networks, arXiv 2603.22512, are compared
 OWN = "FILE.py:NAME"
+RULES = {"nchl": "nchl", "hl": "hl", "conv-thesis": "nchl", "conv-hml": "hl"}  # of the networks that have one, unless another is given
 CONVS = ("conv-thesis", "conv-hml", OWN)
 _WITH_WEIGHTS = ("nchl", "hl", *CONVS)  # networks that draw weights and change them
 _SHARED = ("conv-thesis", OWN)  # networks with plastic convolutions
@@ -39,7 +40,9 @@ class NetworkOptions:
 
     network: str | None = _option("str", "nchl", f"{', '.join(NETWORKS)}, or your own as {OWN} (which runs that file)", metavar="NAME")
     rule: str | None = _option(
-        "str", None, "your own rule (which runs that file) in place of the network's", metavar=OWN, networks=("nchl", *CONVS)
+        *("str", None, f"nchl, hl, or your own as {OWN} (which runs that file), in place of the network's"),
+        metavar="NAME",
+        networks=("nchl", *CONVS),
     )
     hidden: tuple[int, ...] | None = _option(
         *("ints", (128, 64), "neurons of each hidden layer (default: 128 64; 16 for gru)"), metavar="NEURONS", networks=FLAT, least=1
@@ -91,6 +94,17 @@ class NetworkOptions:
         choices=("auto", "eager", "compiled"),
     )
     device: str | None = _option("str", "cpu", "the torch device of the networks", metavar="DEVICE")
+
+
+def with_rule(network: str, rule: str | None) -> tuple[str, str | None]:
+    """A network and the name of its rule, in one form for all settings that give the same network.
+
+    A network from a file may be a finished one, whose rules are its own: its rule is None, as is the default of an `nn.Sequential` there.
+    """
+    if is_file_network(network) and not network.startswith(MODULE):
+        return network, None if rule == "nchl" else rule
+    rule = rule or ("nchl" if is_file_network(network) else RULES.get(network))
+    return "hl" if (network, rule) == ("nchl", "hl") else network, rule
 
 
 def default_of(name: str, network: str) -> Any:
