@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -140,6 +141,44 @@ def test_what_a_schedule_replaces_is_not_in_the_name(tmp_path: Path) -> None:
     write_run(tmp_path / "a", [1.0], episodes=5)
     write_run(tmp_path / "b", [1.0], episodes_schedule="1@0,4@50")
     assert names(tmp_path) == ["episodes=5 episodes_schedule=none", "episodes_schedule=1@0,4@50"]
+
+
+def test_an_extension_that_was_interrupted_splits_no_group(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path / f"nchl-{seed}", [1.0] * (4 if seed == 2 else 5), seed=seed)
+        write_run(tmp_path / f"hl-{seed}", [2.0] * 4, seed=seed, network="hl")
+    found = compare([tmp_path])
+    assert [(each.group.name, len(each.scores)) for each in found.groups] == [("network=hl", 3), ("network=nchl", 3)]
+    assert [each.group.settings["generations"] for each in found.groups] == [4, "4 to 5"]
+    (said,) = [line for line in found.warnings if "totals" in line]
+    folders = [tmp_path / f"nchl-{seed}" for seed in range(3)]
+    assert f"(generations 5: {folders[0]}, {folders[1]}; generations 4: {folders[2]})" in said
+    assert any("unequal budgets; evaluations of a run: network=hl 40, network=nchl 50" in line for line in found.warnings)
+    assert compare(folders).shared["generations"] == "4 to 5"
+
+
+def test_two_totals_of_one_seed_are_compared(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path / f"short-{seed}", [1.0], seed=seed)
+        write_run(tmp_path / f"long-{seed}", [1.0, 2.0], seed=seed)
+    assert names(tmp_path) == ["generations=1", "generations=2"]
+    assert not any("totals" in line for line in compare([tmp_path]).warnings)
+    for seed in range(3):
+        write_run(tmp_path / "static" / str(seed), [1.0], seed=seed, network="static")
+    order = [tmp_path / "long-0", tmp_path / "static" / "0", tmp_path / "short-0"]
+    assert [scored.group.runs[0].folder for scored in compare(order).groups] == order
+    shutil.rmtree(tmp_path / "static")
+    write_run(tmp_path / "another", [1.0] * 9, seed=9)
+    assert names(tmp_path) == ["generations=1", "generations=2", "generations=9"]
+
+
+def test_a_total_that_some_runs_of_a_group_lack_is_told(tmp_path: Path) -> None:
+    for seed, limits in enumerate([{}, {"max_steps": 500}, {"max_steps": 90, "max_minutes": 2.0}]):
+        write_run(tmp_path / f"nchl-{seed}", [1.0], seed=seed, **limits)
+    found = compare([tmp_path])
+    (scored,) = found.groups
+    assert [scored.group.settings[name] for name in ("generations", "max_steps", "max_minutes")] == [1, "90 to none", "2.0 to none"]
+    assert f"max_steps none max_minutes none: {tmp_path / 'nchl-0'}" in found.warnings[0]
 
 
 def test_sizes_and_flags_are_readable_in_names(tmp_path: Path) -> None:

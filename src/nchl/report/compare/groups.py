@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,14 @@ from nchl.report.formatting import hashable, listed, setting
 from nchl.runs.settings.config import defaults_of, options
 from nchl.runs.settings.dependent_options import inapplicable
 from nchl.runs.settings.network_options import NETWORKS, OWN, RULES
+from nchl.runs.settings.options import TOTALS
 from nchl.strategies.registry import STRATEGIES
 
 _OPTIONS = {option.name: option for option in options()}
 _DEFAULTS = {name: option.default for name, option in _OPTIONS.items()}
 _DECIDED = ("image_size", "max_episode_steps", "sigma", "lr", "mu", "rule")  # None: by the task, the network or the genome's length
 _BY_RULE = {"nchl", "hl"}  # networks that are told by their rule
+_Key = tuple[tuple[str, Any], ...]  # settings, sorted by name
 _ALWAYS_SHOWN = ("simulator", "population", "generations")
 
 
@@ -27,7 +29,7 @@ class Group:
 
     Attributes:
         name: the settings in which it differs from other groups, for example `network=hl`.
-        settings: see `Run.settings`.
+        settings: see `Run.settings`; a total in which the runs differ as a text, `4 to 5`.
         runs: one per seed, ordered by seed.
     """
 
@@ -43,30 +45,72 @@ def alone(group: Group) -> str:
 
 
 def group_runs(runs: Sequence[Run]) -> tuple[list[Group], dict[str, Any], list[str]]:
-    """The groups in the order of their first runs, the settings that all share, and warnings about runs that were left out.
+    """The groups in the order of their first runs, the settings that all share, and warnings about runs.
+
+    Runs that differ in nothing but `TOTALS` are one group, unless a seed is there with several of them: then these are compared.
 
     Raises:
         RunError: the runs are of different tasks.
     """
     _refuse_mixed_tasks(runs)
-    by_settings: dict[tuple[tuple[str, Any], ...], dict[int, Run]] = {}
-    left_out = []
+    by_settings: dict[_Key, dict[int, Run]] = {}
+    lines = []
     for run in runs:
-        seeds = by_settings.setdefault(tuple(sorted(run.settings.items())), {})
+        seeds = by_settings.setdefault(_key(run.settings), {})
         twin = seeds.get(run.seed)
         if twin is not None:
             # Equal settings and seeds give equal results: counting both would count one run twice.
             kept, dropped = (twin, run) if twin.generations >= run.generations else (run, twin)
-            left_out.append(f"{dropped.folder} repeats {kept.folder} (same settings, same seed) and was left out")
+            lines.append(f"{dropped.folder} repeats {kept.folder} (same settings, same seed) and was left out")
             run = kept
         seeds[run.seed] = run
+    by_settings, extended = _without_totals(by_settings)
     settings = [dict(key) for key in by_settings]
     names = _names(settings)
     groups = [
         Group(name, each, tuple(seeds[seed] for seed in sorted(seeds)))
         for name, each, seeds in zip(names, settings, by_settings.values(), strict=True)
     ]
-    return groups, _shared(settings), left_out
+    return groups, _shared(settings), [*lines, *extended]
+
+
+def _key(settings: Mapping[str, Any]) -> _Key:
+    return tuple(sorted(settings.items()))
+
+
+def _without_totals(by_settings: Mapping[_Key, dict[int, Run]]) -> tuple[dict[_Key, dict[int, Run]], list[str]]:
+    """Groups joined that differ in totals alone and have no seed in common, and a warning for each."""
+    alike: dict[_Key, list[_Key]] = {}
+    for key in by_settings:
+        alike.setdefault(_key({name: value for name, value in key if name not in TOTALS}), []).append(key)
+    joined: dict[_Key, dict[int, Run]] = {}  # by the first of the settings
+    spans_of: dict[_Key, dict[str, str]] = {}
+    lines = []
+    for keys in alike.values():
+        runs = {seed: run for key in keys for seed, run in by_settings[key].items()}
+        if len(keys) == 1 or len(runs) < sum(len(by_settings[key]) for key in keys):
+            joined |= {key: by_settings[key] for key in keys}
+            continue
+        differing = [name for name in TOTALS if len({dict(key).get(name) for key in keys}) > 1]
+        spans = {name: _span([dict(key).get(name) for key in keys]) for name in differing}
+        joined[keys[0]], spans_of[keys[0]] = runs, spans
+        told = [
+            f"{' '.join(f'{name} {_shown(name, dict(key).get(name))}' for name in differing)}: "
+            f"{listed([run.folder for run in by_settings[key].values()])}"
+            for key in keys
+        ]
+        lines.append(
+            f"runs that differ in nothing but their totals are taken as one group, whose budgets may be unequal ({'; '.join(told)}); where "
+            "a sweep was being extended, the same `nchl sweep` goes on"
+        )
+    return {_key(dict(key) | spans_of.get(key, {})): joined[key] for key in by_settings if key in joined}, lines
+
+
+def _span(totals: Sequence[Any]) -> str:
+    """`4 to 5`; without a total there is no end."""
+    known = sorted({total for total in totals if total is not None})
+    ends = [*map(str, known), *(["none"] if None in totals else [])]
+    return f"{ends[0]} to {ends[-1]}"
 
 
 def _refuse_mixed_tasks(runs: Sequence[Run]) -> None:
@@ -91,6 +135,8 @@ def _names(settings: Sequence[dict[str, Any]]) -> list[str]:
         for name in differing
         if (name == "rule" or len({each.get(name) for each in settings} - {None}) < 2) and all(basis.implies(name) for basis in bases)
     ]
+    # What a group has no single value of is in a name only where it has to be.
+    follows += [name for name in TOTALS if name in differing and any(" to " in str(each.get(name)) for each in settings)]
     for name in reversed(follows):
         fewer = [other for other in differing if other != name]
         if len({tuple(each.get(other) for other in fewer) for each in settings}) == len(settings):
