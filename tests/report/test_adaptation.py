@@ -184,6 +184,18 @@ def test_controls_of_a_group_are_compared_in_pairs() -> None:
     assert (other.paired, other.p > 0.3) == (False, True)
 
 
+def test_the_first_of_a_pair_is_more_probably_higher_whatever_the_means() -> None:
+    twin = np.ones((10, 400))
+    rewards = (np.arange(400) < np.array([400] * 4 + [110] * 6)[:, None]).astype(float)  # the higher mean
+    steady = (np.arange(400) < 120 * np.ones((10, 1))).astype(float)
+    rows = [_row("a", [trial(rewards, twin, [60] * 10)], 0), _row("a", [replace(trial(steady, twin, [60] * 10), control="frozen")], 0)]
+    assert rows[0].mean.value > rows[1].mean.value
+    for second in (rows[1], replace(rows[1], group="b", control="as evolved")):
+        (pair,) = compare_rows([rows[0], second], 0)
+        assert (pair.first, pair.improvement.value) == ((second.group, second.control), 0.6)
+        assert pair.improvement.low <= 0.6 <= pair.improvement.high
+
+
 def test_a_single_run_beside_several_is_one_number() -> None:
     twin = np.ones((20, 200))
     made = [trial(np.full((20, 200), level), twin, [60] * 20) for level in (0.9, 0.95, 1.0, 0.2)]

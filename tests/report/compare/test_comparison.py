@@ -404,6 +404,19 @@ def test_many_groups_are_tested_against_the_best_or_a_baseline(tmp_path: Path) -
         compare([tmp_path], baseline="windw=1")
 
 
+def test_the_first_of_a_pair_is_more_probably_higher_whatever_the_means(tmp_path: Path) -> None:
+    for seed, (often, steady) in enumerate([(5.0, 3.4), (5.0, 3.4), (5.0, 3.4), (0.0, 3.4), (0.0, 3.4)]):
+        write_run(tmp_path / f"nchl-{seed}", [often], seed=seed, network="nchl")
+        write_run(tmp_path / f"hl-{seed}", [steady], seed=seed, network="hl")
+        write_run(tmp_path / f"static-{seed}", [steady - (seed == 0)], seed=seed, network="static")
+    found = compare([tmp_path])
+    values = {scored.group.name: scored.iqm.value for scored in found.groups}
+    assert values["network=hl"] > values["network=nchl"]
+    shown = {(pair.first, pair.second): (pair.improvement.value, pair.u) for pair in found.pairs}
+    assert shown[("network=nchl", "network=hl")] == (0.6, 15)
+    assert min(value for value, _ in shown.values()) >= 0.5
+
+
 def test_curves_stop_where_a_run_has_not_ended_and_go_on_where_one_has(tmp_path: Path) -> None:
     write_run(tmp_path / "a", [1.0, 2.0, 3.0], seed=0)
     write_run(tmp_path / "b", [1.0, 9.0], seed=1, generations=3, reason="target")

@@ -38,7 +38,8 @@ def compare_rows(rows: Sequence[Row], seed: int) -> tuple[Pair, ...]:
         and (a.group == b.group or a.control == b.control == CONTROLS[0])
         and CONTROLS[0] in (a.control, b.control)
     ]
-    tests = [(_paired if a.group == b.group else _independent)(a, b, seed) for a, b in chosen]
+    of_chosen = [_in_order(a, b, seed) for a, b in chosen]
+    chosen, tests = [rows for rows, _ in of_chosen], [test for _, test in of_chosen]
     corrected = holm([test.p for test in tests])
     recoveries = iter(holm([test.recovery_p for test in tests if test.recovery_p is not None]))
     return tuple(
@@ -55,6 +56,13 @@ def compare_rows(rows: Sequence[Row], seed: int) -> tuple[Pair, ...]:
         )
         for (a, b), test, p_holm in zip(chosen, tests, corrected, strict=True)
     )
+
+
+def _in_order(a: Row, b: Row, seed: int) -> tuple[tuple[Row, Row], _Tested]:
+    """The rows and their tests, in the order in which the first is more probably higher."""
+    test = _paired if a.group == b.group else _independent
+    found = test(a, b, seed)
+    return ((b, a), test(b, a, seed)) if found.improvement.value < 0.5 else ((a, b), found)
 
 
 def _independent(a: Row, b: Row, seed: int) -> _Tested:

@@ -103,7 +103,7 @@ class Pair:
 
     Attributes:
         perturbation: its label.
-        first, second: group and control of each; the first has the higher mean.
+        first, second: group and control of each; the improvement is at least one half, and of equal ones the first has the higher mean.
         paired: whether the two are one group under two controls: then each run, or each episode of a single run, is compared with itself.
         improvement: probability that a return of the first is higher, with its interval; paired: that of the same run or episode.
         p, p_holm: of the two-sided Mann-Whitney test (paired: signed-rank test), and corrected for all pairs of the study.

@@ -17,7 +17,7 @@ _HEADINGS = (
     *("group", "perturbation", "control", "return", "95 %", "intact", "retained", "before", "after", "late"),
     *("recovered", "steps to recover"),
 )
-_PAIRS = ("perturbation", "better", "than", "P(higher)", "95 %", "p", "p (Holm)", "recovery p", "(Holm)")
+_PAIRS = ("perturbation", "first", "second", "P(higher)", "95 %", "p", "p (Holm)", "recovery p", "(Holm)")
 
 
 def render(study: Study, form: str) -> str:

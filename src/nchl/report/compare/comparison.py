@@ -23,7 +23,7 @@ from nchl.report.compare.caveats import budget, warnings_about
 from nchl.report.compare.groups import Group, group_runs
 from nchl.report.compare.runs import Run, find_runs, read_run
 from nchl.report.compare.scores import choose_score, curve_column, default_target, scores_of, to_target
-from nchl.report.compare.statistics import Interval, estimate, holm, iqm, tested
+from nchl.report.compare.statistics import Interval, estimate, holm, iqm, share_higher, tested
 
 MOST_GROUPS_FOR_ALL_PAIRS = 8
 
@@ -62,7 +62,8 @@ class Pair:
     """A test of the difference between two groups.
 
     Attributes:
-        first, second: names of the groups; the first has the higher interquartile mean.
+        first, second: names of the groups; the improvement is at least one half, and of equal ones the first has the higher
+            interquartile mean.
         improvement: probability that a run of the first scores higher, with its 95 % interval.
         u: Mann-Whitney statistic of the first.
         p: two-sided p-value.
@@ -241,6 +242,7 @@ def _pairs(scored: Sequence[Scored], baseline: str | None, seed: int) -> tuple[t
             f"{tests} pairs (--baseline GROUP, one that you had in mind, is corrected for {len(scored) - 1})"
         )
     chosen = [(a, b) for a, b in itertools.combinations(ranked, 2) if centre is None or centre in (a.group.name, b.group.name)]
+    chosen = [(a, b) if share_higher(a.scores, b.scores) >= 0.5 else (b, a) for a, b in chosen]
     tests = tests or len(chosen)
     found = tested([(a.scores, b.scores) for a, b in chosen], seed)
     corrected = holm([test.p for test in found], tests)

@@ -63,13 +63,14 @@ def improvement(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"],
     It is the Mann-Whitney statistic divided by n m.
     """
     first, second = _finite(first), _finite(second)
+    low, high = _interval((first, second), share_higher, seed, RESAMPLES_OF_A_BAND)
+    return Interval(float(share_higher(first, second)), float(low), float(high))
 
-    def probability(x: np.ndarray, y: np.ndarray, axis: int = -1) -> Any:
-        x, y = np.moveaxis(x, axis, -1)[..., :, None], np.moveaxis(y, axis, -1)[..., None, :]
-        return np.mean((x > y) + 0.5 * (x == y), axis=(-2, -1))
 
-    low, high = _interval((first, second), probability, seed, RESAMPLES_OF_A_BAND)
-    return Interval(float(probability(first, second)), float(low), float(high))
+def share_higher(first: Float[np.ndarray, "*shape n"], second: Float[np.ndarray, "*shape m"], axis: int = -1) -> Any:
+    """Share of all pairs of a value of the first and one of the second of which the first is higher, a tie counting one half."""
+    x, y = np.moveaxis(first, axis, -1)[..., :, None], np.moveaxis(second, axis, -1)[..., None, :]
+    return np.mean((x > y) + 0.5 * (x == y), axis=(-2, -1))
 
 
 def mann_whitney(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"]) -> tuple[float, float]:

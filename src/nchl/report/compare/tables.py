@@ -72,7 +72,7 @@ def groups_table(comparison: Comparison) -> Table:
 
 def pairs_table(comparison: Comparison) -> Table:
     """One row per tested pair."""
-    headings = ("better", "than", "P(improvement)", "95 %", "U", "p", "p (Holm)")
+    headings = ("first", "second", "P(improvement)", "95 %", "U", "p", "p (Holm)")
     return Table(headings, [_pair_row(pair) for pair in comparison.pairs], 2)
 
 
@@ -100,7 +100,7 @@ def group_records(comparison: Comparison) -> list[dict[str, Any]]:
     ]
 
 
-PAIR_COLUMNS = ("better", "than", "improvement", "improvement_low", "improvement_high", "u", "p", "p_holm")
+PAIR_COLUMNS = ("first", "second", "improvement", "improvement_low", "improvement_high", "u", "p", "p_holm")
 """Columns of `pair_records`, which may be empty."""
 
 

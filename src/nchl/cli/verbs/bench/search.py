@@ -77,7 +77,7 @@ def text(result: dict[str, Any]) -> str:
         lines += [f"{task}, {result['_budget']:,} steps a run", "", shown, *(f"warning: {line}" for line in result["_warnings"][task]), ""]
     lines += [
         "IQM: mean without the lowest and the highest quarter of the runs; 95 %: percentile bootstrap over the runs.",
-        "P(improvement): share of the pairs of runs in which the better strategy's run is ahead; U, p: Mann-Whitney, two-sided.",
+        "P(improvement): share of the pairs of runs in which the first strategy's run is ahead; U, p: Mann-Whitney, two-sided.",
         "steps: median over all runs, a run that never reached the target counts as infinite; in brackets the number of runs that did.",
         "A function's score is -log10 of its value at the centre.",
         *(f"The figure is in {file}" for file in result["figures"]),
