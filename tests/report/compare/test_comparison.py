@@ -466,7 +466,7 @@ def test_hundreds_of_runs_are_read_without_torch(tmp_path: Path) -> None:
     for seed in range(200):
         write_run(tmp_path / f"a{seed}", [1.0, 2.0 + seed], seed=seed)
     program = (
-        "import sys; from nchl.report.compare import compare; from nchl.report.compare.tables import caption; "
+        "import sys; from nchl.report.compare import compare; from nchl.report.compare.captions import caption; "
         "found = compare([sys.argv[1]]); caption(found, 'groups'); "
         "print(len(found.groups[0].scores), sorted({'torch', 'gymnasium', 'envpool', 'matplotlib'} & set(sys.modules)))"
     )

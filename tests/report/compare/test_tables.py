@@ -16,13 +16,15 @@ pytest.importorskip("scipy")
 from nchl.errors import UnknownName
 from nchl.evolve import TARGET_EPISODES
 from nchl.report.compare import Comparison, compare
+from nchl.report.compare.captions import caption
 from nchl.report.compare.runs import digest
+from nchl.report.compare.strategies import summarise
+from nchl.report.compare.strategies import table as search_table
 from nchl.report.compare.tables import (
     FORMATS,
     PAIR_COLUMNS,
     TABLES,
     Table,
-    caption,
     groups_table,
     improvement,
     latex,
@@ -31,6 +33,7 @@ from nchl.report.compare.tables import (
     render,
     text,
 )
+from nchl.runs.files.writing import finite
 from reference.comparison import write_evaluation, write_run
 
 
@@ -89,6 +92,25 @@ def test_the_cost_of_a_target_that_half_of_the_runs_missed_is_above_their_budget
     assert row[-3:] == ("2/4", "> 200", "> 2,000")  # not the median of all budgets, 115 and 1,150
 
 
+def test_without_a_group_that_improved_there_is_no_default_target(tmp_path: Path) -> None:
+    for seed in range(2):
+        for network, end in (("nchl", 11.0), ("hl", 15.0)):
+            columns = {"search_seconds": [0.1, 0.1]}
+            write_run(tmp_path / f"{network}-{seed}", [15.0, end], seed=seed, network=network, columns=columns)
+    found = compare([tmp_path])
+    assert found.target_text.startswith("no group improved on the first generation (15; the best group's end is 15, ")
+    assert groups_table(found).headings[-3:] == ("reached", "evaluations to it", "steps to it")
+    assert {row[-3:] for row in groups_table(found).rows} == {("-", "-", "-")}
+    assert "Reached" not in caption(found, "groups")
+    assert "-- & -- & --" in render(found, "latex", ["groups"])
+    assert [row["reached"] for row in csv.DictReader(io.StringIO(render(found, "csv", ["groups"])))] == ["", ""]
+    assert finite(found.to_json())["target"] is None
+    assert {row[-3] for row in groups_table(compare([tmp_path], target=15.0)).rows} == {"2/2"}
+    result = summarise([run for scored in found.groups for run in scored.group.runs], 100)
+    assert result.targets == ()
+    assert not [heading for heading in search_table(result).headings if heading.startswith("steps to")]
+
+
 def test_p_values() -> None:
     assert [probability(p) for p in (0.00001, 0.0079, 0.5238, 0.999, 1.0)] == ["< 0.0001", "0.0079", "0.52", "1", "1"]
     assert [probability(p) for p in (0.0496, 0.0501, 0.01, 0.0999)] == ["0.0496", "0.0501", "0.01", "0.0999"]
@@ -117,8 +139,10 @@ def test_the_caption_in_latex_says_score_episodes_and_seeds(comparison: Comparis
         columns = {"validation_centre": [1.0, 2.0]}
         folder = write_run(tmp_path / str(seed), [1.0, 2.0], seed=seed, columns=columns, validation_episodes=6)
         write_evaluation(folder, 4.0, digest=digest(folder / "best.safetensors"), episodes=50)
+    assert "runs whose mean fitness of a generation in training reached the target" in said
     assert "2 runs (seeds 3, 9)" in caption(compare([tmp_path]), "pairs")
     assert "over 50 unseen episodes (seed 10000). 2 runs" in caption(compare([tmp_path]), "groups")
+    assert "runs whose centre's return on validation starts, in training, reached the target" in caption(compare([tmp_path]), "groups")
     assert "validation episodes (6 episodes)." in caption(compare([tmp_path], score="validation"), "runs")
     write_run(tmp_path / "with a target", [1.0, 2.0], columns={"validation_centre": [1.0, 2.0]}, validation_episodes=6, target=9.0)
     assert f"episodes (6 to {TARGET_EPISODES} episodes)." in caption(compare([tmp_path], score="validation"), "runs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -29,6 +30,14 @@ def test_plots_take_axes_return_them_and_say_what_is_drawn(draw: object, compari
     assert "95 % bootstrap interval" in said
     assert "return" in axes.get_xlabel() + axes.get_ylabel()
     assert axes.get_title()
+
+
+def test_without_a_target_none_is_drawn(comparison: Comparison) -> None:
+    said = []
+    for target in (comparison.target, float("nan")):
+        axes = comparison_plots.learning_curves(Figure().subplots(), replace(comparison, target=target))
+        said.append([text.get_text() for text in axes.get_legend().get_texts()])  # type: ignore[union-attr]
+    assert said[1] == said[0][:-1]
 
 
 def test_groups_are_told_apart_beyond_the_colours() -> None:

@@ -8,6 +8,7 @@ has played them for all runs, else the centre's mean on validation starts if all
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +124,10 @@ def text(result: dict[str, Any]) -> str:
     if "groups" in shown or ("pairs" in shown and result["pairs"]):
         lines.append("95 %: percentile bootstrap over the runs of a group (one task: one stratum).")
     if "groups" in shown:
-        lines.append(f"target: {result['target_text']}.")
-        lines.append("evaluations and steps to it: median over all runs; a run that never reached it counts as infinite.")
+        known = math.isfinite(result["target"])
+        lines.append(f"target: {result['target_text']}{'' if known else '; set --target'}.")
+        if known:
+            lines.append("evaluations and steps to it: median over all runs; a run that never reached it counts as infinite.")
     if "pairs" in shown and result["pairs"]:
         lines.append("P(improvement): a run of the first scores higher than one of the second, a tie counting one half.")
         lines.append("p: two-sided Mann-Whitney test; Holm: corrected for the number of pairs.")

@@ -40,8 +40,9 @@ class Scored:
         nparams: length of the genome, None before the first checkpoint.
         evaluations: individuals evaluated in a run (median over the runs).
         env_steps: environment steps of a run (median).
-        reached: number of runs that reached the target.
-        evaluations_to_target: evaluations up to the target (median over all runs); infinite if half or more did not reach it.
+        reached: number of runs that reached the target; None without a target.
+        evaluations_to_target: evaluations up to the target (median over all runs); infinite if half or more did not reach it, or if there
+            is none.
         env_steps_to_target: environment steps up to the target, likewise.
     """
 
@@ -52,7 +53,7 @@ class Scored:
     nparams: int | None
     evaluations: float
     env_steps: float
-    reached: int
+    reached: int | None
     evaluations_to_target: float
     env_steps_to_target: float
 
@@ -91,7 +92,7 @@ class Comparison:
         groups: in the order in which they were given.
         pairs: the pairs that were tested.
         column: column of `metrics.csv` of the learning curves and the target.
-        target: value of that column to reach.
+        target: value of that column to reach; NaN if none was given and no group improved.
         target_text: origin of the target.
         seed: seed of the bootstrap.
         warnings: lines about anything that may mislead.
@@ -141,7 +142,8 @@ def compare(
         places: run folders, folders that hold some up to two levels deep, or runs that are already read.
         task: id of the task whose runs are compared; None: all runs are of one.
         score: name of the score, see `SCORES`; auto takes the first that all runs have.
-        target: return to reach, for the cost of reaching it; None: nine tenths of the way from the start to the end of the best group.
+        target: return to reach, for the cost of reaching it; None: nine tenths of the way from the start to the end of the best group,
+            if one improved.
         baseline: name of the group that all others are tested against; None: all pairs, or with many groups those with the best.
         finished_only: leave out runs that have not ended.
         seed: seed of the bootstrap.
@@ -221,7 +223,7 @@ def _scored(group: Group, scores: np.ndarray, column: str, target: float, seed: 
         nparams=lengths[0] if lengths else None,
         evaluations=budget(group.runs, "evaluations"),
         env_steps=budget(group.runs, "env_steps"),
-        reached=int(np.isfinite(evaluations).sum()),
+        reached=None if math.isnan(target) else int(np.isfinite(evaluations).sum()),
         evaluations_to_target=float(np.median(evaluations)),
         env_steps_to_target=float(np.median(env_steps)),
     )

@@ -92,17 +92,23 @@ def curve_column(kind: str, runs: Sequence[Run]) -> str:
 
 
 def default_target(groups: Sequence[Group], column: str, part: float = 0.9) -> tuple[float, str]:
-    """A part of the way from the start of the runs to the end of the best group, and its description; works for negative returns too."""
+    """A part of the way from the start of the runs to the end of the best group, and its description; works for negative returns too.
+
+    NaN if no group ends above the start: there is no such way.
+    """
     begin = float(np.median([_first(run, column) for group in groups for run in group.runs]))
     ends = [float(iqm(np.array([run.last(column) for run in group.runs]))) for group in groups]
     end = max(ends)
+    if end <= begin:
+        text = f"no group improved on the first generation ({begin:.4g}; the best group's end is {end:.4g}, {column} of metrics.csv)"
+        return float("nan"), text
     way = "nine tenths" if part == 0.9 else f"{part:.0%}"
     text = f"{way} of the way from the first generation ({begin:.4g}) to the best group's end ({end:.4g}), {column} of metrics.csv"
     return begin + part * (end - begin), text
 
 
 def to_target(runs: Sequence[Run], column: str, target: float) -> tuple[Float[np.ndarray, " runs"], Float[np.ndarray, " runs"]]:
-    """Evaluations and environment steps up to each run's first generation at the target; infinite if it was never reached."""
+    """Evaluations and environment steps up to each run's first generation at the target; infinite if it was never reached, or is NaN."""
     evaluations, env_steps = np.full(len(runs), np.inf), np.full(len(runs), np.inf)
     for place, run in enumerate(runs):
         there = np.flatnonzero(run.columns[column] >= target)

@@ -74,7 +74,7 @@ def summarise(
     Args:
         runs: runs of several strategies and seeds.
         budget: environment steps.
-        targets: returns to reach; empty: parts of the way to the end of the best group.
+        targets: returns to reach; empty: parts of the way to the end of the best group, none if no group improved.
         names: names the groups; None: the settings in which they differ.
         baseline: name of the group that all others are tested against; None: all pairs.
         seed: seed of the bootstrap.
@@ -89,7 +89,8 @@ def summarise(
     comparison = compare(cut, score="validation" if validated else "mean", baseline=baseline, seed=seed, names=names)
     comparison = replace(comparison, warnings=(*warnings, *comparison.warnings))
     groups = [scored.group for scored in comparison.groups]
-    wanted = tuple(targets) or tuple(default_target(groups, comparison.column, part)[0] for part in PARTS)
+    usual = [default_target(groups, comparison.column, part)[0] for part in PARTS]
+    wanted = tuple(targets) or tuple(target for target in usual if math.isfinite(target))
     steps = [[to_target(group.runs, comparison.column, target)[1] for target in wanted] for group in groups]
     costs = [[run.columns["search_seconds"] for run in group.runs] for group in groups]
     return SearchResult(

@@ -9,11 +9,11 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nchl.errors import UnknownName
-from nchl.evolve.limits import Limits
+from nchl.report.compare.captions import caption
 from nchl.report.compare.comparison import Comparison, Pair, Scored
 from nchl.report.compare.scores import to_target
 from nchl.report.compare.statistics import Interval
@@ -65,7 +65,7 @@ def render(comparison: Comparison, form: str, tables: Sequence[str]) -> str:
 
 def groups_table(comparison: Comparison) -> Table:
     """One row per group."""
-    reached = f"reached {figure(comparison.target)}"
+    reached = "reached" if math.isnan(comparison.target) else f"reached {figure(comparison.target)}"
     headings = ("group", "runs", "parameters", "IQM", "95 %", "median", "95 %", reached, "evaluations to it", "steps to it")
     return Table(headings, [_group_row(scored, comparison) for scored in comparison.groups], 1)
 
@@ -170,17 +170,6 @@ def _latex_cell(cell: str, number: bool) -> str:
     return _escaped(cell, _LATEX if not number else {**_LATEX, "-": "--" if cell == "-" else "$-$"})
 
 
-def caption(comparison: Comparison, name: str) -> str:
-    """Caption of a table: task, score, number of episodes, number of runs and seeds."""
-    parts = [f"{comparison.task}: {comparison.score_text}{_episodes(comparison)}", _seeds(comparison)]
-    if name == "groups":
-        parts.append("IQM: interquartile mean over the runs; 95 %: percentile bootstrap")
-        parts.append(f"Reached: runs that reached the target {figure(comparison.target)}, with the median evaluations and steps up to it")
-    if name == "pairs":
-        parts.append("P(improvement): a run of the first scores higher than one of the second; p: two-sided Mann-Whitney test")
-    return ". ".join(parts) + "."
-
-
 def probability(value: float) -> str:
     """A p-value in two digits, between 0.01 and 0.1 in three."""
     return "< 0.0001" if value < 0.0001 else f"{value:.3g}" if 0.01 <= value < 0.1 else f"{value:.2g}" if value < 0.995 else "1"
@@ -200,14 +189,16 @@ def _group_row(scored: Scored, comparison: Comparison) -> tuple[str, ...]:
         ends(scored.iqm),
         figure(scored.median.value),
         ends(scored.median),
-        f"{scored.reached}/{len(scored.scores)}",
+        "-" if scored.reached is None else f"{scored.reached}/{len(scored.scores)}",
         _cost(scored, comparison, "evaluations", scored.evaluations_to_target),
         _cost(scored, comparison, "env_steps", scored.env_steps_to_target),
     )
 
 
 def _cost(scored: Scored, comparison: Comparison, column: str, median: float) -> str:
-    """The median cost of the target; if it is infinite, `>` the least that a run without the target has used."""
+    """The median cost of the target; if it is infinite, `>` the least that a run without the target has used; a dash without a target."""
+    if scored.reached is None:
+        return "-"
     if math.isfinite(median):
         return f"{median:,.0f}"
     runs = scored.group.runs
@@ -231,42 +222,6 @@ def _pair_row(pair: Pair) -> tuple[str, ...]:
 def ends(interval: Interval) -> str:
     """An interval in brackets, or a dash if there is none."""
     return "-" if math.isnan(interval.low) else f"[{figure(interval.low)}, {figure(interval.high)}]"
-
-
-def _episodes(comparison: Comparison) -> str:
-    """The number of episodes behind a score, if the description of the score does not have it."""
-    if comparison.score == "evaluation":
-        return ""
-    settings = [scored.group.settings for scored in comparison.groups]
-    if comparison.score == "validation":
-        limits = [Limits(target=each["target"], validation_episodes=each["validation_episodes"]) for each in settings]
-        return f" ({_span({each.episodes_of_a_validation for each in limits})})"
-    episodes, population = ({each[name] for each in settings} for name in ("episodes", "population"))
-    if None in episodes:
-        return f" (episodes by a schedule, of each of {_span(population, '')} individuals)"
-    return f" ({_span(episodes)} of each of {_span(population, '')} individuals)"
-
-
-def _span(counts: Set[int], of: str = "episode") -> str:
-    """`5 episodes`, or `1 to 5 episodes`."""
-    low, high = min(counts), max(counts)
-    noun = "" if not of else f" {of}" if high == 1 else f" {of}s"
-    return (f"{low:,}" if low == high else f"{low:,} to {high:,}") + noun
-
-
-def _seeds(comparison: Comparison) -> str:
-    """The number of runs and the seeds of each group."""
-    seeds = {scored.group.name: [run.seed for run in scored.group.runs] for scored in comparison.groups}
-    first = next(iter(seeds.values()))
-    if all(each == first for each in seeds.values()):
-        return f"{'In each group ' if len(seeds) > 1 else ''}{_runs(first)}"
-    return "; ".join(f"{name}: {_runs(each)}" for name, each in seeds.items())
-
-
-def _runs(seeds: Sequence[int]) -> str:
-    plain = len(seeds) > 2 and seeds == list(range(seeds[0], seeds[0] + len(seeds)))
-    listed = f"{seeds[0]} to {seeds[-1]}" if plain else ", ".join(map(str, seeds))
-    return f"{len(seeds)} run{'s' * (len(seeds) > 1)} (seed{'s' * (len(seeds) > 1)} {listed})"
 
 
 def _interval_record(name: str, interval: Interval) -> dict[str, float]:

@@ -60,7 +60,8 @@ def learning_curves(axes: Axes, comparison: Comparison, along: str = "evaluation
         style = _style(place)
         axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
         axes.plot(x, middle, label=in_lines(scored.group.name, 48), **style)
-    axes.axhline(comparison.target, color=GREY, linewidth=1, linestyle=(0, (1, 3)), label=f"target {comparison.target:.4g}")
+    if math.isfinite(comparison.target):
+        axes.axhline(comparison.target, color=GREY, linewidth=1, linestyle=(0, (1, 3)), label=f"target {comparison.target:.4g}")
     axes.set(title="learning curves", xlabel=_ALONG[along], ylabel=_FOLLOWED[comparison.column])
     _legend(axes, f"line: interquartile mean of the runs\nband: {_BAND}")
     return tidy(axes)
