@@ -175,6 +175,18 @@ def test_mistakes(words: tuple[str, ...], said: str, runs: Path, capsys: pytest.
     assert said in refused(capsys, "compare", *(str(runs) if word == "RUNS" else word for word in words))
 
 
+def test_labels_are_the_names_of_groups(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    capsys.readouterr()
+    figure = tmp_path / "figure.svg"
+    labels = ("--label", "network=nchl=NcHL", "--label", "network=static=no rule", "--baseline", "network=static")
+    assert main(["compare", str(runs), *labels, "--figure", str(figure), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [group["name"] for group in found["groups"]] == ["NcHL", "no rule"]
+    assert [group["settings"]["network"] for group in found["groups"]] == ["nchl", "static"]
+    assert "did you mean 'network=nchl'" in refused(capsys, "compare", str(runs), "--label", "network=nhcl=NcHL")
+
+
 def test_mixed_tasks(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = write_run(tmp_path / "other", [1.0], task="Acrobot-v1")
     said = refused(capsys, "compare", str(runs), str(other))

@@ -198,7 +198,21 @@ def test_a_rule_is_named_with_the_digest_of_its_file(tmp_path: Path) -> None:
     assert names(tmp_path) == sorted([f"rule=oja ({first})", f"rule=oja ({second})"])  # c is as a, in another place
     found = compare([tmp_path])
     assert {scored.group.name: len(scored.scores) for scored in found.groups}[f"rule=oja ({first})"] == 2
+    write_run(tmp_path / "d", [1.0])
+    assert names(tmp_path) == sorted(["rule=nchl", f"rule=oja ({first})", f"rule=oja ({second})"])
+    shutil.rmtree(tmp_path / "b")
+    assert names(tmp_path) == ["rule=nchl", "rule=oja"]  # told apart without
+    assert compare([tmp_path / "a"]).shared["rule"] == f"oja ({first})"
     assert "files" not in found.groups[0].group.settings
+
+
+def test_an_own_rule_with_the_name_of_a_built_in_one_keeps_its_digest(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text("def hl(pre, post, A_synapse):\n    return A_synapse * pre\n")
+    run = RunFolder(write_run(tmp_path / "a", [1.0], rule=f"{file}:hl"))
+    run.write_record(replace(run.read_record(), files=own_files(run.read_record().settings)))
+    write_run(tmp_path / "b", [1.0])
+    assert names(tmp_path) == [f"rule=hl ({digest(file)[:6]})", "rule=nchl"]
 
 
 def test_mixed_tasks_are_refused_with_the_list(tmp_path: Path) -> None:

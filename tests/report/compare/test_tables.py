@@ -7,16 +7,17 @@ import io
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("scipy")
 
-from nchl.errors import UnknownName
+from nchl.errors import InvalidArgument, UnknownName
 from nchl.evolve import TARGET_EPISODES
 from nchl.report.compare import Comparison, compare
-from nchl.report.compare.captions import caption
+from nchl.report.compare.captions import caption, label
 from nchl.report.compare.runs import digest
 from nchl.report.compare.strategies import summarise
 from nchl.report.compare.strategies import table as search_table
@@ -34,6 +35,8 @@ from nchl.report.compare.tables import (
     text,
 )
 from nchl.runs.files.writing import finite
+from nchl.runs.settings.places import own_files
+from nchl.runs.store.folder import RunFolder
 from reference.comparison import write_evaluation, write_run
 
 
@@ -64,6 +67,34 @@ def test_tables_for_people_say_the_same(form: str, comparison: Comparison) -> No
 def test_one_group_has_no_pairs(form: str, said: str, tmp_path: Path) -> None:
     write_run(tmp_path / "alone", [10.0, 20.0], network="hl")
     assert render(compare([tmp_path / "alone"]), form, ["pairs"]) == said
+
+
+def test_labels_name_groups_in_every_table(tmp_path: Path) -> None:
+    for network in ("nchl", "hl"):
+        write_run(tmp_path / network, [10.0, 20.0], network=network, env={"gravity": 1.0} if network == "hl" else None)
+    known = [scored.group.name for scored in compare([tmp_path]).groups]
+    assert known == ["env=gravity=1.0 network=hl", "env=none network=nchl"]
+    found = compare([tmp_path], labels=[f"{known[0]}=[a] = b", f"{known[1]}=c"], baseline=known[1])
+    assert [scored.group.name for scored in found.groups] == ["[a] = b", "c"]
+    assert {found.pairs[0].first, found.pairs[0].second} == {"[a] = b", "c"}
+    assert "[a] = b has 1, c has 1" in found.warnings[0]
+    for form in ("text", "csv", "latex"):
+        drawn = render(found, form, TABLES)
+        assert "network=" not in drawn
+        assert "[a] = b" in drawn
+    assert r"{}[a] = b & 1 & 7" in render(found, "latex", ["groups"]), "after a row's end LaTeX reads [a] as a length"
+    assert compare([tmp_path], labels=[f"{known[1]}=c"], baseline="c").pairs[0].p == 1
+    for labels, said in [
+        ([f"{known[1]}l=c"], "unknown group 'env=none network=nchll': did you mean 'env=none network=nchl'"),
+        (["env=none network=ncl=lr=3"], "did you mean 'env=none network=nchl'"),
+        ([known[0]], "a label is GROUP=TEXT"),
+        ([f"{known[0]}= "], "a label is GROUP=TEXT"),
+        (["NcHL"], "a label is GROUP=TEXT"),
+        ([f"{known[0]}=a", f"{known[0]}=b"], "has two labels"),
+        ([f"{known[0]}={known[1]}"], "two groups would have the name 'env=none network=nchl'"),
+    ]:
+        with pytest.raises(InvalidArgument, match=re.escape(said)):
+            compare([tmp_path], labels=labels)
 
 
 def test_unknown_formats_and_tables(comparison: Comparison) -> None:
@@ -131,6 +162,8 @@ def test_only_certain_improvements_are_shown_as_certain() -> None:
 def test_the_caption_in_latex_says_score_episodes_and_seeds(comparison: Comparison, tmp_path: Path) -> None:
     said = render(comparison, "latex", ["groups"])
     assert said.splitlines()[1:3] == [r"\begin{table}", r"\centering"]
+    assert said.splitlines()[4] == r"\label{tab:cartpole-v1-groups}"
+    assert label(replace(comparison, task="my_mod:ALE/Pong-v5"), "pairs") == "tab:my-mod-ale-pong-v5-pairs"
     assert said.endswith(r"\end{table}")
     line = next(line for line in said.splitlines() if line.startswith(r"\caption{CartPole-v1: "))
     assert "mean fitness of the last generation (1 episode of each of 10 individuals)" in line
@@ -164,13 +197,23 @@ def test_tables_and_figure_fit_a_page_of_a_conference(tmp_path: Path, monkeypatc
         for network, gain in (("nchl", 2000.0), ("wnchl", 1000.0), ("static", -300.0)):
             scores = [-1234.5, -20.0, gain + 123.4 * seed]
             write_run(tmp_path / "runs" / f"{network}_{seed} & #1", scores, seed=seed, network=network, population=200)
+    own = tmp_path / "own_rule.py"
+    own.write_text("def steered(pre, post, A_synapse):\n    return A_synapse * pre\n")
+    for seed in range(3):
+        for network, rule in (("nchl", None), ("hl", None), ("nchl", f"{own}:steered")):
+            run = RunFolder(
+                write_run(tmp_path / "rules" / f"{network}{rule is None}{seed}", [-1234.5], seed=seed, network=network, rule=rule)
+            )
+            run.write_record(replace(run.read_record(), files=own_files(run.read_record().settings)))
     monkeypatch.chdir(tmp_path)
     comparison = compare(["runs"])
     save(comparison, tmp_path / "figure.pdf", 5.5)
     (tmp_path / "paper.tex").write_text(
         r"\documentclass[10pt]{article}\usepackage[textwidth=5.5in,textheight=9in]{geometry}\usepackage{booktabs,graphicx}\begin{document}"
         + render(comparison, "latex", TABLES)
-        + r"\begin{figure}\includegraphics{figure.pdf}\caption{The figure}\end{figure}\end{document}"
+        + r"\newgeometry{textwidth=345pt}"  # LaTeX's own article
+        + render(compare(["rules"]), "latex", ["groups", "pairs"])
+        + r"\restoregeometry\begin{figure}\includegraphics{figure.pdf}\caption{The figure}\end{figure}\end{document}"
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)

@@ -57,6 +57,13 @@ def add_arguments(parser: Parser) -> None:
     what.add_argument("--finished-only", action="store_true", help="leave out runs that have not ended")
     what.add_argument("--seed", type=at_least(0), default=0, metavar="SEED", help="seed of the bootstrap (default: 0)")
     how = parser.add_argument_group("output")
+    how.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        metavar="GROUP=TEXT",
+        help="name a group in tables and figures, for example 'network=nchl=NcHL'; may be given several times",
+    )
     form = how.add_mutually_exclusive_group()
     form.add_argument("--markdown", dest="form", action="store_const", const="markdown", default="text", help="tables in Markdown")
     form.add_argument("--latex", dest="form", action="store_const", const="latex", help="tables in LaTeX, for the package booktabs")
@@ -89,7 +96,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     check_figure_width(args)
     from nchl.report.compare import compare
 
-    options = {"task": args.task, "target": args.target, "baseline": args.baseline, "finished_only": args.finished_only, "seed": args.seed}
+    names = ("task", "target", "baseline", "finished_only", "seed")
+    options = {**{name: getattr(args, name) for name in names}, "labels": args.label}
     if args.evaluate:
         if args.score not in ("auto", "evaluation"):
             raise InvalidArgument(f"--evaluate does not apply to the score {args.score}; leave one of the two out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence, Set
 
 from nchl.evolve.limits import Limits
@@ -27,6 +28,11 @@ def caption(comparison: Comparison, name: str) -> str:
     if name == "pairs":
         parts.append("P(improvement): a run of the first scores higher than one of the second; p: two-sided Mann-Whitney test")
     return ". ".join(parts) + "."
+
+
+def label(comparison: Comparison, name: str) -> str:
+    r"""Key of a table for `\ref`, from the task and the table's name: `tab:cartpole-v1-groups`."""
+    return f"tab:{re.sub('[^a-z0-9]+', '-', comparison.task.lower()).strip('-')}-{name}"
 
 
 def _episodes(comparison: Comparison) -> str:

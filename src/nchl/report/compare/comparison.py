@@ -21,6 +21,7 @@ from jaxtyping import Float
 from nchl.errors import InvalidArgument, RunError, UnknownName
 from nchl.report.compare.caveats import budget, warnings_about
 from nchl.report.compare.groups import Group, group_runs
+from nchl.report.compare.labels import labelled
 from nchl.report.compare.runs import Run, find_runs, read_run
 from nchl.report.compare.scores import choose_score, curve_column, default_target, scores_of, to_target
 from nchl.report.compare.statistics import Interval, estimate, holm, iqm, share_higher, tested
@@ -135,6 +136,7 @@ def compare(
     finished_only: bool = False,
     seed: int = 0,
     names: Callable[[Group], str] | None = None,
+    labels: Iterable[str] = (),
 ) -> Comparison:
     """Compare runs of one task.
 
@@ -144,14 +146,16 @@ def compare(
         score: name of the score, see `SCORES`; auto takes the first that all runs have.
         target: return to reach, for the cost of reaching it; None: nine tenths of the way from the start to the end of the best group,
             if one improved.
-        baseline: name of the group that all others are tested against; None: all pairs, or with many groups those with the best.
+        baseline: name (or label) of the group that all others are tested against; None: all pairs, or with many groups those with the best.
         finished_only: leave out runs that have not ended.
         seed: seed of the bootstrap.
         names: names the groups; None: the settings in which they differ.
+        labels: other names for some of the groups, each as `GROUP=TEXT`.
 
     Raises:
         RunError: there are no runs, they are of different tasks, or a folder cannot be read.
-        InvalidArgument: some runs do not have the score, or the task or the baseline is unknown.
+        InvalidArgument: some runs do not have the score, the task, the baseline or the group of a label is unknown, or a label cannot be
+            used.
     """
     if seed < 0:
         raise InvalidArgument(f"seed must be at least 0, got {seed}")
@@ -162,6 +166,9 @@ def compare(
     runs, unusable = _usable(_of_task(task, [*read, *map(read_run, paths)]), finished_only)
     groups, shared, twins = group_runs(runs)
     groups = groups if names is None else [replace(group, name=names(group)) for group in groups]
+    known = [group.name for group in groups]
+    new = dict(zip(known, labelled(known, labels), strict=True))
+    groups, baseline = [replace(group, name=new[group.name]) for group in groups], new.get(str(baseline), baseline)
     runs = [run for group in groups for run in group.runs]
     kind, text = choose_score(score, runs)
     column = curve_column(kind, runs)

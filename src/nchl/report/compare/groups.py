@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nchl.errors import RunError
-from nchl.report.compare.runs import Run
+from nchl.report.compare.runs import DIGITS, Run
 from nchl.report.formatting import hashable, listed, setting
 from nchl.runs.settings.config import defaults_of, options
 from nchl.runs.settings.dependent_options import inapplicable
@@ -19,6 +20,8 @@ _OPTIONS = {option.name: option for option in options()}
 _DEFAULTS = {name: option.default for name, option in _OPTIONS.items()}
 _DECIDED = ("image_size", "max_episode_steps", "sigma", "lr", "mu", "rule")  # None: by the task, the network or the genome's length
 _BY_RULE = {"nchl", "hl"}  # networks that are told by their rule
+_BUILT_IN = {*NETWORKS, *RULES.values(), *STRATEGIES}
+_DIGEST = re.compile(rf" \([0-9a-f]{{{DIGITS}}}\)$")
 _Key = tuple[tuple[str, Any], ...]  # settings, sorted by name
 _ALWAYS_SHOWN = ("simulator", "population", "generations")
 
@@ -143,11 +146,20 @@ def _names(settings: Sequence[dict[str, Any]]) -> list[str]:
             differing = fewer
     if "rule" in differing and {each.get("network") for each in settings} == _BY_RULE:
         differing.remove("network")
+    shown = {name: _all_shown(name, settings) for name in differing}
     return [
-        " ".join(f"{name}={_shown(name, each.get(name))}" for name in differing if each.get(name) is not None or basis.may_have(name))
+        " ".join(f"{name}={shown[name][each.get(name)]}" for name in differing if each.get(name) is not None or basis.may_have(name))
         or " ".join(f"{name}={_shown(name, None)}" for name in differing)
         for each, basis in zip(settings, bases, strict=True)
     ]
+
+
+def _all_shown(name: str, settings: Sequence[dict[str, Any]]) -> dict[Any, str]:
+    """The values of a setting as texts; those from files with digits of the file only where the text would be another's without them."""
+    full = {value: _shown(name, value) for value in (each.get(name) for each in settings)}
+    short = {value: _DIGEST.sub("", text) for value, text in full.items()}
+    own = {short[value] for value in full if short[value] != full[value]}
+    return full if len(set(short.values())) < len(short) or own & _BUILT_IN else short
 
 
 def _shown(name: str, value: Any) -> str:

@@ -33,7 +33,7 @@ from nchl.runs.store.record import Record
 
 EVALUATION = "evaluation.json"
 _COLUMNS = ("evaluations", "env_steps", "mean", "best_so_far", "validation_centre", "search_seconds")
-_DIGITS = 6  # of a digest beside a name
+DIGITS = 6  # of a digest beside a name
 
 
 @dataclass(frozen=True)
@@ -215,11 +215,11 @@ def _settings(record: Record) -> dict[str, Any]:
             file, _, attribute = settings[name].rpartition(":")
             # Named by content: files of one name may differ, and equal files may have different paths.
             stated = others.pop(file, None) or record.files.get(file)
-            settings[name] = attribute if stated is None else f"{attribute} ({stated[:_DIGITS]})"
+            settings[name] = attribute if stated is None else f"{attribute} ({stated[:DIGITS]})"
     initial = others.pop(RunFolder.INITIAL, None)
     if initial is not None:
         others.pop(str(settings["initial_genome"]), None)
-        settings["initial_genome"] = f"file ({initial[:_DIGITS]})"
+        settings["initial_genome"] = f"file ({initial[:DIGITS]})"
     if record.code is not None:
         main = {str(place).rpartition(":")[0] for place in record.code["places"].values()}
         others |= {name: stated for name, stated in record.code["sha256"].items() if name not in main}

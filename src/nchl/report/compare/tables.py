@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nchl.errors import UnknownName
-from nchl.report.compare.captions import caption
+from nchl.report.compare.captions import caption, label
 from nchl.report.compare.comparison import Comparison, Pair, Scored
 from nchl.report.compare.scores import to_target
 from nchl.report.compare.statistics import Interval
@@ -56,7 +56,7 @@ def render(comparison: Comparison, form: str, tables: Sequence[str]) -> str:
         if "groups" in found:
             rows = [tuple(row[column] for column in _PAPER) for row in found["groups"].rows]
             found["groups"] = Table(tuple(_PAPER.values()), rows, 1)
-        drawn = [latex(table, caption(comparison, name)) for name, table in found.items()]
+        drawn = [latex(table, caption(comparison, name), label(comparison, name)) for name, table in found.items()]
     else:
         drawn = [{"text": text, "markdown": markdown}[form](table) for table in found.values()]
     # Only the table of pairs may be empty.
@@ -151,17 +151,20 @@ def markdown(table: Table) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
 
 
-def latex(table: Table, said: str = "") -> str:
-    """A tabular of the package booktabs; with a caption, in a table whose text is small enough for one column of a page."""
+def latex(table: Table, said: str = "", key: str = "") -> str:
+    r"""A tabular of the package booktabs; with a caption, and a key for `\ref`, in a table with text small enough for a page's column."""
     columns = "l" * table.words + "r" * (len(table.headings) - table.words)
     head, *rows = (
-        " & ".join(_latex_cell(cell, place >= table.words) for place, cell in enumerate(row)) + r" \\"
+        ("{}" if row[0].startswith(("[", "*")) else "")  # a row before would take these for its own
+        + " & ".join(_latex_cell(cell, place >= table.words) for place, cell in enumerate(row))
+        + r" \\"
         for row in (table.headings, *table.rows)
     )
     tabular = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}"]
     if said:
-        size = r"\footnotesize\setlength{\tabcolsep}{4pt}"
-        tabular = [r"\begin{table}", r"\centering", rf"\caption{{{_escaped(said, _LATEX)}}}", size, *tabular, r"\end{table}"]
+        size = r"\footnotesize\setlength{\tabcolsep}{3pt}"
+        about = [rf"\caption{{{_escaped(said, _LATEX)}}}", *([rf"\label{{{key}}}"] if key else [])]
+        tabular = [r"\begin{table}", r"\centering", *about, size, *tabular, r"\end{table}"]
     return "\n".join(["% \\usepackage{booktabs}", *tabular])
 
 
