@@ -73,6 +73,10 @@ class UnknownName(InvalidArgument):
         self.choices = known
 
 
+class UnknownAttribute(NchlError, AttributeError):
+    """An attribute that an object does not have, or that cannot be set; the message says what to write."""
+
+
 class OrderError(NchlError, RuntimeError):
     """A call before the one that it needs, for example `update` before any `forward`."""
 

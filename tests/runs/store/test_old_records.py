@@ -68,9 +68,9 @@ def test_it_evaluates_to_the_same_numbers(run: Path, which: str) -> None:
 
 @pytest.mark.parametrize("run", RUNS, indirect=True)
 def test_its_network_acts_and_learns_as_before(run: Path) -> None:
-    net, _ = nchl.load(run)
-    net.reset(seed=0)
-    outputs = torch.stack([net.step(observation) for observation in torch.sin(torch.arange(40.0).reshape(10, 4))])
+    agent, _ = nchl.load(run)
+    agent.reset(seed=0)
+    outputs = torch.stack([agent.network.step(observation) for observation in torch.sin(torch.arange(40.0).reshape(10, 4))])
     torch.testing.assert_close(outputs, torch.tensor(expected(run)["outputs"]), rtol=1e-4, atol=1e-5)
 
 

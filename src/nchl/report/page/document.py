@@ -242,8 +242,8 @@ def _genome(state: State, given: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, dict[str, np.ndarray]] = {name: {} for name in richest.parameters}
     for block in layout.blocks:
         for parameter in block.parameters or ("bias" if block.name.startswith("biases") else "weight",):
-            values = flat[layout[f"{block.name}.{parameter}"] if block.parameters else layout[block.name]]
-            found.setdefault(parameter, {})[block.name] = values
+            part = layout[f"{block.name}.{parameter}"] if block.parameters else layout[block.name]
+            found.setdefault(parameter, {})[block.name] = flat[part]
     drawn = []
     for k, (parameter, values) in enumerate(found.items()):
         medians = ", ".join(f"{name} {np.median(v):.3g}" for name, v in values.items())

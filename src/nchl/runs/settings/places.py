@@ -37,6 +37,11 @@ def file_of(place: str) -> str:
     return place.rpartition(":")[0]
 
 
+def absolute(value: Any) -> Any:
+    """`FILE.py:NAME` with the absolute name of its file; any other value as it is."""
+    return f"{Path(file_of(value)).absolute()}:{value.rpartition(':')[2]}" if is_place(value) else value
+
+
 def own_files(config: EvolveConfig, *others: Path) -> dict[str, str]:
     """The user's files that a configuration names, and other files -> SHA-256 of their content.
 
@@ -54,10 +59,6 @@ def own_files(config: EvolveConfig, *others: Path) -> dict[str, str]:
 
 def with_absolute_paths(config: EvolveConfig) -> EvolveConfig:
     """The configuration with absolute names of files and folders, so that a run can be continued from any folder."""
-
-    def absolute(value: Any) -> Any:
-        return f"{Path(file_of(value)).absolute()}:{value.rpartition(':')[2]}" if is_place(value) else value
-
     values = {option: tuple(map(absolute, v)) if isinstance(v, list) else absolute(v) for option, v in config.to_json().items()}
     changes = {option: value for option, value in values.items() if value != getattr(config, option)}
     start = config.initial_genome
