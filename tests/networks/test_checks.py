@@ -45,6 +45,12 @@ for name, make in makers.items():
             refused(lambda: take(x), "observation: expected numbers, got " + type(x).__name__)
     for x in (1j * np.ones(3), torch.ones(3, dtype=torch.complex64)):
         refused(lambda: net.step(x), "expected real numbers, got torch.complex")
+    for give in (lambda: net.reset(7), lambda: net.reset(seed=7), lambda: net.reset(np.int64(7))):
+        refused(give, "reset(generator=torch.Generator().manual_seed(7))")
+    refused(lambda: net.reset(seeds=7), "reset: expected weights=[...] or generator=torch.Generator(), got 'seeds'")
+    net.reset(generator=torch.Generator().manual_seed(7))
+    for reward in (2.0, 2, np.float32(2)):
+        refused(lambda: net.step([1, 2, 3], reward), "given by name: step(x, reward=2")
     refused(lambda: make(generator=3), "expected a torch.Generator, got 3", "torch.Generator().manual_seed(3)")
     refused(lambda: make(device="foo"), "device 'foo' cannot be used here", "cpu always can")
     if not torch.cuda.is_available():

@@ -63,6 +63,26 @@ def explained(*keywords: str) -> Callable[[Callable[_P, None]], Callable[_P, Non
     return decorate
 
 
+def explained_reset(reset: Callable[_P, None]) -> Callable[_P, None]:
+    """A decorator of a network's `reset`: a seed, or another argument that it does not have, is an error that says what to write."""
+
+    @functools.wraps(reset)
+    def checked(*given: _P.args, **named: _P.kwargs) -> None:
+        seed = named.get("seed", given[1] if len(given) > 1 else named.get("weights"))
+        if isinstance(seed, int | float | np.number):
+            whole = int(seed) if isinstance(seed, int | np.integer) else "SEED"
+            raise InvalidArgument(
+                f"reset: expected weights or a generator, got {seed}; a seed is given as "
+                f"reset(generator=torch.Generator().manual_seed({whole}))"
+            )
+        for name in named:
+            if name not in ("weights", "generator"):
+                raise InvalidArgument(f"reset: expected weights=[...] or generator=torch.Generator(), got {name!r}; leave it out")
+        reset(*given, **named)
+
+    return checked
+
+
 def real_numbers(given: Numbers, what: str) -> Tensor:
     """A tensor of a user's numbers; `what` names the argument in the errors.
 
@@ -125,7 +145,11 @@ def check_active(active: Any, population: int | None) -> Tensor | None:
     except (TypeError, ValueError, RuntimeError) as error:
         raise InvalidArgument(f"active: expected True or False for each individual, got {type(active).__name__} ({error})") from error
     if given.dtype not in (torch.bool, torch.uint8):
-        raise InvalidArgument(f"active: expected True or False for each individual, got numbers of type {given.dtype}")
+        number = given.item() if given.numel() == 1 else "..."
+        raise InvalidArgument(
+            f"active: expected True or False for each individual, got numbers of type {given.dtype}; the reward of the last action is "
+            f"given by name: step(x, reward={number})"
+        )
     if population is None or tuple(given.shape) != (population,):
         expected = "a population (this is a single network: leave it out)" if population is None else f"shape {(population,)}"
         raise ShapeError(f"active: expected {expected}, got shape {tuple(given.shape)}")

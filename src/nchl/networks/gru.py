@@ -24,7 +24,7 @@ from nchl.errors import InvalidArgument, ShapeError
 from nchl.genome import Layout
 from nchl.networks.activations import sigmoid
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.checks import RULE_SETTINGS, SETTINGS, Numbers, check_nodes, explained, gives_weights, refuse_settings
+from nchl.networks.checks import RULE_SETTINGS, SETTINGS, Numbers, check_nodes, explained, explained_reset, gives_weights, refuse_settings
 from nchl.networks.graph.operations import multiply
 from nchl.networks.user.copies import with_genome_of
 
@@ -68,6 +68,7 @@ class StaticGRU(PlasticNetwork):
         self.register_buffer("hidden", self.genome.new_empty(0))
         self._genome_changed()
 
+    @explained_reset
     def reset(self, weights: Sequence[Numbers] | None = None, generator: torch.Generator | None = None) -> None:
         """Begin a new episode: h(-1) = 0.
 

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from nchl.errors import InvalidArgument, ShapeError, whole_number
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.checks import RULE_SETTINGS, SETTINGS, Numbers, check_nodes, explained, gives_weights, refuse_settings
+from nchl.networks.checks import RULE_SETTINGS, SETTINGS, Numbers, check_nodes, explained, explained_reset, gives_weights, refuse_settings
 from nchl.networks.mlp import mlp_graph
 from nchl.networks.user.copies import with_genome_of
 from nchl.rules import NCHL
@@ -73,6 +73,7 @@ class WNcHL(PlasticNetwork):
         self._genome_changed()
         self.reset()
 
+    @explained_reset
     def reset(self, weights: Sequence[Numbers] | None = None, generator: torch.Generator | None = None) -> None:
         """Begin a new lifetime: an empty window.
 

@@ -20,7 +20,7 @@ from nchl.errors import InvalidArgument, ShapeError
 from nchl.networks import initial
 from nchl.networks.back_ends.choose import BackEnd
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.checks import Numbers, check_weights, gives_weights
+from nchl.networks.checks import Numbers, check_weights, explained_reset, gives_weights
 from nchl.networks.graph.lifetime import Lifetime
 from nchl.networks.graph.step import Parameters, initial_state
 from nchl.networks.graph.structure import Graph, GraphEdge
@@ -180,6 +180,7 @@ class GraphState(PlasticNetwork):
             self._buffers.update(initial_state(self.graph, self.plasticity, self._people, batch, self.genome.detach()) | kept)
         self._tensors_replaced()
 
+    @explained_reset
     def reset(self, weights: Sequence[Numbers] | None = None, generator: torch.Generator | None = None) -> None:
         """Begin a new lifetime: initial weights; no activations, averages, traces or states.
 

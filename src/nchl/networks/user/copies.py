@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nchl.errors import InvalidArgument, OrderError, ShapeError
 from nchl.networks.base import PlasticNetwork
-from nchl.networks.checks import Numbers, check_active, check_generator, check_weights, gives_weights, real_numbers
+from nchl.networks.checks import Numbers, check_active, check_generator, check_weights, explained_reset, gives_weights, real_numbers
 
 Network = TypeVar("Network", bound=PlasticNetwork)
 
@@ -127,6 +127,7 @@ class Copies(PlasticNetwork):
         """Initial weights of one individual."""
         return self.individuals[0].draw_weights(generator)
 
+    @explained_reset
     def reset(self, weights: Sequence[Numbers] | None = None, generator: torch.Generator | None = None) -> None:
         """See `PlasticNetwork.reset`; drawn weights are the same for all individuals."""
         if gives_weights(weights):
