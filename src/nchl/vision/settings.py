@@ -72,7 +72,8 @@ class SoftHebbSettings:
         for described in options():
             value = getattr(self, described.name)
             if value is not None:
-                described.check(value)
+                object.__setattr__(self, described.name, described.plain(value))
+                described.check(getattr(self, described.name))
         inapplicable = self._inapplicable()
         for described in options():
             value = getattr(self, described.name)

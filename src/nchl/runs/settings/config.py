@@ -18,7 +18,7 @@ from nchl.evolve.limits import TARGET_EPISODES
 from nchl.runs.settings import docs_budget, network_options
 from nchl.runs.settings.dependent_options import by_optimizer, converted, inapplicable, schedules, search_of, still_applicable
 from nchl.runs.settings.network_options import NetworkOptions
-from nchl.runs.settings.options import ELSEWHERE, FORMER, LISTS, Option, check_keys, is_file_network, option
+from nchl.runs.settings.options import ELSEWHERE, FORMER, Option, check_keys, is_file_network, option
 from nchl.runs.settings.perturbation_options import PERTURBED
 from nchl.runs.settings.presets import preset_settings
 from nchl.runs.settings.search_options import SearchOptions
@@ -104,14 +104,11 @@ class EvolveConfig(SearchOptions, NetworkOptions, TaskOptions):
         """Bring one option into its final form and check it; if it was not given and applies, set its default."""
         value = getattr(self, about.name)
         if value is not None:
-            if about.kind in LISTS and isinstance(value, list):
-                value = tuple(value)
+            value = about.plain(value)
             if about.kind == "settings":
                 value = plain_settings(value)
             elif about.kind == "specs":
                 value = PERTURBED[about.name](value, self.task)
-            elif about.kind == "float" and isinstance(value, int) and not isinstance(value, bool):
-                value = float(value)
         network, strategy = str(self.network), str(self.strategy)
         if value is None:
             self._set(about.name, default if about.applies(network, strategy) else None)

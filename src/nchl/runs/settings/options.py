@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,6 +49,14 @@ def _is_number(value: Any) -> bool:
     return (_is_int(value) or isinstance(value, float)) and math.isfinite(value)
 
 
+def _plain_int(value: Any) -> Any:
+    return value if isinstance(value, bool) or not isinstance(value, Integral) else int(value)
+
+
+def _plain_float(value: Any) -> Any:
+    return value if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+
+
 def _tuple_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, tuple) and all(map(fits, value))
 
@@ -63,6 +72,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "specs": ("a list of texts", _tuple_of(lambda item: isinstance(item, str) and item != "")),
     "settings": ("settings by name", lambda value: isinstance(value, dict)),
 }
+_PLAIN: dict[str, Callable[[Any], Any]] = {"int": _plain_int, "ints": _plain_int, "float": _plain_float}
 LISTS = ("ints", "texts", "places", "specs")  # kinds whose values are tuples
 
 
@@ -103,6 +113,15 @@ class Option:
     def applies(self, network: str, strategy: str) -> bool:
         """Whether the option applies to this network (a user's own is `FILE.py:NAME`) and this strategy."""
         return not self._is_of_another_strategy(strategy) and (self.networks is None or _kind_of(network) in self.networks)
+
+    def plain(self, value: Any) -> Any:
+        """The value as a record holds it: a tuple for a list, Python's numbers for NumPy's. A value of another kind stays as it is."""
+        plain = _PLAIN.get(self.kind, lambda given: given)
+        if self.kind not in LISTS:
+            return plain(value)
+        if getattr(value, "ndim", 0) == 1:  # an array
+            value = value.tolist()
+        return tuple(map(plain, value)) if isinstance(value, list | tuple) else value
 
     def check(self, value: Any) -> None:
         """Refuse a value of another type than the option's, or out of its range.
