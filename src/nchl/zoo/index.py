@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,9 +111,9 @@ def card(name: str) -> Card:
     return known[name]
 
 
-def name_of(run: Path | str) -> str | None:
+def name_of(run: os.PathLike[str] | str) -> str | None:
     """The name after `zoo:`; None where a folder is meant."""
-    text = str(run)
+    text = os.fspath(run) if isinstance(run, os.PathLike) else str(run)
     return text.removeprefix(PREFIX) if text.startswith(PREFIX) else None
 
 

@@ -9,6 +9,7 @@ Promise: equal run folders and equal seeds give an equal study, on any number of
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from nchl.errors import InvalidArgument, RunError, UnknownName
+from nchl.errors import InvalidArgument, RunError, UnknownName, whole_number
 from nchl.perturbations.suites import Suite
 from nchl.report.adaptation.intervals import episodes_of, median_steps, pooled_mean
 from nchl.report.adaptation.pairs import compare_rows
 from nchl.report.adaptation.recovery import around, recovery
 from nchl.report.adaptation.results import Pair, Row
 from nchl.report.compare.groups import Group, alone, group_runs
-from nchl.report.compare.runs import digest, find_runs, read_run
+from nchl.report.compare.runs import digest, find_runs, one_or_more, read_run
 from nchl.report.compare.statistics import estimate, mean_band, ratio
 from nchl.runs.adaptation.processes import trials_in_processes
 from nchl.runs.adaptation.trials import CONTROLS, Asked, Trial
@@ -83,10 +84,10 @@ class Study:
 
 
 def adapt(
-    places: Iterable[Path | str],
+    places: Iterable[os.PathLike[str] | str] | os.PathLike[str] | str,
     *,
     suite: str | Suite | None = None,
-    perturb: Sequence[str] | None = None,
+    perturb: Sequence[str] | str | None = None,
     episodes: int = 100,
     seed: int = 10000,
     which: str = "best",
@@ -97,9 +98,10 @@ def adapt(
     """Let runs of one task play under perturbations, and compare.
 
     Args:
-        places: run folders, or folders that hold some, up to two levels deep. Runs that differ only in their seed are a group.
+        places: a run or several: run folders, or folders that hold some, up to two levels deep. Runs that differ only in their seed are
+            a group.
         suite: a suite's name, a file of YAML, or a `Suite`.
-        perturb: single perturbations, each tried alone.
+        perturb: a perturbation, or several, each tried alone.
         episodes: of each individual, perturbation and control, on starts that neither search nor validation has seen.
         seed: of the starts and of the resampling.
         which: "best" or "centre".
@@ -112,10 +114,9 @@ def adapt(
     """
     if which not in WHICH:
         raise UnknownName("result of a run", which, WHICH)
-    if episodes < 1 or seed < 0:
-        raise InvalidArgument(f"episodes must be at least 1 and seed at least 0, got {episodes} and {seed}")
+    episodes, seed = whole_number(episodes, "episodes", 1), whole_number(seed, "seed")
     say = on_note or (lambda line: None)
-    paths, left_out = find_runs(map(Path, places))
+    paths, left_out = find_runs(map(Path, one_or_more(places)))
     groups, _, twins = group_runs([read_run(path) for path in paths])
     task = groups[0].runs[0].task
     asked = Asked.of(suite, perturb, task)

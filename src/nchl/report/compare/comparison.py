@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from nchl.errors import InvalidArgument, RunError, UnknownName
 from nchl.report.compare.caveats import budget, warnings_about
 from nchl.report.compare.groups import Group, group_runs
 from nchl.report.compare.labels import labelled
-from nchl.report.compare.runs import Run, find_runs, read_run
+from nchl.report.compare.runs import Run, find_runs, one_or_more, read_run
 from nchl.report.compare.scores import choose_score, curve_column, default_target, scores_of, to_target
 from nchl.report.compare.statistics import Interval, estimate, holm, iqm, share_higher, tested
 
@@ -127,7 +128,7 @@ class Comparison:
 
 
 def compare(
-    places: Iterable[Path | str | Run],
+    places: Iterable[os.PathLike[str] | str | Run] | os.PathLike[str] | str | Run,
     *,
     task: str | None = None,
     score: str = "auto",
@@ -141,7 +142,7 @@ def compare(
     """Compare runs of one task.
 
     Args:
-        places: run folders, folders that hold some up to two levels deep, or runs that are already read.
+        places: a run or several: run folders, folders that hold some up to two levels deep, or runs that are already read.
         task: id of the task whose runs are compared; None: all runs are of one.
         score: name of the score, see `SCORES`; auto takes the first that all runs have.
         target: return to reach, for the cost of reaching it; None: nine tenths of the way from the start to the end of the best group,
@@ -160,7 +161,7 @@ def compare(
     if seed < 0:
         raise InvalidArgument(f"seed must be at least 0, got {seed}")
     read, folders = [], []
-    for place in places:
+    for place in one_or_more(places):
         read.append(place) if isinstance(place, Run) else folders.append(Path(place))
     paths, left_out = find_runs(folders) if folders or not read else ([], [])
     runs, unusable = _usable(_of_task(task, [*read, *map(read_run, paths)]), finished_only)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,11 @@ class Run:
         """A column's value in the last generation; NaN if it is not finite or there is no generation."""
         values = self.columns[column]
         return float(values[-1]) if values.size and np.isfinite(values[-1]) else float("nan")
+
+
+def one_or_more(places: Any) -> Iterable[Any]:
+    """Places, or a single one, which is not an iterable of its letters."""
+    return [places] if isinstance(places, str | os.PathLike | Run) else places
 
 
 def find_runs(places: Iterable[Path]) -> tuple[list[Path], list[str]]:

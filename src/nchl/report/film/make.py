@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,7 +119,7 @@ class _Panel:
 
 
 def film(
-    run: Path | str,
+    run: os.PathLike[str] | str,
     out: Path | str | None = None,
     *,
     gif: bool = False,

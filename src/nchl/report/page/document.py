@@ -42,7 +42,7 @@ _LARGEST_FILM = 24 << 20
 
 
 def write(
-    run: Path | str,
+    run: os.PathLike[str] | str,
     out: Path | str | None = None,
     *,
     episodes: int = 100,

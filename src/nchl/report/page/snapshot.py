@@ -6,6 +6,7 @@ A run replaces its files as a whole, but one after the other: files that are rea
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 import time
@@ -51,7 +52,7 @@ class State:
 
 
 @contextlib.contextmanager
-def snapshot(run: Path | str) -> Iterator[State]:
+def snapshot(run: os.PathLike[str] | str) -> Iterator[State]:
     """A copy of the files that a report needs, in a temporary folder that is deleted at the end of the block.
 
     Raises:

@@ -10,7 +10,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ _SECONDS_TO_LEAVE = 2.0  # after it was killed
 
 
 def trials_in_processes(
-    run: Path | str,
+    run: os.PathLike[str] | str,
     asked: Asked,
     *,
     workers: int = 1,
@@ -56,7 +55,7 @@ def trials_in_processes(
         for share in shares:
             children.append(Child(__name__, *words, variables={"OMP_NUM_THREADS": str(threads)}))
             named = {label: asked.perturbations[label] for label in share}
-            children[-1].send({"run": str(run), "suite": asked.suite, "perturbations": named, "how": how})
+            children[-1].send({"run": os.fspath(run), "suite": asked.suite, "perturbations": named, "how": how})
         answers = [_answer(child) for child in children]
     finally:
         for child in children:

@@ -6,9 +6,9 @@ plasticity and perturbation.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,7 @@ class Asked:
     perturbations: Mapping[str, str]
 
     @classmethod
-    def of(cls, suite: str | Suite | None, perturb: Sequence[str] | None, task: str) -> Asked:
+    def of(cls, suite: str | Suite | None, perturb: Sequence[str] | str | None, task: str) -> Asked:
         """The perturbations of a suite and of single texts together.
 
         Args:
@@ -107,7 +107,7 @@ class Asked:
         if chosen is not None:
             chosen.check_task(task)
             found |= chosen.perturbations
-        for text in perturb or ():
+        for text in [perturb] if isinstance(perturb, str) else perturb or ():
             if text in found:
                 raise InvalidArgument(f"perturbation {text!r} is given twice; keep one")
             found[text] = text
@@ -118,7 +118,7 @@ class Asked:
 
 
 def trials(
-    run: Path | str,
+    run: os.PathLike[str] | str,
     asked: Asked,
     *,
     episodes: int = 100,

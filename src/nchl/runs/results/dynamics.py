@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from nchl.rollout.dynamics import Dynamics, WeightPath, plastic_weights, together
@@ -14,7 +14,7 @@ EPISODES = 3
 
 
 def lifetimes(
-    run: Path | str,
+    run: os.PathLike[str] | str,
     *,
     episodes: int = EPISODES,
     seed: int = 10000,
@@ -41,7 +41,7 @@ def static() -> Dynamics:
     return Dynamics(None, "the network is static: its weights are constant", 0)
 
 
-def dynamics_of(run: Path | str, *, episodes: int, **options: Any) -> dict[str, Any]:
+def dynamics_of(run: os.PathLike[str] | str, *, episodes: int, **options: Any) -> dict[str, Any]:
     """The entry `dynamics` of an evaluation, from at most `EPISODES` of its lifetimes; see `rollout.dynamics.together`."""
     lives = lifetimes(run, episodes=min(episodes, EPISODES), **options)
     return together(lives) if lives else together([static()]) | {"per_episode": []}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from nchl import rollout
-from nchl.errors import InvalidArgument
+from nchl.errors import InvalidArgument, whole_number
 from nchl.rollout import Rollout
 from nchl.runs.provenance import machine
 from nchl.runs.provenance.environment import digest, notes_on_environment
@@ -26,7 +26,7 @@ from nchl.workers.build import task_of
 
 
 def evaluate(
-    run: Path | str,
+    run: os.PathLike[str] | str,
     *,
     episodes: int = 100,
     seed: int = 10000,
@@ -46,7 +46,7 @@ def evaluate(
     equal by chance (see `nchl.seeds`).
 
     Args:
-        run: the run folder, or "zoo:NAME".
+        run: the run folder, "zoo:NAME", or the result of `nchl.run`.
         episodes: number of episodes, at least 1.
         seed: of the evaluation; equal seeds give equal starts for any run.
         which: "best" or "centre".
@@ -73,9 +73,7 @@ def evaluate(
     Raises:
         NchlError: no such run or result, or controls for a network that is not plastic.
     """
-    for name, value, least in (("episodes", episodes, 1), ("seed", seed, 0)):
-        if value < least:
-            raise InvalidArgument(f"{name} must be at least {least}, got {value}")
+    episodes, seed = whole_number(episodes, "episodes", 1), whole_number(seed, "seed")
     if dynamics and (network is not None or task is not None):
         raise InvalidArgument("dynamics: expected a run whose folder holds its network and task, got one given as an object; leave it out")
     episodes = docs_budget.at_most("unseen episodes", episodes)

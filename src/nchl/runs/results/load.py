@@ -7,7 +7,7 @@ action = net.act(observation)       # also one update of the weights; net.act(ob
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from nchl.workers.build import task_of
 
 
 def load(
-    run: Path | str,
+    run: os.PathLike[str] | str,
     which: str = "best",
     *,
     simulator: str | None = None,
@@ -39,7 +39,7 @@ def load(
     the first use of it.
 
     Args:
-        run: the run folder, or "zoo:NAME".
+        run: the run folder, "zoo:NAME", or the result of `nchl.run`.
         which: "best" (the best individual) or "centre" (of the search).
         simulator: for `task`, which is then made at once; None: the run's own.
         rule: in place of the run's own: "FILE.py:NAME".

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -102,7 +102,7 @@ class Result:
 
 
 def read_result(
-    run: Path | str,
+    run: os.PathLike[str] | str,
     which: str,
     *,
     with_task: bool = True,
@@ -131,7 +131,7 @@ def read_result(
     record, code = folder.read_trusted(with_task=with_task)
     path = folder.result(which)
     if which == "centre" and folder.individual is not None:
-        raise RunError(f"{run} is one individual, without the centre of its search; leave out --which centre")
+        raise RunError(f"{os.fspath(run)} is one individual, without the centre of its search; leave out --which centre")
     if not path.exists():
         raise RunError(
             f"{folder.path} has no {path.name} yet: no generation was finished and saved; continue it with: nchl resume {folder.path}"

@@ -7,9 +7,9 @@ with open_run("runs/first", seed=10000) as scene:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -76,7 +76,7 @@ class Scene:
 
 
 def open_run(
-    run: Path | str,
+    run: os.PathLike[str] | str,
     seed: int = 10000,
     which: str = "best",
     *,

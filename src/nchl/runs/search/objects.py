@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -90,8 +91,8 @@ def separate_objects(task: Any, options: Mapping[str, Any]) -> tuple[str | None,
         named = {name: value for name, value in {**named, **said}.items() if name != "task"}
         kept, task = (None, said["task"]) if said else (task, task.id)
     start = named.get("initial_genome")
-    if isinstance(start, Path):
-        named["initial_genome"] = str(start)
+    if isinstance(start, os.PathLike):
+        named["initial_genome"] = os.fspath(start)
     elif start is not None and not isinstance(start, str):
         genome, named["initial_genome"] = genome_of(start), OWN_GENOME
     if named.get("network") is not None and not isinstance(named["network"], str):

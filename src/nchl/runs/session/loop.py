@@ -25,7 +25,7 @@ _log = logging.getLogger("nchl")
 
 @dataclass(frozen=True)
 class RunResult:
-    """The end of a run, or of one session of it.
+    """The end of a run, or of one session of it. It stands wherever a run folder is read: `nchl.load(result)`.
 
     Attributes:
         folder: the run folder.
@@ -40,6 +40,9 @@ class RunResult:
     reason: str | None
     exit_code: int
     summary: dict[str, Any]
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
 
     @property
     def resume_command(self) -> str | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from nchl.errors import CheckpointError, RunError
@@ -33,7 +33,7 @@ from nchl.tasks.trial import notes_on_environment
 
 
 def resume(
-    path: Path | str,
+    path: os.PathLike[str] | str,
     *,
     generations: int | None = None,
     max_minutes: float | None = None,
@@ -51,7 +51,7 @@ def resume(
     """Continue a run from its newest readable checkpoint.
 
     Args:
-        path: the run folder.
+        path: the run folder, or a result of `nchl.run` or `nchl.resume`.
         generations: a new total; None: the run's own.
         max_minutes: likewise.
         max_steps: likewise, of the environment.

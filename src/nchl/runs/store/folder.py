@@ -15,6 +15,7 @@ tracking.json        the names of the run in Weights & Biases or MLflow
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from pathlib import Path
 
@@ -96,17 +97,22 @@ class RunFolder:
         return folder
 
     @classmethod
-    def open(cls, path: Path | str, *, to_write: bool = False) -> RunFolder:
+    def open(cls, path: os.PathLike[str] | str, *, to_write: bool = False) -> RunFolder:
         """The folder of an existing run, or of the individual `zoo:NAME`.
 
         Args:
-            path: the folder, or `zoo:NAME`.
+            path: the folder, `zoo:NAME`, or a `RunResult`.
             to_write: whether something will be written to it, which the zoo refuses.
 
         Raises:
+            InvalidArgument: another object.
             RunError: no such folder, not a run folder, a file of the zoo that does not match its checksum, or writing to the zoo.
             UnknownName: no individual of that name.
         """
+        if not isinstance(path, str | os.PathLike):
+            raise InvalidArgument(
+                f'expected a run as its folder, as "zoo:NAME" or as the result of nchl.run, got an object {type(path).__name__}'
+            )
         if (name := zoo.name_of(path)) is not None:
             found = cls(zoo.checked_folder(name), name)
             if to_write:
