@@ -195,7 +195,7 @@ class PlasticNetwork(nn.Module, abc.ABC):
     @property
     @abc.abstractmethod
     def weights(self) -> list[Tensor]:
-        """The present weights, one `(*lead, out, in)` per plastic layer."""
+        """The present weights, one `(*lead, out, in)` per plastic layer; `clone()` those to keep, later steps may change them in place."""
 
     @abc.abstractmethod
     def forward(self, x: Shaped[Tensor, "*observations"]) -> Shaped[Tensor, "*outputs"]:

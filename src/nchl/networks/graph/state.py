@@ -107,8 +107,9 @@ class GraphState(PlasticNetwork):
 
     @property
     def weights(self) -> list[Tensor]:
-        """The present weights, `(*lead, *shape)` per edge, static edges included. No copies; read the property again after a step.
+        """The present weights, `(*lead, *shape)` per edge, static edges included. No copies, see `PlasticNetwork.weights`.
 
+        Whether a step replaces these tensors or writes into them depends on the back end. A history holds `weight.clone()`.
         A last step that still waits for its reward has not moved them yet.
         """
         self._catch_up()
