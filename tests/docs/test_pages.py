@@ -21,7 +21,7 @@ from reference.pages import LANGUAGES, ROOT, SHELL, BlockFailed, Runner, blocks,
 # docs/cli.md is made from `--help` and has no command of its own.
 PAGES = [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").glob("*.md") if page.name != "cli.md")]
 # Pages whose Python needs no run of their commands.
-PYTHON_ALONE = ("convolution.md", "networks.md", "rules.md", "softhebb.md", "strategies.md", "tasks.md", "time.md")
+PYTHON_ALONE = ("convolution.md", "deployment.md", "networks.md", "rules.md", "softhebb.md", "strategies.md", "tasks.md", "time.md")
 COMMANDS = [(block, line) for page in PAGES for block in blocks(page) if block.language in SHELL for line in block.script.splitlines()]
 
 
