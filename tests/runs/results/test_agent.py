@@ -1,4 +1,4 @@
-"""An agent is no bare network: what it hands out is an agent, what it lacks says what to write, and a copy goes on in its lifetime."""
+"""Agents: copies and moved agents are agents, an error about an attribute names the one to use, and a copy continues its lifetime."""
 
 from __future__ import annotations
 

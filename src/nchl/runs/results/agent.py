@@ -128,7 +128,7 @@ class Agent:
 
     @property
     def weights(self) -> list[Tensor]:
-        """The present weights, see `PlasticNetwork.weights`: later steps may change these tensors, so `clone()` what you keep."""
+        """The present weights, see `PlasticNetwork.weights`: later steps may change these tensors, `clone()` those to keep."""
         return self.network.weights
 
     @property
