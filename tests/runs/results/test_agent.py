@@ -81,11 +81,22 @@ def test_what_cannot_be_set_is_refused(agent: Agent, name: str, said: str) -> No
     assert isinstance(caught.value, NchlError)
 
 
+def test_step_and_forward_are_the_networks_own(agent: Agent) -> None:
+    x = torch.ones(agent.input_shape, dtype=agent.dtype)
+    twin = copy.deepcopy(agent.network)
+    reward = {"reward": 1.0} if agent.needs_reward else {}
+    for network in (agent, twin):
+        network.reset(generator=torch.Generator().manual_seed(1)) if network is twin else network.reset(1)
+    first = agent.step(x), twin.step(x)
+    assert torch.equal(*first)
+    assert torch.equal(agent.step(x, **reward), twin.step(x, **reward))
+    if not agent.needs_reward:
+        assert torch.equal(agent.forward(x), twin.forward(x))
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("step", r"write agent\.act\(observation, reward\)"),
-        ("forward", r"write agent\.act\(observation, reward\)"),
         ("activations", r"write agent\.network\.activations$"),
         ("wieghts", "did you mean 'weights'"),
         ("policy", r"neither an agent nor its network, agent\.network, has"),

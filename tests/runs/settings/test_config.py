@@ -218,10 +218,10 @@ def test_a_network_of_ones_own_needs_no_convolution(tmp_path: Path) -> None:
 
     assert made("small", (4,)).nparams == 5 * 11 - 4 - 2
     for given, flag in (({"sharing": "min"}, "sharing"), ({"termwise": True}, "termwise")):
-        with pytest.raises(InvalidArgument, match=f"{flag}: .* has no convolution"):
+        with pytest.raises(InvalidArgument, match=f"{flag}: .* has no plastic convolution"):
             made("small", (4,), **given)
     config = EvolveConfig.create("CartPole-v1", network=f"{tmp_path / 'own.py'}:small", sharing="max")  # the default, but given
-    with pytest.raises(InvalidArgument, match=r"sharing: .* has no convolution"):
+    with pytest.raises(InvalidArgument, match=r"sharing: .* has no plastic convolution"):
         build(NetworkSpec(**config.network_settings()), (4,), 2)
     assert (made("image", (1, 5, 5)).sharing, made("image", (1, 5, 5), sharing="min", termwise=True).sharing) == ("max", "min")
 

@@ -196,6 +196,9 @@ def _of_sequential(
     from nchl.networks.conv.from_module import from_module
 
     net = from_module(given, input_shape, **options, **common)
+    shared = [name for name in ("sharing", "termwise") if name in options]  # also their defaults, if they were given
+    if shared and not any(edge.geometry for edge in net.graph.plastic):
+        raise InvalidArgument(f"{' and '.join(shared)}: {what} has no plastic convolution, whose weights could be shared; leave it out")
     if net.output_size != output_size:
         raise InvalidArgument(f"{what}: the task wants {output_size} outputs, the network gives {net.output_size}")
     return net

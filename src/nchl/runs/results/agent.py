@@ -20,12 +20,11 @@ from nchl.networks.base import PlasticNetwork
 from nchl.networks.checks import Numbers
 from nchl.networks.graph.lifetime import MissingReward
 from nchl.rollout import ObservationStatistics
+from nchl.runs.results.agent_inputs import UNCHANGED, number, refuse_not_finite
 from nchl.simulators.host import tensor_of, type_of_actions
 from nchl.tasks import Task
 
 _SETTABLE = ("plastic", "network", "statistics", "_task", "_source")
-_STEPS = ("step", "forward", "predict")  # calls of a network, or of other libraries, for what `act` does
-_UNCHANGED = "the network was not stepped"
 
 
 class Agent:
@@ -79,14 +78,14 @@ class Agent:
             NchlError: the network's outputs are no longer finite.
         """
         raw = self._task.simulator.packing.of_one(observation)
-        _refuse_not_finite(raw, "finite")
+        refuse_not_finite(raw, "finite")
         seen = self._task.map_observations(tensor_of(raw))
         if self.statistics is not None:
             seen = self.statistics.normalise(seen)
         inputs = seen[0].to(self.network.device, self.network.dtype)
         if not torch.isfinite(inputs).all():  # 1e300 is not finite in single precision
-            _refuse_not_finite(inputs.cpu().numpy(), "within the range of the network's precision")
-        outputs = self._step(inputs, None if reward is None else _number(reward)).detach().cpu()[None]
+            refuse_not_finite(inputs.cpu().numpy(), "within the range of the network's precision")
+        outputs = self._step(inputs, None if reward is None else number(reward)).detach().cpu()[None]
         if not torch.isfinite(outputs).all():
             raise NchlError("the network's outputs are not finite: its weights have grown beyond all bounds; reset() begins a new lifetime")
         action = self._task.map_actions(outputs, self.network.output_bounded).numpy()[0]
@@ -101,19 +100,27 @@ class Agent:
         except MissingReward as error:
             raise InvalidArgument(
                 f"this network needs the reward of the last action ({error.why}), got none: call act(observation, reward), with "
-                f"reward=None on the first step after each reset(); {_UNCHANGED}"
+                f"reward=None on the first step after each reset(); {UNCHANGED}"
             ) from error
         except OrderError as error:
             if reward is None:
                 raise
             raise OrderError(
                 f"act(observation, reward): expected no reward on the first step of an episode, nor after update(reward), got {reward}: "
-                f"no action has earned it; write act(observation), or reward=None, on the first step after each reset(); {_UNCHANGED}"
+                f"no action has earned it; write act(observation), or reward=None, on the first step after each reset(); {UNCHANGED}"
             ) from error
+
+    def forward(self, x: Any) -> Tensor:
+        """The network's own `forward`: `x` and outputs are the network's, without the maps of observations and actions; see `act`."""
+        return self.network.forward(x)
+
+    def step(self, x: Any, *, reward: float | None = None) -> Tensor:
+        """The network's own `step`, without the maps of observations and actions: in a loop with an environment write `act`."""
+        return self.network.step(x, reward=reward)
 
     def update(self, reward: float | None = None) -> None:
         """The update of an episode's last step, which waits for its reward if the network learns from rewards."""
-        self.network.update(None if reward is None else _number(reward))
+        self.network.update(None if reward is None else number(reward))
 
     @property
     def plastic(self) -> bool:
@@ -226,11 +233,6 @@ class Agent:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name in ("network", "statistics"):  # not set yet, while the agent is being copied
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        if name in _STEPS:
-            raise UnknownAttribute(
-                f"an agent has no {name}(): write agent.act(observation, reward), which maps observations and actions as the task does; "
-                "the network's own step, without these maps, is agent.network.step(x)"
-            )
         if hasattr(self.network, name):
             raise UnknownAttribute(f"an agent has no attribute {name!r}, its network has: write agent.network.{name}")
         known = [each for each in dir(self) if not each.startswith("_")]
@@ -291,26 +293,3 @@ def _loaded(source: dict[str, Any]) -> Agent:
 def _meant(name: str, known: Iterable[str]) -> str:
     near = nearest(name, known)
     return "" if near is None else f" (did you mean {near!r}?)"
-
-
-def _number(reward: Any) -> float:
-    """A reward as a float, from a number of any type or an array of one."""
-    try:
-        array = reward.detach().cpu().numpy() if isinstance(reward, Tensor) else np.asarray(reward)
-    except ValueError:  # ragged lists
-        array = np.zeros(0)
-    if array.dtype.kind not in "fiub" or array.size != 1:
-        raise InvalidArgument(f"reward: expected a number, got {reward!r}; {_UNCHANGED}")
-    if not np.isfinite(array).all():
-        raise InvalidArgument(f"reward: expected a finite number, got {reward}; {_UNCHANGED}")
-    return float(array.reshape(()))
-
-
-def _refuse_not_finite(numbers: np.ndarray, wanted: str) -> None:
-    """One step with a number that is not finite would spoil the weights for the rest of the lifetime."""
-    bad = numbers.size - int(np.count_nonzero(np.isfinite(numbers)))
-    if bad:
-        raise InvalidArgument(
-            f"{bad} of the {numbers.size} numbers of the observation are not {wanted}; {_UNCHANGED}: "
-            "look at the sensor, or act on the last good observation again"
-        )
