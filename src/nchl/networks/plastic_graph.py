@@ -111,6 +111,10 @@ class PlasticGraph(GraphState):
         )
         self._updates = EdgeUpdates(graph, self.sharing, termwise)
         self._waiting = Waiting(False, self.keeps), Waiting(True, self.keeps)  # updates without a reward, by `applies`
+        if graph.uses_reward and plasticity.modulate is not None:
+            self.notes.append(
+                "the reward enters twice: the rule uses it, and modulate multiplies the rule's change by it; leave one of them out?"
+            )
         self._take(choose(self, backend, population))
         self._genome_changed()
         self.reset()

@@ -103,6 +103,15 @@ def test_settings_without_effect_are_refused(make: Any, named: str) -> None:
         make()
 
 
+def test_a_reward_that_enters_twice_is_noted() -> None:
+    def rule(pre: torch.Tensor, post: torch.Tensor, reward: torch.Tensor, eta_post: torch.Tensor) -> torch.Tensor:
+        return reward * eta_post * pre * post
+
+    twice = [note for note in nchl.PlasticMLP([2, 1], rule, modulate="reward").notes if "twice" in note]
+    assert len(twice) == 1
+    assert not [note for note in nchl.PlasticMLP([2, 1], rule).notes if "twice" in note]
+
+
 @pytest.mark.parametrize("kind", [nchl.PlasticGraph, Own])
 def test_a_population_begins_with_its_templates_genome_and_draws(kind: type[nchl.PlasticGraph]) -> None:
     net = kind({"i": 2, "h": 3, "o": 1}, [("i", "h"), ("h", "o")], generator=torch.Generator().manual_seed(7))
