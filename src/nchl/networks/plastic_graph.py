@@ -208,11 +208,15 @@ class PlasticGraph(GraphState):
         with self._mode():
             active, lifetime = check_active(active, self.population), self._lifetime
             due = lifetime.waiting if reward is None else lifetime.takes_reward(self.needs_reward)
-            if due and (self.needs_reward or self._remembers):
+            if due and (self.needs_reward or (self._remembers and not self._surely_as_before(x))):
                 # An error comes before the last step's update, which a second attempt would repeat.
                 x, batched = self._observe(x)
                 self._refuse_other_batch(x.shape[len(self.lead)] if batched else 1)
             return self._back_end.step(self, x, self._due(reward) if due else _NOTHING, active)
+
+    def _surely_as_before(self, x: Any) -> bool:
+        """Whether an observation is without a batch, as that of the last step was, by a look that costs nothing."""
+        return not self._lifetime.batched and isinstance(x, Tensor) and x.ndim == len(self.lead) + len(self.input_shape)
 
     def _act(self, x: Tensor) -> Tensor:
         """`forward` by the functions of `graph.step`, for `x (individuals, batch, *observation)`."""

@@ -70,6 +70,8 @@ class GraphState(PlasticNetwork):
                 kept = edge.bias.detach().clone().to(self.dtype).to(self.device)
                 self.register_buffer(f"bias_{edge.index}", kept.expand(self._people, -1).clone() if self.evolve_biases else kept)
         self._keys = list(initial_state(graph, self.plasticity, 1, 1, self.genome))
+        # Whether the next step needs more of this one than the weights: activations of a delay, averages, traces, states.
+        self._remembers = graph.recurrent or any(not key.startswith("activations_") for key in self._keys)
         for key in self._keys:
             self.register_buffer(key, self.genome.new_empty(0))
         if self.plasticity.modulate == "advantage":
@@ -156,11 +158,6 @@ class GraphState(PlasticNetwork):
                 buffer.copy_(value.reshape(buffer.shape))  # the back end holds this address
             else:
                 self._buffers[key] = value.reshape(buffer.shape) if key.startswith("weights_") else value
-
-    @property
-    def _remembers(self) -> bool:
-        """Whether something of a step but the weights is needed in the next one: activations of a delay, averages, traces, states."""
-        return self.graph.recurrent or any(not key.startswith("activations_") for key in self._keys)
 
     def _refuse_other_batch(self, batch: int) -> None:
         held = self.get_buffer("activations_0")
