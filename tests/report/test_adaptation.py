@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -241,6 +242,16 @@ def test_rewards_around_the_moment() -> None:
     assert np.isnan(around(trial(rewards, np.ones((1, 200)), [0]))["before"]).all()
 
 
+def test_a_window_of_fewer_steps_judges_short_episodes() -> None:
+    twin = np.ones((1, 50))
+    rewards = np.ones((1, 50))
+    rewards[0, 20:26] = 0  # of the ten steps from 20 + k on, 4 + k are good for k <= 6; 9 are needed
+    short = trial(rewards, twin, [20])
+    assert recovery([short]).left_out == 1
+    assert recovery([short], 10).steps.tolist() == [5]
+    assert [float(around(short, 10)[name][0]) for name in ("before", "after", "late")] == pytest.approx([1.0, 0.4, 1.0])
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("adapt")
@@ -254,6 +265,27 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def study(runs: Path) -> Study:
     return adapt([runs], perturb=["lesion:weights=1@5", "sensor:*=0@3..9"], episodes=8)
+
+
+def test_the_window_of_a_study_is_told_and_drawn(tmp_path: Path) -> None:
+    folder = tmp_path / "short"
+    run("CartPole-v1", folder, network="static", hidden=[4], population=4, generations=1, max_episode_steps=40)
+    how: dict[str, Any] = {"perturb": ["lesion:weights=1@2"], "episodes": 4}
+    usual, short = adapt([folder], **how), adapt([folder], window=2, **how)
+    assert (usual.window, usual.rows[0].recovery.left_out) == (50, 4)
+    assert "their twin ends within 50 steps of the moment" in "\n".join(usual.notes)
+    assert (short.window, short.rows[0].recovery.left_out) == (2, 0)
+    assert short.to_json()["window"] == 2
+    kept = short.kept()
+    assert "recovered: 2 steps at 90 %" in _titles(plots.draw(kept))
+    del kept["window"]  # as of an earlier build
+    assert "recovered: 50 steps at 90 %" in _titles(plots.draw(kept))
+    with pytest.raises(InvalidArgument, match="window"):
+        adapt([folder], window=0, **how)
+
+
+def _titles(figure: Figure) -> str:
+    return "\n".join(axes.get_legend().get_title().get_text() for axes in figure.axes)
 
 
 def test_rows_of_groups_perturbations_and_controls(study: Study) -> None:
@@ -431,12 +463,12 @@ def test_a_share_stands_beside_the_number_of_judged_episodes(study: Study) -> No
     assert made.to_json()["judged"] == 4
     assert "100 % of 4" in render(few, "text")
     axes = Figure().subplots()
-    plots.recovery(axes, few.kept()["rows"])
+    plots.recovery(axes, few.kept()["rows"], 50)
     assert [len(line.get_xdata()) for line in axes.lines] == [0], "four episodes make no curve"
     assert axes.lines[0].get_label() == "as evolved: 4 judged, no curve"
     enough = replace(few, rows=(_row("a", [trial(np.ones((5, 300)), np.ones((5, 300)), [100] * 5)], 0),))
     axes = Figure().subplots()
-    plots.recovery(axes, enough.kept()["rows"])
+    plots.recovery(axes, enough.kept()["rows"], 50)
     assert len(axes.lines[0].get_xdata()) > 1
 
 

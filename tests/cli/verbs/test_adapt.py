@@ -36,6 +36,10 @@ def test_text_json_and_files(folder: Path, tmp_path: Path, capsys: pytest.Captur
     told = json.loads(capsys.readouterr().out)
     assert list(told)[:6] == ["suite", "source", "task", "episodes", "seed", "which"]
     assert [row["control"] for row in told["rows"]] == ["as evolved", "plasticity off", "frozen"]
+    assert main([*words, "--window", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert "reward per step in the 2 steps before the moment, the 2 after it" in shown
+    assert "in which 2 steps reach 90 % of the twin's reward" in shown
     assert main([*words, "--csv"]) == 0
     assert capsys.readouterr().out.startswith("group,perturbation,control,")
     large, small = tmp_path / "large.svg", tmp_path / "small.svg"

@@ -46,6 +46,13 @@ def add_arguments(parser: Parser) -> None:
         "--simulator", action=Once, metavar="NAME", help="simulator (default: the run's own, or the one that a perturbation needs)"
     )
     played.add_argument("--workers", type=at_least(1), default=1, metavar="N", help="processes; results do not depend on their number")
+    played.add_argument(
+        "--window",
+        type=at_least(1),
+        default=50,
+        metavar="STEPS",
+        help="steps of the network that rewards before and after the moment are averaged over; fewer for short episodes (default: 50)",
+    )
     how = parser.add_argument_group("output")
     form = how.add_mutually_exclusive_group()
     form.add_argument("--markdown", dest="form", action="store_const", const="markdown", default="text", help="tables in Markdown")
@@ -77,6 +84,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         which=args.which,
         simulator=args.simulator,
         workers=args.workers,
+        window=args.window,
         on_note=say,
     )
     result = study.to_json()
@@ -104,15 +112,17 @@ def text(result: dict[str, Any]) -> str:
     source = f" ({result['source']})" if result["source"] else ""
     subject = "best individual" if result["which"] == "best" else "centre of the search"
     head = f"{result['task']}, {result['suite']}{source}: the {subject} of each run, {result['episodes']} unseen episodes each"
-    lines = [head, "", result["_tables"], "", *EXPLAINED, *(f"note: {line}" for line in result["notes"])]
+    explained = [line.format(window=result["window"]) for line in EXPLAINED]
+    lines = [head, "", result["_tables"], "", *explained, *(f"note: {line}" for line in result["notes"])]
     written = [*result.get("files", []), *result.get("figures", [])]
     return "\n".join([*lines, *(f"written: {file}" for file in written)])
 
 
 EXPLAINED = (
     "intact: return of the twins with the same starts and control, without the perturbation; retained: return by that.",
-    "before, after, late: reward per step in the 50 steps before the moment, the 50 after it, and the last 50 of the twin's episode.",
-    "recovered: share of the judged episodes in which 50 steps reach 90 % of the twin's reward; steps to recover: Kaplan-Meier median.",
+    "before, after, late: reward per step in the {window} steps before the moment, the {window} after it, and the twin's last {window}.",
+    "recovered: share of the judged episodes in which {window} steps reach 90 % of the twin's reward.",
+    "steps to recover: Kaplan-Meier median.",
     "frozen: the weights stay as they are from the moment of the perturbation on, in the twin too.",
     "P(higher): a return of the first is higher; p: of the returns; recovery p: of the times to recover; Holm: for all pairs.",
     "Intervals and tests are over the runs of a group, and over the episodes where a group is a single run.",

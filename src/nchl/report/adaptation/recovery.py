@@ -1,10 +1,10 @@
 """Measures of an individual after a perturbation: reward around the moment, and time to recover.
 
-**Time to recover**: the first k at which the mean reward of the 50 steps M + k .. M + k + 49 is back to 90 % of the intact twin's mean over
-the same steps (M the moment; 90 % of m is m - 0.1 |m|, so that negative rewards are judged alike). Only steps that the individual has
-lived count. One that is never worse has recovered at k = 0. One that never gets there is censored at the last k that the twin's episode has
-room for. An episode is not judged if its twin ends within 50 steps of the moment, or was not finite; one that is itself not finite
-has not recovered.
+**Time to recover**: the first k at which the mean reward of the window of steps that begins at M + k is back to 90 % of the intact twin's
+mean over the same steps (M the moment; 90 % of m is m - 0.1 |m|, so that negative rewards are judged alike). Only steps that the
+individual has lived count. One that is never worse has recovered at k = 0. One that never gets there is censored at the last k that the
+twin's episode has room for. An episode is not judged if its twin ends within a window of the moment, or was not finite; one that is itself
+not finite has not recovered.
 
 Shares of recovery over time are Kaplan and Meier's estimate. Two individuals are compared by the log-rank test over their episodes.
 Episodes of one individual are not independent, so groups of several runs are compared by one number for each run: its restricted mean
@@ -25,7 +25,7 @@ from nchl.errors import require
 from nchl.report.compare.statistics import mann_whitney, signed_rank
 from nchl.runs.adaptation.trials import Trial
 
-WINDOW = 50
+WINDOW = 50  # steps, where none is given
 SHARE = 0.9
 
 
@@ -83,9 +83,9 @@ class Recovery:
         return stats.CensoredData.right_censored(self.steps.astype(np.float64), ~self.recovered)
 
 
-def recovery(trials: Sequence[Trial]) -> Recovery:
-    """The times to recover of all episodes of some trials."""
-    found = [_episode(trial, episode) for trial in trials for episode in range(len(trial.moments))]
+def recovery(trials: Sequence[Trial], window: int = WINDOW) -> Recovery:
+    """The times to recover of all episodes of some trials, by the mean reward of so many steps."""
+    found = [_episode(trial, episode, window) for trial in trials for episode in range(len(trial.moments))]
     judged = [(number, *each) for number, each in enumerate(found) if each is not None]
     steps, recovered = np.array([each[1] for each in judged], dtype=np.int64), np.array([each[2] for each in judged], dtype=np.bool_)
     return Recovery(steps, recovered, len(found) - len(judged), tuple(each[0] for each in judged))
@@ -152,25 +152,25 @@ def log_rank(first: Recovery, second: Recovery) -> float | None:
     return p if np.isfinite(p) else 1.0
 
 
-def around(trial: Trial) -> dict[str, Float[np.ndarray, " episodes"]]:
-    """Mean reward per step `before` the moment, just `after` it and `late` (the last steps of the twin's episode), 50 steps each.
+def around(trial: Trial, window: int = WINDOW) -> dict[str, Float[np.ndarray, " episodes"]]:
+    """Mean reward per step `before` the moment, just `after` it and `late` (the last steps of the twin's episode), a window of steps each.
 
     A step after the end of an episode counts 0. NaN where there is no such step, or where the episode or its twin was not finite.
     """
     found = {
-        name: np.array([_mean(trial.perturbed.rewards[k], *_span(name, trial, k)) for k in range(len(trial.moments))])
+        name: np.array([_mean(trial.perturbed.rewards[k], *_span(name, trial, k, window)) for k in range(len(trial.moments))])
         for name in ("before", "after", "late")
     }
     return {name: np.where(trial.sound, means, np.nan) for name, means in found.items()}
 
 
-def _span(name: str, trial: Trial, episode: int) -> tuple[int, int]:
+def _span(name: str, trial: Trial, episode: int, window: int) -> tuple[int, int]:
     moment, end = int(trial.moments[episode]), int(trial.intact.lengths[episode])
     if name == "before":
-        return max(0, moment - WINDOW), min(moment, end)
+        return max(0, moment - window), min(moment, end)
     if name == "after":
-        return moment, min(moment + WINDOW, end)
-    return max(moment, end - WINDOW), end
+        return moment, min(moment + window, end)
+    return max(moment, end - window), end
 
 
 def _mean(rewards: np.ndarray, begin: int, end: int) -> float:
@@ -180,13 +180,13 @@ def _mean(rewards: np.ndarray, begin: int, end: int) -> float:
     return float(kept.sum() / (end - begin))
 
 
-def _episode(trial: Trial, episode: int) -> tuple[int, bool] | None:
+def _episode(trial: Trial, episode: int, window: int) -> tuple[int, bool] | None:
     moment, end = int(trial.moments[episode]), int(trial.intact.lengths[episode])
-    room = end - moment - WINDOW + 1  # values of k that the twin's episode has room for
+    room = end - moment - window + 1  # values of k that the twin's episode has room for
     if room < 1 or not np.isfinite(trial.intact.returns[episode]):
         return None
-    twin, own = _window_means(trial.intact.rewards[episode], moment, end), _window_means(trial.perturbed.rewards[episode], moment, end)
-    lived = int(trial.perturbed.lengths[episode]) - moment - WINDOW + 1
+    twin, own = (_window_means(played.rewards[episode], moment, end, window) for played in (trial.intact, trial.perturbed))
+    lived = int(trial.perturbed.lengths[episode]) - moment - window + 1
     good = own >= twin - (1 - SHARE) * np.abs(twin) - 1e-12
     good[max(0, lived) :] = False
     if not np.isfinite(trial.perturbed.returns[episode]):
@@ -195,11 +195,11 @@ def _episode(trial: Trial, episode: int) -> tuple[int, bool] | None:
     return (int(first[0]), True) if len(first) else (room - 1, False)
 
 
-def _window_means(rewards: np.ndarray, begin: int, end: int) -> np.ndarray:
-    """Means of `WINDOW` steps that begin at `begin`, `begin` + 1, ... and end before `end`."""
+def _window_means(rewards: np.ndarray, begin: int, end: int, window: int) -> np.ndarray:
+    """Means of `window` steps that begin at `begin`, `begin` + 1, ... and end before `end`."""
     padded = np.zeros(end - begin)
     kept = rewards[begin:end]
     padded[: len(kept)] = kept
     sums = np.concatenate([[0.0], np.cumsum(padded)])
-    means: np.ndarray = (sums[WINDOW:] - sums[:-WINDOW]) / WINDOW
+    means: np.ndarray = (sums[window:] - sums[:-window]) / window
     return means

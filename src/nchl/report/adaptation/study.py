@@ -21,7 +21,7 @@ from nchl.errors import InvalidArgument, RunError, UnknownName, whole_number
 from nchl.perturbations.suites import Suite
 from nchl.report.adaptation.intervals import episodes_of, median_steps, pooled_mean
 from nchl.report.adaptation.pairs import compare_rows
-from nchl.report.adaptation.recovery import around, recovery
+from nchl.report.adaptation.recovery import WINDOW, around, recovery
 from nchl.report.adaptation.results import Pair, Row
 from nchl.report.compare.groups import Group, alone, group_runs
 from nchl.report.compare.runs import digest, find_runs, one_or_more, read_run
@@ -48,6 +48,7 @@ class Study:
         episodes: of each individual, perturbation and control.
         seed: of the starts and of the resampling.
         which: "best" or "centre".
+        window: steps of the network that each mean reward is over.
         rows: group by group, perturbation by perturbation, control by control.
         pairs: that were tested.
         runs: folders of each group.
@@ -61,6 +62,7 @@ class Study:
     episodes: int
     seed: int
     which: str
+    window: int
     rows: tuple[Row, ...]
     pairs: tuple[Pair, ...]
     runs: dict[str, list[str]]
@@ -69,7 +71,7 @@ class Study:
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the curves, as plain JSON values."""
-        about = {name: getattr(self, name) for name in ("suite", "source", "task", "episodes", "seed", "which")}
+        about = {name: getattr(self, name) for name in ("suite", "source", "task", "episodes", "seed", "which", "window")}
         rows, pairs = [row.to_json() for row in self.rows], [pair.to_json() for pair in self.pairs]
         return {**about, "rows": rows, "pairs": pairs, "runs": dict(self.runs), "notes": list(self.notes)}
 
@@ -93,6 +95,7 @@ def adapt(
     which: str = "best",
     simulator: str | None = None,
     workers: int = 1,
+    window: int = WINDOW,
     on_note: Callable[[str], None] | None = None,
 ) -> Study:
     """Let runs of one task play under perturbations, and compare.
@@ -107,6 +110,8 @@ def adapt(
         which: "best" or "centre".
         simulator: None: each run's own, or what a perturbation needs.
         workers: processes that play; the numbers do not depend on them.
+        window: steps of the network that a mean reward before and after the moment is over; an episode of which fewer are left cannot
+            be judged for recovery.
         on_note: gets a line for each run that plays.
 
     Raises:
@@ -114,7 +119,7 @@ def adapt(
     """
     if which not in WHICH:
         raise UnknownName("result of a run", which, WHICH)
-    episodes, seed = whole_number(episodes, "episodes", 1), whole_number(seed, "seed")
+    episodes, seed, window = whole_number(episodes, "episodes", 1), whole_number(seed, "seed"), whole_number(window, "window", 1)
     say = on_note or (lambda line: None)
     paths, left_out = find_runs(map(Path, one_or_more(places)))
     groups, _, twins = group_runs([read_run(path) for path in paths])
@@ -136,7 +141,7 @@ def adapt(
             how = {"episodes": episodes, "seed": seed, "which": which, "simulator": simulator}
             made, digests[str(run.folder)] = _play(run.folder, asked, workers, note, how)
             played.append(made)
-        rows += [_row(name, list(same), seed) for same in zip(*played, strict=True)]
+        rows += [_row(name, list(same), seed, window) for same in zip(*played, strict=True)]
     return Study(
         suite=asked.suite,
         source=asked.source,
@@ -144,10 +149,11 @@ def adapt(
         episodes=len(played[0][0].moments),
         seed=seed,
         which=which,
+        window=window,
         rows=tuple(rows),
         pairs=compare_rows(rows, seed),
         runs={name: [str(run.folder) for run in group.runs] for name, group in zip(names, groups, strict=True)},
-        notes=(*left_out, *twins, *notes, *_caveats(groups, rows)),
+        notes=(*left_out, *twins, *notes, *_caveats(groups, rows, window)),
         digests=digests,
     )
 
@@ -163,7 +169,7 @@ def _play(run: Path, asked: Asked, workers: int, on_note: Callable[[str], None],
     raise RunError(f"{file} was replaced while it played, {_TRIES} times; wait until the run has ended, or play a copy of its folder")
 
 
-def _row(group: str, same: list[Trial], seed: int) -> Row:
+def _row(group: str, same: list[Trial], seed: int, window: int = WINDOW) -> Row:
     """The row of one trial of each run of a group."""
     first = same[0]
     returns = np.stack([trial.perturbed.returns for trial in same])
@@ -176,10 +182,10 @@ def _row(group: str, same: list[Trial], seed: int) -> Row:
         raise InvalidArgument(f"{group}, {first.perturbation}, {first.control}: no episode was finite; nothing can be said of it")
     perturbed, twins = own[finite], other[finite]
     several = len(same) > 1
-    recoveries = tuple(recovery([trial]) for trial in same)
+    recoveries = tuple(recovery([trial], window) for trial in same)
     # Units as above, with all that belongs to them.
     judged = recoveries if several else episodes_of(recoveries[0])
-    parts = [around(trial) for trial in same]
+    parts = [around(trial, window) for trial in same]
     rewards = {
         name: pooled_mean([part[name] for part in parts] if several else list(parts[0][name].reshape(-1, 1)), seed) for name in parts[0]
     }
@@ -193,7 +199,7 @@ def _row(group: str, same: list[Trial], seed: int) -> Row:
         intact=estimate(twins, np.mean, seed),
         retained=ratio(perturbed, twins, seed) if twins.mean() > 0 else None,
         lost=estimate(twins - perturbed, np.mean, seed),
-        recovery=recovery(same),
+        recovery=recovery(same, window),
         recovered=pooled_mean([each.recovered.astype(np.float64) for each in judged], seed),
         median_low=low,
         median_high=high,
@@ -238,7 +244,7 @@ def _smooth(rewards: np.ndarray) -> np.ndarray:
     return means
 
 
-def _caveats(groups: Sequence[Group], rows: Sequence[Row]) -> list[str]:
+def _caveats(groups: Sequence[Group], rows: Sequence[Row], window: int = WINDOW) -> list[str]:
     lines = []
     alone = [group for group in groups if len(group.runs) == 1]
     if alone:
@@ -259,8 +265,8 @@ def _caveats(groups: Sequence[Group], rows: Sequence[Row]) -> list[str]:
     left = sum(row.recovery.left_out for row in rows)
     if left:
         lines.append(
-            f"{left} of the {every} episodes of all rows are not judged for recovery: their twin ends within 50 steps of the moment, or "
-            "was not finite"
+            f"{left} of the {every} episodes of all rows are not judged for recovery: their twin ends within {window} steps of the moment, "
+            "or was not finite; a smaller window may judge more"
         )
     bad = sum(row.non_finite for row in rows)
     if bad:

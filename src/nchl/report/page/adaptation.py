@@ -106,9 +106,10 @@ def _shown(kept: Mapping[str, Any], copy: Path, name: str, notes: list[str], tru
     for number, (label, rows) in enumerate(plots.by_perturbation(kept["rows"]).items()):
         told = "; ".join(f"{row['group']}, {row['control']}: {_share(row)}" for row in rows)
         pictures = []
-        for title, draw in (("reward", plots.reward), ("recovery", plots.recovery)):
+        recovery = partial(plots.recovery, rows=rows, window=plots.window_of(kept))
+        for title, draw in (("reward", partial(plots.reward, rows=rows)), ("recovery", recovery)):
             alt = f"{title} around the perturbation {label}. {told}."
-            pictures.append((title, trusted(svg(partial(draw, rows=rows), name=f"{name}-{title}-{number}", alt=alt, size=(5.2, 3.2)))))
+            pictures.append((title, trusted(svg(draw, name=f"{name}-{title}-{number}", alt=alt, size=(5.2, 3.2)))))
         parts.append(Part(label, str(rows[0]["spec"]), pictures, rows))
     text = str(kept["rows"][0]["spec"])
     drawn = None

@@ -63,12 +63,13 @@ def reward(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> Axes:
     return axes
 
 
-def recovery(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> Axes:
+def recovery(axes: Axes, rows: Sequence[Mapping[str, Any]], window: int) -> Axes:
     """Kaplan and Meier's curves: the share of episodes that has not recovered yet; none for rows with fewer than `FEWEST` judged episodes.
 
     Args:
         axes: where to draw.
         rows: of one perturbation.
+        window: steps whose mean reward says that an episode has recovered.
     """
     groups = list(dict.fromkeys(row["group"] for row in rows))
     for row in rows:
@@ -83,7 +84,7 @@ def recovery(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> Axes:
     axes.set(ylim=(-3, 103), xlabel="steps after the moment of the perturbation", ylabel="episodes not yet recovered (%)")
     axes.set_title(str(rows[0]["perturbation"]), fontsize="medium")
     tidy(axes)
-    _legend(axes, "recovered: 50 steps at 90 % of the intact twin's reward")
+    _legend(axes, f"recovered: {window} steps at 90 % of the intact twin's reward")
     return axes
 
 
@@ -114,7 +115,7 @@ def _large(kept: Mapping[str, Any], new: type[Figure]) -> Figure:
     grid = figure.subplots(len(found), 2, squeeze=False)
     for (left, right), rows in zip(grid, found.values(), strict=True):
         reward(left, rows)
-        recovery(right, rows)
+        recovery(right, rows, window_of(kept))
     figure.suptitle(f"{kept['task']}{_alone(kept)}: {kept['suite']}, {kept['episodes']} episodes each")
     return figure
 
@@ -127,7 +128,7 @@ def _for_paper(kept: Mapping[str, Any], width: float, new: type[Figure]) -> Figu
     handles: dict[str, Any] = {}
     for (left, right), rows in zip(panels, found.values(), strict=True):
         reward(left, rows)
-        recovery(right, rows)
+        recovery(right, rows, window_of(kept))
         drawn, labels = left.get_legend_handles_labels()
         handles |= {label: handle for label, handle in zip(labels, drawn, strict=True) if label not in handles}
         no_curve = [label for handle, label in zip(*right.get_legend_handles_labels(), strict=True) if handle.get_linestyle() == "None"]
@@ -141,6 +142,11 @@ def _for_paper(kept: Mapping[str, Any], width: float, new: type[Figure]) -> Figu
     # A handle carries its label.
     figure.set_figheight(1.75 * len(panels) * 2 / columns + legend_of_all(figure, list(handles.values())))
     return figure
+
+
+def window_of(kept: Mapping[str, Any]) -> int:
+    """Steps whose mean reward says that an episode has recovered."""
+    return int(kept.get("window", 50))  # earlier builds had this one, and did not keep it
 
 
 def _alone(kept: Mapping[str, Any]) -> str:
