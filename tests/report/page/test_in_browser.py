@@ -222,6 +222,21 @@ def test_a_click_on_a_curve_goes_there(browser: Any, report: Path) -> None:
         assert opened.ask("window.nchlMicroscope.current") > 0
 
 
+def test_curves_have_a_line_where_a_perturbation_comes(browser: Any, report: Path, tmp_path: Path) -> None:
+    with Opened(browser, report) as opened:
+        assert not opened.page.locator(".moment").first.is_visible()
+        figure = opened.page.locator("[data-part=side] .chart").first
+        without = saved(opened, figure, "SVG", tmp_path).read_text().count('<rect x="')
+    path = Path(page.write(report.parent, tmp_path / "perturbed.html", episodes=0, film=False, perturb="lesion:weights=1@4")["report"])
+    with Opened(browser, path) as opened:
+        steps = int(opened.page.locator("[data-part=now]").inner_text().rpartition(" ")[2])
+        plot, line = (opened.page.locator(f"[data-part=side] .{name}").first.bounding_box() for name in ("plot", "moment"))
+        assert line["x"] + line["width"] / 2 == pytest.approx(plot["x"] + plot["width"] * 4 / (steps - 1), abs=2)
+        figure = opened.page.locator("[data-part=side] .chart").first
+        assert saved(opened, figure, "SVG", tmp_path).read_text().count('<rect x="') == 1 + without, "the line too"
+        assert opened.said == []
+
+
 def saved(opened: Opened, figure: Any, kind: str, folder: Path) -> Path:
     """The file that a figure's button gives."""
     with opened.page.expect_download() as waiting:

@@ -287,6 +287,40 @@ def test_the_command(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert f"{run}/report.html" in capsys.readouterr().out
 
 
+def test_under_a_perturbation(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(run), "--perturb", "lesion:weights=1@3", "--episodes", "4", "--no-film", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["report"] == str(run / "report-lesion-weights=1@3.html")
+    text = (run / "report-lesion-weights=1@3.html").read_text(encoding="utf-8")
+    assert "<code>lesion:weights=1@3</code>, from step 4 on" in text
+    assert "Perturbed: <code>lesion:weights=1@3</code>." in text
+    assert "--controls --perturb lesion:weights=1@3" in html.unescape(text)
+    assert recorded(text)["perturbed"] == 3
+    assert "perturbed (step 3)" in text, "of the path of the weights"
+    same = nchl.evaluate(run, episodes=4, perturb="lesion:weights=1@3")
+    assert result["evaluation"]["mean"] == same["mean"] != nchl.evaluate(run, episodes=4)["mean"]
+    assert recorded(text)["total"] == pytest.approx(same["returns"][0])
+
+
+def test_a_perturbation_after_the_end_of_the_lifetime_is_told(run: Path) -> None:
+    result = page.write(run, episodes=0, film=False, perturb=["sensor:0=0@499"])
+    assert [note for note in result["notes"] if "before the perturbation sensor:0=0@499" in note]
+    assert recorded(Path(result["report"]).read_text(encoding="utf-8"))["perturbed"] is None
+
+
+def test_a_perturbation_from_the_start_has_no_line(run: Path) -> None:
+    text = quickly(run, microscope=True, perturb="sensor:0=0")
+    assert "Perturbed: <code>sensor:0=0</code>." in text
+    assert recorded(text)["perturbed"] == 0
+
+
+def recorded(text: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="recording">(.*?)</script>', text, re.S)
+    assert found is not None
+    data: dict[str, Any] = json.loads(found.group(1))
+    return data
+
+
 def test_mistakes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, said in (
         ([str(tmp_path / "nothing")], "no run folder"),

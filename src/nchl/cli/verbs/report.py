@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nchl.cli.parser import Parser, add_rule_option, at_least
+from nchl.cli.parser import Parser, add_perturb_option, add_rule_option, at_least
 from nchl.cli.progress import say
 
 
@@ -18,7 +18,10 @@ def add_arguments(parser: Parser) -> None:
     """The run folder, and parts to leave out."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the run folder, or zoo:NAME")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="the page (default: report.html in the run folder; of zoo:NAME: ./NAME-report.html)"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="the page (default: report.html in the run folder; of zoo:NAME: ./NAME-report.html; with --perturb, report-PERTURBATION.html)",
     )
     parser.add_argument("--episodes", type=at_least(0), default=100, metavar="N", help="unseen episodes; 0: no evaluation (default: 100)")
     parser.add_argument("--seed", type=at_least(0), default=10000, metavar="SEED", help="seed of the unseen episodes (default: 10000)")
@@ -30,6 +33,7 @@ def add_arguments(parser: Parser) -> None:
         metavar="DIR",
         help="show the study in this folder of `nchl adapt RUN --out DIR` (default: those that the run folder keeps; zoo:NAME keeps none)",
     )
+    add_perturb_option(parser, "the unseen episodes, the film and the microscope")
     add_rule_option(parser)
 
 
@@ -48,6 +52,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         film=not args.no_film,
         microscope=not args.no_microscope,
         rule=args.rule,
+        perturb=args.perturb,
         study=args.adaptation,
         on_note=say,
     )

@@ -18,8 +18,6 @@ import numpy as np
 from jaxtyping import UInt8
 
 from nchl.errors import InvalidArgument, NchlError
-from nchl.perturbations.draws import moment_of
-from nchl.perturbations.language import together
 from nchl.report.film import video
 from nchl.report.film.captions import FROZEN, OFF, ON, Caption, compose
 from nchl.report.film.names import SEED, words_of
@@ -67,13 +65,6 @@ class _Panel:
     def __post_init__(self) -> None:
         self.plastic = self.scene.network.plastic
 
-    @property
-    def moment(self) -> int | None:
-        """The network's step at which the first thing goes wrong in the present episode; None where nothing does."""
-        task, seed = self.scene.stage.task, self.scene.stage.seed
-        steps = [moment_of(each, seed) for each in task.plan.of(seed)]
-        return -(-min(steps) // task.action_repeat) if steps else None
-
     def begin(self, freeze_after: int | None, every: int, last: float) -> None:
         """Begin an episode in which every `every`-th step is drawn, and none after `last`."""
         self.freeze_after, self._last = freeze_after, last
@@ -112,9 +103,8 @@ class _Panel:
             title = f"weights frozen {'since' if frozen else 'from'} {self.freeze_after / per_second:.1f} s{'' if frozen else ' on'}"
             colour = FROZEN if frozen else ON
         total = f"{self.total:,.1f}" if math.isfinite(self.total) else "not finite"
-        moment, mark = self.moment, ""
-        if moment is not None and self.steps >= moment:
-            mark = together(self.scene.stage.task.plan.of(self.scene.stage.seed))
+        moment = self.scene.moment
+        mark = self.scene.perturbed if moment is not None and self.steps >= moment else ""
         return Caption(title, f"{self.steps / per_second:.2f} s   reward {total}", colour, ended=not self.running, mark=mark)
 
 
@@ -240,7 +230,7 @@ def _episode(
     for panel in panels:
         after = {"": None, "off": 0}.get(panel.control)
         if panel.control == "frozen":
-            after = panel.moment
+            after = panel.scene.moment
             if after is None:
                 after = max(1, round(sum(1 for _ in panels[0].scene.watch(draw=never)) / 2))  # as `nchl evaluate --controls` does
             panel.freezes.append(after)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import numpy as np
 from nchl import __version__
 from nchl.errors import InvalidArgument, NchlError, RunError, require
 from nchl.report import formatting
+from nchl.report.film.names import in_a_name
 from nchl.report.page import adaptation, facts, lifetime
 from nchl.report.page.inline_svg import svg
 from nchl.report.page.lifetime import Life, note_missing, record_life
@@ -32,6 +33,7 @@ from nchl.runs.results.evaluate import evaluate
 from nchl.runs.results.kept import Kept
 from nchl.runs.results.result import read_result
 from nchl.runs.search.objects import Objects
+from nchl.runs.settings.perturbation_options import always
 
 OnNote = Callable[[str], None]
 
@@ -50,6 +52,7 @@ def write(
     film: bool = True,
     microscope: bool = True,
     rule: str | None = None,
+    perturb: Sequence[str] | str | None = None,
     study: Path | str | None = None,
     network: Any = None,
     on_note: OnNote | None = None,
@@ -58,12 +61,15 @@ def write(
 
     Args:
         run: the run folder, or "zoo:NAME".
-        out: the page; None: `report.html` in the run folder, or `NAME-report.html` in the working directory.
+        out: the page; None: `report.html` in the run folder, or `NAME-report.html` in the working directory; with perturbations, in place
+            of `report` a name that has them.
         episodes: number of unseen episodes, played again for each control; 0 leaves the evaluation out.
         seed: seed of the evaluation; the film and the microscope show its first episode.
         film: embed `film.mp4` of the run folder, or make one if it does not exist.
         microscope: record one lifetime, embed it, and analyse the dynamics of its weights.
         rule: "FILE.py:NAME" of a rule to use in place of the run's own; requires `out`.
+        perturb: perturbations of the unseen episodes, the film and the microscope, in place of those of training: texts, "none" for none;
+            None: as in training.
         study: folder of `nchl adapt --out`, whose study is shown in place of those in the run folder; None: those.
         network: the run's, if it was begun with an object that its folder cannot hold.
         on_note: called with lines about the progress.
@@ -86,10 +92,12 @@ def write(
     tell = on_note or (lambda line: None)
     notes: list[str] = []
     given = {"rule": rule, "network": network}  # in place of the run's own, or not in its folder
+    played = {**given, "perturb": perturb}
     with snapshot(run) as state:
         # A missing network is told with the name of the run's own folder, not of the copy.
         read_result(run, "best", with_task=False, rule=rule, given=Objects(network=network), call="nchl.report.page.write")
-        path = state.source.output("report.html") if out is None else Path(out)
+        name = "report" if perturb is None else f"report-{in_a_name(always(perturb))}"
+        path = state.source.output(f"{name}.html") if out is None else Path(out)
         _check_place(path)
         chosen = None if study is None else adaptation.given(Path(run), Path(study))
         config = state.record.settings
@@ -98,7 +106,7 @@ def write(
         if episodes:
             tell(f"playing {episodes} unseen episodes, and if weights change, again with plasticity off and frozen")
             kept = Kept(state.source)
-            evaluated = evaluate(state.folder.path, episodes=episodes, seed=seed, controls=None, kept=kept, **given)
+            evaluated = evaluate(state.folder.path, episodes=episodes, seed=seed, controls=None, kept=kept, **played)
             if kept.used:
                 tell(f"they were played before, and are in {kept.path}")
             notes += evaluated["notes"]
@@ -107,13 +115,13 @@ def write(
         life = Life()
         if microscope:
             tell("recording one lifetime for the microscope")
-            life = record_life(state, seed, notes, given)
+            life = record_life(state, seed, notes, played)
         recording = life.recording
         adapted = adaptation.sections(Path(run), state.folder.path, notes, _trusted, chosen) if rule is None else []
         embedded = None
         if film:
             try:
-                embedded = _film(state, seed, given, tell)
+                embedded = _film(state, seed, played, tell)
             except NchlError as error:
                 note_missing(notes, "There is no film", error)
         environment = jinja.Environment(
@@ -125,7 +133,7 @@ def write(
         )
         script = _script(_SCRIPTS if recording is None else _MICROSCOPE)
         page = environment.get_template("report.html").render(
-            **facts.facts(state, Path(run), evaluated),
+            **facts.facts(state, Path(run), evaluated, perturb),
             **_figures(state, evaluated),
             **_genome(state, given),
             evaluated=evaluated,
@@ -133,8 +141,10 @@ def write(
             recording=None if recording is None else _json(recording),
             life=recording,
             dynamics=life.dynamics,
+            perturbed=life.perturbed,
+            moment=life.moment,
             adaptations=adapted,
-            dynamics_pictures=lifetime.figures(life.dynamics, _trusted),
+            dynamics_pictures=lifetime.figures(life, _trusted),
             film=embedded,
             notes=notes,
             seed=seed,
@@ -184,19 +194,19 @@ def _check_place(path: Path) -> None:
         raise RunError(f"cannot write {path}: {folder} is no folder that can be written to; name another place")
 
 
-def _film(state: State, seed: int, given: Mapping[str, Any], tell: OnNote) -> dict[str, str]:
+def _film(state: State, seed: int, played: Mapping[str, Any], tell: OnNote) -> dict[str, str]:
     """The film as a data URI, and its description."""
     from nchl.report.film import film
 
     path = state.source.path / "film.mp4"
-    if given["rule"] is None and path.exists():
+    if played["rule"] is None and played["perturb"] is None and path.exists():
         said = "film.mp4 of the run folder; its last line says which individual and seed"
         if path.stat().st_mtime < state.source.best.stat().st_mtime:
             said += ". It was made before the best individual was saved the last time; `nchl film` makes a new one"
     else:
         tell("making the film")
         path = state.folder.path / "film.mp4"
-        film(state.folder.path, path, seed=seed, fps=30, seconds=60, **given)
+        film(state.folder.path, path, seed=seed, fps=30, seconds=60, **played)
         of = "" if state.best_generation is None else f" (of generation {state.best_generation})"
         said = f"The best individual{of}, one unseen episode, the first of evaluation seed {seed}; the first minute at most"
     try:

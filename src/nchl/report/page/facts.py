@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,18 @@ from nchl.report.plots.run import column
 from nchl.runs.provenance.sessions import nchl_of
 from nchl.runs.settings.command_line import evolve_command
 from nchl.runs.settings.config import EvolveConfig, options
+from nchl.runs.settings.perturbation_options import always
 from nchl.runs.store.metrics import COLUMNS
 
 
-def facts(state: State, run: Path, evaluated: Mapping[str, Any] | None) -> dict[str, Any]:
+def facts(state: State, run: Path, evaluated: Mapping[str, Any] | None, perturb: Sequence[str] | str | None = None) -> dict[str, Any]:
     """Texts for the template.
 
     Args:
         state: copy of the run.
         run: the run folder.
         evaluated: result of `evaluate`, with controls if the network has any, or None.
+        perturb: perturbations of the page, in place of those of training.
     """
     record, last = state.record, state.rows[-1]
     config = record.settings
@@ -46,6 +48,7 @@ def facts(state: State, run: Path, evaluated: Mapping[str, Any] | None) -> dict[
         ("highest fitness", f"{finite[-1]:,.5g}" if len(finite) else "none is finite"),
     ]
     folder = shlex.quote(str(run))
+    words = [word for text in always(perturb or ()) or (["none"] if perturb else []) for word in ("--perturb", text)]
     # When each session after the first started, and its version of nchl.
     sessions = [(str(each.get("started")), nchl_of(each) or "not known") for each in (record.sessions or [])[1:]]
     return {
@@ -66,7 +69,7 @@ def facts(state: State, run: Path, evaluated: Mapping[str, Any] | None) -> dict[
         "started": record.started,
         "command": shlex.join(record.command),
         "repeat": evolve_command(state.source.to_repeat(config), "--out", "repeated"),
-        "evaluate_again": f"nchl evaluate {folder} --controls" if controls else f"nchl evaluate {folder}",
+        "evaluate_again": shlex.join(["nchl", "evaluate", str(run), *(["--controls"] if controls else []), *words]),
         "resume": f"nchl resume {folder}" if zoo.name_of(run) is None else evolve_command(config.replace(initial_genome=str(run))),
         "load": f"net, task = nchl.load({str(run)!r})",
         "last": [(name, _cell(last.get(name)), COLUMNS.get(name, "")) for name in last if name is not None],

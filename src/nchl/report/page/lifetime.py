@@ -28,20 +28,24 @@ class Life:
     Attributes:
         recording: data of the microscope, or None.
         dynamics: dynamics of the weights, or None if no lifetime could be played.
+        perturbed: what goes wrong in it; empty where nothing does, or not before it ends.
+        moment: the step at which it does, from 0.
     """
 
     recording: dict[str, Any] | None = None
     dynamics: Dynamics | None = None
+    perturbed: str = ""
+    moment: int | None = None
 
 
-def record_life(state: State, seed: int, notes: list[str], given: Mapping[str, Any]) -> Life:
+def record_life(state: State, seed: int, notes: list[str], played: Mapping[str, Any]) -> Life:
     """Record the first episode of the evaluation, without frames if the task cannot be drawn; adds a note for anything missing."""
     try:
         try:
-            return _record(state, seed, notes, given, draw=True)
+            return _record(state, seed, notes, played, draw=True)
         except DrawingError as error:
             notes.append(f"The microscope is without pictures of the task: {error}")
-            return _record(state, seed, notes, given, draw=False)
+            return _record(state, seed, notes, played, draw=False)
     except NchlError as error:
         note_missing(notes, "There is no microscope", error)
         return Life()
@@ -53,10 +57,10 @@ def note_missing(notes: list[str], missing: str, error: NchlError) -> None:
     notes.append(f"{missing}, for the same reason" if known else f"{missing}: {error}")
 
 
-def _record(state: State, seed: int, notes: list[str], given: Mapping[str, Any], *, draw: bool) -> Life:
+def _record(state: State, seed: int, notes: list[str], played: Mapping[str, Any], *, draw: bool) -> Life:
     # EnvPool draws in its own size.
     size = None if not draw or state.record.settings.task in DRAWN_BY_ENVPOOL else _FRAME
-    with open_run(state.folder.path, seed, size=size, draw=draw, **given) as scene:
+    with open_run(state.folder.path, seed, size=size, draw=draw, **played) as scene:
         microscope, failure = None, None
         try:
             microscope = Microscope(scene.network)
@@ -64,10 +68,12 @@ def _record(state: State, seed: int, notes: list[str], given: Mapping[str, Any],
             failure = error
         path = WeightPath()
         path.look(plastic_weights(scene.network))
+        steps = 0
         for moment in scene.watch(draw=microscope.wants_frame if draw and microscope is not None else never):
             if microscope is not None:
                 microscope.look(moment)
             path.look(plastic_weights(scene.network))
+            steps += 1
         notes += [note for note in scene.stage.notes if note not in notes]
         dynamics = path.dynamics() if scene.network.plastic else static()
         recording = None
@@ -77,19 +83,24 @@ def _record(state: State, seed: int, notes: list[str], given: Mapping[str, Any],
             failure = error
         if failure is not None:
             note_missing(notes, "There is no microscope", failure)
-        return Life(recording, dynamics)
+        begins = scene.moment
+        if begins is not None and begins >= steps:
+            notes.append(f"The lifetime under the microscope ended after {steps} steps, before the perturbation {scene.perturbed}")
+            begins = None
+        if recording is not None:
+            recording["perturbed"] = begins
+        return Life(recording, dynamics, "" if begins is None else scene.perturbed, begins)
 
 
-def figures(life: Dynamics | None, trusted: Callable[[str], Any]) -> list[tuple[str, Any]]:
+def figures(lived: Life, trusted: Callable[[str], Any]) -> list[tuple[str, Any]]:
     """Figures of the path of the weights and of the size of their changes, as (title, SVG); empty if nothing changed."""
+    life = lived.dynamics
     if life is None or not life.changes:
         return []
     share = f"{life.explained[0]:.0%} and {life.explained[1]:.0%} of the variance"
-    found = (
-        ("path", weight_path, f"Path of the weights in their first two principal components ({share}). {life.words}."),
-        ("change per step", weight_changes, f"Size of each of {life.changes} changes of the weights, log scale. {life.words}."),
+    path, changes = partial(weight_path, life=life, moment=lived.moment), partial(weight_changes, life=life)
+    found: tuple[tuple[str, Callable[[Any], Any], str], ...] = (
+        ("path", path, f"Path of the weights in their first two principal components ({share}). {life.words}."),
+        ("change per step", changes, f"Size of each of {life.changes} changes of the weights, log scale. {life.words}."),
     )
-    return [
-        (title, trusted(svg(partial(draw, life=life), name=f"dynamics-{k}", alt=alt, size=(5.2, 3.6))))
-        for k, (title, draw, alt) in enumerate(found)
-    ]
+    return [(title, trusted(svg(draw, name=f"dynamics-{k}", alt=alt, size=(5.2, 3.6)))) for k, (title, draw, alt) in enumerate(found)]

@@ -17,6 +17,8 @@ import numpy as np
 
 from nchl.errors import InvalidArgument
 from nchl.networks.base import PlasticNetwork
+from nchl.perturbations.draws import moment_of
+from nchl.perturbations.language import together
 from nchl.rollout import ObservationStatistics
 from nchl.rollout.episode import Moment, always, watch
 from nchl.rollout.scores import begin
@@ -64,6 +66,18 @@ class Scene:
     def draw_weights(self) -> None:
         """Set the initial weights of this episode."""
         begin(self.network, [weights_seed(self.seed, Purpose.EVALUATION, 0, self.episode)])
+
+    @property
+    def moment(self) -> int | None:
+        """The network's step at which the first thing goes wrong in the present episode, from 0; None where nothing does."""
+        task, seed = self.stage.task, self.stage.seed
+        steps = [moment_of(each, seed) for each in task.plan.of(seed)]
+        return -(-min(steps) // task.action_repeat) if steps else None
+
+    @property
+    def perturbed(self) -> str:
+        """What goes wrong in the present episode, as a text; "none" where nothing does."""
+        return together(self.stage.task.plan.of(self.stage.seed))
 
     def to_episode(self, episode: int) -> None:
         """Go to another episode of the same evaluation."""

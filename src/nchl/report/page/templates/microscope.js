@@ -209,7 +209,7 @@ function charts(recording, onSeek) {
   const { arrays, steps, layers, groups } = recording, { points } = arrays;
   const columns = (array, width, k) => Float32Array.from(points, (_, p) => array[p * width + k]);
   const named = layers.map((layer) => layer.label);
-  const common = { points, steps, onSeek };
+  const common = { points, steps, perturbed: recording.perturbed, onSeek };
   const made = [];
   made.push(new Chart({ ...common, title: "Reward of each step", series: [{ name: "reward", colour: "--vermillion", values: arrays.reward }] }));
   if (arrays.modulation) made.push(new Chart({ ...common, title: `Modulation m(t): ${recording.modulate}`, series: [{ name: "m(t)", colour: "--purple", values: arrays.modulation }] }));

@@ -104,7 +104,7 @@ function tiles([channels, rows, columns]) {
 
 // A chart of curves over the steps of the episode, with a legend that shows the current values, and a cursor.
 class Chart {
-  constructor({ title, points, steps, series, stacked = false, percent = false, onSeek }) {
+  constructor({ title, points, steps, series, stacked = false, percent = false, perturbed = null, onSeek }) {
     Object.assign(this, { title, points, steps, series, stacked, percent });
     const values = series.flatMap((s) => Array.from(s.values).filter(Number.isFinite));
     this.low = stacked ? 0 : Math.min(0, ...[values.reduce((a, b) => Math.min(a, b), Infinity)].filter(Number.isFinite));
@@ -118,6 +118,8 @@ class Chart {
     this.canvas.setAttribute("aria-label", `${title}, over the steps of the episode`);
     this.canvas.vector = (width, height) => this.paths(width, height, 1).map(({ d, tone, filled }) => `<path d="${d}" ${filled ? "fill" : 'fill="none" stroke-width="1.6" stroke'}="${colour(tone)}"/>`).join("");
     this.cursor = make("div", { className: "cursor" });
+    this.moment = make("div", { className: "moment", hidden: !perturbed }); // a perturbation from the start needs no line
+    if (perturbed) this.moment.style.left = this.at(perturbed + 1);
     this.top = make("span", { className: "bound top" });
     this.bottom = make("span", { className: "bound bottom" });
     const shown = (v) => (percent || stacked ? share(v) : number(this.logarithmic ? 10 ** v : v));
@@ -129,12 +131,17 @@ class Chart {
       swatch.style.background = `var(${s.colour})`;
       return make("li", {}, swatch, `${s.name} `, this.readings[k]);
     }));
-    this.area = make("div", { className: "plot" }, this.canvas, this.cursor, this.top, this.bottom);
+    this.area = make("div", { className: "plot" }, this.canvas, this.moment, this.cursor, this.top, this.bottom);
     this.figure = make("figure", { className: "chart" }, make("figcaption", { textContent: title }), this.area, legend);
     this.area.addEventListener("pointerdown", (event) => {
       const box = this.area.getBoundingClientRect();
       onSeek(1 + ((event.clientX - box.left) / box.width) * (steps - 1));
     });
+  }
+
+  // Where a step, counted from 1, lies.
+  at(step) {
+    return `${this.steps > 1 ? (100 * (step - 1)) / (this.steps - 1) : 50}%`;
   }
 
   paint() {
@@ -174,7 +181,7 @@ class Chart {
   show(step) {
     let p = 0, end = this.points.length - 1;
     while (p < end) { const middle = (p + end + 1) >> 1; if (this.points[middle] <= step) p = middle; else end = middle - 1; }
-    this.cursor.style.left = `${this.steps > 1 ? (100 * (step - 1)) / (this.steps - 1) : 50}%`;
+    this.cursor.style.left = this.at(step);
     this.series.forEach((s, k) => {
       this.readings[k].textContent = this.percent || this.stacked ? share(s.values[p]) : number(s.values[p]);
     });

@@ -31,6 +31,7 @@ function svgOfFigure(figure) {
   }
   for (const holder of figure.querySelectorAll(".holder, .strip, .plot")) rect(box(holder), 'fill="none" stroke="var(--line)"');
   for (const cursor of figure.querySelectorAll(".cursor")) rect(box(cursor), 'fill="currentColor" fill-opacity="0.75"');
+  for (const moment of figure.querySelectorAll(".moment:not([hidden])")) rect(box(moment), 'fill="var(--vermillion)"');
   for (const swatch of figure.querySelectorAll(".legend i")) rect(box(swatch), `fill="${getComputedStyle(swatch).backgroundColor}"`);
   for (const bar of figure.querySelectorAll(".scale i")) {
     const stops = isDark() ? STOPS.dark : STOPS.light;
