@@ -66,6 +66,19 @@ def test_parts_are_chosen_by_key_and_path_in_the_order_of_the_space() -> None:
         np.testing.assert_array_equal(got[0], np.concatenate(parts))
 
 
+def test_where_each_part_lies_in_the_vector() -> None:
+    pack = packing(NESTED, ["count", "goal"], "Any-v0")
+    sample = NESTED.sample()
+    got = pack.of_one(sample)[0]
+    assert pack.places == {"count": range(1), "goal/z": range(1, 5), "goal/a": range(5, 8)}
+    for name, place in pack.places.items():
+        part = sample["count"] if name == "count" else sample["goal"][name[-1]]
+        space = NESTED["count"] if name == "count" else NESTED["goal"][name[-1]]
+        np.testing.assert_array_equal(got[place.start : place.stop], flatten(space, part))
+    assert packing(spaces.Box(-1, 1, (4,)), None, "Any-v0").places == {}
+    assert packing(spaces.Discrete(3), None, "Any-v0").places == {}
+
+
 def test_a_picture_among_the_parts_can_be_chosen_for_a_convolutional_network() -> None:
     pack = packing(NESTED, ["camera"], "Any-v0")
     observe = observation_map(pack, NESTED, (4, 5), "Any-v0")

@@ -83,6 +83,16 @@ class Packing:
         """Where the parts lie within an observation."""
         return [leaf.path for leaf in self.leaves]
 
+    @property
+    def places(self) -> dict[str, range]:
+        """Name of each part -> its places in the vector that comes out; empty for an observation without parts, or a single Box."""
+        found, start = {}, 0
+        for leaf, (size, _) in zip(self.leaves, self._flat, strict=False):
+            if leaf.path:
+                found[leaf.name] = range(start, start + size)
+            start += size
+        return found
+
     def arrays(self, observations: Any) -> list[Shaped[np.ndarray, "k ..."]]:
         """The parts of k observations that a simulator gave as arrays within dicts and tuples."""
         return [reach(observations, path) for path in self.paths]

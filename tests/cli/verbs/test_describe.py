@@ -63,6 +63,33 @@ def test_describe_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
     assert result(capsys, "describe", "cartpole")["nparams"] == 74
 
 
+def test_describe_a_run_whose_observations_have_parts(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("envpool")
+    said = result(capsys, "describe", "zoo:fingerspin-nchl")
+    assert [(each["part"], each["start"], each["stop"]) for each in said["input_parts"]] == [
+        ("position", 0, 4),
+        ("velocity", 4, 7),
+        ("touch", 7, 9),
+        ("target_position", 9, 11),
+        ("dist_to_target", 11, 12),
+    ]
+    assert main(["describe", "zoo:fingerspin-nchl"]) == 0
+    assert (
+        "its input, part by part: position 0..3, velocity 4..6, touch 7..8, target_position 9..10, dist_to_target 11\n"
+        in capsys.readouterr().out
+    )
+
+
+def test_describe_says_whether_a_network_learns_from_rewards(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["describe", "nchl", "4", "3", "2"]
+    assert not result(capsys, *words)["needs_reward"]
+    assert result(capsys, *words, "--modulate", "reward")["needs_reward"]
+    assert main([*words, "--modulate", "reward"]) == 0
+    shown = capsys.readouterr().out
+    assert "it learns from rewards" in shown
+    assert "18 connections\n" in shown, "each has a weight of its own"
+
+
 def test_tasks(capsys: pytest.CaptureFixture[str]) -> None:
     assert "CartPole-v1" in {row["id"] for row in result(capsys, "tasks")["tasks"]}
     found = {row["id"] for row in result(capsys, "tasks", "cartpole")["tasks"]}

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Build one individual of the network and return its sizes."""
     from nchl.networks.build import build
 
-    spec, input_shape, outputs, code = _subject(args.what, _sizes(args), given(args, _OPTIONS))
+    spec, input_shape, outputs, code, parts = _subject(args.what, _sizes(args), given(args, _OPTIONS))
     with using(code.texts):
         network = build(spec, input_shape, outputs)
     details, plasticity = getattr(network, "describe", None), getattr(network, "plasticity", None)
@@ -64,6 +64,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "outputs": outputs,
         "nparams": network.nparams,
         "weights": network.weights_per_individual,
+        "input_parts": parts,
+        "needs_reward": network.needs_reward,
         "plasticity": plasticity.words() if plasticity is not None else {},
         "blocks": [
             {"name": block.name, "start": block.start, "stop": block.stop, "shape": list(block.shape), "parameters": list(block.parameters)}
@@ -81,11 +83,20 @@ def text(result: dict[str, Any]) -> str:
         f"{result['network']}: {shape} inputs, {result['outputs']} outputs",
         f"{result['nparams']:,} numbers in the genome, {result['weights']:,} weights",
     ]
+    if result["input_parts"]:
+        lines.append("its input, part by part: " + ", ".join(map(_place, result["input_parts"])))
+    if result["needs_reward"]:
+        lines.append("it learns from rewards: act(observation, reward) needs the last action's")
     if result["plasticity"]:
         lines.append("the rule's changes: " + ", ".join(f"{name} {value}" for name, value in result["plasticity"].items()))
     if result["details"]:
         lines += ["", result["details"]]
     return "\n".join([*lines, "", "The genome:", result["table"]])
+
+
+def _place(part: dict[str, Any]) -> str:
+    first, last = part["start"], part["stop"] - 1
+    return f"{part['part']} {first}" + (f"..{last}" if last > first else "")
 
 
 def _sizes(args: argparse.Namespace) -> tuple[int, ...]:
@@ -105,10 +116,14 @@ def _sizes(args: argparse.Namespace) -> tuple[int, ...]:
     return (*args.input_shape, args.outputs)
 
 
-def _subject(what: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple[NetworkSpec, tuple[int, ...], int, Code]:
-    """The network's description, the shape of an observation, the number of outputs, and the user's code that the run has kept."""
+def _subject(
+    what: str, sizes: tuple[int, ...], chosen: dict[str, Any]
+) -> tuple[NetworkSpec, tuple[int, ...], int, Code, list[dict[str, Any]]]:
+    """The network's description, the shape of an observation, the number of outputs, the user's code that the run has kept, and the parts
+    of an observation, where a task gives it in parts.
+    """
     if what in NETWORKS or ".py:" in what:
-        return (*_network(what, sizes, chosen), Code())
+        return (*_network(what, sizes, chosen), Code(), [])
     folder = Path(what)
     if what not in PRESETS and zoo.name_of(what) is None and not folder.exists():
         raise UnknownName("network, preset or run folder", what, [*NETWORKS, *PRESETS])
@@ -151,10 +166,14 @@ def _network(name: str, sizes: tuple[int, ...], chosen: dict[str, Any]) -> tuple
     return spec, sizes[:3], sizes[3]
 
 
-def _of_config(config: EvolveConfig, code: Code, objects: Objects | None = None) -> tuple[NetworkSpec, tuple[int, ...], int, Code]:
+def _of_config(
+    config: EvolveConfig, code: Code, objects: Objects | None = None
+) -> tuple[NetworkSpec, tuple[int, ...], int, Code, list[dict[str, Any]]]:
     from nchl.runs.search.recipe import recipe
     from nchl.workers.build import task_of
 
     about = recipe(config, code=code, objects=objects)
     task = task_of(about)
-    return about.network, task.observation_shape, task.action_size, code
+    places = task.simulator.packing.places
+    parts = [{"part": name, "start": place.start, "stop": place.stop} for name, place in places.items()]
+    return about.network, task.observation_shape, task.action_size, code, parts

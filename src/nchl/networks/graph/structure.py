@@ -183,7 +183,8 @@ class Graph:
             name = edge.name if edge.module is None else f"{edge.name} {type(edge.module).__name__}"
             rows.append((name, pre.name, post.name, *(f"{n:,}" for n in counts), kind))
         total = sum(edge.connections for edge in self.weighted)
-        tail = f"{total:,} connections share {sum(math.prod(edge.shape) for edge in self.weighted):,} weights"
+        weights = sum(math.prod(edge.shape) for edge in self.weighted)
+        tail = f"{total:,} connections" + ("" if total == weights else f" share {weights:,} weights")
         if biases:
             kept = "are evolved, at the genome's end" if evolve_biases else "stay as the module has them (not plastic, not evolved)"
             tail += f"; {biases:,} biases {kept}"
