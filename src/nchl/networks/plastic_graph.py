@@ -58,7 +58,7 @@ class PlasticGraph(GraphState):
         dtype: torch.float32 or torch.float64; None: torch's default.
         device: of all tensors.
         generator: CPU generator of the initial weights.
-        backend: `"auto"`, `"eager"` or `"compiled"`.
+        backend: `"auto"`, `"eager"` or `"compiled"`; a rule that torch cannot compile runs eagerly in any case, with a line in `notes`.
         biases: `"constant"` keeps the biases of modules; `"evolve"` puts biases at the very end of the genome.
 
     Raises:
