@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -27,6 +27,8 @@ def write_run(
     simulator: str = "envpool",
     nparams: int = 7,
     columns: dict[str, Sequence[float]] | None = None,
+    versions: Mapping[str, str] | None = None,
+    sessions: list[dict[str, Any]] | None = None,
     **options: Any,
 ) -> Path:
     """A run whose generations have these mean fitnesses, and ten steps per episode."""
@@ -34,7 +36,9 @@ def write_run(
     config = EvolveConfig.create(task, **{"population": 10, "hidden": (4,), **options})
     # Without waiting for the disk, hundreds of runs are written in a second.
     with patch("os.fsync"):
-        run = RunFolder.create(folder, Record(config, {"simulator": simulator}, {}, {}, [], ""))
+        made_with = dict(versions or {})
+        same_bits = {"simulator": simulator, **{name: made_with[name] for name in made_with if not name.startswith("nchl")}}
+        run = RunFolder.create(folder, Record(config, same_bits, {}, made_with, [], "", sessions=sessions))
     size = int(config.population or 0)
     rows = []
     for place, mean in enumerate(means):

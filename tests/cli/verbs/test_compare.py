@@ -147,6 +147,7 @@ def test_tables_go_to_stdout_and_warnings_do_not(form: str, runs: Path, capsys: 
     assert "network=nchl" in said.out
     assert "warning" not in said.out
     assert "warning: fewer than 5 runs" in said.err
+    assert ("note: with so few runs no corrected p-value" in said.err) == (form != "--csv"), "which shows no pairs"
 
 
 @pytest.mark.parametrize(

@@ -109,12 +109,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         from nchl.report.plots.comparison import save
 
         result["figures"] = [str(file) for file in save(comparison, args.figure, args.figure_width)]
-    if args.form != "text":
-        for line in comparison.warnings:
-            say(f"warning: {line}")
     from nchl.report.compare.tables import render
 
     tables = [args.table] if args.table else ["groups"] if args.form == "csv" else ["groups", "pairs"]
+    if args.form != "text":
+        for line in comparison.warnings:
+            say(f"warning: {line}")
+        for line in comparison.notes if "pairs" in tables else ():  # all are about the tests
+            say(f"note: {line}")
     if args.json:
         return result
     return {**result, "_form": args.form, "_shown": tables, "_tables": render(comparison, args.form, tables)}
@@ -138,7 +140,7 @@ def text(result: dict[str, Any]) -> str:
             lines.append("evaluations and steps to it: median over all runs; a run that never reached it counts as infinite.")
     if "pairs" in shown and result["pairs"]:
         lines.append("P(improvement): a run of the first scores higher than one of the second, a tie counting one half.")
-        lines.append("p: two-sided Mann-Whitney test; Holm: corrected for the number of pairs.")
+        lines.append(f"p: two-sided Mann-Whitney test; Holm: corrected for {result['tests']} test{'s' * (result['tests'] != 1)}.")
     notes = result["notes"] if "pairs" in shown else []  # all are about the tests
     lines += [*notes, *(f"warning: {line}" for line in result["warnings"])]
     if result.get("figures"):

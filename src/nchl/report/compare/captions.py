@@ -27,7 +27,14 @@ def caption(comparison: Comparison, name: str) -> str:
             parts.append(f"Reached: runs whose {reached}, with the median evaluations and steps up to it")
     if name == "pairs":
         parts.append("P(improvement): a run of the first scores higher than one of the second; p: two-sided Mann-Whitney test")
+        parts.append(_correction(comparison))
     return ". ".join(parts) + "."
+
+
+def _correction(comparison: Comparison) -> str:
+    shown, tests = len(comparison.pairs), comparison.tests
+    told = f"Holm: corrected for {tests} test{'s' * (tests != 1)}"
+    return told if shown == tests else f"{told}, of all pairs of the {len(comparison.groups)} groups; those with the best are shown"
 
 
 def label(comparison: Comparison, name: str) -> str:

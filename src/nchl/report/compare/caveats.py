@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,13 +16,15 @@ FEWEST_RUNS = 5
 # Budgets within these are equal: the last generation of a run goes beyond its limit of steps.
 _TOLERANCE = {"evaluations": 1.01, "env_steps": 1.05}
 _PERTURBED = ("perturb", "perturb_training")
+_OF_THE_NOISE = ("strategy", "sigma", "sigma_decay", "sigma_schedule")
 _OF_EPISODES = ("max_episode_steps", "env", "wrap", "action_repeat", *_PERTURBED)  # settings that make other episodes
 
 
 def warnings_about(groups: Sequence[Group], score: str) -> list[str]:
     """One line per problem."""
-    played_on = [*_simulators(groups), *_tasks(groups, score), *_environments(groups, score), *_versions(groups, score)]
-    return [*_few(groups), *_budgets(groups), *_unfinished(groups), *played_on, *_diverged(groups, score), *_luck(groups, score)]
+    made = [*made_with(groups), *_versions(groups, score)]
+    played_on = [*_simulators(groups), *_tasks(groups, score), *_environments(groups, score), *made]
+    return [*_few(groups), *_budgets(groups), *_unfinished(groups), *played_on, *_diverged(groups, score), *_noise(groups, score)]
 
 
 def budget(runs: Sequence[Run], column: str) -> float:
@@ -107,6 +110,26 @@ def _environments(groups: Sequence[Group], score: str) -> list[str]:
     return lines
 
 
+def made_with(groups: Sequence[Group]) -> list[str]:
+    """A warning about runs by different versions of nchl, or of packages that results depend on."""
+    names = dict.fromkeys(name for group in groups for run in group.runs for name in run.versions)
+    told, told_apart = [], False
+    for name in names:
+        of_groups = [Counter(run.versions[name] for run in group.runs if name in run.versions) for group in groups]
+        counts = sum(of_groups, Counter())
+        if len(counts) > 1:
+            told.append(f"{name}: {', '.join(f'{count} with {_in_turn(versions)}' for versions, count in counts.items())}")
+            told_apart |= all(len(each) == 1 for each in of_groups)
+    if not told:
+        return []
+    alone = "; each group has one version alone, so that a difference between groups may be one between versions" if told_apart else ""
+    return [f"the runs were made with different versions, by which results may differ too ({'; '.join(told)}){alone}"]
+
+
+def _in_turn(versions: Sequence[str]) -> str:
+    return ", then ".join(versions)
+
+
 def _versions(groups: Sequence[Group], score: str) -> list[str]:
     """Warnings about evaluations by different versions of a simulator, of those that recorded them."""
     found: dict[str, set[str]] = {}
@@ -140,11 +163,28 @@ def _diverged(groups: Sequence[Group], score: str) -> list[str]:
     ]
     if episodes:
         lines.append(f"episodes that were not finite are left out of the scores: {listed(episodes)}")
+    individuals = [
+        f"{run.folder} ({run.last('non_finite'):.0f} of {group.settings['population']})"
+        for group in groups
+        for run in group.runs
+        if score == "mean" and "non_finite" in run.columns and run.last("non_finite") > 0
+    ]
+    if individuals:
+        lines.append(
+            "individuals of the last generation that were not finite are left out of its mean, so that the score is of the others alone: "
+            f"{listed(individuals)}"
+        )
     return lines
 
 
-def _luck(groups: Sequence[Group], score: str) -> list[str]:
-    sizes = {(group.settings["population"], group.settings["episodes"]) for group in groups}
-    if score != "best" or len(sizes) < 2:
-        return []
-    return ["the score best favours large populations and few episodes, and the groups differ in these; --evaluate is fair"]
+def _noise(groups: Sequence[Group], score: str) -> list[str]:
+    """Warnings about scores that depend on how the search draws its individuals, where the groups differ in that."""
+    if score == "best" and (_differ(groups, "population") or _differ(groups, "episodes")):
+        return ["the score best favours large populations and few episodes, and the groups differ in these; --evaluate is fair"]
+    differing = [name for name in _OF_THE_NOISE if _differ(groups, name)]
+    if score == "mean" and differing:
+        return [
+            f"the score mean is of individuals that are drawn around the centre, and falls with their spread; the groups differ in "
+            f"{', '.join(differing)}; --evaluate is fair"
+        ]
+    return []

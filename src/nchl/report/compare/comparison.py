@@ -24,7 +24,7 @@ from nchl.report.compare.caveats import budget, warnings_about
 from nchl.report.compare.groups import Group, group_runs
 from nchl.report.compare.labels import labelled
 from nchl.report.compare.runs import Run, find_runs, one_or_more, read_run
-from nchl.report.compare.scores import choose_score, curve_column, default_target, scores_of, to_target
+from nchl.report.compare.scores import choose_score, curve_column, default_target, passed_over, scores_of, to_target
 from nchl.report.compare.statistics import Interval, estimate, holm, iqm, share_higher, tested
 
 MOST_GROUPS_FOR_ALL_PAIRS = 8
@@ -93,6 +93,7 @@ class Comparison:
         shared: settings that all groups share.
         groups: in the order in which they were given.
         pairs: the pairs that were tested.
+        tests: the number of tests that Holm's correction is for.
         column: column of `metrics.csv` of the learning curves and the target.
         target: value of that column to reach; NaN if none was given and no group improved.
         target_text: origin of the target.
@@ -107,6 +108,7 @@ class Comparison:
     shared: dict[str, Any]
     groups: tuple[Scored, ...]
     pairs: tuple[Pair, ...]
+    tests: int
     column: str
     target: float
     target_text: str
@@ -116,7 +118,7 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain JSON values; missing numbers, such as the interval of one run, are NaN or infinite."""
-        about = {name: getattr(self, name) for name in ("task", "score", "score_text", "column", "target", "target_text", "seed")}
+        about = {name: getattr(self, name) for name in ("task", "score", "score_text", "column", "target", "target_text", "seed", "tests")}
         return {
             **about,
             "shared": dict(self.shared),
@@ -181,7 +183,8 @@ def compare(
     else:
         raise InvalidArgument(f"the target must be a finite number, got {target}")
     scored = tuple(_scored(group, scores, column, target, seed) for group, scores in zip(groups, values, strict=True))
-    pairs, pair_notes = _pairs(scored, baseline, seed)
+    pairs, tests, pair_notes = _pairs(scored, baseline, seed)
+    auto = passed_over(kind, runs) if score == "auto" else []
     return Comparison(
         task=runs[0].task,
         score=kind,
@@ -189,11 +192,12 @@ def compare(
         shared=shared,
         groups=scored,
         pairs=pairs,
+        tests=tests,
         column=column,
         target=target,
         target_text=target_text,
         seed=seed,
-        warnings=(*left_out, *unusable, *twins, *warnings_about(groups, kind)),
+        warnings=(*left_out, *unusable, *twins, *auto, *warnings_about(groups, kind)),
         notes=tuple(pair_notes),
     )
 
@@ -237,8 +241,8 @@ def _scored(group: Group, scores: np.ndarray, column: str, target: float, seed: 
     )
 
 
-def _pairs(scored: Sequence[Scored], baseline: str | None, seed: int) -> tuple[tuple[Pair, ...], list[str]]:
-    """The pairs that are tested, and notes about them."""
+def _pairs(scored: Sequence[Scored], baseline: str | None, seed: int) -> tuple[tuple[Pair, ...], int, list[str]]:
+    """The pairs that are tested, the number of tests that they are corrected for, and notes about them."""
     names = [each.group.name for each in scored]
     if baseline is not None and baseline not in names:
         raise UnknownName("group", baseline, names)
@@ -263,7 +267,7 @@ def _pairs(scored: Sequence[Scored], baseline: str | None, seed: int) -> tuple[t
         least = min(2 / math.comb(len(a.scores) + len(b.scores), len(a.scores)) for a, b in chosen)
         if tests * least > 0.05:
             notes.append(f"with so few runs no corrected p-value of the {tests} tests can be below {min(tests * least, 1):.2g}: add seeds")
-    return pairs, notes
+    return pairs, tests, notes
 
 
 def _group_json(scored: Scored) -> dict[str, Any]:

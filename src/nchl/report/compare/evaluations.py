@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nchl import zoo
-from nchl.errors import InvalidArgument
+from nchl.errors import InvalidArgument, RunError
 from nchl.report.compare.runs import EVALUATION, digest, read_evaluation
 from nchl.report.formatting import listed
 from nchl.runs.files.writing import check_writable, write_json
@@ -50,7 +50,10 @@ def evaluate_runs(
                 "and cannot keep another; leave out --episodes and --perturb, or play others with `nchl evaluate`"
             )
         check_writable(path)
+    lacking = [path for path in left if not RunFolder.open(path).best.is_file()]
     for path, why in left.items():
+        if path in lacking:
+            continue
         if on_note is not None:
             on_note(f"playing {episodes} unseen episodes with the best individual of {path}{why}")
         result = _play(path, episodes, seed, perturb)
@@ -58,6 +61,11 @@ def evaluate_runs(
         if on_note is not None:
             for line in result["notes"]:
                 on_note(f"{path}: {line}")
+    if lacking:
+        raise RunError(
+            f"{len(lacking)} of {len(left)} runs to be evaluated have no best individual yet, and the others were evaluated: "
+            f"{listed(lacking)}; go on with `nchl resume`, or leave them out"
+        )
 
 
 def _missing(path: Path, episodes: int, seed: int, perturb: Sequence[str] | None) -> str | None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from nchl.errors import RunError
 from nchl.report.compare.runs import DIGITS, Run
 from nchl.report.formatting import hashable, listed, setting
@@ -23,6 +25,7 @@ _BY_RULE = {"nchl", "hl"}  # networks that are told by their rule
 _BUILT_IN = {*NETWORKS, *RULES.values(), *STRATEGIES}
 _DIGEST = re.compile(rf" \([0-9a-f]{{{DIGITS}}}\)$")
 _Key = tuple[tuple[str, Any], ...]  # settings, sorted by name
+_RESULTS = ("evaluations", "env_steps", "mean", "best_so_far")
 _ALWAYS_SHOWN = ("simulator", "population", "generations")
 
 
@@ -62,7 +65,8 @@ def group_runs(runs: Sequence[Run]) -> tuple[list[Group], dict[str, Any], list[s
         seeds = by_settings.setdefault(_key(run.settings), {})
         twin = seeds.get(run.seed)
         if twin is not None:
-            # Equal settings and seeds give equal results: counting both would count one run twice.
+            _refuse_other_results(twin, run)
+            # Counting both would count one run twice.
             kept, dropped = (twin, run) if twin.generations >= run.generations else (run, twin)
             lines.append(f"{dropped.folder} repeats {kept.folder} (same settings, same seed) and was left out")
             run = kept
@@ -75,6 +79,19 @@ def group_runs(runs: Sequence[Run]) -> tuple[list[Group], dict[str, Any], list[s
         for name, each, seeds in zip(names, settings, by_settings.values(), strict=True)
     ]
     return groups, _shared(settings), [*lines, *extended]
+
+
+def _refuse_other_results(one: Run, other: Run) -> None:
+    """Equal settings and seeds give equal results on one machine; where they did not, nothing says which run is meant."""
+    shared = min(one.generations, other.generations)
+    for name in _RESULTS:
+        equal = np.isclose(one.columns[name][:shared], other.columns[name][:shared], rtol=0, atol=0, equal_nan=True)
+        if not equal.all():
+            raise RunError(
+                f"{one.folder} and {other.folder} have the same settings and the same seed, and different results (column {name}, from "
+                f"generation {int(np.argmin(equal)) + 1} on), as from two versions of the code or two machines: expected one of them; give "
+                "the folders that you mean"
+            )
 
 
 def _key(settings: Mapping[str, Any]) -> _Key:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from nchl.runs import function_run
 from nchl.runs.files.lock import in_use
 from nchl.runs.files.reading import read_json, read_text
 from nchl.runs.provenance import environment
+from nchl.runs.provenance.sessions import nchl_of, session
 from nchl.runs.settings.config import EvolveConfig
 from nchl.runs.settings.network_options import with_rule
 from nchl.runs.settings.options import that_matter
@@ -33,7 +34,7 @@ from nchl.runs.store.metrics import read_metrics
 from nchl.runs.store.record import Record
 
 EVALUATION = "evaluation.json"
-_COLUMNS = ("evaluations", "env_steps", "mean", "best_so_far", "validation_centre", "search_seconds")
+_COLUMNS = ("evaluations", "env_steps", "mean", "best_so_far", "validation_centre", "search_seconds", "non_finite")
 DIGITS = 6  # of a digest beside a name
 
 
@@ -57,6 +58,7 @@ class Run:
         evaluation: evaluation of the present best individual, see `evaluate_runs`, or None.
         environment: digest of the Gymnasium environment; None if a package version identifies it, and for older runs.
         perturbations: sets of perturbations of which each episode of its training had one; empty for none.
+        versions: name -> the versions of nchl, and of the packages that results depend on, in its sessions; empty where none is known.
     """
 
     folder: Path
@@ -72,6 +74,7 @@ class Run:
     evaluation: Mapping[str, Any] | None
     environment: str | None = None
     perturbations: tuple[str, ...] = ()
+    versions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def evaluated_under(self) -> tuple[str, ...]:
@@ -155,6 +158,7 @@ def read_run(path: Path) -> Run:
         evaluation=read_evaluation(folder),
         environment=environment.digest(record.environment),
         perturbations=sets_of(config),
+        versions=versions_of(record),
     )
 
 
@@ -206,6 +210,18 @@ def read_evaluation(folder: RunFolder) -> Mapping[str, Any] | None:
 def digest(path: Path) -> str:
     """SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def versions_of(record: Record) -> dict[str, tuple[str, ...]]:
+    """See `Run.versions`."""
+    told = record.sessions or [session(record.started, record.versions)]
+    found: dict[str, dict[str, None]] = {}
+    for each in told:
+        packages = {name: version for name, version in each["versions"].items() if name in record.same_bits}
+        for name, version in {"nchl": nchl_of(each), **packages}.items():
+            if version is not None:
+                found.setdefault(name, {})[str(version)] = None
+    return {name: tuple(versions) for name, versions in found.items()}
 
 
 def _settings(record: Record) -> dict[str, Any]:

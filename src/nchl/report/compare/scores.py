@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -41,15 +42,41 @@ def choose_score(score: str, runs: Sequence[Run]) -> tuple[str, str]:
         elif not lacking:
             return kind, SCORES[kind]
         if score != "auto":
-            what = {
-                "evaluation": "have no evaluation of their present best individual on the same episodes, or none of these was finite; "
-                "add --evaluate",
-                "validation": "were made without --validation-episodes, or their last centre was not finite; choose another --score, or "
-                "--evaluate",
-            }.get(kind, "have no such number")
-            named = lacking or list(runs)
-            raise InvalidArgument(f"{len(named)} of {len(runs)} runs {what}: {listed([run.folder for run in named])}")
+            raise InvalidArgument(_why_not(kind, lacking, runs))
     raise AssertionError("runs without a score are left out before")
+
+
+def _why_not(kind: str, lacking: Sequence[Run], runs: Sequence[Run]) -> str:
+    """The reason why a score cannot be used."""
+    failed = [run for run in lacking if run.evaluation is not None]
+    if kind == "evaluation" and failed:
+        return (
+            f"no episode of the evaluation was finite in {len(failed)} of {len(runs)} runs: {listed([run.folder for run in failed])}; "
+            "choose --score mean or validation for all, or give the other runs alone and say so: a group without its failures looks better "
+            "than it is"
+        )
+    what = {
+        "evaluation": "have no evaluation of their present best individual on the same episodes; add --evaluate",
+        "validation": "were made without --validation-episodes, or their last centre was not finite; choose another --score, or --evaluate",
+    }.get(kind, "have no such number")
+    named = lacking or runs
+    return f"{len(named)} of {len(runs)} runs {what}: {listed([run.folder for run in named])}"
+
+
+def passed_over(kind: str, runs: Sequence[Run]) -> list[str]:
+    """Warnings about scores that auto would rather have taken, and that some of the runs have, not all."""
+    lines = []
+    for better in itertools.takewhile(lambda each: each != kind, SCORES):
+        lacking = [run.folder for run in runs if not np.isfinite(_score(run, better))]
+        advice = "; --evaluate plays what is missing" if better == "evaluation" else ""
+        if lacking and len(lacking) < len(runs):
+            lines.append(
+                f"the score is {kind} and not {better}, which {len(runs) - len(lacking)} of {len(runs)} runs have, but not: "
+                f"{listed(lacking)}{advice}"
+            )
+        elif not lacking:
+            lines.append(f"the score is {kind} and not {better}, because the runs were evaluated on different episodes{advice}")
+    return lines
 
 
 def evaluated_alike(runs: Sequence[Run]) -> bool:

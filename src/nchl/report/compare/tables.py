@@ -78,9 +78,10 @@ def pairs_table(comparison: Comparison) -> Table:
 
 def runs_table(comparison: Comparison) -> Table:
     """One row per run."""
-    records = run_records(comparison)
-    rows = [tuple(figure(value) if name == "score" else str(value) for name, value in record.items()) for record in records]
-    return Table(("group", "run", "seed", "score", "not finite", "generations", "ended by"), rows, 2)
+    headings = ("group", "run", "seed", "score", "not finite", "generations", "ended by")
+    records = [list(record.items())[: len(headings)] for record in run_records(comparison)]
+    rows = [tuple(figure(value) if name == "score" else str(value) for name, value in record) for record in records]
+    return Table(headings, rows, 2)
 
 
 def group_records(comparison: Comparison) -> list[dict[str, Any]]:
@@ -95,18 +96,25 @@ def group_records(comparison: Comparison) -> list[dict[str, Any]]:
             **_interval_record("median", scored.median),
             "target": comparison.target,
             **{name: getattr(scored, name) for name in plain},
+            **_of_what(comparison),
         }
         for scored in comparison.groups
     ]
 
 
-PAIR_COLUMNS = ("first", "second", "improvement", "improvement_low", "improvement_high", "u", "p", "p_holm")
+def _of_what(comparison: Comparison) -> dict[str, Any]:
+    """What a record is of; a file of CSV has no heading that says it."""
+    return {"task": comparison.task, "score_name": comparison.score}
+
+
+PAIR_COLUMNS = ("first", "second", "improvement", "improvement_low", "improvement_high", "u", "p", "p_holm", "tests", "task", "score_name")
 """Columns of `pair_records`, which may be empty."""
 
 
 def pair_records(comparison: Comparison) -> list[dict[str, Any]]:
     """The pairs with all digits."""
-    cells = ((pair.first, pair.second, *pair.improvement, pair.u, pair.p, pair.p_holm) for pair in comparison.pairs)
+    about = (comparison.tests, *_of_what(comparison).values())
+    cells = ((pair.first, pair.second, *pair.improvement, pair.u, pair.p, pair.p_holm, *about) for pair in comparison.pairs)
     return [dict(zip(PAIR_COLUMNS, row, strict=True)) for row in cells]
 
 
@@ -121,6 +129,7 @@ def run_records(comparison: Comparison) -> list[dict[str, Any]]:
             "non_finite": run.non_finite,
             "generations": run.generations,
             "ended": run.reason or "not ended",
+            **_of_what(comparison),
         }
         for scored in comparison.groups
         for run, score in zip(scored.group.runs, scored.scores, strict=True)
