@@ -112,6 +112,9 @@ def test_signs_of_latex_and_markdown_are_escaped() -> None:
     body = drawn.split("\n", 1)[1]
     assert not re.search(r"(?<!\\)[#%$~^]", body)
     assert len(re.findall(r"(?<!\\)&", body)) == 2  # one between the two cells of each row
+    quoted = latex(Table(('a|"b"',), [("1",)], 1), 'of "c|d"')
+    assert r"a$|$\texttt{\char34}b\texttt{\char34} \\" in quoted
+    assert r"\caption{of \texttt{\char34}c$|$d\texttt{\char34}}" in quoted
     assert markdown(Table(("a|b",), [("x*y",)], 1)).splitlines()[0] == r"| a\|b |"
     assert text(table).splitlines()[0].startswith("a_b")
 

@@ -24,8 +24,9 @@ TABLES = ("groups", "pairs", "runs")
 # What of the table of groups fits a page of a conference: column -> heading.
 _PAPER = {0: "group", 1: "runs", 2: "parameters", 3: "IQM", 4: "95 %", 7: "reached", 8: "evaluations", 9: "steps"}
 
-# In LaTeX's default encoding "<" and ">" are other characters outside of formulas.
-_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
+# In LaTeX's default encoding "<", ">" and "|" are other characters outside of formulas, and only the typewriter font has a straight quote.
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", '"': r"\texttt{\char34}"}
+_LATEX |= {sign: f"${sign}$" for sign in "<>|"}
 _LATEX |= {sign: "\\" + sign for sign in "&%$#_{}"}
 _MARKDOWN = {c: "\\" + c for c in "\\|*_`<>[]"}
 
