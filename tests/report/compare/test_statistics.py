@@ -168,6 +168,62 @@ def test_pairs_are_tested_by_their_signs_and_ranks() -> None:
     assert found.low < found.value < found.high
 
 
+def p_by_all_signs(differences: np.ndarray) -> float:
+    """Twice the share of the choices of signs with a rank sum at least as low, or at least as high, whichever is smaller."""
+    differences = differences[differences != 0]
+    size = np.abs(differences)
+    ranks = [sum(size < each) + (sum(size == each) + 1) / 2 for each in size]
+    sums = [sum(np.array(ranks)[list(signs)]) for signs in itertools.product((False, True), repeat=len(ranks))]
+    own = sum(np.array(ranks)[differences > 0])
+    return min(1.0, 2 * float(min(np.mean(np.array(sums) <= own), np.mean(np.array(sums) >= own))))
+
+
+@pytest.mark.parametrize("count", range(1, 11))
+def test_few_pairs_are_tested_by_all_signs(count: int) -> None:
+    chance = np.random.default_rng(count)
+    for levels in (2, 4, 1000):
+        differences = chance.integers(-levels, levels + 1, count).astype(float)
+        if differences.any():
+            assert signed_rank(differences, np.zeros(count)) == pytest.approx(p_by_all_signs(differences), abs=1e-12)
+
+
+def test_rounding_neither_breaks_ties_nor_makes_differences() -> None:
+    first, second = np.array([0.3, 0.6, 0.9, 1.2, 0.1, 0.7, 0.4]), np.array([0.2, 0.5, 0.8, 1.3, 0.2, 0.6, 0.3])
+    assert signed_rank(first, second) == pytest.approx(p_by_all_signs(np.rint(10 * (first - second))), abs=1e-12)
+    assert signed_rank(first, second) == pytest.approx(0.453125)
+    equal = np.array([0.1 + 0.2, 0.7, 0.0]), np.array([0.3, 0.1 + 0.6, 0.0])
+    assert signed_rank(*equal) == 1
+    assert signed_rank(np.append(first, equal[0]), np.append(second, equal[1])) == pytest.approx(0.453125)
+    # The digits are those of each pair: a run with enormous scores does not make the others equal.
+    enormous = np.array([3.0, 2.0, 5.0, 4.0, 8.0, 1e15])
+    assert signed_rank(enormous, np.array([2.0, 0.0, 2.0, 0.0, 3.0, -1e15])) == pytest.approx(2 / 2**6)
+
+
+@pytest.mark.parametrize("count", [14, 30, 50])
+def test_up_to_fifty_pairs_are_tested_exactly_with_ties_too(count: int) -> None:
+    differences = np.random.default_rng(count).integers(-3, 5, count).astype(float)
+    differences[differences == 0] = 2.0
+    ranks = stats.rankdata(np.abs(differences))
+    ways = {0.0: 1}  # rank sum of the positive differences -> choices of signs
+    for rank in ranks:
+        longer: dict[float, int] = {}
+        for total, number in ways.items():
+            for with_this in (total, total + rank):
+                longer[with_this] = longer.get(with_this, 0) + number
+        ways = longer
+    own = ranks[differences > 0].sum()
+    low, high = (sum(number for total, number in ways.items() if way * total <= way * own) for way in (1, -1))
+    expected = min(1.0, 2 * min(low, high) / 2**count)
+    assert signed_rank(differences, np.zeros(count)) == pytest.approx(expected, rel=1e-12)
+    assert signed_rank(np.zeros(count), differences) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("count", [5, 20, 50, 51, 80])
+def test_signed_ranks_without_ties_are_tested_as_by_scipy(count: int) -> None:
+    first, second = np.random.default_rng(count).normal(size=(2, count))
+    assert signed_rank(first, second) == pytest.approx(stats.wilcoxon(first, second).pvalue, rel=1e-9)
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
