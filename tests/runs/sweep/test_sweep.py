@@ -104,6 +104,7 @@ BOMB = "a: &a [x, x, x]\nb: &b [*a, *a, *a]\ntask: CartPole-v1\n"
         ("task: CartPole-v1\ngrid: {netwrk: [nchl]}", "did you mean 'network'"),
         ("task: CartPole-v1\ngrid: {network: nchl}", "needs a list"),
         ("task: CartPole-v1\ngrid: {network: []}", "needs a list"),
+        ("task: CartPole-v1\ngrid: []", "`grid` is an empty list, which describes no run; name options and the values of each"),
         ("task: CartPole-v1\ngrid: 3", "`grid` must name options"),
         ("task: CartPole-v1\ngrid: {seed: [1]}", "seeds"),
         ("task: CartPole-v1\nseed: 1", "seeds"),

@@ -91,6 +91,11 @@ def _name(key: Any, path: Path) -> str:
 
 def _combinations(grids: Any, fixed: dict[str, Any], seeds: int, path: Path) -> Iterator[dict[str, Any]]:
     """Every combination of each grid's lists, the last name moving fastest."""
+    if isinstance(grids, list) and not grids:
+        raise InvalidArgument(
+            f"{path}: `grid` is an empty list, which describes no run; name options and the values of each, as in `network: [nchl, hl]`, "
+            "or leave `grid` out"
+        )
     total = 0
     for grid in [{}] if grids is None else grids if isinstance(grids, list) else [grids]:
         if not isinstance(grid, dict):
