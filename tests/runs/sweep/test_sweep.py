@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -298,6 +299,18 @@ folder.mkdir(parents=True, exist_ok=True)
 (folder / "ready").write_text("")
 if how == "fail":
     sys.exit("nchl: no such thing")
+if how == "raise":
+    print("nchl: a note", flush=True)
+    raise ValueError("too few hands")
+if how == "raise and fail":
+    import traceback
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        traceback.print_exc()
+    sys.exit("nchl: it was not finite")
+if how == "silent":
+    sys.exit(3)
 if how == "crash":
     os.kill(os.getpid(), signal.SIGKILL)
 if how == "wait":
@@ -327,6 +340,21 @@ def test_a_run_that_fails_does_not_end_the_others(jobs: int, tmp_path: Path) -> 
     assert f"{NAMES[0]} failed no such thing (exit code 1" in said
     assert f"{NAMES[2]} failed its process was ended by SIGKILL" in said
     assert heard.most_at_once <= jobs
+
+
+def test_the_reason_of_a_failure_is_that_of_the_last_attempt(tmp_path: Path) -> None:
+    reasons = []
+    for how in ("fail", "raise", "raise and fail", "silent"):
+        heard = Heard()
+        outcomes, _ = run_small(tmp_path, {NAMES[0]: how}, 1, heard)
+        assert outcomes[NAMES[0]] == "failed"
+        (line,) = (line for line in heard.lines if line.startswith(f"{NAMES[0]} failed "))
+        for name in NAMES:
+            shutil.rmtree(tmp_path / "out" / name)  # what a run leaves that fails before its first generation
+        reasons.append(line.removeprefix(f"{NAMES[0]} failed ").replace("(", ";").split(";")[0].strip())
+    assert reasons == ["no such thing", "ValueError: too few hands", "it was not finite", "it ended with exit code 3"]
+    log = (tmp_path / "out" / "logs" / f"{NAMES[0]}.log").read_text()
+    assert log.index("no such thing") < log.index("too few hands"), "the log keeps earlier attempts"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

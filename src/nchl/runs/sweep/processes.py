@@ -29,6 +29,7 @@ LOCK, LOGS = ".sweep.lock", "logs"
 POLL_SECONDS = 0.1
 PATIENCE_SECONDS = 30.0  # for processes that were asked to end
 _TAIL = 1 << 13
+_TRACEBACK = "Traceback (most recent call last)"
 
 Command = Callable[[CellState, Sequence[int]], list[str]]
 
@@ -54,6 +55,7 @@ class _Job:
     state: CellState
     process: subprocess.Popen[bytes]
     log: Path
+    began: int  # size of the log when this attempt began
     slot: int
     told: int | None = None  # the last signal that it was sent
 
@@ -172,8 +174,9 @@ def _start(state: CellState, out: Path, lock: int, command: Command, slot: int, 
         if state.state == "new":
             _remove_torn(state.folder)
         with log.open("ab") as file:
+            began = file.tell()
             process = _popen(command(state, cores), file, environment, lock)
-    return _Job(state, process, log, slot)
+    return _Job(state, process, log, began, slot)
 
 
 def _popen(words: list[str], log: IO[bytes], environment: dict[str, str], lock: int) -> subprocess.Popen[bytes]:
@@ -210,18 +213,19 @@ def _outcome(job: _Job) -> tuple[str, str]:
         return "done", ""
     if job.told is not None and (code in (130, 143) or code in (-signal.SIGTERM, -signal.SIGINT)):
         return "stopped", ""
-    return "failed", _reason(code, job.log)
+    return "failed", _reason(code, job.log, job.began)
 
 
-def _reason(code: int, log: Path) -> str:
-    """The reason of a failure: the signal, or the last line of the log."""
+def _reason(code: int, log: Path, began: int) -> str:
+    """The reason of a failure: the signal, or the last error that the log has after its first `began` bytes, or the last line there."""
     if code < 0:
         name = signal.Signals(-code).name
         hint = " (the system's memory may have run out)" if name == "SIGKILL" else ""
         return f"its process was ended by {name}{hint}; see {log}"
     with contextlib.suppress(OSError):
-        lines = [line.strip() for line in log.read_bytes()[-_TAIL:].decode(errors="replace").splitlines() if line.strip()]
-        told = [line.removeprefix("nchl: ") for line in lines if line.startswith("nchl: ")]
+        lines = [line.strip() for line in log.read_bytes()[began:][-_TAIL:].decode(errors="replace").splitlines() if line.strip()]
+        raised = max((place for place, line in enumerate(lines) if _TRACEBACK in line), default=0)
+        told = [line.removeprefix("nchl: ") for line in lines[raised:] if line.startswith("nchl: ")]
         if told or lines:
             return f"{(told or lines)[-1]} (exit code {code}; see {log})"
     return f"it ended with exit code {code}; see {log}"
