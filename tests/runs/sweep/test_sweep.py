@@ -20,6 +20,7 @@ import pytest
 
 pytest.importorskip("yaml")
 
+from nchl.cli import main
 from nchl.errors import InvalidArgument, NchlError, RunError
 from nchl.runs.files.tensors import read_tensors
 from nchl.runs.search.recipe import environment_of
@@ -118,6 +119,12 @@ BOMB = "a: &a [x, x, x]\nb: &b [*a, *a, *a]\ntask: CartPole-v1\n"
         ("task: CartPole-v1\ngrid: {lr: [0.2, 0.2]}", "are the same run"),
         ("task: CartPole-v1\ngrid: {population: [8, 7]}", "population-7_seed-0: population must be even"),
         ("task: CartPole-v1\ngrid: {network: [nchl, wnchl], window: [3]}", "grid of their own"),
+        ("task: CartPole-v1\ngrid: {normalise: [off, max]}", "normalise must be text, got False; YAML reads off, on, yes and no as"),
+        ("task: CartPole-v1\nperturb: [on]", "perturb must be text, got [True]; YAML reads"),
+        ("task: CartPole-v1\nmax_steps: 1.5", "max_steps must be a whole number, got 1.5"),
+        ("task: CartPole-v1\nmax_steps: 1e400", "max_steps must be a whole number, got '1e400'"),
+        ("task: CartPole-v1\nmax_steps: many", "max_steps must be a whole number, got 'many'"),
+        ("task: CartPole-v1\npopulation: yes", "population must be a whole number, got True"),
         ("task: CartPole-v1\nnetwork: [nchl]", "network must be text"),
         ("task: CartPole-v1\nnetwork: [nchl, hl]", "network has several values, ['nchl', 'hl']: put it under `grid`"),
         ("task: CartPole-v1\nhidden: [[4], [8]]", "hidden has several values, [[4], [8]]: put it under `grid`"),
@@ -190,6 +197,28 @@ def test_a_value_that_equals_a_default_names_the_same_run(tmp_path: Path) -> Non
     assert [cell.name for cell in cells if cell.config.seed == 0] == ["lr-0.2_seed-0", "lr-0.4_seed-0", "network-hl_seed-0"]
     assert cells[1].also == ("lr-default_seed-1", "network-nchl_seed-1")
     assert len({json.dumps(cell.config.to_json()) for cell in cells}) == len(cells) == 6
+    assert {cell.reasons for cell in cells if cell.also} == {("a value equals a default",)}
+
+
+def test_the_note_on_equal_runs_names_the_options_that_change_no_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, "task: CartPole-v1\ngrid: [{workers: [1, 2]}, {lr: [0.2, ~], workers: [2]}]\n")
+    cells = read_sweep(path)
+    assert [cell.name for cell in cells] == ["workers-1_seed-0"]
+    assert cells[0].reasons == ("they differ in workers alone, which changes no result",)
+    assert main(["sweep", str(path), "--dry-run", "--out", str(tmp_path / "out")]) == 0
+    assert (
+        "workers-1_seed-0 is workers-2_seed-0 and lr-0.2_workers-2_seed-0 and lr-default_workers-2_seed-0 too (they differ in workers "
+        "alone, which changes no result), and is run once"
+    ) in capsys.readouterr().out
+
+
+def test_whole_numbers_may_have_an_exponent(tmp_path: Path) -> None:
+    """YAML reads 1e4 as text and 1.0e+1 as a fraction."""
+    text = "task: CartPole-v1\nmax_steps: 1e4\nhidden: [1e1, 2.0]\ngrid: {population: [8.0, 1.0e+1]}\n"
+    cells = read_sweep(written(tmp_path, text))
+    assert [cell.name for cell in cells] == ["population-8_seed-0", "population-10_seed-0"]
+    assert {(cell.config.max_steps, cell.config.hidden) for cell in cells} == {(10_000, (10, 2))}
+    assert all(type(cell.given[name]) is int for cell in cells for name in ("max_steps", "population"))
 
 
 def extended(folder: Path, **totals: Any) -> list[CellState]:

@@ -128,7 +128,7 @@ def _how_far(run: dict[str, Any]) -> str:
 
 def _notes(cells: Sequence[Cell], states: Sequence[CellState]) -> list[str]:
     """Notes on cells that are not as the file suggests."""
-    notes = [f"{cell.name} is {' and '.join(cell.also)} too (a value equals a default), and is run once" for cell in cells if cell.also]
+    notes = [f"{cell.name} is {' and '.join(cell.also)} too ({'; '.join(cell.reasons)}), and is run once" for cell in cells if cell.also]
     notes = list(dict.fromkeys([*(state.note for state in states if state.note), *notes]))
     return notes if len(notes) <= _MOST_NOTES else [*notes[:_MOST_NOTES], f"{len(notes) - _MOST_NOTES} more of these"]
 

@@ -25,7 +25,7 @@ from nchl.errors import InvalidArgument, NchlError, UnknownName
 from nchl.runs.files.yaml import read_yaml
 from nchl.runs.settings import docs_budget
 from nchl.runs.settings.config import EvolveConfig, options
-from nchl.runs.settings.options import LISTS, that_matter
+from nchl.runs.settings.options import LISTS, NO_EFFECT_ON_RESULTS, that_matter
 from nchl.runs.settings.places import with_absolute_paths
 from nchl.runs.settings.search_options import INITIAL_GENOMES
 from nchl.user_code import is_place
@@ -43,13 +43,15 @@ class Cell:
         name: of its folder.
         given: its options in the file, by field name; the seed among them.
         config: the complete configuration.
-        also: other names of the same run in the file, because a value in its grid equals a default.
+        also: other names of the same run in the file.
+        reasons: why these are the same run: a value equals a default, or they differ in options that change no result.
     """
 
     name: str
     given: dict[str, Any]
     config: EvolveConfig
     also: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
 
 
 def read_sweep(path: Path) -> list[Cell]:
@@ -135,16 +137,23 @@ def _refuse_several(name: str, value: Any, path: Path) -> None:
 def _value(name: str, value: Any, path: Path) -> Any:
     """A value of YAML in the option's type; the configuration refuses a value that does not fit."""
     kind = _OPTIONS[name].kind
+    each_value = value if isinstance(value, list) else [value]
+    if kind in ("str", "texts", "places", "specs") and any(isinstance(each, bool) for each in each_value):
+        raise InvalidArgument(
+            f"{path}: {name} must be text, got {value!r}; YAML reads off, on, yes and no as false and true: write the word in quotes, "
+            "as in 'off'"
+        )
+    if kind == "int":
+        return _whole(value)
     if kind == "ints" and value is not None:
-        return tuple(value) if isinstance(value, list) else (value,)
+        return tuple(map(_whole, each_value))
     if kind == "float" and isinstance(value, str):  # 1e-3, without a point, is text in YAML
         try:
             return float(value)
         except ValueError:
             return value
     if kind in ("texts", "places", "specs") and value is not None:
-        values = tuple(value) if isinstance(value, list) else (value,)
-        return tuple(_beside(each, path) if kind == "places" and is_place(each) else each for each in values)
+        return tuple(_beside(each, path) if kind == "places" and is_place(each) else each for each in each_value)
     if not isinstance(value, str):
         return value
     # Paths are relative to the sweep's file, so that it means the same in any working directory.
@@ -153,6 +162,15 @@ def _value(name: str, value: Any, path: Path) -> Any:
     if name == "initial_genome" and value not in INITIAL_GENOMES and zoo.name_of(value) is None:
         return str((path.absolute().parent / value).resolve())
     return value
+
+
+def _whole(value: Any) -> Any:
+    """The whole number that a value of YAML stands for: 1e4 is text there, and 1.0e+4 a float. Other values stay as they are."""
+    try:
+        number = float(value) if isinstance(value, str | float) else math.nan
+    except ValueError:
+        return value
+    return int(number) if number.is_integer() else value
 
 
 def _beside(place: str, path: Path) -> str:
@@ -203,6 +221,14 @@ def _each_once(cells: list[Cell], path: Path) -> list[Cell]:
             continue
         if first.given == cell.given:
             raise InvalidArgument(f"{path}: {first.name} and {cell.name} are the same run; a value appears twice in the grid")
-        # One of the two has a value explicitly that the other has by default.
-        known[settings] = replace(first, also=(*first.also, cell.name))
+        reasons = dict.fromkeys([*first.reasons, _why_the_same(first.config, cell.config)])
+        known[settings] = replace(first, also=(*first.also, cell.name), reasons=tuple(reasons))
     return list(known.values())
+
+
+def _why_the_same(first: EvolveConfig, second: EvolveConfig) -> str:
+    mine, other = first.to_json(), second.to_json()
+    differing = sorted(name for name in NO_EFFECT_ON_RESULTS if mine.get(name) != other.get(name))
+    if not differing:
+        return "a value equals a default"
+    return f"they differ in {' and '.join(differing)} alone, which {'changes' if len(differing) == 1 else 'change'} no result"
