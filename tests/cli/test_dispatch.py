@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 import nchl
 from nchl import cli
 from nchl.cli import VERBS, main
+from nchl.cli.parser import Parser
 from nchl.cli.verbs.bench import BENCHES
 from nchl.errors import RunError
 
@@ -76,6 +78,11 @@ def test_an_option_is_not_answered_with_an_unrelated_one(capsys: pytest.CaptureF
         (["bench", "step", "--nodes", "3", "0"], "expected a whole number of at least 1, got '0'"),
         (["film", "run", "--fps", "500"], "expected a number from 0.1 to 60, got '500'"),
         (["evaluate", "run", "--seed", "-1"], "expected a whole number of at least 0, got '-1'"),
+        (["evolve", "CartPole-v1", "--sigma", "-1e-3"], "sigma must be greater than 0, got -0.001"),
+        (["evolve", "CartPole-v1", "--target", "-inf"], "target must be a finite number, got -inf"),
+        (["evolve", "CartPole-v1", "-1e-3"], "unexpected '-1e-3'"),
+        (["film", "run", "--seconds", "-1.5E+2"], "expected a number of at least 0.1, got '-1.5E+2'"),
+        (["bench", "softhebb", "--seconds", "-.5e1"], "expected a number of at least 0, got '-.5e1'"),
         (["presets", "cartpol"], "did you mean 'cartpole'"),
         (["describe", "ncl", "4", "2"], "did you mean 'nchl'"),
         (["describe", "nchl", "4", "0", "2"], "got 4 0 2"),
@@ -97,6 +104,23 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(words: list[str], said: str
     assert shown.err.startswith("nchl: ")
     assert said in shown.err
     assert len(shown.err.splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "name"),
+    [
+        ("evolve", ["CartPole-v1", "--target"], "target"),
+        ("compare", ["runs", "--target"], "target"),
+        ("resume", ["run", "--max-minutes"], "max_minutes"),
+        ("bench.search", ["--budget", "10", "--targets"], "targets"),
+    ],
+)
+@pytest.mark.parametrize("number", ["-1e-3", "-1.5E+2", "-2.e3", "-.5e1", "-0.25", "-3"])
+def test_numbers_may_be_negative_with_an_exponent(verb: str, words: list[str], name: str, number: str) -> None:
+    parser = Parser(f"nchl {verb}", "")
+    importlib.import_module(f"nchl.cli.verbs.{verb}").add_arguments(parser)
+    found = getattr(parser.parse_words([*words, number]), name)
+    assert found == ([float(number)] if name == "targets" else float(number))
 
 
 @pytest.mark.parametrize("words", [["resume"], ["compare"], ["describe"], ["softhebb"], ["softhebb", "--resume"], ["sweep"]])

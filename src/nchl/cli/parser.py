@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -18,6 +19,10 @@ from nchl.simulators import CHOICES
 
 if TYPE_CHECKING:
     from nchl.runs.settings.options import Option
+
+
+# argparse's own pattern has no exponents, so that it takes -1e-3 for an option. What is not finite passes, for the error of its option.
+_NEGATIVE_NUMBER = re.compile(r"-(\.?\d|inf$|nan$)")
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -42,6 +47,7 @@ class Parser(argparse.ArgumentParser):
             formatter_class=_Formatter,
             allow_abbrev=False,
         )
+        self._negative_number_matcher = _NEGATIVE_NUMBER
 
     def error(self, message: str) -> NoReturn:
         """Raise argparse's messages as an error, which the command line prints in one line."""

@@ -159,7 +159,7 @@ def _totals(state: CellState) -> list[str]:
 
 
 def _glued(words: list[str]) -> list[str]:
-    """`--target=-1e-05`: argparse would take a value that begins with a dash for an option."""
+    """`--OPTION=-VALUE`: argparse would take a text that begins with a dash for an option."""
     return [f"{words[0]}={words[1]}"] if len(words) == 2 and words[1].startswith("-") else words
 
 
