@@ -379,7 +379,7 @@ def test_the_reason_of_a_failure_is_that_of_the_last_attempt(tmp_path: Path) -> 
         assert outcomes[NAMES[0]] == "failed"
         (line,) = (line for line in heard.lines if line.startswith(f"{NAMES[0]} failed "))
         for name in NAMES:
-            shutil.rmtree(tmp_path / "out" / name)  # what a run leaves that fails before its first generation
+            shutil.rmtree(tmp_path / "out" / name)  # a run that fails before its first generation leaves no folder
         reasons.append(line.removeprefix(f"{NAMES[0]} failed ").replace("(", ";").split(";")[0].strip())
     assert reasons == ["no such thing", "ValueError: too few hands", "it was not finite", "it ended with exit code 3"]
     log = (tmp_path / "out" / "logs" / f"{NAMES[0]}.log").read_text()
