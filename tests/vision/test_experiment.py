@@ -299,6 +299,18 @@ def test_the_published_halvings() -> None:
     assert halved_lr(1.0, 0, 1) == 1
 
 
+def test_halvings_of_few_epochs_are_at_most_half_an_epoch_early() -> None:
+    for epochs in range(1, 60):
+        rates = [halved_lr(1.0, epoch, epochs) for epoch in range(epochs)]
+        assert rates[0] == 1
+        for part in (0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9):
+            halvings = sum(part >= each for each in (0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9))
+            first = next((epoch for epoch in range(epochs) if rates[epoch] <= 0.5**halvings), epochs)
+            assert part * epochs - 0.5 - 1e-9 <= first, (epochs, part)
+            assert first <= max(part * epochs + 0.5 + 1e-9, 1), (epochs, part)
+    assert [halved_lr(1.0, epoch, 5) for epoch in range(5)] == [1, 0.5, 0.125, 0.03125, 0.0078125]
+
+
 def test_the_steps_of_an_epoch_take_every_image_once() -> None:
     for images in range(1, 40):
         for size in range(1, 12):
