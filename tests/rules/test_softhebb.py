@@ -69,6 +69,13 @@ def test_ties_go_to_the_lowest_index_and_nothing_is_mutated(competition: str) ->
     torch.testing.assert_close(s, expected)
 
 
+@pytest.mark.parametrize(("dtype", "units"), [(torch.bfloat16, 513), (torch.float16, 4097), (torch.float32, 513), (torch.float64, 513)])
+def test_two_equal_maxima_have_one_winner_in_any_precision(dtype: torch.dtype, units: int) -> None:
+    u = torch.zeros(1, 1, units, dtype=dtype)
+    u[0, 0, [3, 300]] = 1.0
+    assert (soft_wta.soft_wta(u, 1.0) > 0).nonzero().tolist() == [[0, 0, 3]]
+
+
 def test_ties_in_a_layer_follow_channel_row_column() -> None:
     u = torch.zeros(1, 4, 2)
     u[0, 3, 0] = u[0, 0, 1] = 1.0  # (channel 0, last position) comes before (channel 1, first position)

@@ -97,7 +97,9 @@ def _winner_against_the_rest(competitors: Tensor, t_invert: float) -> Tensor:
     if competitors.device.type == "cpu":
         below = competitors - competitors.amax(dim=-1, keepdim=True)
         sign = below.sign()  # 0 for the winner, -1 for the rest; signs vectorise, comparisons and indices do not
-        if not bool((sign.sum(dim=-1) != 1 - competitors.shape[-1]).any()):
+        # Half precision would round the number of losers, and so overlook a tie.
+        losers = sign.sum(dim=-1, dtype=torch.promote_types(sign.dtype, torch.float32))
+        if not bool((losers != 1 - competitors.shape[-1]).any()):
             s = below.mul_(t_invert).clamp_(min=_NOTHING).exp_()
             return s.div_(s.sum(dim=-1, keepdim=True)).mul_(sign.mul_(2).add_(1))
     # There are ties or NaN; or this is a GPU, which should not wait for the result of `any`.
