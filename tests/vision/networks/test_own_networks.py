@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 pytest.importorskip("datasets")
 pytest.importorskip("matplotlib")
@@ -13,8 +16,12 @@ pytest.importorskip("matplotlib")
 from nchl.errors import InvalidArgument
 from nchl.runs.files.tensors import read_tensors
 from nchl.vision import experiment
+from nchl.vision.data.images import Images, load_images
 from nchl.vision.networks.classifier import build
+from nchl.vision.networks.layers import softhebb_layers
 from nchl.vision.settings import SoftHebbSettings
+from nchl.vision.training.phases import Statistics
+from nchl.vision.training.schedule import epoch_order, order_stream
 from reference.images import png, striped
 
 NETWORKS = """
@@ -106,6 +113,47 @@ def test_statistics_behind_the_last_layer_that_learns_are_taken_too(images: str,
     counts = {name: int(value) for name, value in found.items() if name.endswith("num_batches_tracked")}
     assert len(counts) == 4
     assert set(counts.values()) == {2 if more.get("method") else 12}
+
+
+def test_statistics_of_random_layers_are_averages_over_all_images(images: str, file: Path, tmp_path: Path) -> None:
+    found = ended(images, f"{file}:tail", tmp_path / "whole", method="random")
+    pixels = load_images(images).train.batch(slice(None))
+    order = epoch_order(0, order_stream(0, labelled=False), 0, len(pixels))
+    parts = [pixels[order[:100]], pixels[order[100:]]]
+    for name, expected in (
+        ("running_mean", torch.stack([part.mean(dim=(0, 2, 3)) for part in parts]).mean(dim=0)),
+        ("running_var", torch.stack([part.var(dim=(0, 2, 3)) for part in parts]).mean(dim=0)),
+    ):
+        np.testing.assert_allclose(found[f"network.blocks.0.0.{name}"], expected, rtol=1e-5)
+
+    class Stop(experiment.Reporter):
+        def advance(self, done: int, text: str = "") -> None:
+            raise KeyboardInterrupt
+
+    run = tmp_path / "stopped"
+    given = {"data": images, "network": f"{file}:tail", "epochs_head": 1, "threads": 1, "method": "random", "checkpoint_every": 1}
+    with pytest.raises(KeyboardInterrupt):
+        experiment.start(SoftHebbSettings(**given), run, Stop())
+    experiment.resume(run)
+    assert (run / "network.safetensors").read_bytes() == (tmp_path / "whole" / "network.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_a_step_of_statistics_leaves_momentum_and_plasticity(
+    images: str, file: Path, failing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier, data = build(f"{file}:tail", (3, 16, 16), 4), load_images(images).train
+    norms = [module for module in classifier.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms[0].momentum, norms[1].running_mean[:] = 0.3, 7.0
+    phase = Statistics(classifier, data)
+    with monkeypatch.context() as patched:
+        if failing:
+            patched.setattr(Images, "batch", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError) if failing else contextlib.nullcontext():
+            phase.step(0, 0, torch.arange(100))
+    assert [norm.momentum for norm in norms] == [0.3, 0.1, 0.1, 0.1]
+    assert all(layer.plastic for layer in softhebb_layers(classifier))
+    assert bool((norms[1].running_mean.abs() < 5).all())  # what was there before the pass has no weight
 
 
 @pytest.mark.parametrize("method", ["softhebb", "backprop"])

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from nchl.errors import InvalidArgument
 from nchl.vision.data.images import Images
@@ -93,7 +94,10 @@ class Unsupervised(Phase):
 
 
 class Statistics(Unsupervised):
-    """A pass over the images for random layers, in which only BatchNorm's statistics change; features need them."""
+    """A pass over the images for random layers, in which only BatchNorm's statistics change; features need them.
+
+    They are the averages over all steps. A running average would keep most of the initial mean and variance if there are few images.
+    """
 
     def __init__(self, classifier: Classifier, images: Images) -> None:
         super().__init__(classifier, images, epochs=1, batch_size=CHUNK)
@@ -103,12 +107,21 @@ class Statistics(Unsupervised):
     def step(self, epoch: int, batch: int, indices: Tensor) -> Score:
         """See `Phase`; no layer learns."""
         layers = softhebb_layers(self._classifier)
+        norms = [module for module in self._learning.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+        momenta = [norm.momentum for norm in norms]
         for layer in layers:
             layer.plastic = False
-        score = super().step(epoch, batch, indices)
-        for layer in layers:
-            layer.plastic = True
-        return score
+        for norm in norms:
+            norm.momentum = None  # torch then averages over the steps that `num_batches_tracked` counts, which checkpoints hold
+            if batch == 0:
+                norm.reset_running_stats()
+        try:
+            return super().step(epoch, batch, indices)
+        finally:
+            for layer in layers:
+                layer.plastic = True
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
 
 
 class _Supervised(Phase):
