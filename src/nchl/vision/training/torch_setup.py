@@ -21,13 +21,29 @@ def use(device: str | None, threads: int | None) -> None:
     Raises:
         InvalidArgument: the device is not available.
     """
-    if device not in (None, "cpu") and not (str(device).startswith("cuda") and torch.cuda.is_available()):
-        raise InvalidArgument(f"expected --device cpu, or cuda where torch finds one, got {device!r}")
+    _check(device)
     keep_freed_memory()
     if gpus(device):
         torch.backends.cudnn.deterministic = True  # the fastest algorithms add in no fixed order
+        torch.backends.cudnn.allow_tf32 = False  # convolutions would round more than the matrix products of the learning steps
     if threads is not None:
         torch.set_num_threads(threads)
+
+
+def _check(device: str | None) -> None:
+    """Refuse a device that torch does not have."""
+    if device in (None, "cpu"):
+        return
+    try:
+        found = torch.device(str(device))
+    except RuntimeError:
+        found = None
+    if found is None or found.type != "cuda" or not torch.cuda.is_available():
+        raise InvalidArgument(f"expected --device cpu, or cuda (cuda:0, cuda:1, ...) where torch finds one, got {device!r}")
+    count = torch.cuda.device_count()
+    if found.index is not None and found.index >= count:
+        there = "cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
+        raise InvalidArgument(f"expected --device {there}, the GPUs that torch finds, got {device!r}")
 
 
 def gpus(device: str | None) -> list[torch.device]:
