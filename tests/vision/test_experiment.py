@@ -76,8 +76,27 @@ def test_a_run_and_what_it_leaves(images: str, network: str, tmp_path: Path) -> 
     assert np.trace(np.array(summary["confusion"])) == summary["test_correct"]
     with pytest.raises(RunError, match="finished"):
         experiment.resume(run)
-    with pytest.raises(RunError, match="exists already"):
+    with pytest.raises(RunError, match="exists already, and its run is finished; name another folder with --out"):
         experiment.start(settings(images, network), run)
+
+
+def test_only_an_unfinished_run_is_said_to_go_on(images: str, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(run: Path) -> str:
+        with pytest.raises(RunError) as caught:
+            experiment.start(settings(images, network), run)
+        return str(caught.value)
+
+    folder, file = tmp_path / "folder", tmp_path / "file"
+    folder.mkdir()
+    file.touch()
+    for other in (folder, file):
+        assert refused(other) == f"{other} exists already; name another folder with --out"
+    for text in ('{"kind": "evolve"}', "no JSON"):
+        (folder / "config.json").write_text(text)
+        assert refused(folder) == f"{folder} exists already; name another folder with --out"
+    run = tmp_path / "run"
+    interrupted(settings(images, network, epochs_head=1), run, monkeypatch)
+    assert refused(run) == f"{run} exists already; continue it with: nchl softhebb --resume {run}, or name another folder with --out"
 
 
 def test_equal_runs_have_equal_bits_and_other_seeds_other_ones(images: str, network: str, tmp_path: Path) -> None:

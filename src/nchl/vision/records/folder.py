@@ -250,6 +250,14 @@ def named(settings: SoftHebbSettings) -> dict[str, str]:
 
 def exists_already(path: Path) -> RunError:
     """The error for a new run with an existing folder."""
+    try:
+        ours = read_json(read_text(path / "config.json"), file=path / "config.json").get("kind") == KIND
+    except RunError:  # no run, or an unreadable one
+        ours = False
+    if not ours:
+        return RunError(f"{path} exists already; name another folder with --out")
+    if (path / "summary.json").exists():
+        return RunError(f"{path} exists already, and its run is finished; name another folder with --out")
     return RunError(f"{path} exists already; continue it with: nchl softhebb --resume {path}, or name another folder with --out")
 
 
