@@ -54,10 +54,7 @@ def read_folder(folder: Path) -> Source:
             if name not in classes:
                 raise InvalidArgument(f"{test}/{name}: the training set has no class {name!r}; it has {', '.join(classes[:12])}")
         test_rows = _rows(test, tested, others)
-    if others:
-        names = some([path.relative_to(folder) for path in others])
-        files = "1 file is" if len(others) == 1 else f"{len(others)} files are"
-        notes.append(f"{files} not read, being no image by name or in no class's folder: {names}")
+    notes += not_read(folder, others, "no image by name or in no class's folder")
     return Source(str(folder), rows, test_rows, classes, notes)
 
 
@@ -84,6 +81,15 @@ def _rows(folder: Path, classes: list[str], others: list[Path]) -> _FolderRows:
             else:
                 others.append(path)
     return _FolderRows(files)
+
+
+def not_read(folder: Path, others: list[Path], why: str) -> list[str]:
+    """A note on the files of a folder that are not read, if there are any."""
+    if not others:
+        return []
+    names = some([path.relative_to(folder) for path in others])
+    files = "1 file is" if len(others) == 1 else f"{len(others)} files are"
+    return [f"{files} not read, being {why}: {names}"]
 
 
 def files_below(folder: Path) -> Iterator[Path]:

@@ -7,8 +7,9 @@ from typing import Any
 
 from nchl.errors import InvalidArgument, require
 from nchl.vision.data.folders import read_folder
+from nchl.vision.data.parquet_folder import parquet_files, read_parquet
 from nchl.vision.data.source import Source
-from nchl.vision.data.tables import as_tables, is_saved, parquet_files, read_parquet, read_saved, read_tables
+from nchl.vision.data.tables import as_tables, is_saved, read_saved, read_tables
 
 KNOWN = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
 
@@ -24,7 +25,10 @@ def open_source(data: str) -> Source:
         if is_saved(folder):
             return read_tables(data, read_saved(folder), folder)
         files = parquet_files(folder)
-        return read_tables(data, read_parquet(folder, files), folder) if files else read_folder(folder)
+        if not files:
+            return read_folder(folder)
+        splits, notes = read_parquet(folder, files)
+        return read_tables(data, splits, folder, notes)
     if folder.exists() or data.startswith((".", "/", "~")) or data.count("/") > 1:
         raise InvalidArgument(
             f"there is no folder {data}; give a folder of parquet files, of `save_to_disk`, of one folder per class, or a Hugging Face name"

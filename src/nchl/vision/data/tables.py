@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nchl.errors import InvalidArgument, require
-from nchl.vision.data.folders import files_below
-from nchl.vision.data.source import Row, Source, choose, role, some
+from nchl.vision.data.source import Row, Source, choose, some
 
-_IMAGE_COLUMNS = ("img", "image")
+IMAGE_COLUMNS = ("img", "image")
 _LABEL_COLUMNS = ("label", "fine_label")
 _NAMED, _NUMBERS = "numbers with names", "numbers"
 _DICT, _STATE, _INFO = "dataset_dict.json", "state.json", "dataset_info.json"
@@ -28,37 +27,6 @@ class Table:
 
     place: str
     rows: Any
-
-
-def parquet_files(folder: Path) -> list[Path]:
-    """All parquet files that are not hidden."""
-    return sorted(file for file in files_below(folder) if file.suffix == ".parquet")
-
-
-def read_parquet(folder: Path, files: list[Path]) -> dict[str, list[Table]]:
-    """The splits of a folder, by the word train, test or validation in a file's name or path; without a cache."""
-    datasets, parquet = (require(name, "vision") for name in ("datasets", "pyarrow.parquet"))
-    splits: dict[str, list[Table]] = {}
-    for file in files:
-        split = _split_of(file.relative_to(folder), file)
-        try:
-            table = datasets.Dataset(parquet.read_table(file))
-        # Besides arrow's errors, an invalid description of the columns can raise any other.
-        except Exception as error:
-            raise InvalidArgument(f"{file}: this parquet file cannot be read ({error})") from error
-        splits.setdefault(split, []).append(Table(str(file), table))
-    return splits
-
-
-def _split_of(path: Path, file: Path) -> str:
-    """The split of a file, by its name, or by the name of the nearest folder that names a split."""
-    for part in reversed(path.parts):
-        roles = {found for word in re.split(r"[^a-z]+", part.lower()) if (found := role(word))}
-        if len(roles) > 1:
-            raise InvalidArgument(f"{file}: expected the name of one split, got {' and '.join(sorted(roles))} in {part!r}; rename it")
-        if roles:
-            return roles.pop()
-    raise InvalidArgument(f"{file}: expected a name with `train`, `test` or `validation` in it, so that it is clear which split it is")
 
 
 def is_saved(folder: Path) -> bool:
@@ -110,22 +78,24 @@ def as_tables(name: str, splits: dict[str, Any]) -> dict[str, list[Table]]:
     return {str(split): [Table(f"{name}, split {split}", rows)] for split, rows in splits.items()}
 
 
-def read_tables(name: str, splits: dict[str, list[Table]], folder: Path | None = None) -> Source:
+def read_tables(name: str, splits: dict[str, list[Table]], folder: Path | None = None, notes: Sequence[str] = ()) -> Source:
     """The rows of the training and the test split.
 
     Args:
         name: name of the data set.
         splits: all splits.
         folder: folder of the images that a table holds by file name.
+        notes: what is known about the data already.
 
     Raises:
         InvalidArgument: a split or column is missing, or a table's labels do not match those of the first.
     """
-    train, test, notes = choose(name, "split", splits)
+    train, test, chosen = choose(name, "split", splits)
+    notes = [*chosen, *notes]
     if train is None:
         raise InvalidArgument(f"{name}: expected a split named train, got {', '.join(splits) or 'none'}")
     columns = splits[train][0].rows.column_names
-    image = _column(name, columns, _IMAGE_COLUMNS, "images")
+    image = _column(name, columns, IMAGE_COLUMNS, "images")
     label = _column(name, columns, _LABEL_COLUMNS, "labels")
     tables = [*splits[train], *([] if test is None else splits[test])]
     for table in tables:
