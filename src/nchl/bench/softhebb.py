@@ -34,7 +34,7 @@ def measure(network: str, *, sharing: str | None, batch_size: int, seconds: floa
     x = torch.rand(batch_size, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
     shapes = _product_shapes(classifier, x)
     work = 2 * sum(rows * inner * columns for rows, inner, columns in shapes)
-    learning = until_last_learning(list(classifier.blocks))
+    learning = [module for _, module in until_last_learning(list(classifier.blocks))]
     classifier.train()
 
     @torch.no_grad()

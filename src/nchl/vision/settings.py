@@ -46,7 +46,13 @@ class SoftHebbSettings:
         "str", None, "take network and layers of a finished run, and train a new head on them", _NETWORK, metavar="RUN"
     )
 
-    sharing: str | None = option("str", None, "how the positions of a kernel element agree; default: sum", _LAYERS, choices=SHARINGS)
+    sharing: str | None = option(
+        "str",
+        None,
+        "how the positions of a kernel element agree; default: the network's own (sum, unless FILE.py says otherwise)",
+        _LAYERS,
+        choices=SHARINGS,
+    )
     competition: str | None = option("str", None, "units that compete; default: the network's own", _LAYERS, choices=("channel", "layer"))
     lr: float | None = option("float", None, "a constant learning rate; default: the network's own", _LAYERS, metavar="RATE")
     epochs_unsupervised: int | None = option("int", 1, "epochs of the unsupervised layers", _LAYERS, metavar="N")

@@ -48,7 +48,7 @@ def test_overrides_reach_all_layers_and_seeds_decide_the_weights() -> None:
 
 def test_a_learning_step_computes_nothing_behind_the_last_layer() -> None:
     blocks = list(build("softhebb-small", (3, 32, 32), 10).blocks)
-    assert not any(isinstance(module, nn.AvgPool2d) for module in until_last_learning(blocks))
+    assert not any(isinstance(module, nn.AvgPool2d) for _, module in until_last_learning(blocks))
     assert len(until_last_learning(blocks)) == 3 + 3 + 2
 
 

@@ -73,6 +73,15 @@ def tail(image_shape):
 def dropout(image_shape):
     return nn.Sequential(nn.Dropout(0.3), conv(3, 6), nn.Dropout(0.3), conv(6, 5), nn.AvgPool2d(4))
 
+class Raising(nn.Identity):
+    def forward(self, x):
+        if self.training:
+            raise KeyError("mine")
+        return x
+
+def raising(image_shape):
+    return nn.Sequential(conv(3, 6), nn.Sequential(Raising(), conv(6, 5)), nn.AvgPool2d(4))
+
 def linear(image_shape):
     return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(768), SoftHebbLinear(768, 20))
 """
@@ -182,6 +191,24 @@ def test_a_network_that_draws_goes_on_with_the_same_draws(
 @pytest.mark.parametrize("more", [{}, {"method": "random"}, {"method": "backprop", "batch_size_head": 50}])
 def test_one_image_alone_at_the_end_joins_the_step_before(images: str, file: Path, tmp_path: Path, more: dict) -> None:
     ended(images, f"{file}:linear", tmp_path / "run", limit=101, **more)
+
+
+@pytest.mark.parametrize(
+    ("network", "more", "said"),
+    [
+        (
+            "linear",
+            {"batch_size": 1},
+            r"block 2 of the network \(BatchNorm1d\) failed in .* of 1 image: ValueError: .*use --batch-size 2 or more",
+        ),
+        ("linear", {"batch_size": 1, "schedule": "layerwise"}, r"block 2 of the network \(BatchNorm1d\) .*use --batch-size 2 or more"),
+        ("linear", {"batch_size_head": 1, "method": "backprop"}, r"block 2 .*use --batch-size-head 2 or more, or change this block"),
+        ("raising", {}, r"block 2 of the network \(Raising\) failed in a training step of 10 images: KeyError: 'mine'; change this block"),
+    ],
+)
+def test_a_block_that_fails_in_training_is_named(images: str, file: Path, tmp_path: Path, network: str, more: dict, said: str) -> None:
+    with pytest.raises(InvalidArgument, match=said):
+        ended(images, f"{file}:{network}", tmp_path / "run", limit=60, **more)
 
 
 def test_an_option_of_convolutions_without_any_is_refused(images: str, file: Path, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ A block is BatchNorm without affine parameters, a SoftHebb convolution, Triangle
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -148,6 +150,31 @@ def build(
     return classifier
 
 
+@contextmanager
+def naming(block: int, module: nn.Module, images: int, option: str) -> Iterator[None]:
+    """Turn an exception of a block in a training step into one that names the block; a block of the user's may raise anything.
+
+    Args:
+        block: index of the block.
+        module: the block, or the part of it that is called.
+        images: number of images of the step.
+        option: the option that gives this number.
+
+    Raises:
+        InvalidArgument: the block raised an exception.
+    """
+    try:
+        yield
+    except (NchlError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        counted, hint = ("1 image", f"use {option} 2 or more, or change") if images == 1 else (f"{images} images", "change")
+        raise InvalidArgument(
+            f"block {block + 1} of the network ({type(module).__name__}) failed in a training step of {counted}: "
+            f"{type(error).__name__}: {error}; {hint} this block"
+        ) from error
+
+
 def backprop_mode(classifier: Classifier) -> None:
     """Let all SoftHebb layers learn by gradients, with initial weights for rectifiers (He et al.)."""
     for layer in softhebb_layers(classifier):
@@ -158,10 +185,13 @@ def backprop_mode(classifier: Classifier) -> None:
         layer.weight.requires_grad_(True)
 
 
-def until_last_learning(blocks: list[nn.Module]) -> list[nn.Module]:
-    """The modules of a chain of blocks up to the last one that changes in training; a learning step needs no others."""
-    flat = [module for block in blocks for module in (block if _is_chain(block) else [block])]
-    last = max((index for index, module in enumerate(flat) if learns(module)), default=-1)
+def until_last_learning(blocks: list[nn.Module]) -> list[tuple[int, nn.Module]]:
+    """The modules of a chain of blocks up to the last one that changes in training, each with the index of its block.
+
+    A learning step needs no others.
+    """
+    flat = [(index, module) for index, block in enumerate(blocks) for module in (block if _is_chain(block) else [block])]
+    last = max((place for place, (_, module) in enumerate(flat) if learns(module)), default=-1)
     return flat[: last + 1]
 
 

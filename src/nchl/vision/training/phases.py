@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nchl.errors import InvalidArgument
 from nchl.vision.data.images import Images
-from nchl.vision.networks.classifier import Classifier, backprop_mode, until_last_learning
+from nchl.vision.networks.classifier import Classifier, backprop_mode, naming, until_last_learning
 from nchl.vision.networks.layers import softhebb_layers
 from nchl.vision.training.features import CHUNK, half
 from nchl.vision.training.schedule import dropped, halved_lr
@@ -80,7 +80,9 @@ class Unsupervised(Phase):
         self._images, self._device = images, next(classifier.parameters()).device
         blocks = list(classifier.blocks)
         self._below = nn.Sequential(*blocks[: block or 0])
-        self._learning = nn.ModuleList(until_last_learning(blocks if block is None else [blocks[block]]))
+        found = until_last_learning(blocks if block is None else [blocks[block]])
+        self._learning = nn.ModuleList(module for _, module in found)
+        self._numbers = [(block or 0) + index for index, _ in found]
 
     @torch.no_grad()
     def step(self, epoch: int, batch: int, indices: Tensor) -> Score:
@@ -88,8 +90,9 @@ class Unsupervised(Phase):
         self._classifier.eval()
         self._learning.train()
         x = self._below(self._images.batch(indices, self._device))
-        for module in self._learning:
-            x = module(x)
+        for number, module in zip(self._numbers, self._learning, strict=True):
+            with naming(number, module, len(indices), "--batch-size"):
+                x = module(x)
         return Score()
 
 
@@ -253,7 +256,11 @@ class Backprop(_Supervised):
     def inputs(self, indices: Tensor) -> Tensor:
         """See `_Supervised`."""
         self._classifier.train()
-        return self._classifier.extract(self._images.batch(indices, self._classifier.head.weight.device))
+        x = self._images.batch(indices, self._classifier.head.weight.device)
+        for number, block in enumerate(self._classifier.blocks):
+            with naming(number, block, len(indices), "--batch-size-head"):
+                x = block(x)
+        return x.flatten(1)
 
     def validation_accuracy(self) -> float | None:
         """See `_Supervised`."""
