@@ -16,6 +16,7 @@ from typing import Any
 _ALIKE = (
     "network",
     "layers",
+    "layers_method",
     "method",
     "sharing",
     "competition",
@@ -58,7 +59,7 @@ def table(runs: list[Path]) -> str:
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = config.get("settings", config)
-    return found
+    return found | {"layers_method": config.get("layers_method")}
 
 
 if __name__ == "__main__":

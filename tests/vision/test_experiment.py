@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +18,11 @@ pytest.importorskip("matplotlib")
 from nchl.errors import InvalidArgument, RunError, UnknownName
 from nchl.runs.files.tensors import read_tensors
 from nchl.vision import experiment
-from nchl.vision.networks.classifier import build
+from nchl.vision.data.images import Images, load_images
+from nchl.vision.networks.classifier import Classifier, build
 from nchl.vision.records.folder import read_rows
 from nchl.vision.settings import SoftHebbSettings
+from nchl.vision.training.phases import Head, Unsupervised
 from nchl.vision.training.schedule import count_batches, halved_lr, step_bounds
 from reference.images import cifar_like
 
@@ -135,11 +138,66 @@ def test_random_layers_do_not_move_and_backpropagation_moves_all(images: str, ne
     assert all(not np.array_equal(random[name], trained[name]) for name in random if name.endswith("weight"))
 
 
-def test_validation_images_choose_the_epoch_and_are_not_trained_on(images: str, network: str, tmp_path: Path) -> None:
-    summary = experiment.start(settings(images, network, validation=0.25, epochs_head=5), tmp_path / "run")
-    assert summary["train_images"] == 90
-    rows = [row for row in read_rows(tmp_path / "run") if row["phase"] == "head"]
-    assert all(row["validation_accuracy"] for row in rows)
+def test_validation_images_choose_the_epoch_and_are_not_trained_on(
+    images: str, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned: list[Images] = []
+    features: list[Images] = []
+    epochs: list[tuple[float | None, dict[str, np.ndarray]]] = []
+    init, validate, compute = Unsupervised.__init__, Head.validate, experiment.compute_features
+
+    def spy_init(self: Unsupervised, classifier: Classifier, images: Images, **more: Any) -> None:
+        learned.append(images)
+        init(self, classifier, images, **more)
+
+    def spy_validate(self: Head, epoch: int) -> float | None:
+        accuracy = validate(self, epoch)
+        epochs.append((accuracy, {name: value.numpy().copy() for name, value in self._classifier.head.state_dict().items()}))
+        return accuracy
+
+    def spy_compute(classifier: Classifier, images: Images, **more: Any) -> torch.Tensor:
+        features.append(images)
+        return compute(classifier, images, **more)
+
+    monkeypatch.setattr(Unsupervised, "__init__", spy_init)
+    monkeypatch.setattr(Head, "validate", spy_validate)
+    monkeypatch.setattr(experiment, "compute_features", spy_compute)
+    run = tmp_path / "run"
+    # With these settings, 15 of the 30 validation images are right after the third epoch, and at most 9 after any other.
+    more = {"validation": 0.25, "epochs_head": 6, "lr_head": 0.3, "dropout": 0.9, "batch_size_head": 10, "seed": 1}
+    summary = experiment.start(settings(images, network, **more), run)
+    accuracies = [accuracy for accuracy, _ in epochs]
+    best = int(np.argmax(accuracies))
+    assert 0 < best < 5, accuracies  # else a run that takes the first or the last epoch would pass
+    assert accuracies[-1] < accuracies[best]
+    assert (summary["head_epoch"], summary["validation_accuracy"]) == (best + 1, accuracies[best])
+    assert json.loads((run / "summary.json").read_text())["head_epoch"] == best + 1
+    for name, value in epochs[best][1].items():
+        assert np.array_equal(final(run)[f"network.head.{name}"], value)
+        assert not np.array_equal(epochs[-1][1][name], value)
+    assert [float(row["validation_accuracy"]) for row in read_rows(run) if row["phase"] == "head"] == accuracies
+
+    def distinct(some: Images) -> set[bytes]:
+        return {image.numpy().tobytes() for image in some.pixels}
+
+    trained, held_out = features
+    assert [distinct(each) for each in learned] == [distinct(trained)]
+    assert (summary["train_images"], len(trained), len(held_out)) == (90, 90, 30)
+    assert not distinct(trained) & distinct(held_out)
+    assert distinct(trained) | distinct(held_out) == distinct(load_images(images).train)
+
+
+def test_the_chosen_epoch_is_known_after_a_kill_before_the_test_images(
+    images: str, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = settings(images, network, validation=0.25, epochs_head=3)
+    whole = experiment.start(given, tmp_path / "whole")
+    interrupted(given, tmp_path / "run", monkeypatch)
+    summary = experiment.resume(tmp_path / "run")
+    assert summary["validation_accuracy"] is not None
+    assert [summary[key] for key in ("head_epoch", "validation_accuracy")] == [whole[key] for key in ("head_epoch", "validation_accuracy")]
+    summary = experiment.start(settings(images, network, epochs_head=2), tmp_path / "none")
+    assert (summary["head_epoch"], summary["validation_accuracy"]) == (2, None)
 
 
 def test_a_hundred_classes_in_the_published_columns(tmp_path: Path, network: str) -> None:

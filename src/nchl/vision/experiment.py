@@ -25,7 +25,7 @@ from nchl.vision.networks.classifier import Classifier, build, learns
 from nchl.vision.records import pictures
 from nchl.vision.records.folder import Position, VisionRun, exists_already, timed
 from nchl.vision.records.progress import Reporter as Reporter
-from nchl.vision.records.summary import confusion_of, summarise
+from nchl.vision.records.summary import confusion_of, metrics_row, progress_text, summarise
 from nchl.vision.settings import SoftHebbSettings
 from nchl.vision.training import torch_setup
 from nchl.vision.training.features import compute_features, feature_bytes, size_text
@@ -51,11 +51,11 @@ def start(settings: SoftHebbSettings, path: Path, reporter: Reporter | None = No
         raise exists_already(path)
     if is_place(settings.network):
         load_object(str(settings.network), "a network")  # a mistake is reported before all images are decoded
-    settings, code, said = with_network(settings.with_absolute_paths())
+    settings, code, layers_settings, said = with_network(settings.with_absolute_paths())
     experiment = _Experiment(settings, code, reporter or Reporter())  # before the folder is made, so that an error leaves no folder
     saved = experiment.after_loaded_layers()
     trust.remember((), code.texts)
-    run = VisionRun.create(path, settings, torch_setup.same_bits(settings.device), experiment.data.digest, code)
+    run = VisionRun.create(path, settings, torch_setup.same_bits(settings.device), experiment.data.digest, code, layers_settings)
     if saved is not None:
         run.save(*saved)  # resuming does not need the other folder
     with locked(path) as notes, ended_by_signals() as signals:
@@ -229,7 +229,7 @@ class _Experiment:
                     if due or self._signals.received is not None:
                         run.save(position, self._tensors(phase))
                 self._signals.drop_if_asked()
-                self.reporter.advance(position.epoch * images + position.images, self._text(phase, position))
+                self.reporter.advance(position.epoch * images + position.images, progress_text(phase, position))
             with timed(position, phase.name):
                 validation = phase.validate(position.epoch)
             self._row(run, phase, position, validation)
@@ -238,6 +238,7 @@ class _Experiment:
                 run.save(position, self._tensors(phase))
         phase.finish()
         position.phase, position.epoch = number + 1, 0
+        position.head_epoch, position.validation_accuracy = phase.chosen()
         run.save(position, self._tensors(None))
         self.reporter.say(f"{phase.name}: done in {position.seconds.get(phase.name, 0.0):.0f} s")
 
@@ -254,27 +255,9 @@ class _Experiment:
         position.loss, position.correct = position.loss + score.loss, position.correct + score.correct
         position.images += len(indices)
 
-    def _text(self, phase: Phase, position: Position) -> str:
-        if not phase.labelled:
-            return f"epoch {position.epoch + 1}/{phase.epochs}"
-        loss, accuracy = position.loss / position.images, position.correct / position.images
-        return f"epoch {position.epoch + 1}/{phase.epochs} · loss {loss:.3f} · training accuracy {accuracy:.1%}"
-
     def _row(self, run: VisionRun, phase: Phase, position: Position, validation: float | None) -> None:
         position.rows += 1
-        row: dict[str, Any] = {
-            "row": position.rows,
-            "phase": phase.name,
-            "epoch": position.epoch + 1,
-            "images": position.epoch * len(self.train) + position.images,
-            "lr": phase.lr(position.epoch),
-            "norm_distance": norm_distance(self.classifier),
-            "validation_accuracy": validation,
-            "seconds": round(sum(position.seconds.values()), 3),
-        }
-        if phase.labelled:
-            row |= {"loss": position.loss / position.images, "train_accuracy": position.correct / position.images}
-        run.row(row)
+        run.row(metrics_row(phase, position, len(self.train), norm_distance(self.classifier), validation))
 
     def _score(self, run: VisionRun, position: Position) -> dict[str, Any]:
         """Score the test set and write the files of a finished run."""
@@ -283,7 +266,7 @@ class _Experiment:
         with timed(position, "test"):
             predicted = predict(self.classifier, self.data.test, self._advance)
         confusion = confusion_of(self.data, predicted)
-        summary = summarise(self.settings, self.data, self.classifier, position, len(self.train), confusion)
+        summary = summarise(self.settings, run.layers_settings, self.data, self.classifier, position, len(self.train), confusion)
         about = {key: self.settings.to_json()[key] for key in ("network", "method", "seed")}
         write_tensors(
             run.path / "network.safetensors",

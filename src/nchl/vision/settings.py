@@ -164,6 +164,11 @@ def options() -> list[Option]:
     return [Option(name=item.name, **item.metadata) for item in fields(SoftHebbSettings)]
 
 
+def layers_method(settings: SoftHebbSettings) -> str | None:
+    """How a run with these settings makes its layers, as `method` names it; without unsupervised epochs they are random."""
+    return "random" if settings.epochs_unsupervised == 0 else settings.method
+
+
 def said(name: str, value: Any) -> str:
     """The text on the command line that gives a setting this value."""
     if name == "data":

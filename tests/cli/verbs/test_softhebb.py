@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,21 @@ def test_one_object_on_stdout_and_the_rest_on_stderr(words: list[str], capsys: p
     assert 0 <= result["test_accuracy"] <= 1
     assert Path(result["run"], "summary.json").exists()
     assert "features of the training images: 120 x 72 in half precision, 0.0 MiB" in err
+
+
+def test_the_epoch_that_validation_chose_is_shown(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, "--validation", "0.2"]) == 0
+    out = capsys.readouterr().out
+    summary = json.loads(Path(words[-1], "summary.json").read_text())
+    assert f"head of epoch {summary['head_epoch']}, which has the best validation accuracy, {summary['validation_accuracy']:.2%}" in out
+
+
+def test_the_keys_are_on_the_page_of_json(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path(__file__).parents[3] / "docs" / "json.md"
+    section = next(part for part in re.split(r"^## ", page.read_text(), flags=re.M) if part.startswith("softhebb\n"))
+    named = {key for line in section.splitlines() if line.startswith("| `") for key in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert main([*words, "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == named
 
 
 def test_mistakes_end_with_a_line_and_code_two(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:

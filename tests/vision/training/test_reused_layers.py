@@ -115,3 +115,77 @@ def test_what_cannot_be_borrowed(lender: Path, images: str, code: Path, tmp_path
     refused(RunError, f"not finished; first: nchl softhebb --resume {lender}")
     with pytest.raises(RunError, match=r"no config\.json"):
         experiment.start(SoftHebbSettings(data=images, layers=str(tmp_path)), tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("more", "method", "schedule"),
+    [
+        ({}, "softhebb", "together"),
+        ({"schedule": "layerwise"}, "softhebb", "layerwise"),
+        ({"method": "random"}, "random", None),
+        ({"epochs_unsupervised": 0}, "random", None),
+        ({"method": "backprop"}, "backprop", None),
+    ],
+)
+def test_how_the_layers_were_trained_is_recorded(
+    images: str, code: Path, tmp_path: Path, more: dict, method: str, schedule: str | None
+) -> None:
+    lender, one, two = (tmp_path / name for name in ("lender", "one", "two"))
+    first = experiment.start(SoftHebbSettings(data=images, network=f"{code}:tiny", limit=40, **HEAD | {"epochs_head": 1}, **more), lender)
+    assert (first["layers_method"], first["layers_schedule"]) == (None, None)
+    # The second takes its layers from a run that took them from the first, whose folder is not needed any more.
+    for path, layers in ((one, lender), (two, one)):
+        summary = experiment.start(SoftHebbSettings(data=images, layers=str(layers), limit=40, **HEAD | {"epochs_head": 1}), path)
+        assert (summary["layers_method"], summary["layers_schedule"]) == (method, schedule)
+        assert json.loads((path / "config.json").read_text())["layers_method"] == method
+        shutil.rmtree(layers)
+    (two / "summary.json").unlink()
+    summary = experiment.resume(two)
+    assert (summary["layers_method"], summary["layers_schedule"]) == (method, schedule)
+
+
+def test_a_record_of_an_older_version_says_no_method(lender: Path, images: str, tmp_path: Path) -> None:
+    middle = tmp_path / "middle"
+    experiment.start(SoftHebbSettings(data=images, layers=str(lender), **HEAD), middle)
+    record = json.loads((middle / "config.json").read_text())
+    older = {key: value for key, value in record.items() if not key.startswith("layers_")}
+    (middle / "config.json").write_text(json.dumps(older))
+    summary = experiment.start(SoftHebbSettings(data=images, layers=str(middle), **HEAD), tmp_path / "run")
+    assert summary["layers_method"] is None
+    (middle / "config.json").write_text(json.dumps(older | {"layers_settings": 3}))
+    with pytest.raises(RunError, match="'layers_settings' must be an object or null, got int"):
+        VisionRun.open(middle)
+
+
+@pytest.fixture
+def without_test_set(images: str) -> str:
+    Path(images, "test.parquet").unlink()
+    return images
+
+
+def test_images_that_the_layers_learned_from_are_no_test_images(without_test_set: str, code: Path, tmp_path: Path) -> None:
+    lender, data = tmp_path / "lender", without_test_set
+    experiment.start(SoftHebbSettings(data=data, network=f"{code}:tiny", test_fraction=0.25, seed=3, **HEAD), lender)
+    for more in ({"test_fraction": 0.25}, {"test_fraction": 0.2, "seed": 3}, {"seed": 3}):
+        with pytest.raises(InvalidArgument, match=r"as test images: write --test-fraction 0\.25 --seed 3$"):
+            experiment.start(SoftHebbSettings(data=data, layers=str(lender), **more, **HEAD), tmp_path / "run")
+    experiment.start(SoftHebbSettings(data=data, layers=str(lender), test_fraction=0.25, seed=3, **HEAD), tmp_path / "run")
+    # Through another run too, and not for other images.
+    with pytest.raises(InvalidArgument, match=r"write --test-fraction 0\.25 --seed 3$"):
+        experiment.start(SoftHebbSettings(data=data, layers=str(tmp_path / "run"), test_fraction=0.25, **HEAD), tmp_path / "again")
+    other = shutil.copytree(data, tmp_path / "other images")
+    experiment.start(SoftHebbSettings(data=str(other), layers=str(lender), test_fraction=0.25, **HEAD), tmp_path / "again")
+
+
+def test_images_that_the_layers_learned_from_do_not_choose_the_epoch(images: str, code: Path, tmp_path: Path) -> None:
+    lender = tmp_path / "lender"
+    experiment.start(SoftHebbSettings(data=images, network=f"{code}:tiny", validation=0.25, seed=3, **HEAD), lender)
+    for more, said in (
+        ({"validation": 0.25}, ""),
+        ({"validation": 0.3, "seed": 3}, ""),
+        ({"validation": 0.25, "seed": 3, "limit": 60}, ", and leave --limit out"),
+    ):
+        with pytest.raises(InvalidArgument, match=rf"as validation images: write --validation 0\.25 --seed 3{said}$"):
+            experiment.start(SoftHebbSettings(data=images, layers=str(lender), **more, **HEAD), tmp_path / "run")
+    for number, more in enumerate(({"validation": 0.25, "seed": 3}, {"seed": 4})):
+        experiment.start(SoftHebbSettings(data=images, layers=str(lender), **more, **HEAD), tmp_path / f"run{number}")

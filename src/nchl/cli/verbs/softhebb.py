@@ -80,8 +80,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def text(result: dict[str, Any]) -> str:
-    """The summary in two lines."""
+    """The summary in a few lines."""
     seconds = ", ".join(f"{name} {value:.0f} s" for name, value in result["seconds"].items())
-    return (
-        f"test accuracy {result['test_accuracy']:.2%} ({result['test_correct']:,} of {result['test_images']:,}); {seconds}\n{result['run']}"
-    )
+    lines = [f"test accuracy {result['test_accuracy']:.2%} ({result['test_correct']:,} of {result['test_images']:,}); {seconds}"]
+    if result["validation_accuracy"] is not None:
+        lines.append(f"head of epoch {result['head_epoch']}, which has the best validation accuracy, {result['validation_accuracy']:.2%}")
+    if result["layers_method"] is not None:
+        lines.append(f"layers of {result['layers']}: method {result['layers_method']}")
+    return "\n".join([*lines, result["run"]])

@@ -29,7 +29,7 @@ from nchl.runs.store import trust
 from nchl.runs.store.checkpoints import Series
 from nchl.runs.store.code_copy import Code, collect_places, complete, differences, read
 from nchl.user_code import is_place
-from nchl.vision.settings import SoftHebbSettings
+from nchl.vision.settings import SoftHebbSettings, layers_method
 
 KIND = "softhebb"
 COLUMNS = ("row", "phase", "epoch", "images", "loss", "train_accuracy", "validation_accuracy", "lr", "norm_distance", "seconds")
@@ -49,6 +49,8 @@ class Position:
         correct: number of correctly classified images of the epoch so far.
         images: number of images of the epoch so far.
         seconds: by phase; no result depends on it.
+        head_epoch: the epoch whose head is scored, once it is known, counted from 1.
+        validation_accuracy: its accuracy on the validation images, if there are any.
     """
 
     phase: int = 0
@@ -60,6 +62,8 @@ class Position:
     correct: int = 0
     images: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    head_epoch: int | None = None
+    validation_accuracy: float | None = None
 
 
 @contextlib.contextmanager
@@ -81,6 +85,8 @@ def _read_checkpoint(path: Path) -> tuple[Position, dict[str, np.ndarray]]:
         value = getattr(position, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise CheckpointError(f"{path}: {name} is {value!r}")
+    if not isinstance(position.head_epoch, int | None) or not isinstance(position.validation_accuracy, float | int | None):
+        raise CheckpointError(f"{path}: head_epoch and validation_accuracy must be numbers or null")
     seconds = position.seconds.values() if isinstance(position.seconds, dict) else [None]
     if not all(isinstance(value, (int, float)) for value in (position.loss, *seconds)):
         raise CheckpointError(f"{path}: the loss and the seconds must be numbers")
@@ -94,20 +100,28 @@ class VisionRun:
         path: the folder.
         code: the user's code, if the network is the user's.
         notes: lines for the user about the code.
+        layers_settings: the settings of the run that trained the layers of `--layers`; None without it, or where that is unknown.
     """
 
-    def __init__(self, path: Path, code: Code | None = None) -> None:
+    def __init__(self, path: Path, code: Code | None = None, layers_settings: SoftHebbSettings | None = None) -> None:
         self.path = path
         self._checkpoints = Series(path / "checkpoints", "step", 9)
         self.code = Code() if code is None else code
         self.notes: list[str] = []
+        self.layers_settings = layers_settings
         self._record: dict[str, Any] = {}
         self._images: str | None = None
         self._events: EventFile | None = None
 
     @classmethod
     def create(
-        cls, path: Path, settings: SoftHebbSettings, same_bits: Mapping[str, str], images: str, code: Code | None = None
+        cls,
+        path: Path,
+        settings: SoftHebbSettings,
+        same_bits: Mapping[str, str],
+        images: str,
+        code: Code | None = None,
+        layers_settings: SoftHebbSettings | None = None,
     ) -> VisionRun:
         """Create the folder of a new run, with `config.json` and `code/`.
 
@@ -117,11 +131,12 @@ class VisionRun:
             same_bits: properties of the machine on which the bits depend.
             images: the digest of the images.
             code: the user's code that the run uses.
+            layers_settings: the settings of the run that trained the layers, with `--layers`.
 
         Raises:
             RunError: the folder exists already, or cannot be created.
         """
-        run = cls(path, code)
+        run = cls(path, code, layers_settings)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.mkdir()
@@ -134,6 +149,8 @@ class VisionRun:
         record = {
             "kind": KIND,
             "settings": settings.to_json(),
+            "layers_method": None if layers_settings is None else layers_method(layers_settings),
+            "layers_settings": None if layers_settings is None else layers_settings.to_json(),
             "images": images,
             "same_bits": dict(same_bits),
             "versions": began,
@@ -166,7 +183,10 @@ class VisionRun:
         settings, same_bits = SoftHebbSettings.from_json(data["settings"]), data.get("same_bits")
         if not isinstance(same_bits, dict):
             raise RunError(f"{config}: key 'same_bits' must be an object of texts, got {type(same_bits).__name__}")
-        run = cls(path)
+        trained = data.get("layers_settings")
+        if not isinstance(trained, dict | None):
+            raise RunError(f"{config}: key 'layers_settings' must be an object or null, got {type(trained).__name__}")
+        run = cls(path, layers_settings=None if trained is None else SoftHebbSettings.from_json(trained))
         run._images, run._record = data.get("images"), dict(data)
         run._read_code(data.get("code"), settings, goes_on)
         return run, settings, {str(key): str(value) for key, value in same_bits.items()}

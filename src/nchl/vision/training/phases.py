@@ -63,6 +63,10 @@ class Phase(abc.ABC):
         """Called after the last epoch: leave the network in evaluation mode."""
         self._classifier.eval()
 
+    def chosen(self) -> tuple[int | None, float | None]:
+        """The epoch whose head is scored, counted from 1, and its accuracy on the validation images; None where there is none."""
+        return None, None
+
     def state(self) -> dict[str, np.ndarray]:
         """The state on which the next step depends, besides the network."""
         return {}
@@ -192,6 +196,10 @@ class _Supervised(Phase):
         if self._best:
             self._trained.load_state_dict(self._best)
         super().finish()
+
+    def chosen(self) -> tuple[int | None, float | None]:
+        """See `Phase`."""
+        return (self.best_epoch, self.best_accuracy) if self._best else (self.epochs, None)
 
     def state(self) -> dict[str, np.ndarray]:
         """See `Phase`."""
