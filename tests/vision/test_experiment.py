@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,7 @@ from nchl.vision.data.images import Images, load_images
 from nchl.vision.networks.classifier import Classifier, build
 from nchl.vision.records.folder import read_rows
 from nchl.vision.settings import SoftHebbSettings
+from nchl.vision.training.features import check_room, size_text
 from nchl.vision.training.phases import Head, Unsupervised
 from nchl.vision.training.schedule import count_batches, halved_lr, step_bounds
 from reference.images import cifar_like
@@ -312,6 +316,90 @@ def test_another_version_of_torch_is_another_machine(images: str, network: str, 
     with pytest.raises(RunError, match=r"torch was 1\.0.*--allow-other-machine"):
         experiment.resume(run)
     assert experiment.resume(run, allow_other_machine=True)["test_images"] == 40
+
+
+def test_another_device_beside_resume(images: str, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = settings(images, network, epochs_head=2, checkpoint_every=3)
+    experiment.start(given, tmp_path / "whole")
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        experiment.start(given, run, Stop(5))
+    config = json.loads((run / "config.json").read_text())
+    config["settings"]["device"], config["same_bits"]["device"] = "cuda", "NVIDIA H200"  # as if it had begun on a GPU
+    (run / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(
+        InvalidArgument, match=r"got 'cuda', the device of this run; give another beside --resume, for example --device cpu"
+    ):
+        experiment.resume(run, allow_other_machine=True)
+    with pytest.raises(InvalidArgument, match=r"got 'cuda:1'$"):
+        experiment.resume(run, allow_other_machine=True, device="cuda:1")
+    with pytest.raises(RunError, match=r"device was NVIDIA H200 and is absent.*--allow-other-machine"):
+        experiment.resume(run, device="cpu")
+    experiment.resume(run, device="cpu", allow_other_machine=True)
+    equal_runs(tmp_path / "whole", run)  # since in truth it began here
+    assert json.loads((run / "config.json").read_text())["settings"]["device"] == "cuda"
+
+
+@pytest.mark.parametrize(("first", "second"), [("memory", "disk"), ("disk", "memory")])
+@pytest.mark.parametrize("reports", [5, 18])  # in the layers, and in the head
+def test_no_bit_depends_on_where_the_features_are(
+    images: str, network: str, tmp_path: Path, first: str, second: str, reports: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = settings(images, network, epochs_head=6, validation=0.2, checkpoint_every=2, features=first)
+    experiment.start(given, tmp_path / "whole")
+    run, files = tmp_path / "run", list[bool]()
+    with pytest.raises(KeyboardInterrupt):
+        experiment.start(given, run, Stop(reports))
+    compute = experiment.compute_features
+    monkeypatch.setattr(
+        experiment, "compute_features", lambda *args, file, **more: (files.append(file is not None), compute(*args, file=file, **more))[1]
+    )
+    experiment.resume(run, features=second)
+    assert files == [second == "disk"] * 2
+    equal_runs(tmp_path / "whole", run)
+    assert not list(run.glob("*-features.*"))
+
+
+def test_room_for_the_features_is_checked_before_the_layers_learn(
+    images: str, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = settings(images, network, validation=0.25, epochs_head=1)
+    size = 2 * 120 * experiment.start(whole, tmp_path / "whole")["features"]
+    disk = shutil.disk_usage(tmp_path)
+
+    def room(*, memory: int = 1 << 40, free: int = 1 << 40) -> None:
+        monkeypatch.setattr("nchl.vision.training.features._memory", lambda: memory)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: disk._replace(free=free))
+
+    run = tmp_path / "new" / "run"
+    for where, hint in (("memory", "of memory.*--features disk"), ("disk", "make room or use --features memory")):
+        room(**{"memory" if where == "memory" else "free": size - 1})
+        with monkeypatch.context() as patched:
+            patched.setattr(Unsupervised, "step", lambda *_: pytest.fail("the layers learned"))
+            with pytest.raises(RunError, match=f"the features need {size_text(size)} .*{hint}"):
+                experiment.start(dataclasses.replace(whole, features=where), run)
+        assert not run.parent.exists()
+    experiment.start(dataclasses.replace(whole, method="backprop", features=None, **WITHOUT_LAYERS), tmp_path / "backprop")
+    room(memory=size, free=size)
+    experiment.start(dataclasses.replace(whole, features="disk"), tmp_path / "disk")
+    interrupted(whole, run, monkeypatch)
+    room(free=size - 1)
+    with pytest.raises(RunError, match="make room"):
+        experiment.start(dataclasses.replace(whole, features="disk"), tmp_path / "other")
+    room(memory=size - 1)
+    experiment.resume(run)  # only the test images are left, which need no room
+
+
+def test_files_of_features_that_are_there_are_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "training-features.f16").write_bytes(bytes(100_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=50_000))
+    check_room(150_000, tmp_path)
+    with pytest.raises(RunError, match=r"which has 0\.1 MiB"):
+        check_room(150_001, tmp_path)
+
+
+WITHOUT_LAYERS = dict.fromkeys(("epochs_unsupervised", "sharing", "competition", "lr", "batch_size", "schedule"))
 
 
 def test_a_run_goes_on_with_the_images_that_it_began_with(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,7 @@ from nchl.vision.records.progress import Reporter as Reporter
 from nchl.vision.records.summary import confusion_of, metrics_row, progress_text, summarise
 from nchl.vision.settings import SoftHebbSettings
 from nchl.vision.training import torch_setup
-from nchl.vision.training.features import compute_features, feature_bytes, size_text
+from nchl.vision.training.features import check_room, compute_features, feature_bytes, size_text
 from nchl.vision.training.phases import Backprop, Head, Phase, Statistics, Unsupervised, norm_distance, predict
 from nchl.vision.training.reused_layers import load_layers, with_network
 from nchl.vision.training.schedule import count_batches, drawing, epoch_order, order_stream, step_bounds
@@ -53,6 +54,7 @@ def start(settings: SoftHebbSettings, path: Path, reporter: Reporter | None = No
         load_object(str(settings.network), "a network")  # a mistake is reported before all images are decoded
     settings, code, layers_settings, said = with_network(settings.with_absolute_paths())
     experiment = _Experiment(settings, code, reporter or Reporter())  # before the folder is made, so that an error leaves no folder
+    experiment.check_room(path)
     saved = experiment.after_loaded_layers()
     trust.remember((), code.texts)
     run = VisionRun.create(path, settings, torch_setup.same_bits(settings.device), experiment.data.digest, code, layers_settings)
@@ -62,25 +64,42 @@ def start(settings: SoftHebbSettings, path: Path, reporter: Reporter | None = No
         return experiment.run(run, saved, signals, [*said, *notes])
 
 
-def resume(path: Path, reporter: Reporter | None = None, *, allow_other_machine: bool = False) -> dict[str, Any]:
+def resume(
+    path: Path,
+    reporter: Reporter | None = None,
+    *,
+    allow_other_machine: bool = False,
+    device: str | None = None,
+    features: str | None = None,
+) -> dict[str, Any]:
     """Resume an experiment that was stopped or killed; the result is bit-identical to that of an uninterrupted one.
 
+    Args:
+        path: the run folder.
+        reporter: receives the progress.
+        allow_other_machine: accept a machine on which the result is not bit-identical.
+        device: replaces the run's own in this session.
+        features: likewise; no bit depends on it.
+
     Raises:
+        InvalidArgument: the device is not available, or the method is backpropagation, which keeps no features.
         RunError: no such run, it is finished, another process is writing to it, its images have changed, or the result would not be
             bit-identical on this machine (and `allow_other_machine` is False).
     """
     if not (path / "config.json").is_file():
         VisionRun.open(path)  # raises the error, without a lock file in a folder that is no run
     with locked(path) as notes:
-        return _resume(path, reporter or Reporter(), allow_other_machine, notes)
+        changes = {name: value for name, value in (("device", device), ("features", features)) if value is not None}
+        return _resume(path, reporter or Reporter(), allow_other_machine, changes, notes)
 
 
-def _resume(path: Path, reporter: Reporter, allow_other_machine: bool, notes: list[str]) -> dict[str, Any]:
+def _resume(path: Path, reporter: Reporter, allow_other_machine: bool, changes: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     run, settings, before = VisionRun.open(path, goes_on=True)
     if (path / "summary.json").exists():
         raise RunError(f"{path} is finished: see {path / 'summary.json'}")
+    settings = dataclasses.replace(settings, **changes)
     threads = before.get("threads", "")
-    torch_setup.use(settings.device, int(threads) if threads.isdigit() else settings.threads)
+    torch_setup.use(settings.device, int(threads) if threads.isdigit() else settings.threads, recorded="device" not in changes)
     check_same_bits(before, torch_setup.same_bits(settings.device), allow=allow_other_machine)
     experiment = _Experiment(settings, run.code, reporter)
     saved = run.newest() or experiment.after_loaded_layers()
@@ -135,6 +154,12 @@ class _Experiment:
         load_layers(self.classifier, self.settings.layers)
         return Position(phase=1), self._tensors(None)
 
+    def check_room(self, path: Path) -> None:
+        """Refuse features for which there is no room before the layers learn; backpropagation needs none."""
+        if self.settings.method != "backprop":
+            images = len(self.train) + (0 if self.validation is None else len(self.validation))
+            check_room(feature_bytes(images, self.classifier.features), path if self.settings.features == "disk" else None)
+
     def run(
         self, run: VisionRun, saved: tuple[Position, dict[str, np.ndarray]] | None, signals: Signals, notes: list[str]
     ) -> dict[str, Any]:
@@ -147,6 +172,8 @@ class _Experiment:
         run.begin(position.rows)
         try:
             plans = self._plans(run, position)
+            if first < len(plans):
+                self.check_room(run.path)
             for number, make in enumerate(plans):
                 if number >= first:
                     phase = self._made(make, state) if number == first and state else make()

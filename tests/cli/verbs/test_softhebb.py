@@ -99,3 +99,15 @@ def test_an_interrupted_run_says_how_to_go_on(
     assert "nchl softhebb --resume" in capsys.readouterr().err
     assert main(["softhebb", "--resume", run]) == 0
     assert "test accuracy" in capsys.readouterr().out
+
+
+def test_device_and_features_go_with_resume(words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from nchl.vision import experiment
+
+    given: dict[str, object] = {}
+    monkeypatch.setattr(experiment, "resume", lambda *_, **more: given.update(more) or {"test_accuracy": 1.0})
+    assert main(["softhebb", "--resume", "run", "--device", "cpu", "--features", "disk", "--allow-other-machine", "--json"]) == 0
+    assert given == {"allow_other_machine": True, "device": "cpu", "features": "disk"}
+    capsys.readouterr()
+    assert main(["softhebb", "--resume", "run", "--device", "cpu", "--threads", "1"]) == 2
+    assert "takes all settings but --device and --features from the run's config.json; leave --threads out" in capsys.readouterr().err

@@ -39,11 +39,16 @@ def add_arguments(parser: Parser) -> None:
         "--together", dest="schedule", action="store_const", const="together", help="train all layers in one pass (default)"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder to make (default: runs/softhebb-NETWORK-SEED-TIME)")
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="continue a run that was stopped or killed; takes no other settings")
+    parser.add_argument(
+        "--resume",
+        type=Path,
+        metavar="RUN",
+        help="continue a run that was stopped or killed; takes no other settings than --device and --features",
+    )
     parser.add_argument(
         "--allow-other-machine",
         action="store_true",
-        help="resume although another version of torch or another instruction set would give other digits",
+        help="resume although another device, version of torch or instruction set would give other digits",
     )
 
 
@@ -51,9 +56,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Run or resume the experiment; the result is its summary."""
     chosen = given(args, options())
     if args.resume is not None:
+        replaced = {name: chosen.pop(name) for name in ("device", "features") if name in chosen}
         if chosen or args.out is not None:
             names = [*(said(name, value) for name, value in chosen.items()), *(["--out"] if args.out is not None else [])]
-            raise InvalidArgument(f"--resume takes the settings from the run's config.json; leave {', '.join(names)} out")
+            raise InvalidArgument(
+                f"--resume takes all settings but --device and --features from the run's config.json; leave {', '.join(names)} out"
+            )
         out = args.resume
     else:
         if "data" not in chosen:
@@ -69,7 +77,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     with progress() as reporter:
         try:
             if args.resume is not None:
-                summary = experiment.resume(out, reporter, allow_other_machine=args.allow_other_machine)
+                summary = experiment.resume(out, reporter, allow_other_machine=args.allow_other_machine, **replaced)
             else:
                 summary = experiment.start(settings, out, reporter)
         except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or a signal of a scheduler or a closed terminal

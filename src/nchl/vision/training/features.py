@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,51 @@ def feature_bytes(images: int, features: int) -> int:
 def size_text(size: int) -> str:
     """A number of bytes as MiB or GiB."""
     return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
+
+
+def check_room(size: int, folder: Path | None) -> None:
+    """Refuse features for which there is no room.
+
+    Args:
+        size: of all of them in bytes.
+        folder: the run folder, which need not exist; None: memory. Files of features in it are room too: they are reused or replaced.
+
+    Raises:
+        RunError: there is less free space, or less memory in this machine.
+    """
+    if folder is None:
+        memory = _memory()
+        if memory is not None and size > memory:
+            raise RunError(
+                f"the features need {size_text(size)} of memory, and this machine has {size_text(memory)}; "
+                "keep them on disk with --features disk, or use fewer images with --limit"
+            )
+        return
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(there).free + sum(_on_disk(file) for file in folder.glob("*-features.f16"))
+    if free < size:
+        raise _no_room(size, folder, free)
+
+
+def _no_room(size: int, folder: Path, free: int) -> RunError:
+    return RunError(
+        f"the features need {size_text(size)} at {folder}, which has {size_text(free)}; "
+        "make room or use --features memory, also beside --resume"
+    )
+
+
+def _memory() -> int | None:
+    """The machine's memory in bytes; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _on_disk(file: Path) -> int:
+    """The space that a file takes, which is less than its size while parts of it were never written."""
+    found = file.stat()
+    return min(found.st_size, 512 * getattr(found, "st_blocks", found.st_size))
 
 
 @torch.no_grad()
@@ -61,8 +107,7 @@ def compute_features(
         file.unlink(missing_ok=True)  # an unfinished file takes space itself
         free = shutil.disk_usage(file.parent).free
         if free < feature_bytes(*shape):
-            needed = size_text(feature_bytes(*shape))
-            raise RunError(f"the features need {needed} at {file.parent}, which has {size_text(free)}; make room or use --features memory")
+            raise _no_room(feature_bytes(*shape), file.parent, free)
         kept = torch.from_numpy(np.memmap(file, np.float16, "w+", shape=shape))
     classifier.eval()
     for start in range(0, len(images), CHUNK):

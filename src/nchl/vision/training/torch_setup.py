@@ -15,13 +15,23 @@ from nchl.rules.kernels import softhebb as kernels
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
-def use(device: str | None, threads: int | None) -> None:
+def use(device: str | None, threads: int | None, *, recorded: bool = False) -> None:
     """Set torch up for this process.
+
+    Args:
+        device: `cpu`, `cuda` or `cuda:NUMBER`; None for the CPU.
+        threads: of torch; None leaves their number.
+        recorded: whether the device is that of a resumed run, for the message.
 
     Raises:
         InvalidArgument: the device is not available.
     """
-    _check(device)
+    try:
+        _check(device)
+    except InvalidArgument as error:
+        if not recorded:
+            raise
+        raise InvalidArgument(f"{error}, the device of this run; give another beside --resume, for example --device cpu") from error
     keep_freed_memory()
     if gpus(device):
         torch.backends.cudnn.deterministic = True  # the fastest algorithms add in no fixed order
