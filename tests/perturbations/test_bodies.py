@@ -28,11 +28,17 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     assets._copy.cache_clear()
 
 
-def stored(task: str, *texts: str) -> tuple[str, str]:
+def own_file(task: str) -> Path:
     config = envpool.make_spec(task).config
-    parsed = [parse(text) for text in texts]
-    xml = bodies.changed(assets.body_of(config.base_path, config.xml_file), [(each, each.number.low) for each in parsed])
-    return assets.store(config.base_path, xml)
+    return assets.body_of(config.base_path, config.xml_file)
+
+
+def changes(*texts: str) -> list[Any]:
+    return [(each, each.number.low) for each in map(parse, texts)]
+
+
+def stored(task: str, *texts: str) -> tuple[str, str]:
+    return assets.store(envpool.make_spec(task).config.base_path, bodies.changed(own_file(task), changes(*texts)))
 
 
 def model(task: str, *texts: str) -> Any:
@@ -84,9 +90,89 @@ def test_a_shorter_limb_is_lighter_and_nothing_else_changes() -> None:
 
 
 @pytest.mark.parametrize("task", ["Ant-v5", "HalfCheetah-v5"])
+def hinges(model: Any, body: int) -> list[int]:
+    kinds = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_BALL))
+    return [k for k in range(model.njnt) if model.jnt_bodyid[k] == body and model.jnt_type[k] in kinds]
+
+
+def joined(model: Any, body: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where a body hangs (its first hinge, or else its origin), and where its shapes end and its children hang, at rest."""
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+
+    def hangs(body: int) -> np.ndarray:
+        some = hinges(model, body)
+        return np.array(data.xanchor[some[0]] if some else data.xpos[body])
+
+    places = [hangs(child) for child in range(model.nbody) if model.body_parentid[child] == body]
+    for geom in np.flatnonzero(model.geom_bodyid == body):
+        centre, axis = data.geom_xpos[geom], data.geom_xmat[geom].reshape(3, 3)[:, 2]
+        half = model.geom_size[geom, 1] if model.geom_type[geom] == int(mujoco.mjtGeom.mjGEOM_CAPSULE) else 0.0
+        places += [centre + half * axis, centre - half * axis]
+    return hangs(body), np.array(places)
+
+
+@pytest.mark.parametrize("task", ["Hopper-v5", "Walker2d-v5", "Humanoid-v5", "Ant-v5"])
+@pytest.mark.parametrize("factor", [0.5, 1.5])
+def test_joints_meet_again_when_a_limb_has_another_length(task: str, factor: float) -> None:
+    path = own_file(task)
+    before = mujoco.MjModel.from_xml_path(str(path))
+    limbs = [k for k in range(1, before.nbody) if hinges(before, k)]
+    assert len(limbs) >= 4
+    for body in limbs:
+        joint = before.joint(hinges(before, body)[0]).name
+        after = mujoco.MjModel.from_xml_string(bodies.changed(path, changes(f"limb:{joint}=x{factor}")))
+        (place, ends), (new_place, new_ends) = joined(before, body), joined(after, body)
+        np.testing.assert_allclose(new_place, place, atol=1e-5, err_msg=f"{joint}: the limb hangs where it did")
+        np.testing.assert_allclose(new_ends - new_place, factor * (ends - place), atol=1e-5, err_msg=joint)
+        for other in set(range(1, before.nbody)) - {body}:
+            (own, ends), (moved, new_ends) = joined(before, other), joined(after, other)
+            np.testing.assert_allclose(new_ends - moved, ends - own, atol=1e-5, err_msg=f"{joint}: {other} keeps its shape")
+
+
+@pytest.mark.parametrize("task", ["Ant-v5", "HalfCheetah-v5", "Swimmer-v5"])
+def test_a_limb_that_hangs_at_its_origin_is_scaled_about_it_to_the_bit(task: str) -> None:
+    path = own_file(task)
+    for name in [joint.name for joint in bodies.spec_of(path).joints]:
+        spec = bodies.spec_of(path)
+        body = spec.joint(name).parent
+        for geom in body.geoms:
+            geom.fromto = np.array(geom.fromto) * 0.3
+            geom.pos = np.array(geom.pos) * 0.3
+            if not np.isfinite(geom.fromto[0]) and geom.type == mujoco.mjtGeom.mjGEOM_CAPSULE:
+                geom.size[1] *= 0.3
+        for fixed in (*body.bodies, *body.sites, *body.cameras, *body.lights, *body.joints):
+            fixed.pos = np.array(fixed.pos) * 0.3
+        spec.compile()
+        assert bodies.changed(path, changes(f"limb:{name}=x0.3")) == spec.to_xml()
+
+
+FRAMED = """<mujoco><worldbody><body name="root" pos="0 0 2">
+  <joint/> <geom size="0.1"/>
+  <body name="arm" pos="0 0 -1" euler="30 0 0">
+    <frame pos="0.1 0 0.2" euler="0 40 0">
+      <frame pos="0 0.1 0" axisangle="1 1 0 20">
+        <joint name="shoulder" pos="0 0 0.3"/><geom type="capsule" fromto="0 0 0 0.1 0.2 -0.4" size="0.02"/>
+      </frame>
+      <body name="hand" pos="0.2 0 -0.5" euler="10 20 30"><joint name="wrist" pos="0.05 0 0.1"/><geom size="0.03"/></body>
+    </frame>
+    <body name="finger" pos="0.1 0.1 -0.4" xyaxes="0 1 0 -1 0 0"><joint name="knuckle" pos="0 0.04 0.01"/><geom size="0.03"/></body>
+  </body>
+</body></worldbody></mujoco>"""
+
+
+def test_joints_meet_again_in_turned_bodies_and_frames(tmp_path: Path) -> None:
+    path = tmp_path / "framed.xml"
+    path.write_text(FRAMED)
+    before = mujoco.MjModel.from_xml_path(str(path))
+    after = mujoco.MjModel.from_xml_string(bodies.changed(path, changes("limb:arm=x0.5")))
+    (place, ends), (new_place, new_ends) = joined(before, before.body("arm").id), joined(after, after.body("arm").id)
+    np.testing.assert_allclose(new_place, place, atol=1e-5)
+    np.testing.assert_allclose(new_ends - new_place, 0.5 * (ends - place), atol=1e-5)
+
+
 def test_what_is_not_named_differs_by_the_digits_of_a_file_alone(task: str) -> None:
-    config = envpool.make_spec(task).config
-    path = assets.body_of(config.base_path, config.xml_file)
+    path = own_file(task)
     own, written = mujoco.MjModel.from_xml_path(str(path)), model(task, "friction=x0.25")
     for name in ("body_mass", "body_inertia", "geom_size", "body_pos", "dof_damping", "actuator_gear", "jnt_range"):
         np.testing.assert_allclose(getattr(written, name), getattr(own, name), rtol=1e-5, atol=1e-12, err_msg=name)
@@ -114,8 +200,7 @@ def test_mass_friction_gravity_and_slope() -> None:
 
 
 def test_what_is_not_there_is_refused_with_what_is() -> None:
-    config = envpool.make_spec("Ant-v5").config
-    path = assets.body_of(config.base_path, config.xml_file)
+    path = own_file("Ant-v5")
     with pytest.raises(InvalidArgument, match=r"did you mean 'ankle_4'\? there are torso.*ankle_1"):
         bodies.check(path, [parse("limb:ankel_4=x0.5")])
     with pytest.raises(InvalidArgument, match="torso"):

@@ -167,7 +167,7 @@ def _mass(spec: Any, each: Scaled, factor: float) -> None:
 
 
 def _limb(spec: Any, each: Scaled, factor: float) -> None:
-    """Everything that is fixed to the body comes nearer to where the body hangs; capsules and cylinders keep their radius."""
+    """All that is fixed to the body comes nearer to the joint by which it hangs; capsules and cylinders keep their radius."""
     kinds = require("mujoco", "sim").mjtGeom
     body = _body(spec, each, each.place)
     if body.explicitinertial:
@@ -176,17 +176,42 @@ def _limb(spec: Any, each: Scaled, factor: float) -> None:
         if geom.type not in (kinds.mjGEOM_CAPSULE, kinds.mjGEOM_CYLINDER, kinds.mjGEOM_BOX, kinds.mjGEOM_SPHERE, kinds.mjGEOM_ELLIPSOID):
             raise TaskError(f"{str(each)!r}: a shape of kind {geom.type} cannot be made shorter; capsules, boxes and the like can")
         if np.isfinite(geom.fromto[0]):
-            geom.fromto = np.array(geom.fromto) * factor
+            geom.fromto = np.concatenate([scaled(end, geom) for end in np.split(np.array(geom.fromto), 2)])
             continue
-        geom.pos = np.array(geom.pos) * factor
+        geom.pos = scaled(geom.pos, geom)
         size = np.array(geom.size)
         if geom.type in (kinds.mjGEOM_CAPSULE, kinds.mjGEOM_CYLINDER):
             size[1] *= factor
         elif geom.type in (kinds.mjGEOM_BOX, kinds.mjGEOM_ELLIPSOID):
             size[int(np.argmax(size))] *= factor
         geom.size = size
-    for fixed in (*body.bodies, *body.sites, *body.cameras, *body.lights, *body.joints):
-        fixed.pos = np.array(fixed.pos) * factor
+    for fixed in (*body.frames, *body.sites, *body.cameras, *body.lights, *body.joints):
+        fixed.pos = scaled(fixed.pos, fixed)
+    for child in body.bodies:
+        joint = _turned(spec, child, _hangs(spec, child))
+        child.pos = scaled(child.pos + joint, child) - joint
+
+
+def _hangs(spec: Any, body: Any) -> np.ndarray:
+    """Where a body hangs, in its own frame: its first hinge or ball. Where a slide lies says nothing, and a welded body has its origin."""
+    kinds = require("mujoco", "sim").mjtJoint
+    joint = next((joint for joint in body.joints if joint.type in (kinds.mjJNT_HINGE, kinds.mjJNT_BALL)), None)
+    if joint is None:
+        return np.zeros(3)
+    place, frame = np.array(joint.pos), joint.frame
+    while frame is not None:
+        place, frame = frame.pos + _turned(spec, frame, place), frame.frame
+    return place
+
+
+def _turned(spec: Any, fixed: Any, place: np.ndarray) -> np.ndarray:
+    """A vector that is relative to a body or frame, in the directions of what that is fixed to."""
+    mujoco = require("mujoco", "sim")
+    written = fixed.alt.type != mujoco.mjtOrientation.mjORIENTATION_QUAT
+    how = {"degree": spec.compiler.degree, "sequence": spec.compiler.eulerseq, "orientation": fixed.alt}
+    quat, turned = np.array(spec.resolve_orientation(**how) if written else fixed.quat), np.zeros(3)
+    mujoco.mju_rotVecQuat(turned, place, quat / np.linalg.norm(quat))
+    return turned
 
 
 def _body(spec: Any, each: Perturbation, place: str) -> Any:
@@ -196,6 +221,14 @@ def _body(spec: Any, each: Perturbation, place: str) -> Any:
     joint = next((joint for joint in spec.joints if joint.name == place), None)
     if found is not None:
         return found
+    hangs = _hangs(spec, body)
+
+    def scaled(place: Any, fixed: Any) -> np.ndarray:
+        # Within a frame, which is moved itself, places are relative to it.
+        about = hangs if fixed.frame is None else np.zeros(3)
+        found: np.ndarray = about + factor * (np.array(place) - about)
+        return found
+
     if joint is not None:
         return joint.parent
     raise _missing(each, place, [body.name for body in bodies], [joint.name for joint in spec.joints])
