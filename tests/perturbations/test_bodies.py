@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 import pytest
 
+from nchl import tasks
 from nchl.errors import InvalidArgument, TaskError, UnknownName
 from nchl.perturbations import assets, bodies, live, parse
 from nchl.rules.kernels import cache
@@ -89,7 +90,6 @@ def test_a_shorter_limb_is_lighter_and_nothing_else_changes() -> None:
     np.testing.assert_allclose(after.body("bfoot").pos, before.body("bfoot").pos / 2, rtol=1e-4)
 
 
-@pytest.mark.parametrize("task", ["Ant-v5", "HalfCheetah-v5"])
 def hinges(model: Any, body: int) -> list[int]:
     kinds = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_BALL))
     return [k for k in range(model.njnt) if model.jnt_bodyid[k] == body and model.jnt_type[k] in kinds]
@@ -171,6 +171,7 @@ def test_joints_meet_again_in_turned_bodies_and_frames(tmp_path: Path) -> None:
     np.testing.assert_allclose(new_ends - new_place, 0.5 * (ends - place), atol=1e-5)
 
 
+@pytest.mark.parametrize("task", ["Ant-v5", "HalfCheetah-v5"])
 def test_what_is_not_named_differs_by_the_digits_of_a_file_alone(task: str) -> None:
     path = own_file(task)
     own, written = mujoco.MjModel.from_xml_path(str(path)), model(task, "friction=x0.25")
@@ -205,6 +206,89 @@ def test_what_is_not_there_is_refused_with_what_is() -> None:
         bodies.check(path, [parse("limb:ankel_4=x0.5")])
     with pytest.raises(InvalidArgument, match="torso"):
         live.wrap(gymnasium.make("Ant-v5"), ["push:torsoo=30N@5+2"])
+
+
+def of_its_own(folder: Path, *replaced: tuple[str, str]) -> Path:
+    """A Hopper in a file of the user's, with a mesh on its torso that lies in a folder."""
+    xml = own_file("Hopper-v5").read_text()
+    (folder / "meshes").mkdir()
+    (folder / "meshes" / "hat.obj").write_text("v 0 0 0\nv .1 0 0\nv 0 .1 0\nv 0 0 .1\nf 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n")
+    for old, new in [
+        ("<compiler ", '<compiler meshdir="meshes" '),
+        ("<asset>", '<asset><mesh name="hat" file="hat.obj"/>'),
+        ('<geom friction="0.9" name="torso_geom"', '<geom type="mesh" mesh="hat" pos="0 0 0.3"/><geom friction="0.9" name="torso_geom"'),
+        *replaced,
+    ]:
+        assert xml.count(old) == 1, old
+        xml = xml.replace(old, new)
+    path = folder / "hopper.xml"
+    path.write_text(xml)
+    return path
+
+
+def test_a_body_with_meshes_in_a_folder_changes_in_mid_episode(tmp_path: Path) -> None:
+    changing = live.wrap(gymnasium.make("Hopper-v5", xml_file=str(of_its_own(tmp_path))), ["mass:torso=x2@1"])
+    changing.reset(seed=0)
+    own = float(changing.unwrapped.model.body("torso").mass[0])
+    for _ in range(2):
+        changing.step(np.zeros(3, np.float32))
+    assert float(changing.unwrapped.model.body("torso").mass[0]) == pytest.approx(2 * own, rel=1e-12)
+
+
+def test_a_change_in_mid_episode_has_all_digits() -> None:
+    model = gymnasium.make("HalfCheetah-v5").unwrapped.model
+    where, new = bodies.differences(own_file("HalfCheetah-v5"), changes("mass:torso=x3", "mass:bshin=x1.1"))["body_mass"]
+    assert [model.body(k).name for k in np.flatnonzero(where)] == ["torso", "bshin"]
+    np.testing.assert_allclose(new[where] / model.body_mass[where], [3, 1.1], rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mass:leg=x1e-30@5", "mass:leg=x1e-30@5: .*mass and inertia"),
+        ("mass:leg=x1e-30..1@5", r"mass:leg=x1e-30\.\.1@5: .*mass and inertia"),
+        ("limb:torso=x0.5@5", "limb:torso=x0.5@5'.*cannot be made shorter"),
+        ("limb:thigh=x0.5@5", "limb:thigh=x0.5@5'.*follows from no shape"),
+    ],
+)
+def test_a_change_that_a_body_cannot_have_is_refused_at_once(tmp_path: Path, text: str, message: str) -> None:
+    thigh = '<joint axis="0 -1 0" name="thigh_joint"'
+    path = of_its_own(tmp_path, (thigh, f'<inertial pos="0 0 -0.2" mass="4" diaginertia="0.1 0.1 0.1"/>{thigh}'))
+    with pytest.raises(TaskError, match=message):
+        live.wrap(gymnasium.make("Hopper-v5", xml_file=str(path)), ["none", text])
+
+
+def test_a_file_that_was_written_anew_is_checked_anew(tmp_path: Path) -> None:
+    path = of_its_own(tmp_path)
+    live.wrap(gymnasium.make("Hopper-v5", xml_file=str(path)), ["limb:leg=x0.5@5"])
+    path.write_text(path.read_text().replace('name="leg"', 'name="shin"'))
+    with pytest.raises(InvalidArgument, match="no body or joint 'leg'"):
+        live.wrap(gymnasium.make("Hopper-v5", xml_file=str(path)), ["limb:leg=x0.5@5"])
+
+
+def test_the_friction_of_pairs_changes_with_all_other(tmp_path: Path) -> None:
+    pair = '<contact><pair geom1="floor" geom2="foot_geom" friction="1.5 1.2 0.01 0.001 0.002"/></contact>'
+    path = of_its_own(tmp_path, ("<actuator>", f"{pair}<actuator>"))
+    where, new = bodies.differences(path, changes("friction=x0.5"))["pair_friction"]
+    assert where.all()
+    np.testing.assert_allclose(new, [[0.75, 0.6, 0.005, 0.0005, 0.001]])
+
+
+TWICE = "mass:leg=x2 & mass:leg_joint=x3"
+
+
+def test_what_is_changed_twice_under_two_names_is_refused() -> None:
+    for task, texts in [
+        ("CartPole-v1", "gravity=x2 & attribute:gravity=3"),
+        ("CartPole-v1", "attribute:gravity=x2@9 & gravity=x2@3..5"),
+        ("Hopper-v5", TWICE.replace("=x3", "=x3@7")),
+    ]:
+        with pytest.raises(InvalidArgument, match="change the same; give one of the two"):
+            live.wrap(gymnasium.make(task), ["none", texts])
+    with pytest.raises(InvalidArgument, match="'mass:leg=x2' and 'mass:leg_joint=x3' change the same"):
+        tasks.make("Hopper-v5", "envpool", perturb=TWICE.split(" & "))
+    live.wrap(gymnasium.make("Hopper-v5"), TWICE.split(" & ")).reset(seed=0)  # in two episodes
+    live.wrap(gymnasium.make("Hopper-v5"), ["mass:leg=x2 & limb:leg_joint=x0.5"]).reset(seed=0)
 
 
 def test_changes_come_in_mid_episode_and_go_with_the_reset() -> None:

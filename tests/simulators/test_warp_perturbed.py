@@ -154,6 +154,8 @@ def test_a_picture_shows_the_body_that_a_world_has() -> None:
     [
         ("HalfCheetah-v5", "limb:bshim=x0.5", InvalidArgument, "did you mean 'bshin'.*there are torso"),
         ("Ant-v5", "push:torsoo=30N@5+2", InvalidArgument, "did you mean 'torso'"),
+        ("Hopper-v5", "mass:leg=x2 & mass:leg_joint=x3", InvalidArgument, "change the same; give one of the two"),
+        ("Hopper-v5", "mass:leg=x1e-30..1@5", TaskError, "MuJoCo cannot make the body .* mass and inertia"),
         ("Ant-v5", "attribute:mass=x2", TaskError, "attributes are those of Gymnasium's environments"),
         ("HalfCheetah-v5", "friction=x0..1@5", TaskError, r"friction=x0\.\.1@5'.*friction below 0.01 .* it is 0; use gymnasium"),
     ],

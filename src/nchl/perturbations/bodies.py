@@ -1,8 +1,8 @@
 """Bodies and grounds that differ from the task's own: a model's XML, changed by MuJoCo's `MjSpec`.
 
-A change in mid-episode alters nothing that it does not name: `differences` compares two models of the same XML. A body that is changed from
-the start is a file for EnvPool, which MuJoCo writes with six digits: masses, inertias and sizes that are not named differ by at most 1e-5
-of their value from those of the task's own file, which the intact twin plays.
+A change in a running environment has all digits and alters nothing that it does not name: `differences` compares two models that MuJoCo
+makes of the same XML. A body that is changed from the start is a file for EnvPool, which MuJoCo writes with six digits: masses, inertias
+and sizes that are not named differ by at most 1e-5 of their value from those of the task's own file, which the intact twin plays.
 
 A model whose total mass its XML fixes gets the densities that this total stands for, so that a lighter limb makes no other part heavier;
 after that MuJoCo computes masses, inertias and all that follows from the shapes.
@@ -13,7 +13,7 @@ A slope is gravity that is tilted: on an endless plane the two are the same, and
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,17 +60,14 @@ def changed(path: Path | str, changes: Sequence[Change]) -> str:
         changes: perturbations with their numbers; pushes and attributes are no part of a body.
 
     Raises:
-        InvalidArgument: a body or joint that is not there; lists those that are.
-        TaskError: a shape that cannot be changed.
+        InvalidArgument: a body or joint that is not there, with those that are; or something that is changed twice.
+        TaskError: a change that the body cannot have.
     """
-    spec = spec_of(path)
-    for each, value in changes:
-        _apply(spec, each, value)
+    spec, _ = _made(path, changes)
     try:
-        spec.compile()
         xml: str = spec.to_xml()
     except (ValueError, RuntimeError) as error:
-        raise TaskError(f"MuJoCo cannot make the body with {', '.join(str(each) for each, _ in changes)}: {error}") from error
+        raise TaskError(f"MuJoCo cannot write the body with {', '.join(str(each) for each, _ in changes)}: {error}") from error
     return xml
 
 
@@ -80,7 +77,7 @@ def differences(path: Path | str, changes: Sequence[Change]) -> Differences:
     Raises:
         NchlError: as `changed`.
     """
-    before, after = (_compiled(changed(path, some), Path(path)) for some in ((), changes))
+    (_, before), (_, after) = (_made(path, some) for some in ((), changes))
     found: Differences = {}
     for part, (mine, other) in {"": (before, after), "opt.": (before.opt, after.opt)}.items():
         for name in dir(mine):
@@ -100,15 +97,34 @@ def array(model: Any, name: str) -> np.ndarray:
 
 
 def check(path: Path | str, perturbations: Sequence[Perturbation]) -> None:
-    """Refuse names that the body does not have.
+    """Refuse perturbations that the body cannot have together, with the numbers at either end of their ranges.
 
     Raises:
-        InvalidArgument: a body or joint that is not there; lists those that are.
+        NchlError: as `changed`.
     """
     spec = spec_of(path)
     for each in perturbations:
-        if isinstance(each, Push | Scaled) and each.place:
+        if isinstance(each, Push):
             _body(spec, each, each.place)
+    lasting = [each for each in perturbations if isinstance(each, Scaled | Slope)]
+    for changes in dict.fromkeys(tuple((each, each.number[end]) for each in lasting) for end in (0, 1)):
+        _made(path, changes)
+
+
+def refuse_twice(changed: Iterable[tuple[Perturbation, Hashable]]) -> None:
+    """Refuse two perturbations of the same thing under two names.
+
+    Args:
+        changed: perturbations, and what each of them changes.
+
+    Raises:
+        InvalidArgument: names both.
+    """
+    seen: dict[Hashable, Perturbation] = {}
+    for each, what in changed:
+        if what in seen:
+            raise InvalidArgument(f"perturbations {str(seen[what])!r} and {str(each)!r} change the same; give one of the two")
+        seen[what] = each
 
 
 def body_index(model: Any, each: Perturbation, place: str) -> int:
@@ -128,11 +144,18 @@ def body_index(model: Any, each: Perturbation, place: str) -> int:
     raise _missing(each, place, *names)
 
 
-def _compiled(xml: str, path: Path) -> Any:
-    mujoco = require("mujoco", "sim")
-    # Meshes and textures are named relative to the XML's own folder.
-    files = {each.name: each.read_bytes() for each in path.parent.iterdir() if each.suffix.lower() in (".stl", ".obj", ".png", ".msh")}
-    return mujoco.MjModel.from_xml_string(xml, files)
+def _made(path: Path | str, changes: Sequence[Change]) -> tuple[Any, Any]:
+    """The `MjSpec` of an XML file with changes, and the model that MuJoCo compiles from it: a spec knows where its meshes lie."""
+    spec = spec_of(path)
+    scaled = [each for each, _ in changes if isinstance(each, Scaled)]
+    refuse_twice((each, (each.quantity, _body(spec, each, each.place) if each.place else None)) for each in scaled)
+    for each, value in changes:
+        _apply(spec, each, value)
+    try:
+        return spec, spec.compile()
+    except (ValueError, RuntimeError) as error:
+        what = ", ".join(str(each) for each, _ in changes) or "no change"
+        raise TaskError(f"MuJoCo cannot make the body in {path} with {what}: {error}") from error
 
 
 def _apply(spec: Any, each: Perturbation, value: float) -> None:
@@ -147,8 +170,9 @@ def _apply(spec: Any, each: Perturbation, value: float) -> None:
 
 
 def _friction(spec: Any, each: Scaled, factor: float) -> None:
-    for geom in spec.geoms:
-        geom.friction = np.array(geom.friction) * factor
+    # The friction of a pair takes the place of that of its two shapes.
+    for touching in (*spec.geoms, *spec.pairs):
+        touching.friction = np.array(touching.friction) * factor
 
 
 def _gravity(spec: Any, each: Scaled, factor: float) -> None:
@@ -172,6 +196,14 @@ def _limb(spec: Any, each: Scaled, factor: float) -> None:
     body = _body(spec, each, each.place)
     if body.explicitinertial:
         raise TaskError(f"{str(each)!r}: the mass of {each.place!r} is given as a number in its XML, and follows from no shape")
+    hangs = _hangs(spec, body)
+
+    def scaled(place: Any, fixed: Any) -> np.ndarray:
+        # Within a frame, which is moved itself, places are relative to it.
+        about = hangs if fixed.frame is None else np.zeros(3)
+        found: np.ndarray = about + factor * (np.array(place) - about)
+        return found
+
     for geom in body.geoms:
         if geom.type not in (kinds.mjGEOM_CAPSULE, kinds.mjGEOM_CYLINDER, kinds.mjGEOM_BOX, kinds.mjGEOM_SPHERE, kinds.mjGEOM_ELLIPSOID):
             raise TaskError(f"{str(each)!r}: a shape of kind {geom.type} cannot be made shorter; capsules, boxes and the like can")
@@ -221,14 +253,6 @@ def _body(spec: Any, each: Perturbation, place: str) -> Any:
     joint = next((joint for joint in spec.joints if joint.name == place), None)
     if found is not None:
         return found
-    hangs = _hangs(spec, body)
-
-    def scaled(place: Any, fixed: Any) -> np.ndarray:
-        # Within a frame, which is moved itself, places are relative to it.
-        about = hangs if fixed.frame is None else np.zeros(3)
-        found: np.ndarray = about + factor * (np.array(place) - about)
-        return found
-
     if joint is not None:
         return joint.parent
     raise _missing(each, place, [body.name for body in bodies], [joint.name for joint in spec.joints])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,8 @@ class Changing:
         texts: sets of perturbations of kind "body", one of which each episode has, see `plan.Plan`.
 
     Raises:
-        TaskError: an environment without bodies, or without such an attribute.
-        InvalidArgument: a body or joint that is not there.
+        TaskError: an environment without bodies, or without such an attribute, or a change that its body cannot have.
+        InvalidArgument: a body or joint that is not there, or something that is changed twice.
     """
 
     def __init__(self, environment: Any, texts: Sequence[str]) -> None:
@@ -49,8 +50,8 @@ class Changing:
         self._done: list[Change] = []
         self._pushes: list[tuple[int, int, int, float]] = []
         self._step, self._seed = 0, 0
-        for each in self._plan.all:
-            self._check(each)
+        for entry in self._plan.entries:
+            self._check(entry)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._environment, name)
@@ -124,19 +125,32 @@ class Changing:
         if self._model is not None:
             self._core.data.xfrc_applied[...] = 0.0
 
-    def _check(self, each: Perturbation) -> None:
+    def _check(self, entry: Sequence[Perturbation]) -> None:
+        """Refuse perturbations that an episode cannot have together."""
+        numbers = [each for each in entry if isinstance(each, Attribute) or self._model is None]
+        bodies.refuse_twice([(each, self._attribute(each)) for each in numbers])
+        if self._model is not None:
+            path = str(self._core.fullpath)
+            _check_body(path, Path(path).stat().st_mtime_ns, tuple(each for each in entry if not isinstance(each, Attribute)))
+
+    def _attribute(self, each: Perturbation) -> str:
+        """The name of the attribute that a perturbation sets."""
         task = getattr(getattr(self._environment, "spec", None), "id", None) or type(self._core).__name__
         if isinstance(each, Attribute):
             if not self._attributes:
                 raise TaskError(f"{str(each)!r}: {task} has no attribute that is a number")
             if each.place not in self._attributes:
                 raise UnknownName(f"attribute of {task}", each.place, sorted(self._attributes))
-        elif self._model is not None:
-            bodies.check(self._core.fullpath, [each])
-        elif isinstance(each, Scaled) and each.quantity == "gravity":
-            _gravity_of(self._core, each)
-        else:
-            raise without_bodies(task, each, sorted(self._attributes))
+            return each.place
+        if isinstance(each, Scaled) and each.quantity == "gravity":
+            return _gravity_of(self._core, each)
+        raise without_bodies(task, each, sorted(self._attributes))
+
+
+@lru_cache(256)
+def _check_body(path: str, written: int, entry: tuple[Perturbation, ...]) -> None:
+    """`bodies.check`, once for all environments of a process with the same file, which was last `written` at that time."""
+    bodies.check(path, entry)
 
 
 def without_bodies(task: str, each: Perturbation, attributes: Sequence[str]) -> TaskError:

@@ -50,8 +50,8 @@ class Worlds(Simulator):
         plan: perturbations of each episode; those of kind "body" are used.
 
     Raises:
-        InvalidArgument: a body or joint that is not there; lists those that are.
-        TaskError: a change that MuJoCo Warp cannot make in a single world.
+        InvalidArgument: a body or joint that is not there, with those that are; or something that is changed twice.
+        TaskError: a change that the body cannot have, or that MuJoCo Warp cannot make in a single world.
     """
 
     def __init__(self, warp: Warp, plan: Plan) -> None:
@@ -64,9 +64,9 @@ class Worlds(Simulator):
         for each in self._plan.all:
             if isinstance(each, Attribute):
                 raise TaskError(f"{str(each)!r}: attributes are those of Gymnasium's environments, and MuJoCo Warp has none; use gymnasium")
-        bodies.check(warp.file, self._plan.all)
         # Raises here for a change that is not possible, and finds the fields that differ before the first batch is made.
         for entry in self._plan.entries:
+            bodies.check(warp.file, entry)
             for end in (0, 1):
                 changes = tuple((each, each.number[end]) for each in entry if not isinstance(each, Push))
                 warp.vary(self._body_of(changes).rows)
