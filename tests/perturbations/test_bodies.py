@@ -291,6 +291,11 @@ def test_what_is_changed_twice_under_two_names_is_refused() -> None:
     live.wrap(gymnasium.make("Hopper-v5"), ["mass:leg=x2 & limb:leg_joint=x0.5"]).reset(seed=0)
 
 
+def test_a_robot_whose_body_envpool_takes_from_elsewhere_is_no_broken_installation() -> None:
+    with pytest.raises(TaskError, match=r"FetchReach-v4 has no bodies that can change.*takes no other body.*Gymnasium does not have it"):
+        tasks.make("FetchReach-v4", perturb=["gravity=x0.5"])
+
+
 def test_changes_come_in_mid_episode_and_go_with_the_reset() -> None:
     changing = live.wrap(gymnasium.make("HalfCheetah-v5"), ["gravity=x2@3 & friction=x0.5@5 & push:torso=100N@2+2"])
     core = changing.unwrapped

@@ -97,7 +97,9 @@ def _why_not_envpool(wanted: Wanted, changes: Plan) -> str | None:
         require("mujoco", "sim")
     except MissingExtra as error:
         return str(error)
-    if not getattr(config, "xml_file", None):
+    # Robots of other families name a file too, which EnvPool reads from a folder that no option names.
+    file = getattr(config, "xml_file", None)
+    if not file or not assets.body_of(config.base_path, file).is_file():
         return "this task takes no other body"
     return None
 
