@@ -96,8 +96,6 @@ def play(
                 break
             if stop is not None and stop.is_set():
                 raise Interrupted
-            if freeze_after is not None and number > freeze_after:
-                network.plastic = False
             observations = task.map_observations(raw, batch.active)
             if sums is not None:
                 sums.add(observations, batch.active, fresh=number == 1)
@@ -107,6 +105,9 @@ def play(
             reward = earned if number > 1 else None
             if surgery is not None:
                 reward = surgery.before((number - 1) * task.action_repeat, reward)
+            # Behind the surgery: an update that waited for its reward comes before the lesion, and only then are the weights frozen.
+            if freeze_after is not None and number > freeze_after:
+                network.plastic = False
             outputs = network.step(inputs, active=batch.mask, reward=reward)
             if outputs.requires_grad or not everywhere:
                 outputs = outputs.detach()[:n].to(first.device)
