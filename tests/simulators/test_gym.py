@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -317,3 +318,32 @@ def test_ant_bullet_is_scored_by_progress_whatever_the_processes() -> None:
         np.testing.assert_array_equal(returns, kept[0][0][1])
     # Being alive would give 1 a step; progress in 40 random steps is a few metres per second in all.
     assert np.abs(kept[0][0][1]).max() < 39
+
+
+@pytest.mark.parametrize("text", ["gravity=x0.1", "push:torso=3000N@5+10", "mass:nosuchbody=x5", "attribute:mass=x2@3", "slope=5deg"])
+@pytest.mark.parametrize("simulator", ["auto", "gymnasium"])
+def test_ant_bullet_refuses_changes_of_its_body(text: str, simulator: str) -> None:
+    with pytest.raises(TaskError, match=f"AntBulletEnv-v0 has no bodies of MuJoCo's, so '{re.escape(text)}' cannot be done; it takes sensor:"):
+        tasks.make("AntBulletEnv-v0", simulator, perturb=[text])
+
+
+class _Loud(gymnasium.Env):
+    """Prints as a library in C does."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,))
+    action_space = gymnasium.spaces.Box(-1, 1, (1,))
+
+    def __init__(self) -> None:
+        self.mass = 1.0
+        os.write(1, b"argv[0]=")
+
+
+def test_the_trial_of_a_change_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    gymnasium.register("Loud-v0", entry_point=_Loud, max_episode_steps=5)
+    try:
+        tasks.make("Loud-v0").close()
+        probe = capfd.readouterr().out
+        tasks.make("Loud-v0", perturb=["attribute:mass=x2"]).close()
+        assert capfd.readouterr().out == probe
+    finally:
+        gymnasium.registry.pop("Loud-v0")

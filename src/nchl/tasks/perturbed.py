@@ -22,6 +22,7 @@ from nchl.perturbations import assets, bodies
 from nchl.perturbations.objects import Perturbation
 from nchl.perturbations.plan import Plan
 from nchl.perturbations.worlds import Worlds
+from nchl.quiet import quiet_output
 from nchl.simulators import SIMULATORS, Wanted, gym_environments, registry, warp
 from nchl.simulators.base import Seeds, Simulator, Step
 from nchl.simulators.envpool import EnvPool
@@ -115,7 +116,8 @@ def _of_files(wanted: Wanted, changes: Plan) -> Simulator:
 def _try(made: Simulator, changes: Plan) -> None:
     """Make one environment: a name that is not there is told before any process is started."""
     try:
-        gym_environments.make_environment(made.recipe).close()  # type: ignore[attr-defined]
+        with quiet_output():
+            gym_environments.make_environment(made.recipe).close()  # type: ignore[attr-defined]
     except NchlError:
         raise
     except Exception as error:
