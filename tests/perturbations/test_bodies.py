@@ -396,6 +396,84 @@ def test_a_number_of_numpys_is_one() -> None:
     assert made.unwrapped.force == 1.5
 
 
+class _Randomised(_Bare):
+    """Its reset draws the mass; nothing but the constructor sets the drag, and nothing restores the number of steps."""
+
+    def __init__(self) -> None:
+        self.mass, self.drag, self.steps, self.seen = 1.0, 0.5, 0, 0.0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.seen = self.drag
+        self.mass = float(self.np_random.uniform(2, 5))
+        return np.zeros(1), {}
+
+    def step(self, action: Any) -> Any:
+        self.steps += 1
+        return np.zeros(1), 0.0, False, False, {}
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "after"),
+    [
+        ("attribute:mass=x2", 2.0, 2.0),
+        ("attribute:mass=x2@1", 1.0, 2.0),
+        ("attribute:mass=x1@1", 1.0, 1.0),
+        ("attribute:mass=x3 & attribute:drag=x2@1", 3.0, 3.0),
+    ],
+)
+def test_a_factor_is_of_what_the_reset_has_drawn(text: str, before: float, after: float) -> None:
+    changing, plain = live.wrap(_Randomised(), [text]), _Randomised()
+    for seed in (1, 2, 1):
+        changing.reset(seed=seed)
+        plain.reset(seed=seed)
+        assert changing.unwrapped.mass == before * plain.mass
+        for _ in range(3):
+            changing.step(0)
+        assert changing.unwrapped.mass == after * plain.mass
+    assert changing.unwrapped.steps == 9, "nothing but what was changed is taken back"
+
+
+def test_a_number_is_set_behind_a_reset_that_sets_it_and_before_one_that_reads_it() -> None:
+    changing = live.wrap(_Randomised(), ["attribute:mass=7 & attribute:drag=x4", "none"])
+    drags = set()
+    for seed in range(8):
+        changing.reset(seed=seed)
+        core = changing.unwrapped
+        assert (core.mass == 7) == (core.drag == 2.0)
+        assert core.seen == core.drag
+        drags.add(core.drag)
+    assert drags == {0.5, 2.0}
+
+
+class _OfFew(_Bare):
+    """Its reset draws a few whole numbers, so that one is often what the change has made of the last one."""
+
+    def __init__(self) -> None:
+        self.legs, self.arms = 1, 2
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.legs = int(self.np_random.integers(1, 5))
+        return np.zeros(1), {}
+
+
+def test_an_episode_does_not_depend_on_the_attributes_of_the_last_one() -> None:
+    changing, plain = live.wrap(_OfFew(), ["attribute:legs=x2 & attribute:arms=x2"]), _OfFew()
+    for seed in range(60):
+        changing.reset(seed=seed)
+        plain.reset(seed=seed)
+        assert (changing.unwrapped.legs, changing.unwrapped.arms) == (2 * plain.legs, 4)
+        assert type(changing.unwrapped.legs) is type(changing.unwrapped.arms) is int
+
+
+def test_an_attribute_that_is_no_number_any_more_is_named() -> None:
+    changing = live.wrap(_OfFew(), ["attribute:arms=x2"])
+    changing.unwrapped.arms = None
+    with pytest.raises(TaskError, match=r"'attribute:arms=x2': arms was a number when .* and is NoneType now"):
+        changing.reset(seed=0)
+
+
 @pytest.mark.parametrize("text", ["gravity=x0.2@5", "attribute:gravity=-2@5"])
 def test_gravity_of_a_box2d_world_changes_in_mid_episode(text: str) -> None:
     pytest.importorskip("Box2D")

@@ -39,7 +39,8 @@ class Changing:
         self._environment, self._core = environment, environment.unwrapped
         self._plan = plan_of_texts(texts)
         self._model = getattr(self._core, "model", None) if hasattr(self._core, "data") and hasattr(self._core, "fullpath") else None
-        self._attributes = {name: getattr(self._core, name) for name in _numbers(self._core)}
+        self._attributes = frozenset(_numbers(self._core))
+        self._own: dict[str, Any] = {}  # of the attributes that are changed now: what the environment itself had set
         # Box2D's environments: LunarLander has the attribute, BipedalWalker and CarRacing do not.
         self._world_follows = "gravity" in self._attributes and hasattr(getattr(self._core, "world", None), "gravity")
         self._kept: dict[str, np.ndarray] = {}
@@ -65,7 +66,11 @@ class Changing:
         self._due = list(changes)
         self._step, self._done = 0, []
         self._come()
+        given = {name: _object_of_its_own(getattr(self._core, name)) for name in self._own}
+        for name, value in given.items():
+            setattr(self._core, name, value)
         begun = self._environment.reset(seed=seed, options=options)
+        self._set_again(given)
         self._set_world_gravity()
         return begun
 
@@ -101,15 +106,38 @@ class Changing:
             array[where] = new[where]
 
     def _set(self, each: Perturbation, value: float) -> None:
-        name = each.place if isinstance(each, Attribute) else _gravity_of(self._core, each)
-        own = self._attributes[name]
-        new = own * value if not isinstance(each, Attribute) or each.times else value
-        setattr(self._core, name, type(own)(new) if float(new).is_integer() else float(new))
+        name = self._name_of(each)
+        now = getattr(self._core, name)
+        if not _is_number(now):
+            raise TaskError(f"{str(each)!r}: {name} was a number when the environment was made, and is {type(now).__name__} now")
+        new = now * value if not isinstance(each, Attribute) or each.times else value
+        self._put(name, type(now)(new) if float(new).is_integer() else float(new))
         for derived, (first, second, operation) in _FOLLOWS.items():
             if name in (first, second) and derived in self._attributes:
-                setattr(self._core, derived, getattr(float(getattr(self._core, first)), operation)(float(getattr(self._core, second))))
-
+                self._put(derived, getattr(float(getattr(self._core, first)), operation)(float(getattr(self._core, second))))
         self._set_world_gravity()
+
+    def _put(self, name: str, value: Any) -> None:
+        self._own.setdefault(name, getattr(self._core, name))
+        setattr(self._core, name, value)
+
+    def _set_again(self, given: dict[str, Any]) -> None:
+        """Set once more, of the changes from the start, those of attributes that the environment's reset has set to a number of its own."""
+        renewed = set()
+        for name, value in given.items():
+            if getattr(self._core, name) is not value:
+                renewed.add(name)
+                del self._own[name]
+            elif isinstance(value, _Integer):
+                setattr(self._core, name, int(value))
+        for each, value in self._done:
+            named = isinstance(each, Attribute) or self._model is None
+            if named and self._name_of(each) in renewed:
+                self._set(each, value)
+
+    def _name_of(self, each: Perturbation) -> str:
+        """The attribute that a change sets."""
+        return each.place if isinstance(each, Attribute) else _gravity_of(self._core, each)
 
     def _set_world_gravity(self) -> None:
         """Set the gravity of the Box2D world, which is otherwise that of its construction."""
@@ -119,9 +147,9 @@ class Changing:
     def _restore(self) -> None:
         for name, array in self._kept.items():
             bodies.array(self._model, name)[...] = array
-        for name, value in self._attributes.items():
-            if getattr(self._core, name) != value:
-                setattr(self._core, name, value)
+        for name, value in self._own.items():
+            setattr(self._core, name, value)
+        self._own.clear()
         if self._model is not None:
             self._core.data.xfrc_applied[...] = 0.0
 
@@ -172,10 +200,20 @@ def _numbers(core: Any) -> list[str]:
     held = dict(vars(core))
     for each in type(core).__mro__:
         held = {**vars(each), **held}
-    kept = {
-        name for name, value in held.items() if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    }
-    return sorted(name for name in kept if not name.startswith("_"))
+    return sorted(name for name, value in held.items() if _is_number(value) and not name.startswith("_"))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+class _Integer(int):
+    """A whole number that is no other object, which Python's own small ones are."""
+
+
+def _object_of_its_own(value: Any) -> Any:
+    """The same number. By its identity a reset that sets an equal one is told from a reset that leaves it."""
+    return _Integer(value) if type(value) is int else value
 
 
 def _gravity_of(core: Any, each: Perturbation) -> str:
