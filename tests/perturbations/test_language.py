@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nchl import tasks
 from nchl.errors import InvalidArgument
 from nchl.perturbations import language, parse, parse_all, plan
+from nchl.perturbations.draws import decision_of
 from nchl.perturbations.objects import Lesion, Motor, Push, Range, Scaled, SensorDelay
 
 MORE = (
@@ -104,6 +106,29 @@ def test_a_moment_behind_the_end_is_refused() -> None:
         InvalidArgument, match=r"comes at step 500, but an episode has 500 steps.*in a suite file of your own\), or evolve with"
     ):
         language.check_moments(parse_all("motor:0=0@400..500"), 500)
+
+
+@pytest.mark.parametrize(("limit", "last"), [(200, 190), (195, 190), (191, 190), (190, 180), (5, 0)])
+def test_a_moment_behind_the_last_of_repeated_actions_is_refused(limit: int, last: int) -> None:
+    for text in ("sensor:*=0", "motor:0=0", "sensor-delay=1", "lesion:weights=1", "shuffle:weights"):
+        language.check_moments(parse_all(f"{text}@{last}"), limit, 10)
+        if last + 1 < limit:
+            with pytest.raises(
+                InvalidArgument, match=rf"from step {last + 1} on.*of {limit} steps begins at step {last}; choose step {last}"
+            ):
+                language.check_moments(parse_all(f"{text}@0..{last + 1}"), limit, 10)
+    language.check_moments(parse_all(f"gravity=x2@{limit - 1} & push:torso=3N@{limit - 1}+1"), limit, 10)
+
+
+def test_a_task_with_repeated_actions_refuses_a_moment_that_would_not_come() -> None:
+    with pytest.raises(InvalidArgument, match=r"--action-repeat 10\) the last one of 200 steps begins at step 190"):
+        tasks.make("Pendulum-v1", "gymnasium", action_repeat=10, perturb=["sensor:*=0@195"])
+    tasks.make("Pendulum-v1", "gymnasium", action_repeat=10, perturb=["sensor:*=0@190", "attribute:m=x2@199"]).close()
+
+
+def test_bodies_change_within_a_repeated_action_and_all_else_with_the_next() -> None:
+    steps = {text: [decision_of(parse(f"{text}@{at}"), 0, 10) for at in (0, 1, 10, 195)] for text in ("gravity=x2", "motor:0=0")}
+    assert steps == {"gravity=x2": [0, 0, 1, 19], "motor:0=0": [0, 1, 1, 20]}
 
 
 def test_an_episode_draws_from_its_seed_alone() -> None:

@@ -158,7 +158,7 @@ def test_a_share_is_exact_and_drawn_for_each_episode() -> None:
 @pytest.mark.parametrize("name", ["nchl", "hl", "reward", "weightless", "compiled", "own"])
 @pytest.mark.parametrize("at", [2, AT])
 @pytest.mark.parametrize(
-    "spec", [(), ("lesion:weights=0.5@7",), *((f"{what}@{AT}",) for what in ("lesion:weights=0.5", "lesion:neurons=0.5", "shuffle:weights"))]
+    "spec", [(), *((text,) for text in ("lesion:weights=0.5@7", "lesion:weights=0.5@5", "lesion:neurons=0.5@5", "shuffle:weights@5"))]
 )
 def test_a_row_that_is_frozen_is_one_whose_plasticity_is_off(name: str, at: int, spec: tuple[str, ...]) -> None:
     if name == "own" and "neurons" in "".join(spec):

@@ -24,9 +24,11 @@ from nchl.report.adaptation.tables import render
 from nchl.report.adaptation.written import keep, read, studies, write
 from nchl.report.compare.statistics import mann_whitney
 from nchl.report.page import document
+from nchl.report.page.adaptation import _path as page_path
 from nchl.report.plots import adaptation as plots
 from nchl.runs.adaptation.processes import trials_in_processes
-from nchl.runs.adaptation.trials import Episodes, Trial
+from nchl.runs.adaptation.trials import Asked, Episodes, Trial, trials
+from nchl.runs.results.scene import open_run
 from nchl.runs.session.run import run
 from nchl.runs.store.folder import RunFolder
 
@@ -319,6 +321,21 @@ def test_the_numbers_do_not_depend_on_workers(runs: Path) -> None:
     first = json.dumps(adapt([runs / "plastic0"], **how).to_json())  # type: ignore[arg-type]
     for workers in (2, 4):
         assert json.dumps(adapt([runs / "plastic0"], workers=workers, **how).to_json()) == first  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("text", "step"), [("attribute:m=x3@45", 4), ("motor:0=0@45", 5), ("motor:0=0@45 & attribute:m=x3@51", 5)])
+def test_with_repeated_actions_study_film_and_page_agree_on_the_moment(text: str, step: int, tmp_path: Path) -> None:
+    """An action of ten steps: the body changes at 45, within the action of the network's step 4; a motor with the action of step 5."""
+    small: dict[str, Any] = {"hidden": [3], "population": 4, "generations": 1, "simulator": "gymnasium", "action_repeat": 10}
+    run("Pendulum-v1", tmp_path / "run", normalise_observations=False, **small)
+    found = {each.control: each for each in trials(tmp_path / "run", Asked.of(None, [text], "Pendulum-v1"), episodes=2, seed=3)}
+    for each in found.values():
+        assert each.moments.tolist() == [step, step]
+        np.testing.assert_array_equal(each.perturbed.rewards[:, :step], each.intact.rewards[:, :step])
+        assert (each.perturbed.rewards[:, step] != each.intact.rewards[:, step]).all()
+    with open_run(tmp_path / "run", 3, draw=False, perturb=[text]) as scene:
+        assert scene.moment == step
+    assert f"at step {step}." in page_path(tmp_path / "run", text, 3, "best", "p", str)
 
 
 def test_tables_in_every_form(study: Study) -> None:

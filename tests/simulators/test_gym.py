@@ -323,7 +323,8 @@ def test_ant_bullet_is_scored_by_progress_whatever_the_processes() -> None:
 @pytest.mark.parametrize("text", ["gravity=x0.1", "push:torso=3000N@5+10", "mass:nosuchbody=x5", "attribute:mass=x2@3", "slope=5deg"])
 @pytest.mark.parametrize("simulator", ["auto", "gymnasium"])
 def test_ant_bullet_refuses_changes_of_its_body(text: str, simulator: str) -> None:
-    with pytest.raises(TaskError, match=f"AntBulletEnv-v0 has no bodies of MuJoCo's, so '{re.escape(text)}' cannot be done; it takes sensor:"):
+    said = f"AntBulletEnv-v0 has no bodies of MuJoCo's, so '{re.escape(text)}' cannot be done; it takes sensor:"
+    with pytest.raises(TaskError, match=said):
         tasks.make("AntBulletEnv-v0", simulator, perturb=[text])
 
 

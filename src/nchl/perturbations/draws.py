@@ -27,6 +27,15 @@ def moment_of(each: Perturbation, seed: int) -> int:
     return int(low if low == high else generator(seed, str(each.moment), _MOMENT).integers(int(low), int(high), endpoint=True))
 
 
+def decision_of(each: Perturbation, seed: int, repeat: int) -> int:
+    """The network's step at which it comes in the episode of a seed, where each action is repeated.
+
+    A body changes in the middle of a repeated action, so it is the step of that action; all else comes with the next one.
+    """
+    moment = moment_of(each, seed)
+    return moment // repeat if each.kind == "body" else -(-moment // repeat)
+
+
 def value_of(each: Perturbation, seed: int) -> float:
     """The number of a perturbation in the episode of a seed."""
     low, high = each.number

@@ -121,22 +121,29 @@ def together(perturbations: Iterable[Perturbation]) -> str:
     return " & ".join(map(str, perturbations)) or NONE
 
 
-def check_moments(perturbations: Iterable[Perturbation], limit: int) -> None:
-    """Refuse a moment behind the end of an episode.
+def check_moments(perturbations: Iterable[Perturbation], limit: int, repeat: int = 1) -> None:
+    """Refuse a moment behind the end of an episode, or behind the last action, with which all but a change of a body comes.
 
     Args:
         perturbations: all of them.
         limit: steps of the longest episode.
+        repeat: steps of each action.
 
     Raises:
         InvalidArgument: names both.
     """
+    last = (limit - 1) // repeat * repeat
     for each in perturbations:
         if each.moment.high >= limit:
             raise InvalidArgument(
                 f"perturbation {str(each)!r} comes at step {int(each.moment.high)}, but an episode has {limit} steps at most (0 to "
                 f"{limit - 1}); choose an earlier one (of a suite: in a suite file of your own), or evolve with longer episodes "
                 "(--max-episode-steps N)"
+            )
+        if each.kind != "body" and each.moment.high > last:
+            raise InvalidArgument(
+                f"perturbation {str(each)!r} comes with the first action from step {int(each.moment.high)} on, but with actions of {repeat} "
+                f"steps (--action-repeat {repeat}) the last one of {limit} steps begins at step {last}; choose step {last} or an earlier one"
             )
 
 

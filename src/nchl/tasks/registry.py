@@ -104,7 +104,7 @@ def make(
         notes=notes,
     )
     if wrong:
-        check_moments(wrong.all, step_limit)
+        check_moments(wrong.all, step_limit, repeat)
         signals.check(wrong.all, name, task.observation_shape, made.action_space)
     return task.made_by(
         task=id,

@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 from nchl.errors import NchlError, RunError
 from nchl.perturbations import plan
-from nchl.perturbations.draws import moment_of
+from nchl.perturbations.draws import decision_of
 from nchl.report.adaptation.written import NAME, read, studies
 from nchl.report.page.inline_svg import svg
 from nchl.report.plots import adaptation as plots
 from nchl.report.plots.weights import weight_path
 from nchl.rollout.dynamics import Dynamics
 from nchl.runs.results.dynamics import lifetimes
+from nchl.runs.results.result import read_result
 from nchl.runs.store.folder import RunFolder
 from nchl.seeds import Purpose, environment_seed
 
@@ -125,7 +126,8 @@ def _path(run: Path, text: str, seed: int, which: str, name: str, trusted: Calla
     if not lives or not lives[0].changes:
         return None
     start = environment_seed(seed, Purpose.EVALUATION, 0, 0)
-    moment = min(moment_of(each, start) for each in plan(text).of(start))
+    repeat = read_result(run, which).recipe().action_repeat
+    moment = min(decision_of(each, start, repeat) for each in plan(text).of(start))
     alt = f"Path of the weights in their first two principal components, perturbed ({text}) at step {moment}. {lives[0].words}."
     draw = partial(weight_path, life=lives[0], moment=moment)
     return trusted(svg(draw, name=name, alt=alt, size=(5.2, 3.6)))

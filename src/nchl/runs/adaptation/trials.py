@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from nchl import rollout
 from nchl.errors import InvalidArgument
 from nchl.perturbations import Plan, plan
-from nchl.perturbations.draws import moment_of
+from nchl.perturbations.draws import decision_of
 from nchl.perturbations.language import parse_all
 from nchl.perturbations.suites import Suite
 from nchl.runs.results.result import Result, read_result
@@ -196,7 +196,7 @@ class _Stage:
         """The network's step of the first perturbation in each episode."""
         repeat = self._recipe.action_repeat
         found: Plan = plan(text)
-        return np.array([-(-min(moment_of(each, seed) for each in found.all) // repeat) for seed in self._seeds])
+        return np.array([min(decision_of(each, seed, repeat) for each in found.all) for seed in self._seeds])
 
     def network(self, task: Task) -> Any:
         """The networks, one for each of the episodes that are played side by side."""

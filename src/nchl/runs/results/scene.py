@@ -17,7 +17,7 @@ import numpy as np
 
 from nchl.errors import InvalidArgument
 from nchl.networks.base import PlasticNetwork
-from nchl.perturbations.draws import moment_of
+from nchl.perturbations.draws import decision_of
 from nchl.perturbations.language import together
 from nchl.rollout import ObservationStatistics
 from nchl.rollout.episode import Moment, always, watch
@@ -71,8 +71,7 @@ class Scene:
     def moment(self) -> int | None:
         """The network's step at which the first thing goes wrong in the present episode, from 0; None where nothing does."""
         task, seed = self.stage.task, self.stage.seed
-        steps = [moment_of(each, seed) for each in task.plan.of(seed)]
-        return -(-min(steps) // task.action_repeat) if steps else None
+        return min((decision_of(each, seed, task.action_repeat) for each in task.plan.of(seed)), default=None)
 
     @property
     def perturbed(self) -> str:
