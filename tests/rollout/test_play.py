@@ -15,7 +15,9 @@ from nchl import tasks
 from nchl.errors import InvalidArgument, ShapeError
 from nchl.networks.mlp import NcHL, StaticMLP
 from nchl.rollout import ObservationStatistics, Recorder, Rollout, evaluate, rollout
+from nchl.rollout.episode import never, watch
 from nchl.seeds import Purpose, environment_seed
+from nchl.tasks.stages.open import open_stage
 
 gymnasium = pytest.importorskip("gymnasium")
 pytest.importorskip("envpool")
@@ -47,7 +49,10 @@ class Counter(gymnasium.Env):
             reward = float("nan")
         if action[0] == np.float32(-0.75):
             reward = float("inf")
-        return self._observe(), reward, bool(action[0] == np.float32(0.125)), False, {}
+        observation = self._observe()
+        if abs(action[0]) == np.float32(0.625):
+            observation[0] = np.inf if action[0] > 0 else np.nan
+        return observation, reward, bool(action[0] == np.float32(0.125)), False, {}
 
 
 class Puppet(nn.Module):
@@ -114,8 +119,11 @@ def test_fitness_is_the_sum_of_rewards_and_the_dead_are_not_stepped(counter: tas
 
 @pytest.mark.parametrize(
     ("culprit", "length"),
-    [((0.5, 1, 0), 0), ((0.5, 3, 0), 2), ((0.75, 0, 0), 1), ((-0.75, 0, 0), 1), ((0.5, 0, 2), 4), ((np.nan, 0, 0), 0), ((np.inf, 0, 0), 0)],
-    ids=["action at once", "action later", "reward nan", "reward inf", "weight", "genome nan", "genome inf"],
+    [
+        *(((0.5, 1, 0), 0), ((0.5, 3, 0), 2), ((0.75, 0, 0), 1), ((-0.75, 0, 0), 1), ((0.5, 0, 2), 4), ((np.nan, 0, 0), 0)),
+        *(((np.inf, 0, 0), 0), ((0.625, 0, 0), 1), ((-0.625, 0, 0), 1)),
+    ],
+    ids=["action at once", "action later", "reward nan", "reward inf", "weight", "genome nan", "genome inf", "seen inf", "seen nan"],
 )
 def test_what_is_not_finite_ends_one_life_and_hurts_nobody_else(
     counter: tasks.Task, culprit: tuple[float, float, float], length: int
@@ -128,6 +136,48 @@ def test_what_is_not_finite_ends_one_life_and_hurts_nobody_else(
     assert scores.non_finite == 1
     np.testing.assert_array_equal(scores.lengths[1], [length, length])
     np.testing.assert_array_equal(np.delete(scores.fitness, 1), alone.fitness)
+
+
+class Blown(Counter):
+    """What it observes is infinite from the third observation on."""
+
+    def _observe(self) -> np.ndarray:
+        return np.array([self.constant, np.inf if self.steps >= 2 else self.steps], np.float32)
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self.steps += 1
+        return self._observe(), 1.0, False, False, {}
+
+
+@pytest.mark.parametrize("make", [NcHL, StaticMLP])
+@pytest.mark.parametrize("normalised", [False, True])
+@pytest.mark.parametrize("look_every", [1, 3])
+def test_an_infinite_observation_ends_an_episode_of_any_network(make: Any, normalised: bool, look_every: int) -> None:
+    """The hyperbolic tangent of infinity is 1, and the normalisation clips it."""
+    statistics = None
+    if normalised:
+        statistics = ObservationStatistics((2,))
+        statistics.count, statistics.deviation = 2, np.ones(2)
+        statistics._prepare()
+    gymnasium.register("Blown-v0", entry_point=Blown, max_episode_steps=6)
+    try:
+        for limit, length, wanted in ((6, 2, np.nan), (2, 2, 2.0)):  # the last observation of an episode is not looked at
+            task = tasks.make("Blown-v0", max_episode_steps=limit)
+            task.simulator.look_every = look_every
+            network = make([2, 3, 1], population=3)
+            scores = rollout(network, task, 0.1 * genomes_of(network, 3), run_seed=0, statistics=statistics)
+            np.testing.assert_array_equal(scores.fitness, [wanted] * 3)
+            np.testing.assert_array_equal(scores.lengths, [[length]] * 3)
+            assert scores.non_finite == 3 * np.isnan(wanted)
+            stage = open_stage("Blown-v0", "gymnasium", max_episode_steps=limit, draw=False)
+            alone = make([2, 3, 1], population=1)
+            alone.set_hrules(0.1 * genomes_of(alone, 1))
+            moments = list(watch(alone, stage, statistics=statistics, draw=never))
+            assert [moment.done for moment in moments] == [False, limit == 2], "as where an output is not finite"
+            stage.close()
+            task.close()
+    finally:
+        gymnasium.registry.pop("Blown-v0")
 
 
 def test_numbers_too_large_for_the_network_hurt_nobody_else() -> None:

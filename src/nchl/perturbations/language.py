@@ -142,8 +142,9 @@ def check_moments(perturbations: Iterable[Perturbation], limit: int, repeat: int
             )
         if each.kind != "body" and each.moment.high > last:
             raise InvalidArgument(
-                f"perturbation {str(each)!r} comes with the first action from step {int(each.moment.high)} on, but with actions of {repeat} "
-                f"steps (--action-repeat {repeat}) the last one of {limit} steps begins at step {last}; choose step {last} or an earlier one"
+                f"perturbation {str(each)!r} comes with the first action from step {int(each.moment.high)} on, but with actions of "
+                f"{repeat} steps (--action-repeat {repeat}) the last one of {limit} steps begins at step {last}; choose step {last} or an "
+                "earlier one"
             )
 
 

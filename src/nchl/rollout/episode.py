@@ -79,8 +79,8 @@ def watch(
         freeze_after: number of steps after which the weights stay as they are; 0: they never move; None: they always do.
 
     Yields:
-        The moments up to the end of the episode; the last one is `done`. Only where an output of the network is not finite does it
-        end without such a moment: its return is NaN.
+        The moments up to the end of the episode; the last one is `done`. Only where an observation, or an output of the network, is not
+        finite does it end without such a moment: its return is NaN.
 
     Raises:
         InvalidArgument: a network of several individuals.
@@ -102,6 +102,8 @@ def watch(
             plastic = network.plastic
             frame = stage.frame() if draw(step) else None
             observation = task.map_observations(raw)
+            if raw.is_floating_point() and not torch.isfinite(observation).all():
+                return
             if statistics is not None:
                 observation = statistics.normalise(observation)
             shown = observation[0].numpy().copy()

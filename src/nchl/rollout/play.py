@@ -1,8 +1,8 @@
 """One episode for each row of a network: observe, act and rewire, collect the reward, until all are finished.
 
 One loop for every device, on tensors of fixed shape with a mask of the rows that are active. The host looks at the mask every
-`simulator.look_every` steps, and reads nothing else in between. An episode whose action, reward or weight is not finite ends there,
-and changes no other.
+`simulator.look_every` steps, and reads nothing else in between. An episode whose observation, action, reward or weight is not finite
+ends there, and changes no other.
 """
 
 from __future__ import annotations
@@ -99,6 +99,8 @@ def play(
             observations = task.map_observations(raw, batch.active)
             if sums is not None:
                 sums.add(observations, batch.active, fresh=number == 1)
+            if raw.is_floating_point():
+                batch.observe(observations)
             if statistics is not None:
                 observations = statistics.normalise(observations)
             batch.show(observations, seen)
@@ -156,6 +158,10 @@ class _Batch:
             self._retire(self._held & ~self.active)
             self._held = self.active
         return self._going > 0
+
+    def observe(self, observations: Float[Tensor, "n ..."]) -> None:
+        """End the active rows with an observation that is not finite; a bounded activation or a clip would make a finite number of it."""
+        self.end((observations * 0).flatten(1).sum(1) != 0, failed=True)
 
     def show(self, observations: Shaped[Tensor, "n ..."], inputs: Float[Tensor, "n ..."]) -> None:
         """Give observations to the network; a row that has finished keeps its last one, because its weights are yet to be looked at."""
@@ -220,6 +226,12 @@ class _HostBatch(_Batch):
             super().look()
             self._set_mask()
         return self._going > 0
+
+    def observe(self, observations: Float[Tensor, "n ..."]) -> None:
+        """See `_Batch`."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            if not math.isfinite(observations.numpy().sum()):
+                super().observe(observations)
 
     def show(self, observations: Shaped[Tensor, "n ..."], inputs: Float[Tensor, "n ..."]) -> None:
         """See `_Batch`; the weights of rows that have finished were looked at."""

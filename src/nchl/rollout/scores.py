@@ -33,7 +33,7 @@ class Rollout:
         fitness: mean of the episodes' returns (P,), float64; NaN where something was not finite.
         returns: (P, episodes), float64.
         lengths: steps of each episode (P, episodes).
-        non_finite: number of individuals with an action, reward, weight or rule that was not finite.
+        non_finite: number of individuals with an observation, action, reward, weight or rule that was not finite.
         observation_sums: sums of the observations, for the next generation's normalisation; None without normalisation.
         rewards: of each step of the network (P, episodes, steps), float64, 0 after the end of an episode; None where none were kept.
     """
