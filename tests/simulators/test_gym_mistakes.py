@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import textwrap
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from nchl import tasks
+from nchl import cores, tasks
 from nchl.cli import main
 from nchl.errors import TaskError, UnknownName
 from nchl.networks.mlp import StaticMLP
@@ -20,6 +21,7 @@ from nchl.rollout import rollout
 from nchl.simulators.base import Seeds, Step
 from nchl.simulators.gym import _InProcess
 from nchl.simulators.gym_processes import Processes
+from nchl.tasks.stages.open import open_stage
 
 gymnasium = pytest.importorskip("gymnasium")
 
@@ -78,7 +80,33 @@ ROBOTS = """
             assert isinstance(action, np.ndarray) and action.shape == (), action
             return self.state, float(action), False, False, {}
 
-    for robot in (Robot, OldReset, OldSeed, ShortReset, LongReset, ShortStep, TwoStep, OldStep, Unseeing, Lever):
+    class Unclosing(Robot):
+        closed = 0
+
+        def close(self):
+            Unclosing.closed += 1
+            if hasattr(self, "_np_random") and self._np_random is not None:
+                raise ValueError("the window is gone")
+
+        def reset(self, *, seed=None, options=None):
+            gymnasium.Env.reset(self, seed=seed)
+            return super().reset(seed=seed)
+
+    class Stuck(Unclosing):
+        def step(self, action):
+            raise KeyError("the joint is stuck")
+
+    class Never(Unseeing):
+        def close(self):
+            raise ValueError("the window is gone")
+
+    class Unprobed(Robot):
+        def close(self):
+            raise ValueError("the window is gone")
+
+    for robot in (
+        Robot, OldReset, OldSeed, ShortReset, LongReset, ShortStep, TwoStep, OldStep, Unseeing, Lever, Unclosing, Stuck, Never, Unprobed
+    ):
         gymnasium.register(f"{robot.__name__}-v0", entry_point=robot, max_episode_steps=5)
         gymnasium.register(f"Free{robot.__name__}-v0", entry_point=robot)  # without Gymnasium's own wrapper that counts the steps
 """
@@ -147,6 +175,45 @@ def test_a_wrong_answer_ends_the_run_at_once(
     assert "does not answer as Gymnasium's do" in said
     assert "Traceback" not in said
     assert "8 times" not in said
+
+
+def test_an_environment_that_cannot_be_closed_is_named(robots: str) -> None:
+    with pytest.raises(TaskError, match=r"the environment failed when it was closed: ValueError: the window is gone .*, in close"):
+        tasks.make(f"{robots}:Unprobed-v0", threads=1)
+    task = tasks.make(f"{robots}:Unclosing-v0", threads=1)
+    step(task)
+    before = sys.modules[robots].Unclosing.closed
+    with pytest.raises(TaskError, match=r"the environment failed when it was closed: ValueError: the window is gone .*, in close"):
+        task.close()
+    assert sys.modules[robots].Unclosing.closed == before + 8, "all are closed"
+    task.close()
+    stage = open_stage(f"{robots}:Unclosing-v0", "gymnasium", draw=False)
+    stage.begin()
+    with pytest.raises(TaskError, match=r"the environment failed when it was closed: ValueError"):
+        stage.close()
+
+
+def test_an_environment_that_cannot_be_closed_hides_no_earlier_error(robots: str) -> None:
+    with pytest.raises(TaskError, match=r"Never-v0.*needs an `observation_space` and an `action_space`"):
+        tasks.make(f"{robots}:Never-v0", threads=1)
+    task = tasks.make(f"{robots}:Stuck-v0", threads=1)
+    with pytest.raises(TaskError, match=r"failed in a step: KeyError: 'the joint is stuck'"), contextlib.closing(task):
+        step(task)
+
+
+@pytest.mark.parametrize(("robot", "count", "code"), [("Unclosing", 1, 2), ("Unclosing", 2, 0), ("Stuck", 1, 2), ("Stuck", 2, 2)])
+def test_a_run_whose_environment_cannot_be_closed_ends_without_a_traceback_of_it(
+    robots: str, robot: str, count: int, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cores, "available", lambda: list(range(count)))
+    words = ["--hidden", "3", "--population", "8", "--generations", "2", "--out", str(tmp_path / "run")]
+    assert main(["evolve", f"{robots}:{robot}-v0", *words]) == code
+    said = capfd.readouterr().err
+    if robot == "Stuck":
+        assert "the joint is stuck" in said
+    else:
+        assert "Traceback" not in said
+        assert "the environment failed when it was closed: ValueError: the window is gone" in said
 
 
 def test_an_environment_without_spaces_is_told_what_it_lacks(robots: str) -> None:

@@ -7,6 +7,7 @@ environments, and those that only this process knows, are played in this process
 from __future__ import annotations
 
 import contextlib
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -41,6 +42,22 @@ def _arithmetic_and_errors(where: str) -> Iterator[None]:
         raise TaskError(f"the environment failed {where}: {gym_environments.in_words(error)}") from error
 
 
+def close(environment: Any) -> None:
+    """Close an environment, or several.
+
+    Raises:
+        TaskError: its `close` raises, and no other error is on its way to the user.
+    """
+    # A `finally` and the end of a `with` come here with an earlier error, which says more.
+    earlier = sys.exc_info()[1]
+    try:
+        with _arithmetic_and_errors("when it was closed"):
+            environment.close()
+    except TaskError:
+        if earlier is None:
+            raise
+
+
 class _InProcess:
     """Environments in this process."""
 
@@ -61,7 +78,7 @@ class _InProcess:
             return Rows(self._pack.put_together(seen), rewards, terminated, truncated)
 
     def close(self) -> None:
-        self._environments.close()
+        close(self._environments)
 
 
 class Gymnasium(HostSimulator):
@@ -107,9 +124,9 @@ class Gymnasium(HostSimulator):
 
     def close(self) -> None:
         """See `Simulator.close`."""
-        if self._environments is not None:
-            self._environments.close()
-            self._environments = None
+        environments, self._environments = self._environments, None
+        if environments is not None:
+            environments.close()
 
 
 def make(wanted: Wanted) -> Simulator:
@@ -150,7 +167,7 @@ def make(wanted: Wanted) -> Simulator:
             "`action_space`, set in the class or in __init__, for example gymnasium.spaces.Box(-1, 1, (3,))"
         ) from error
     finally:
-        probe.close()
+        close(probe)
     recipe: dict[str, Any] = {"id": plain_id, "module": module, "options": options}
     if wrap:
         recipe |= {"wrap": list(wrap), "texts": files}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
@@ -149,9 +150,10 @@ class Environments:
         return self._environments[0]
 
     def close(self) -> None:
-        """Close all."""
-        for environment in self._environments:
-            environment.close()
+        """Close all, also behind one whose `close` raises."""
+        with contextlib.ExitStack() as stack:
+            for environment in reversed(self._environments):
+                stack.callback(environment.close)
 
 
 def _part(space: Any, path: Sequence[str | int]) -> Any:

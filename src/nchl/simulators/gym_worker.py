@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from nchl.child import pipes_to_parent
-from nchl.simulators.gym_environments import Environments, Unexpected, advice
+from nchl.simulators.gym_environments import Environments, Unexpected, advice, in_words
 from nchl.wire import receive, send
 
 
@@ -52,7 +52,10 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         except BrokenPipeError:  # the parent was interrupted in mid-step
             break
     if environments is not None:
-        environments.close()
+        try:
+            environments.close()
+        except Exception as error:  # the parent has all its answers, and waits for none
+            print(f"the environment failed when it was closed: {in_words(error)}", file=sys.stderr)
 
 
 def main() -> None:

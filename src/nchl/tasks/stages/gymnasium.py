@@ -10,7 +10,7 @@ from nchl.quiet import quiet_output
 from nchl.simulators import bullet, gym_environments
 from nchl.simulators.arithmetic import simulator_arithmetic
 from nchl.simulators.base import Seeds
-from nchl.simulators.gym import Gymnasium
+from nchl.simulators.gym import Gymnasium, close
 from nchl.simulators.gym_ids import plain
 from nchl.simulators.host import Rows
 from nchl.tasks.stages import mujoco_renderer
@@ -68,7 +68,7 @@ class GymnasiumStage(Stage):
 
     def close(self) -> None:
         """See `Stage`."""
-        self._environments.close()
+        close(self._environments)
 
 
 class BulletStage(GymnasiumStage):
@@ -100,7 +100,7 @@ def _render_mode(id: str) -> str:
     with quiet_output():
         probe = plain(id)
         modes = list(probe.metadata.get("render_modes", []))
-        probe.close()
+        close(probe)
     if "rgb_array" not in modes:
         has = f"its render modes are {', '.join(modes)}" if modes else "it has no render mode"
         raise DrawingError(f"{id} cannot be drawn: it needs the render mode rgb_array, and {has}; {mujoco_renderer.HOW}")
