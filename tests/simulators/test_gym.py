@@ -340,11 +340,11 @@ class _Loud(gymnasium.Env):
 
 
 def test_the_trial_of_a_change_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    gymnasium.register("Loud-v0", entry_point=_Loud, max_episode_steps=5)
+    gymnasium.register("LoudWhenMade-v0", entry_point=_Loud, max_episode_steps=5)
     try:
-        tasks.make("Loud-v0").close()
+        tasks.make("LoudWhenMade-v0").close()
         probe = capfd.readouterr().out
-        tasks.make("Loud-v0", perturb=["attribute:mass=x2"]).close()
+        tasks.make("LoudWhenMade-v0", perturb=["attribute:mass=x2"]).close()
         assert capfd.readouterr().out == probe
     finally:
-        gymnasium.registry.pop("Loud-v0")
+        gymnasium.registry.pop("LoudWhenMade-v0")

@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nchl.errors import MissingExtra, TaskError, install_command, require
-from nchl.perturbations.live import without_bodies
-from nchl.perturbations.plan import plan_of_texts
 from nchl.simulators.flatten import Packing, packing
 from nchl.simulators.registry import Wanted
 
@@ -48,14 +46,12 @@ def refuse_settings(wanted: Wanted) -> None:
 
     Raises:
         MissingExtra: PyBullet or its environments are not installed.
-        TaskError: settings, wrappers, parts of the observation, or changes of its body.
+        TaskError: settings, wrappers, or parts of the observation.
     """
     said = {"--observe": wanted.observe, "--env": wanted.env, "--wrap": wanted.wrap}
     for option, value in said.items():
         if value:
             raise TaskError(f"{option} does not apply to {ID}, which is played as it was published; leave it out")
-    if wanted.changes:
-        raise without_bodies(ID, plan_of_texts(wanted.changes[1:]).all[0], ())
     for module in ("pybullet", MODULE):
         if importlib.util.find_spec(module) is None:
             raise MissingExtra(f"{ID} needs {module!r}, which is not installed; install it with: {install_command('bullet')}")

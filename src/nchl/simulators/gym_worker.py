@@ -6,6 +6,7 @@ its input ends and so does the process.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -55,7 +56,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         try:
             environments.close()
         except Exception as error:  # the parent has all its answers, and waits for none
-            print(f"the environment failed when it was closed: {in_words(error)}", file=sys.stderr)
+            logging.getLogger("nchl").warning("the environment failed when it was closed: %s", in_words(error))
 
 
 def main() -> None:

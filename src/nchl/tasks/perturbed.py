@@ -19,11 +19,12 @@ from torch import Tensor
 from nchl import simulators
 from nchl.errors import MissingExtra, NchlError, TaskError, UnknownName, require
 from nchl.perturbations import assets, bodies
+from nchl.perturbations.live import without_bodies
 from nchl.perturbations.objects import Perturbation
 from nchl.perturbations.plan import Plan
 from nchl.perturbations.worlds import Worlds
 from nchl.quiet import quiet_output
-from nchl.simulators import SIMULATORS, Wanted, gym_environments, registry, warp
+from nchl.simulators import SIMULATORS, Wanted, bullet, gym_environments, registry, warp
 from nchl.simulators.base import Seeds, Simulator, Step
 from nchl.simulators.envpool import EnvPool
 
@@ -40,6 +41,8 @@ def make(name: str, wanted: Wanted, plan: Plan) -> Simulator:
     changes = plan.of_kind("body")
     if not changes:
         return simulators.make(name, wanted)
+    if wanted.id == bullet.ID and name in ("auto", "gymnasium"):
+        raise without_bodies(bullet.ID, changes.all[0], ())
     why_not = _why_not_envpool(wanted, changes) if name in ("auto", "envpool") else ""
     if why_not is None:
         return _of_files(wanted, changes)
