@@ -22,7 +22,7 @@ _OF_EPISODES = ("max_episode_steps", "env", "wrap", "action_repeat", *_PERTURBED
 
 def warnings_about(groups: Sequence[Group], score: str) -> list[str]:
     """One line per problem."""
-    made = [*made_with(groups), *_versions(groups, score)]
+    made = [*_made_with(groups), *_versions(groups, score)]
     played_on = [*_simulators(groups), *_tasks(groups, score), *_environments(groups, score), *made]
     return [*_few(groups), *_budgets(groups), *_unfinished(groups), *played_on, *_diverged(groups, score), *_noise(groups, score)]
 
@@ -110,7 +110,7 @@ def _environments(groups: Sequence[Group], score: str) -> list[str]:
     return lines
 
 
-def made_with(groups: Sequence[Group]) -> list[str]:
+def _made_with(groups: Sequence[Group]) -> list[str]:
     """A warning about runs by different versions of nchl, or of packages that results depend on."""
     names = dict.fromkeys(name for group in groups for run in group.runs for name in run.versions)
     told, told_apart = [], False

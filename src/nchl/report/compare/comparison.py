@@ -156,7 +156,7 @@ def compare(
         labels: other names for some of the groups, each as `GROUP=TEXT`.
 
     Raises:
-        RunError: there are no runs, they are of different tasks, or a folder cannot be read.
+        RunError: there are no runs, they are of different tasks, two of one setting and seed differ, or a folder cannot be read.
         InvalidArgument: some runs do not have the score, the task, the baseline or the group of a label is unknown, or a label cannot be
             used.
     """

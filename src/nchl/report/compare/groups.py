@@ -56,7 +56,7 @@ def group_runs(runs: Sequence[Run]) -> tuple[list[Group], dict[str, Any], list[s
     Runs that differ in nothing but `TOTALS` are one group, unless a seed is there with several of them: then these are compared.
 
     Raises:
-        RunError: the runs are of different tasks.
+        RunError: the runs are of different tasks, or two of the same settings and seed have different results.
     """
     _refuse_mixed_tasks(runs)
     by_settings: dict[_Key, dict[int, Run]] = {}
