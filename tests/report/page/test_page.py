@@ -288,6 +288,8 @@ def test_the_command(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_under_a_perturbation(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quickly(run, episodes=4)
+    kept = (run / "unseen-episodes.json").read_bytes()
     assert main(["report", str(run), "--perturb", "lesion:weights=1@3", "--episodes", "4", "--no-film", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["report"] == str(run / "report-lesion-weights=1@3.html")
@@ -297,6 +299,7 @@ def test_under_a_perturbation(run: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "--controls --perturb lesion:weights=1@3" in html.unescape(text)
     assert recorded(text)["perturbed"] == 3
     assert "perturbed (step 3)" in text, "of the path of the weights"
+    assert (run / "unseen-episodes.json").read_bytes() == kept, "the intact episodes are still there for the next page"
     same = nchl.evaluate(run, episodes=4, perturb="lesion:weights=1@3")
     assert result["evaluation"]["mean"] == same["mean"] != nchl.evaluate(run, episodes=4)["mean"]
     assert recorded(text)["total"] == pytest.approx(same["returns"][0])

@@ -105,9 +105,10 @@ def write(
         evaluated = None
         if episodes:
             tell(f"playing {episodes} unseen episodes, and if weights change, again with plasticity off and frozen")
-            kept = Kept(state.source)
+            # The folder keeps one evaluation, which a perturbed one would replace.
+            kept = Kept(state.source) if perturb is None else None
             evaluated = evaluate(state.folder.path, episodes=episodes, seed=seed, controls=None, kept=kept, **played)
-            if kept.used:
+            if kept is not None and kept.used:
                 tell(f"they were played before, and are in {kept.path}")
             notes += evaluated["notes"]
         else:  # an evaluation has these notes already
